@@ -1,0 +1,98 @@
+import { byId, make, paint } from './dom.ts'
+
+/** Between two frames, and a frame's number below it, in CSS pixels. */
+const gap = 8
+const numberHeight = 17
+
+/** No smaller than a finger, even if the sheet then has to scroll. */
+const smallest = 64
+
+interface Size {
+  readonly width: number
+  readonly height: number
+}
+
+export interface Frames {
+  /** Empty frames for so many pictures of a size. */
+  clear(count: number, size: Size): void
+  show(pictures: readonly ImageData[]): void
+  /** Whether a press on a frame opens it. */
+  enable(enabled: boolean): void
+}
+
+/** The contact sheet: one canvas per picture, scaled by whole numbers so that every pixel is a crisp square. */
+export function createFrames(onOpen: (index: number) => void): Frames {
+  const root = byId('frames', HTMLOListElement)
+  let size: Size = { width: 1, height: 1 }
+  let canvases: HTMLCanvasElement[] = []
+  let buttons: HTMLButtonElement[] = []
+
+  const layOut = () => {
+    const room = { width: root.clientWidth, height: sheetHeight(root) }
+    const { columns, scale } = arrange(canvases.length, size, room, window.devicePixelRatio)
+    root.style.gridTemplateColumns = `repeat(${columns}, max-content)`
+    for (const canvas of canvases) {
+      canvas.style.width = `${size.width * scale}px`
+      canvas.style.height = `${size.height * scale}px`
+    }
+  }
+  new ResizeObserver(layOut).observe(root)
+
+  return {
+    clear(count, newSize) {
+      size = newSize
+      canvases = Array.from({ length: count }, () => make('canvas', { width: '1', height: '1' }))
+      buttons = canvases.map((canvas, i) => {
+        const number = make('span', { class: 'number', 'aria-hidden': 'true' }, String(i + 1))
+        const label = `Picture ${i + 1}: enlarge and save`
+        const button = make('button', { type: 'button', class: 'frame', 'aria-label': label }, canvas, number)
+        button.disabled = true
+        button.addEventListener('click', () => onOpen(i))
+        return button
+      })
+      root.replaceChildren(...buttons.map((button) => make('li', {}, button)))
+      layOut()
+    },
+    show(pictures) {
+      for (const [i, picture] of pictures.entries()) paint(canvases[i]!, picture)
+    },
+    enable(enabled) {
+      for (const button of buttons) button.disabled = !enabled
+    },
+  }
+}
+
+/** What of the window is left for frames. */
+function sheetHeight(root: HTMLElement): number {
+  const edges = Array.from(root.parentElement!.children, (child) => (child === root ? 0 : child.clientHeight))
+  return window.innerHeight - edges.reduce((sum, height) => sum + height, 0) - 80
+}
+
+/**
+ * The number of columns that gives the largest frames in the room there is, and the size of a pixel in CSS pixels: a
+ * whole number of the screen's own.
+ */
+export function arrange(
+  count: number,
+  { width, height }: Size,
+  room: Size,
+  screen: number,
+): { columns: number; scale: number } {
+  const scaleFor = (columns: number, high: number) => {
+    const rows = Math.ceil(count / columns)
+    const frameWidth = (room.width - gap * (columns - 1)) / columns
+    const frameHeight = high / rows - gap - numberHeight
+    const scale = Math.min(frameWidth / width, frameHeight / height)
+    return Math.max(1, Math.floor(scale * screen)) / screen
+  }
+  const layouts = Array.from({ length: count }, (_, i) => ({
+    columns: i + 1,
+    scale: scaleFor(i + 1, room.height),
+    empty: (i + 1) * Math.ceil(count / (i + 1)) - count,
+  }))
+  const [best] = layouts.sort((a, b) => b.scale - a.scale || a.empty - b.empty)
+  const { columns, scale } = best!
+  if (scale * width >= smallest) return { columns, scale }
+  const fitting = Math.max(1, Math.min(count, Math.floor((room.width + gap) / (smallest + gap))))
+  return { columns: fitting, scale: scaleFor(fitting, Number.POSITIVE_INFINITY) }
+}

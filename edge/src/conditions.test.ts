@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { evaluate, lists, selectRange } from './conditions.ts'
+
+const stored = {
+  etag: '"abc"',
+  lastModified: new Date('2026-03-01T12:00:00.750Z'),
+  bytes: 10000,
+}
+const atThatTime = 'Sun, 01 Mar 2026 12:00:00 GMT'
+const before = 'Sun, 01 Mar 2026 11:59:59 GMT'
+const whole = { status: 200, range: { offset: 0, length: 10000 } }
+
+// RFC 9110 section 14.1.2 gives these for a representation of 10000 bytes.
+test('the byte ranges of RFC 9110', () => {
+  assert.deepEqual(selectRange('bytes=0-499', 10000), { offset: 0, length: 500 })
+  assert.deepEqual(selectRange('bytes=500-999', 10000), { offset: 500, length: 500 })
+  assert.deepEqual(selectRange('bytes=-500', 10000), { offset: 9500, length: 500 })
+  assert.deepEqual(selectRange('bytes=9500-', 10000), { offset: 9500, length: 500 })
+})
+
+test('ranges that reach past the end are cut, those that start there cannot be met', () => {
+  assert.deepEqual(selectRange('bytes=9999-20000', 10000), { offset: 9999, length: 1 })
+  assert.deepEqual(selectRange('bytes=-20000', 10000), { offset: 0, length: 10000 })
+  assert.deepEqual(selectRange(`bytes=0-${'9'.repeat(400)}`, 10000), { offset: 0, length: 10000 })
+  for (const range of ['bytes=10000-', 'bytes=10000-10001', 'bytes=-0', `bytes=${'9'.repeat(400)}-`]) {
+    assert.equal(selectRange(range, 10000), 'unsatisfiable', range)
+  }
+  assert.equal(selectRange('bytes=0-', 0), 'unsatisfiable')
+})
+
+test('what is no single range of bytes is ignored', () => {
+  const headers = [
+    'bytes=0-0,-1',
+    'bytes=5-2',
+    'bytes=-',
+    'bytes=',
+    'bytes',
+    'bytes=a-b',
+    'bytes=1.5-2',
+    'lines=0-1',
+  ]
+  for (const range of [...headers, 'bytes=0x1-2', 'bytes=--5', 'bytes 0-5', '']) {
+    assert.equal(selectRange(range, 10000), 'ignore', range)
+  }
+  assert.deepEqual(selectRange('Bytes=0-1', 10000), { offset: 0, length: 2 }, 'units know no case')
+})
+
+test('a range selects what slicing the bytes does', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 1, maxLength: 50 }),
+      fc.nat(60),
+      fc.nat(60),
+      (content, first, more) => {
+        const last = first + more
+        const expected = {
+          [`bytes=${first}-${last}`]: content.slice(first, last + 1),
+          [`bytes=${first}-`]: content.slice(first),
+          [`bytes=-${more}`]: more === 0 ? content.slice(0, 0) : content.slice(-more),
+        }
+        for (const [header, bytes] of Object.entries(expected)) {
+          const range = selectRange(header, content.length)
+          if (bytes.length === 0) assert.equal(range, 'unsatisfiable', header)
+          else {
+            assert.ok(typeof range === 'object', header)
+            assert.deepEqual(content.slice(range.offset, range.offset + range.length), bytes, header)
+          }
+        }
+      },
+    ),
+  )
+})
+
+test('entity tags: strong and weak comparison as in RFC 9110 section 8.8.3.2', () => {
+  assert.ok(lists('"1"', '"1"', 'strong'))
+  assert.ok(!lists('W/"1"', 'W/"1"', 'strong') && lists('W/"1"', 'W/"1"', 'weak'))
+  assert.ok(!lists('W/"1"', '"1"', 'strong') && lists('W/"1"', '"1"', 'weak'))
+  assert.ok(!lists('W/"1"', 'W/"2"', 'strong') && !lists('W/"1"', 'W/"2"', 'weak'))
+  assert.ok(lists('"0", W/"x,y" ,"1"', '"1"', 'strong'))
+  assert.ok(!lists('"0,1"', '"1"', 'weak'), 'a comma within a tag separates nothing')
+  assert.ok(lists(' * ', '"1"', 'strong'))
+  assert.ok(!lists('1', '"1"', 'weak'), 'a tag without quotes is none')
+})
+
+const cases: [string, Record<string, string>, object][] = [
+  ['nothing asked', {}, whole],
+  ['If-Match, met', { 'If-Match': '"x", "abc"' }, whole],
+  ['If-Match, any', { 'If-Match': '*' }, whole],
+  ['If-Match, weak', { 'If-Match': 'W/"abc"' }, { status: 412 }],
+  ['If-Match, other', { 'If-Match': '"x"' }, { status: 412 }],
+  ['If-Unmodified-Since then', { 'If-Unmodified-Since': atThatTime }, whole],
+  ['If-Unmodified-Since earlier', { 'If-Unmodified-Since': before }, { status: 412 }],
+  ['If-Match outweighs its date', { 'If-Match': '"abc"', 'If-Unmodified-Since': before }, whole],
+  ['If-None-Match, met', { 'If-None-Match': 'W/"abc"' }, { status: 304 }],
+  ['If-None-Match, any', { 'If-None-Match': '*' }, { status: 304 }],
+  ['If-None-Match, other', { 'If-None-Match': '"x"' }, whole],
+  ['If-Modified-Since then', { 'If-Modified-Since': atThatTime }, { status: 304 }],
+  ['If-Modified-Since earlier', { 'If-Modified-Since': before }, whole],
+  ['If-Modified-Since, no date', { 'If-Modified-Since': 'yesterday' }, whole],
+  ['If-None-Match outweighs its date', { 'If-None-Match': '"x"', 'If-Modified-Since': atThatTime }, whole],
+  ['If-Match comes first', { 'If-Match': '"x"', 'If-None-Match': '"abc"' }, { status: 412 }],
+  ['If-None-Match before Range', { 'If-None-Match': '"abc"', Range: 'bytes=0-1' }, { status: 304 }],
+  ['If-Match before Range', { 'If-Match': '"x"', Range: 'bytes=99999-' }, { status: 412 }],
+  ['Range', { Range: 'bytes=2-5' }, { status: 206, range: { offset: 2, length: 4 } }],
+  ['Range past the end', { Range: 'bytes=10000-' }, { status: 416 }],
+  ['several ranges', { Range: 'bytes=0-1,4-5' }, whole],
+  [
+    'If-Range, met',
+    { Range: 'bytes=2-5', 'If-Range': '"abc"' },
+    { status: 206, range: { offset: 2, length: 4 } },
+  ],
+  ['If-Range, weak', { Range: 'bytes=2-5', 'If-Range': 'W/"abc"' }, whole],
+  ['If-Range, other', { Range: 'bytes=2-5', 'If-Range': '"x"' }, whole],
+  ['If-Range, other, past the end', { Range: 'bytes=10000-', 'If-Range': '"x"' }, whole],
+  [
+    'If-Range, that date',
+    { Range: 'bytes=2-5', 'If-Range': atThatTime },
+    { status: 206, range: { offset: 2, length: 4 } },
+  ],
+  ['If-Range, earlier date', { Range: 'bytes=2-5', 'If-Range': before }, whole],
+  ['If-Range, neither tag nor date', { Range: 'bytes=2-5', 'If-Range': 'abc' }, whole],
+]
+
+for (const [name, headers, expected] of cases) {
+  test(`conditions: ${name}`, () => assert.deepEqual(evaluate('GET', new Headers(headers), stored), expected))
+}
+
+test('conditions: HEAD knows no range', () => {
+  assert.deepEqual(evaluate('HEAD', new Headers({ Range: 'bytes=2-5' }), stored), whole)
+  assert.deepEqual(evaluate('HEAD', new Headers({ Range: 'bytes=10000-' }), stored), whole)
+  assert.deepEqual(evaluate('HEAD', new Headers({ 'If-None-Match': '"abc"' }), stored), { status: 304 })
+})

@@ -1,0 +1,42 @@
+import { UserError } from './errors.ts'
+
+/** A command line that is ready to be read and carried out, as commander's Command is. */
+interface CommandLine {
+  parseAsync(): Promise<unknown>
+}
+
+/** Carries a command out. What the user can mend is printed as one message, exit code 1, without a stack trace. */
+export async function runCommand(command: CommandLine): Promise<void> {
+  try {
+    await command.parseAsync()
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    console.error(error.message)
+    process.exitCode = 1
+  }
+}
+
+/** A value that an option cannot take; commander knows it by its code and names the option in the message. */
+class InvalidValue extends UserError {
+  readonly code = 'commander.invalidArgument'
+}
+
+/** Reads an option's value as a whole number of at least 0. */
+export function wholeNumber(text: string): number {
+  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
+  throw new InvalidValue(`Found "${text}"; expected a whole number.`)
+}
+
+/** Reads an option's value as a number. */
+export function realNumber(text: string): number {
+  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
+  throw new InvalidValue(`Found "${text}"; expected a number.`)
+}
+
+/** Reads an option's value as one of a few words. */
+export function choice(words: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (words.includes(text)) return text
+    throw new InvalidValue(`Found "${text}"; expected ${words.join(', ')}.`)
+  }
+}

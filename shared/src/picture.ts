@@ -1,0 +1,31 @@
+/**
+ * Values in [−1, 1] as bytes: (x + 1) · 127.5, rounded and clamped.
+ * @param values any shape
+ */
+export function toBytes(values: ArrayLike<number>): Uint8ClampedArray<ArrayBuffer> {
+  // Uint8ClampedArray rounds to the nearest integer and clamps.
+  return Uint8ClampedArray.from(values, (value) => (value + 1) * 127.5)
+}
+
+/**
+ * One picture as the RGBA bytes that canvases take; grey is repeated over the three colours.
+ * @param values [count, channels, height, width] in [−1, 1], channels 1 or 3
+ * @param index which picture
+ * @returns [height, width, 4]
+ */
+export function toRgba(
+  values: Float32Array,
+  index: number,
+  { channels, height, width }: { channels: number; height: number; width: number },
+): Uint8ClampedArray<ArrayBuffer> {
+  const plane = height * width
+  const start = index * channels * plane
+  const bytes = toBytes(values.subarray(start, start + channels * plane))
+  const rgba = new Uint8ClampedArray(plane * 4).fill(255)
+  for (let pixel = 0; pixel < plane; pixel++) {
+    for (let colour = 0; colour < 3; colour++) {
+      rgba[pixel * 4 + colour] = bytes[(channels === 1 ? 0 : colour) * plane + pixel]!
+    }
+  }
+  return rgba
+}

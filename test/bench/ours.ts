@@ -1,0 +1,38 @@
+// Our side of the benchmark, in a process of its own so that its peak memory is its own. Speaks the protocol of
+// contender.ts; peer.py is its counterpart.
+import { createInterface } from 'node:readline'
+import { createOnnxruntimeEngine } from '../../trainer/src/engines/onnxruntime.ts'
+import { stepScalarNames, stepScalars } from '../../trainer/src/optimizer.ts'
+import { flatten, layoutOf, tablesOf } from '../../trainer/src/parameters.ts'
+import { freshState } from '../../trainer/src/training.ts'
+import { parameterSpecs } from '../../trainer/src/unet.ts'
+import type { Block } from './contender.ts'
+import { readTask } from './task.ts'
+
+// Ctrl+C reaches the whole group; the benchmark itself ends this process.
+process.on('SIGINT', () => {})
+
+const { task, weights, batches } = readTask(process.argv[2]!)
+const layout = layoutOf(parameterSpecs(task.unet))
+const state = freshState(flatten(layout, weights, 'weights.safetensors'))
+const engine = await createOnnxruntimeEngine(task, tablesOf(layout, weights), state, task)
+
+let done = 0
+async function block(steps: number): Promise<Block> {
+  const losses: number[] = []
+  const milliseconds: number[] = []
+  for (let i = 0; i < steps; i++) {
+    const start = performance.now()
+    const batch = batches[done++ % batches.length]!
+    const scalars = stepScalars(task.adam, { ...task, step: done, weightDecay: 0 })
+    const inOrder = Float32Array.from(stepScalarNames, (name) => scalars[name])
+    losses.push((await engine.step(batch, inOrder)).loss)
+    milliseconds.push(performance.now() - start)
+  }
+  return { losses, milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024 }
+}
+
+console.log(JSON.stringify(engine.description))
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await block(Number(line))))
+}

@@ -1,0 +1,176 @@
+"""PyTorch's side of the benchmark: the same network, trained eagerly. Speaks the protocol of contender.ts."""
+
+import json
+import platform
+import re
+import resource
+import signal
+import sys
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def norm(channels):
+    return nn.GroupNorm(8, channels)
+
+
+def conv3(inputs, outputs, stride=1):
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+
+
+class Attention(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.group_norm = norm(channels)
+        self.mhsa = nn.MultiheadAttention(channels, 4, batch_first=True)
+
+    def forward(self, x):
+        pixels = self.group_norm(x).flatten(2).transpose(1, 2)
+        mixed, _ = self.mhsa(pixels, pixels, pixels, need_weights=False)
+        return x + mixed.transpose(1, 2).reshape(x.shape)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, embedding, attention):
+        super().__init__()
+        self.normalize_1, self.conv_1 = norm(inputs), conv3(inputs, outputs)
+        self.dense_1 = nn.Linear(embedding, outputs)
+        self.normalize_2, self.conv_2 = norm(outputs), conv3(outputs, outputs)
+        self.match_input = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.attention = Attention(outputs) if attention else nn.Identity()
+
+    def forward(self, x, embedding):
+        h = self.conv_1(F.silu(self.normalize_1(x))) + self.dense_1(embedding)[:, :, None, None]
+        h = self.conv_2(F.silu(self.normalize_2(h)))
+        return self.attention(h + self.match_input(x))
+
+
+def named(name, *layers):
+    """Layers whose parameters are called by `name` and their number; one alone by `name`."""
+    inside = layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+    return nn.Sequential(OrderedDict([(name, inside)]))
+
+
+class UNet(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        base, blocks = config["baseChannels"], config["numResBlocks"]
+        embedding = base * config["timeMultiple"]
+        levels = [(base * m, a) for m, a in zip(config["channelMultiples"], config["attention"])]
+        table = nn.Embedding.from_pretrained(torch.zeros(config["timesteps"], base))
+        mlp = nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        self.time_embeddings = named("time_blocks", table, *mlp)
+        self.first = conv3(config["inputChannels"], base)
+
+        h, skips = base, [base]
+        self.encoder_blocks = nn.ModuleList()
+        for level, (channels, attention) in enumerate(levels):
+            for _ in range(blocks):
+                self.encoder_blocks.append(Block(h, channels, embedding, attention))
+                h = channels
+                skips.append(h)
+            if level < len(levels) - 1:
+                self.encoder_blocks.append(named("downsample", conv3(h, h, stride=2)))
+                skips.append(h)
+        self.bottleneck_blocks = nn.ModuleList(Block(h, h, embedding, a) for a in (True, False))
+        self.decoder_blocks = nn.ModuleList()
+        for level, (channels, attention) in reversed(list(enumerate(levels))):
+            for _ in range(blocks + 1):
+                self.decoder_blocks.append(Block(h + skips.pop(), channels, embedding, attention))
+                h = channels
+            if level > 0:
+                self.decoder_blocks.append(named("upsample", nn.Upsample(scale_factor=2), conv3(h, h)))
+        self.final = nn.Sequential(norm(h), nn.SiLU(), conv3(h, config["outputChannels"]))
+
+    def forward(self, x, timestep):
+        embedding = F.silu(self.time_embeddings(timestep))
+        h = self.first(x)
+        skips = [h]
+        for layer in self.encoder_blocks:
+            h = layer(h, embedding) if isinstance(layer, Block) else layer(h)
+            skips.append(h)
+        for layer in self.bottleneck_blocks:
+            h = layer(h, embedding)
+        for layer in self.decoder_blocks:
+            h = layer(torch.cat([h, skips.pop()], 1), embedding) if isinstance(layer, Block) else layer(h)
+        return self.final(h)
+
+
+def trainer(task, weights):
+    """One training step as a function of a batch; returns the loss."""
+    network = UNet(task["unet"])
+    network.load_state_dict(weights)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    ema = [p.detach().clone() for p in trained]
+    betas = task["adam"]["beta1"], task["adam"]["beta2"]
+    adam = torch.optim.Adam(trained, task["learningRate"], betas, task["adam"]["eps"])
+
+    def step(x0, noise, timestep, coefficients):
+        signal, sigma, target_signal, target_noise, weight = coefficients.T.reshape(5, -1, 1, 1, 1)
+        output = network(signal * x0 + sigma * noise, timestep.long())
+        loss = (weight * (output - target_signal * x0 - target_noise * noise) ** 2).mean()
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, task["clipNorm"])
+        adam.step()
+        with torch.no_grad():
+            torch._foreach_mul_(ema, task["emaDecay"])
+            torch._foreach_add_(ema, trained, alpha=1 - task["emaDecay"])
+        return loss.item()
+
+    return step
+
+
+def read_safetensors(path):
+    data = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    floats = torch.frombuffer(data, dtype=torch.float32, offset=start)
+    return {
+        name: floats[entry["data_offsets"][0] // 4 : entry["data_offsets"][1] // 4].view(entry["shape"])
+        for name, entry in json.loads(data[8:start]).items()
+    }
+
+
+def blas():
+    """The library in use: a system may put another in place of the one that PyTorch was built with."""
+    maps = Path("/proc/self/maps")
+    files = set(re.findall(r"/\S+", maps.read_text())) if maps.exists() else set()
+    shared = [f for f in files if re.search(r"/lib\w*(blas|blis|mkl_rt)", f) and "numpy" not in f]
+    built = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    names = sorted("/".join(f.split("/")[-2:]) for f in shared)
+    return ", ".join(names) or (built[1] if built else "unknown")
+
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+
+def main(folder):
+    # Ctrl+C reaches the whole group; the benchmark itself ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    task = json.loads((folder / "task.json").read_text())
+    torch.set_num_threads(task["threads"])
+    step = trainer(task, read_safetensors(folder / "weights.safetensors"))
+    batches = [read_safetensors(folder / f"batch-{i}.safetensors") for i in range(task["batches"])]
+    say(
+        f"PyTorch {torch.__version__}, Python {platform.python_version()}, "
+        f"BLAS {blas()}, {torch.get_num_threads()} threads"
+    )
+    done = 0
+    for line in sys.stdin:
+        losses, milliseconds = [], []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            losses.append(step(**batches[done % len(batches)]))
+            milliseconds.append(1000 * (time.perf_counter() - start))
+            done += 1
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        say({"losses": losses, "milliseconds": milliseconds, "peakBytes": peak})
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,398 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type GenerateOptions, generate, graphFile, type Manifest, storageKeys, toRgba } from '@ddpm/shared'
+import * as ort from 'onnxruntime-node'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import sharp from 'sharp'
+import { buildClient } from '../edge/build.ts'
+import type { SampleOptions } from '../edge/client/sampler.ts'
+import { type Bucket, localBucket } from '../edge/commands/bucket.ts'
+import { readExported } from '../edge/commands/exported.ts'
+import { type Serving, serve } from '../edge/commands/serve.ts'
+import { uploadModel, uploadRuntime } from '../edge/commands/upload.ts'
+import { launch } from './support/browser.ts'
+import { exportTinyModel } from './support/model.ts'
+import { type Between, startProxy } from './support/proxy.ts'
+
+/** A real Chromium, a real workerd, and pictures that onnxruntime-node draws from the same files. */
+describe('in the browser', { timeout: 500_000 }, () => {
+  let folder: string
+  let publicFolder: string
+  let manifest: Manifest
+  let session: ort.InferenceSession
+  let bucket: Bucket
+  let serving: Serving
+  let site: Between
+  let browser: Browser
+  let context: BrowserContext
+  /** A browser without a WebGPU adapter, where the page draws with WebAssembly. */
+  let plain: Browser
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ddpm-browser-'))
+    const exported = join(folder, 'export')
+    // Small enough for WebGPU on a CPU, deep enough to go down and up again.
+    await exportTinyModel(exported, { size: 8, numResBlocks: 1, attention: [false, false] })
+    const { manifest: written, files } = await readExported(exported)
+    manifest = written
+    session = await ort.InferenceSession.create(await readFile(join(exported, graphFile(manifest).path)))
+
+    const client = await buildClient()
+    publicFolder = client.publicFolder
+    const persistTo = join(folder, 'state')
+    bucket = await localBucket(persistTo)
+    await uploadRuntime(bucket, client.runtimeFiles)
+    await uploadModel(bucket, manifest, files)
+    serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+    site = await startProxy(serving.url)
+    browser = await launch()
+    context = await browser.newContext()
+    plain = await launch({ webgpu: false })
+  })
+
+  after(async () => {
+    await browser?.close()
+    await plain?.close()
+    await site?.close()
+    await serving?.stop()
+    await bucket?.close()
+    if (folder) await rm(folder, { recursive: true, force: true })
+  })
+
+  test('before anything is published, the page says how to train and publish', async () => {
+    const empty = await serve({ port: 0, persistTo: join(folder, 'empty'), publicFolder, quiet: true })
+    const page = await context.newPage()
+    await page.goto(empty.url)
+    await page.getByRole('alert').filter({ hasText: 'npm start' }).waitFor()
+    assert.equal(await page.locator('#draw').isDisabled(), true)
+    await page.close()
+    await empty.stop()
+  })
+
+  for (const [device, options] of [
+    ['webgpu', { sampler: 'ddim', steps: 20 }],
+    ['wasm', { sampler: 'ddim', steps: 20 }],
+    ['wasm', { sampler: 'ddpm', steps: 100 }],
+    ['wasm', { sampler: 'ddim', steps: 10, eta: 0.5, className: 'warm', guidance: 2, first: 3 }],
+  ] as const) {
+    const { sampler, steps } = options
+    test(`${device} draws what onnxruntime-node draws: ${sampler}, ${steps} steps`, async () => {
+      const page = await open('/icon.svg')
+      const asked = { count: 16, seed: 1, ...options }
+      const found = await draw(page, { device, options: asked })
+      assert.equal(found.device, device)
+      assertSamePictures(found.pictures, await reference(asked))
+      const others = await draw(page, { device: 'wasm', options: { ...asked, seed: 2 } })
+      const differing = others.pictures
+        .flat()
+        .filter((byte, i) => Math.abs(byte - found.pictures.flat()[i]!) > 8)
+      assert.ok(differing.length > 16 * 64, `another seed changed only ${differing.length} bytes`)
+      await page.close()
+    })
+  }
+
+  test('without promise integration WebGPU runs in the asyncify build', async () => {
+    const page = await open('/icon.svg', 'delete WebAssembly.Suspending')
+    const asked = { count: 1, seed: 7, steps: 2 }
+    const found = await draw(page, { device: 'auto', options: asked })
+    assert.match(found.deviceReason, /^WebGPU: /)
+    assert.ok(site.paths.includes('/worker-webgpu.js'))
+    assertSamePictures(found.pictures, await reference(asked))
+    await page.close()
+  })
+
+  test('where WebGPU turns out not to work, WebAssembly takes over and says why', async () => {
+    const page = await open('/icon.svg')
+    // As in browsers that have WebGPU in pages and not in workers.
+    await page.route('**/worker-jspi.js', async (route) => {
+      const response = await route.fetch()
+      const body = `Object.defineProperty(navigator, 'gpu', { value: undefined });${await response.text()}`
+      await route.fulfill({ response, body })
+    })
+    const asked = { count: 2, seed: 7, steps: 4 }
+    const found = await draw(page, { device: 'auto', options: asked })
+    assert.equal(found.device, 'wasm')
+    assert.match(found.deviceReason, /^WebAssembly, \d threads?: WebGPU: .* could not run this model \(.+\)$/)
+    assertSamePictures(found.pictures, await reference(asked))
+    await page.close()
+  })
+
+  test('a page of another origin, not isolated, draws the same pictures', async () => {
+    const other = createServer((_, response) =>
+      response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
+    )
+    await new Promise<void>((resolve) => other.listen(0, 'localhost', resolve))
+    const page = await context.newPage()
+    await page.goto(`http://localhost:${(other.address() as AddressInfo).port}/`)
+    assert.equal(await page.evaluate(() => crossOriginIsolated), false)
+    const asked = { count: 2, seed: 7, steps: 10 }
+    const found = await draw(page, { device: 'wasm', options: asked, name: `${site.url}/${manifest.name}` })
+    assert.match(found.deviceReason, /^WebAssembly, 1 thread:/)
+    assertSamePictures(found.pictures, await reference(asked))
+    await page.close()
+    other.close()
+  })
+
+  test('a second load takes every file from the cache', async () => {
+    const fresh = await browser.newContext()
+    const page = await open('/icon.svg', '', fresh)
+    const asked = { count: 1, seed: 7, steps: 2 }
+    const from = site.paths.length
+    await draw(page, { device: 'wasm', options: asked })
+    const first = site.paths.slice(from).filter((path) => path.startsWith('/files/'))
+    assert.ok(first.includes(`/files/${graphFile(manifest).sha256}`))
+    const again = site.paths.length
+    const { progress } = await draw(page, { device: 'wasm', options: asked })
+    assert.deepEqual(
+      site.paths.slice(again).filter((path) => path.startsWith('/files/')),
+      [],
+    )
+    assert.deepEqual(progress, ['prepare'])
+    await fresh.close()
+  })
+
+  test('contents that are not what the hash promises are refused and not kept', async () => {
+    const sha256 = 'ab'.repeat(32)
+    const { bytes } = graphFile(manifest)
+    await bucket.putText(storageKeys.file(sha256), 'x'.repeat(bytes))
+    const files = manifest.files.map((file) => (file.role === 'graph' ? { ...file, sha256 } : file))
+    await uploadModel(bucket, { ...manifest, name: 'test/damaged', files }, [])
+    const page = await open('/icon.svg')
+    const failure = await draw(page, { name: 'test/damaged', device: 'wasm' }).catch(String)
+    assert.match(
+      String(failure),
+      new RegExp(`wrong contents: found SHA-256 [0-9a-f]{64}, expected ${sha256}`),
+    )
+    const kept = await page.evaluate(async () => {
+      const cache = await caches.open('ddpm-files')
+      return (await cache.keys()).map(({ url }) => url)
+    })
+    assert.ok(kept.every((url) => !url.includes(sha256)))
+    await page.close()
+  })
+
+  test('a download that breaks off is told and can be repeated', async () => {
+    const fresh = await browser.newContext()
+    const page = await open('/icon.svg', '', fresh)
+    const file = graphFile(manifest)
+    site.breakOff = `/files/${file.sha256}`
+    const failure = await draw(page, { device: 'wasm' }).catch(String)
+    site.breakOff = null
+    assert.match(String(failure), new RegExp(`broke off after \\d+ of ${file.bytes} bytes`))
+    const asked = { count: 1, seed: 3, steps: 4 }
+    assertSamePictures(
+      (await draw(page, { device: 'wasm', options: asked })).pictures,
+      await reference(asked),
+    )
+    await fresh.close()
+  })
+
+  test('an unknown model and an impossible address are explained', async () => {
+    const page = await open('/icon.svg')
+    assert.match(String(await draw(page, { name: 'test/nothing' }).catch(String)), /test\/nothing/)
+    assert.match(String(await draw(page, { name: 'nothing' }).catch(String)), /expected owner\/name/)
+    await page.close()
+  })
+
+  test('drawing and loading stop when told, and the model draws on', async () => {
+    const page = await open('/icon.svg')
+    const asked = { count: 2, seed: 5, steps: 4 }
+    const found = await page.evaluate(async (options) => {
+      const path = '/sampler.js'
+      const { load } = (await import(path)) as typeof import('../edge/client/sampler.ts')
+      const outcome = (promise: Promise<unknown>) =>
+        promise.then(
+          () => 'done',
+          (error) => error.name as string,
+        )
+      const early = new AbortController()
+      const loading = outcome(
+        load('test/discs', { device: 'wasm', signal: early.signal, onProgress: () => early.abort() }),
+      )
+      const loadingEnd = await loading
+
+      const model = await load('test/discs', { device: 'wasm' })
+      const late = new AbortController()
+      let steps = 0
+      const onStep = () => ++steps === 3 && late.abort()
+      const drawing = model.sample({ count: 2, sampler: 'ddpm', steps: 1000, signal: late.signal, onStep })
+      const drawingEnd = await outcome(drawing)
+      const pictures = await model.sample(options)
+      const stepsInAll = steps
+      const waiting = outcome(model.sample({ steps: 1000, sampler: 'ddpm' }))
+      model.dispose()
+      const afterDispose = await waiting
+      return {
+        loadingEnd,
+        drawingEnd,
+        stepsInAll,
+        afterDispose,
+        pictures: pictures.map(({ pixels }) => [...pixels.data]),
+      }
+    }, asked)
+    assert.equal(found.loadingEnd, 'AbortError')
+    assert.equal(found.drawingEnd, 'AbortError')
+    assert.equal(found.stepsInAll, 3)
+    assert.equal(found.afterDispose, 'UserError')
+    assertSamePictures(found.pictures, await reference(asked))
+    await page.close()
+  })
+
+  test('the page draws, saves, and its link draws the same again', async () => {
+    const desk = await plain.newContext({ permissions: ['clipboard-read', 'clipboard-write'] })
+    const page = await open('/', '', desk)
+    await page.locator('#draw:enabled').waitFor()
+    await page.locator('#model').selectOption('test/discs')
+    await page.locator('#draw:enabled').waitFor()
+    await page.fill('#count', '4')
+    await page.fill('#steps', '5')
+    await page.fill('#seed', '11')
+    await page.selectOption('#class', 'light')
+    await page.fill('#guidance', '1.5')
+    // From the keyboard.
+    await page.locator('#seed').press('Enter')
+    await page
+      .getByText(/^4 pictures in/)
+      .first()
+      .waitFor()
+    const expected = await reference({ count: 4, steps: 5, seed: 11, className: 'light', guidance: 1.5 })
+    const shown = await canvases(page)
+    assertSamePictures(shown, expected)
+
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      (async () => {
+        await page.getByRole('button', { name: 'Picture 3: enlarge and save' }).click()
+        await page.getByRole('button', { name: 'Save 8 × 8' }).click()
+      })(),
+    ])
+    assert.equal(download.suggestedFilename(), 'discs-seed11-3.png')
+    const png = await sharp(await download.path())
+      .ensureAlpha()
+      .raw()
+      .toBuffer()
+    assert.deepEqual([...png], shown[2])
+    await page.getByRole('button', { name: 'Close' }).click()
+
+    await page.getByRole('button', { name: 'Copy link' }).click()
+    await page.getByText('is copied').first().waitFor()
+    const link = await page.evaluate(() => navigator.clipboard.readText())
+    const second = await open(link.slice(site.url.length), '', desk)
+    await second
+      .getByText(/^4 pictures in/)
+      .first()
+      .waitFor()
+    assert.deepEqual(await canvases(second), shown)
+    await desk.close()
+  })
+
+  test('a link that cannot be followed is explained on a page that works', async () => {
+    for (const [query, message] of [
+      ['?model=test/nothing&seed=1', /test\/nothing/],
+      ['?model=test/discs&seed=1&class=cold', /class "cold".*light, warm/],
+      ['?model=test/discs&seed=-1', /seed=-1; expected/],
+    ] as const) {
+      const page = await open(`/${query}`)
+      await page.getByRole('alert').filter({ hasText: message }).waitFor()
+      await page.locator('#draw:enabled').waitFor()
+      await page.close()
+    }
+  })
+
+  test('on a phone, without WebGPU, it fits, says so and draws', async () => {
+    const phone = await plain.newContext({
+      viewport: { width: 360, height: 740 },
+      hasTouch: true,
+      isMobile: true,
+    })
+    const page = await open('/?model=test/discs&seed=4&count=9&steps=3', '', phone)
+    await page
+      .getByText(/^9 pictures in/)
+      .first()
+      .waitFor()
+    assert.match(
+      (await page.textContent('#device'))!,
+      /WebAssembly, \d threads?: this browser has no WebGPU adapter/,
+    )
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360)
+    assertSamePictures(await canvases(page), await reference({ seed: 4, count: 9, steps: 3 }))
+    await phone.close()
+  })
+
+  /** A page of the site. It fails the test that has it open if it breaks its own content policy. */
+  async function open(path: string, script = '', where = context): Promise<Page> {
+    const page = await where.newPage()
+    if (script) await page.addInitScript(script)
+    page.on('console', (message) => {
+      if (message.type() === 'error' && /Content Security Policy/.test(message.text()))
+        throw new Error(message.text())
+    })
+    await page.goto(`${site.url}${path}`)
+    return page
+  }
+
+  /** Loads a model through the public module and draws: RGBA bytes per picture. */
+  function draw(
+    page: Page,
+    ask: { name?: string; device?: 'auto' | 'webgpu' | 'wasm'; options?: SampleOptions },
+  ): Promise<{ device: string; deviceReason: string; progress: string[]; pictures: number[][] }> {
+    const { name = 'test/discs', device = 'auto', options = { seed: 1 } } = ask
+    return page.evaluate(
+      async ({ module, name, device, options }) => {
+        const { load } = (await import(module)) as typeof import('../edge/client/sampler.ts')
+        const progress: string[] = []
+        const model = await load(name, { device, onProgress: ({ stage }) => progress.push(stage) })
+        const pictures = await model.sample(options)
+        model.dispose()
+        const bytes = pictures.map(({ pixels }) => [...pixels.data])
+        return { device: model.device, deviceReason: model.deviceReason, progress, pictures: bytes }
+      },
+      { module: `${site.url}/sampler.js`, name, device, options },
+    )
+  }
+
+  /** What the page's frames hold. */
+  function canvases(page: Page): Promise<number[][]> {
+    return page.$$eval('#frames canvas', (found) =>
+      found.map((canvas) => {
+        const { width, height } = canvas as HTMLCanvasElement
+        return [...(canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, width, height).data]
+      }),
+    )
+  }
+
+  /** The same drawing with onnxruntime-node: RGBA bytes per picture. */
+  async function reference(options: GenerateOptions): Promise<number[][]> {
+    const { channels, height, width } = manifest.shape
+    const values = await generate(
+      manifest,
+      async (x, timestep, label) => {
+        const count = timestep.length
+        const feeds = {
+          [manifest.inputs.sample]: new ort.Tensor('float32', x, [count, channels, height, width]),
+          [manifest.inputs.timestep]: new ort.Tensor('float32', timestep, [count]),
+          [manifest.inputs.label!]: new ort.Tensor('float32', label!, [count]),
+        }
+        return (await session.run(feeds))[manifest.output]!.data as Float32Array
+      },
+      options,
+    )
+    return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
+  }
+})
+
+/** Equal within 2/255 at every pixel: devices round differently. */
+function assertSamePictures(found: number[][], expected: number[][]): void {
+  assert.equal(found.length, expected.length)
+  const differences = found.flatMap((picture, i) =>
+    picture.map((byte, k) => Math.abs(byte - expected[i]![k]!)),
+  )
+  assert.equal(differences.length, expected.flat().length)
+  const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
+  assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)
+}

@@ -1,0 +1,22 @@
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const runner = fileURLToPath(new URL('../../run.js', import.meta.url))
+
+/** How a command ended, and what it said. */
+export interface Finished {
+  status: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs `npm run NAME -- ARGS` as its user does, without npm's own lines. */
+export async function command(args: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
+  const child = spawn(process.execPath, [runner, ...args], { env: { ...process.env, ...env } })
+  const [stdout, stderr, status] = await Promise.all([
+    child.stdout.setEncoding('utf8').toArray(),
+    child.stderr.setEncoding('utf8').toArray(),
+    new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve)),
+  ])
+  return { status, stdout: stdout.join(''), stderr: stderr.join('') }
+}

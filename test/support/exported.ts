@@ -1,0 +1,55 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatManifest, type Manifest, writeScheduler } from '@ddpm/shared'
+
+/**
+ * Writes what an exported model looks like to a server: a true manifest, and random bytes for its files.
+ * @returns the manifest and the files' bytes, in the manifest's order
+ */
+export async function writeExported(
+  folder: string,
+  name: string,
+  sizes: { graph: number; preview?: number },
+): Promise<{ manifest: Manifest; contents: Buffer[] }> {
+  await mkdir(folder, { recursive: true })
+  const contents: Buffer[] = []
+  const write = async (role: 'graph' | 'preview', path: string, mediaType: string, bytes: number) => {
+    const content = randomBytes(bytes)
+    contents.push(content)
+    await writeFile(join(folder, path), content)
+    return { role, path, mediaType, bytes, sha256: createHash('sha256').update(content).digest('hex') }
+  }
+  const files = [await write('graph', 'model.onnx', 'application/octet-stream', sizes.graph)]
+  if (sizes.preview) files.push(await write('preview', 'preview.png', 'image/png', sizes.preview))
+  const manifest: Manifest = {
+    version: 1,
+    name,
+    description: 'Bytes that draw nothing.',
+    licence: 'CC0-1.0',
+    shape: { channels: 3, height: 8, width: 8 },
+    classes: ['disc', 'star'],
+    files,
+    inputs: { sample: 'x', timestep: 't', label: 'label' },
+    output: 'epsilon',
+    training: {
+      recipe: 'shapes',
+      data: 'shapes',
+      pictures: 64,
+      parameters: 1,
+      steps: 1,
+      batchSize: 1,
+      seconds: 1,
+      weights: 'ema',
+      loss: 1,
+      validationLoss: null,
+    },
+    scheduler: writeScheduler(
+      { betaSchedule: 'linear', timesteps: 1000, betaStart: 1e-4, betaEnd: 0.02 },
+      'epsilon',
+    ),
+    sampling: { sampler: 'ddim', steps: 20, spacing: 'trailing', guidance: 1 },
+  }
+  await writeFile(join(folder, 'manifest.json'), formatManifest(manifest))
+  return { manifest, contents }
+}

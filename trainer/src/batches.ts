@@ -1,0 +1,99 @@
+import {
+  domains,
+  lossWeight,
+  normals,
+  permutation,
+  type Schedule,
+  targetWeights,
+  uniforms,
+} from '@ddpm/shared'
+import { type Dataset, writePicture } from './data/dataset.ts'
+import type { Batch } from './engines/engine.ts'
+import type { Recipe } from './recipes.ts'
+import { coefficientNames } from './step.ts'
+import { dropoutChannels, type UNetConfig } from './unet.ts'
+
+export type BatchOptions = Pick<
+  Recipe,
+  'seed' | 'batchSize' | 'labelDropout' | 'flip' | 'predictionType' | 'lossWeighting'
+>
+
+/**
+ * Makes the batch of any step. Everything random is a function of the seed and the step, so a run that was stopped
+ * goes on with the batches it would have had.
+ * @returns for step 0, 1, …: the batch, in memory that the next call uses again
+ */
+export function batchMaker(
+  dataset: Dataset,
+  schedule: Schedule,
+  config: UNetConfig,
+  options: BatchOptions,
+): (step: number) => Batch {
+  const { seed, batchSize: n } = options
+  const size = dataset.channels * dataset.height * dataset.width
+  const x0 = new Float32Array(n * size)
+  const noise = new Float32Array(n * size)
+  const timestep = new Float32Array(n)
+  const label = config.classes > 0 ? new Float32Array(n) : null
+  const coefficients = new Float32Array(n * coefficientNames.length)
+  const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
+  const dropout = config.dropout > 0 ? new Float32Array(n * masked) : null
+  const order = epochs(dataset.count, seed)
+
+  return (step) => {
+    const one = (domain: number) => uniforms(seed, { domain, picture: 0, step }, n)
+    const [offset] = uniforms(seed, { domain: domains.trainingTimestep, picture: 0, step }, 1)
+    const flips = one(domains.augmentation)
+    const unlabelled = one(domains.labelDropout)
+    for (let i = 0; i < n; i++) {
+      const index = order(step * n + i)
+      writePicture(dataset, index, x0, i * size, options.flip && flips[i]! < 0.5)
+      normals(seed, { domain: domains.trainingNoise, picture: i, step }, noise, i * size, size)
+      // Spread evenly over 0 … T−1 from a random start: each uniform, together with less variance than independent
+      // ones (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
+      timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
+      if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : dataset.labels![index]!
+    }
+    writeCoefficients(coefficients, timestep, schedule, options)
+    if (dropout) {
+      const drawn = uniforms(seed, { domain: domains.dropout, picture: 0, step }, dropout.length)
+      for (let i = 0; i < dropout.length; i++)
+        dropout[i] = drawn[i]! < config.dropout ? 0 : 1 / (1 - config.dropout)
+    }
+    return { x0, noise, timestep, label, coefficients, dropout }
+  }
+}
+
+/** Every picture once per epoch, each epoch in an order of its own: position in the run → index. */
+function epochs(count: number, seed: number): (position: number) => number {
+  let known = -1
+  let order: Uint32Array = new Uint32Array()
+  return (position) => {
+    const epoch = Math.floor(position / count)
+    if (epoch !== known) {
+      order = permutation(seed, { domain: domains.shuffle, picture: 0, step: epoch }, count)
+      known = epoch
+    }
+    return order[position % count]!
+  }
+}
+
+function writeCoefficients(
+  out: Float32Array,
+  timestep: Float32Array,
+  { alphasCumprod }: Schedule,
+  { predictionType, lossWeighting }: BatchOptions,
+): void {
+  for (const [i, t] of timestep.entries()) {
+    const alphaBar = alphasCumprod[t]!
+    out.set(
+      [
+        Math.sqrt(alphaBar),
+        Math.sqrt(1 - alphaBar),
+        ...targetWeights(predictionType, alphaBar),
+        lossWeight(lossWeighting, predictionType, alphaBar),
+      ],
+      i * coefficientNames.length,
+    )
+  }
+}

@@ -1,0 +1,329 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { UserError } from '@ddpm/shared'
+import { runCommand, wholeNumber } from '@ddpm/shared/command'
+import { Command } from 'commander'
+import { appendLine, listCheckpoints, type Progress, saveCheckpoint, writeAtomically } from '../checkpoint.ts'
+import { type Dataset, split } from '../data/dataset.ts'
+import { openData } from '../data/open.ts'
+import { side } from '../data/shapes.ts'
+import { parseShape } from '../data/shapes-parser.ts'
+import type { TrainingState } from '../engines/engine.ts'
+import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
+import { draw } from '../inference.ts'
+import { initialize, layoutOf, tablesOf } from '../parameters.ts'
+import { gridPng } from '../pictures.ts'
+import { type Recipe, recipeFields, recipeNamed, validateRecipe } from '../recipes.ts'
+import { factsOf, networkOf, openCheckpoint, openRun, type RunConfig, writeRunConfig } from '../run.ts'
+import { emaNetwork, freshState, NotFinite, train, validationLoss } from '../training.ts'
+import { parameterSpecs } from '../unet.ts'
+import { formatDuration, progressBar } from './progress.ts'
+
+type Overrides = Partial<Record<keyof typeof recipeFields, unknown>>
+
+interface Options extends Overrides {
+  recipe?: string
+  out?: string
+  resume?: string
+  threads?: number
+}
+
+const command = new Command('npm run train --')
+  .description('Trains a model on pictures and leaves it, with samples and metrics, in a folder.')
+  .option('--recipe <name>', 'where to begin: shapes, mnist or pictures')
+  .option('--out <folder>', 'where the run goes (default: runs/RECIPE)')
+  .option('--resume <folder>', 'go on with a run that was stopped')
+  .option('--threads <n>', 'CPU threads (default: all)', wholeNumber)
+
+for (const [field, [value, , description]] of Object.entries(recipeFields)) {
+  command.option(`--${kebab(field)} <${value}>`, description)
+}
+command
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npm run train                                       the built-in shapes
+  npm run train -- --data my/pictures --out runs/mine a folder of pictures
+  npm run train -- --recipe mnist --data data/mnist
+  npm run train -- --resume runs/mine                 after Ctrl+C`,
+  )
+  .action((options: Options) => main(options))
+
+function kebab(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+/** The fields that were given on the command line, read. */
+function readOverrides(options: Options): Partial<Recipe> {
+  return Object.fromEntries(
+    Object.entries(recipeFields).flatMap(([field, [, parse]]) => {
+      const text = options[field as keyof Overrides]
+      if (typeof text !== 'string') return []
+      try {
+        return [[field, parse(text)]]
+      } catch (error) {
+        if (error instanceof UserError) throw new UserError(`--${kebab(field)}: ${error.message}`)
+        throw error
+      }
+    }),
+  )
+}
+
+/** What a run starts from: fresh, or from its latest checkpoint. */
+interface Beginning {
+  readonly folder: string
+  readonly config: RunConfig
+  readonly dataset: Dataset
+  readonly progress: Progress
+  readonly state: TrainingState
+  readonly tables: ReadonlyMap<string, Float32Array>
+}
+
+async function main(options: Options): Promise<void> {
+  const begin = options.resume === undefined ? beginAnew : resume
+  await carryOut(await begin(options), options.threads)
+}
+
+async function readPictures(recipe: Recipe): Promise<Dataset> {
+  const bar = progressBar('Reading pictures')
+  const dataset = await openData(recipe.data, {
+    ...(recipe.size !== null && { size: recipe.size }),
+    channels: recipe.channels,
+    seed: recipe.seed,
+    onProgress: (done, total) => bar.show(done, total),
+    onWarning: (warning) => bar.log(warning),
+  })
+  bar.end()
+  return dataset
+}
+
+function describe({ name, count, channels, height, width, classes }: Dataset): RunConfig['pictures'] {
+  return { name, count, channels, height, width, classes }
+}
+
+async function beginAnew(options: Options): Promise<Beginning> {
+  const overrides = readOverrides(options)
+  const isShapes = overrides.data === undefined || /^shapes(:|$)/.test(overrides.data)
+  const recipe = { ...recipeNamed(options.recipe ?? (isShapes ? 'shapes' : 'pictures')), ...overrides }
+  validateRecipe(recipe)
+  const folder = options.out ?? join('runs', recipe.recipe)
+  if (existsSync(folder) && readdirSync(folder).length > 0) {
+    const begun = existsSync(join(folder, 'config.json'))
+    throw new UserError(
+      `${folder} is there already. ` +
+        (begun ? `Go on with it: npm run train -- --resume ${folder}, or choose` : 'Choose') +
+        ' another place with --out, or remove it.',
+    )
+  }
+
+  const dataset = await readPictures(recipe)
+  const config: RunConfig = { version: 1, recipe, pictures: describe(dataset) }
+  const layout = layoutOf(parameterSpecs(networkOf(config).unet))
+  writeRunConfig(folder, config)
+  return {
+    folder,
+    config,
+    dataset,
+    progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
+    state: freshState(initialize(layout, recipe.seed)),
+    tables: tablesOf(layout),
+  }
+}
+
+/** What may be changed when a run goes on; everything else belongs to what was trained so far. */
+const changeable = [
+  'data',
+  'steps',
+  'sampler',
+  'samplingSteps',
+  'guidance',
+  'sampleEvery',
+  'validateEvery',
+  'checkpointEvery',
+]
+
+async function resume(options: Options): Promise<Beginning> {
+  const folder = options.resume!
+  const { config: saved } = openRun(folder)
+  const overrides = readOverrides(options)
+  const fixed = Object.keys(overrides).filter((field) => !changeable.includes(field))
+  if (options.recipe !== undefined) fixed.push('recipe')
+  if (options.out !== undefined) fixed.push('out')
+  if (fixed.length > 0) {
+    throw new UserError(
+      `Found ${fixed.map((field) => `--${kebab(field)}`).join(', ')} with --resume; a run that goes on may change only ` +
+        `${changeable.map((field) => `--${kebab(field)}`).join(', ')}. Leave them out, or start a new run with --out.`,
+    )
+  }
+  const recipe = { ...saved.recipe, ...overrides }
+  validateRecipe(recipe)
+
+  const dataset = await readPictures(recipe)
+  const { name: _, ...found } = describe(dataset)
+  const { name, ...expected } = saved.pictures
+  if (JSON.stringify(found) !== JSON.stringify(expected)) {
+    throw new UserError(
+      `The pictures of ${recipe.data} are not those that ${folder} was begun with:\n` +
+        `  found    ${JSON.stringify(found)}\n  expected ${JSON.stringify(expected)}\n` +
+        'Restore them, name the right ones with --data, or start a new run with --out.',
+    )
+  }
+  const config: RunConfig = { ...saved, recipe, pictures: { name, ...expected } }
+  if (listCheckpoints(folder).length === 0) {
+    const layout = layoutOf(parameterSpecs(networkOf(config).unet))
+    const progress = { step: 0, seconds: 0, loss: null, validationLoss: null }
+    const state = freshState(initialize(layout, recipe.seed))
+    return { folder, config, dataset, progress, state, tables: tablesOf(layout) }
+  }
+  const { checkpoint } = openCheckpoint(folder)
+  writeRunConfig(folder, config)
+  return { folder, config, dataset, ...checkpoint }
+}
+
+/** Removes what a killed run wrote after its last checkpoint, so that a resumed one does not write it twice. */
+function truncateMetrics(path: string, step: number): void {
+  if (!existsSync(path)) return
+  const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean)
+  const kept = lines.filter((line) => {
+    try {
+      return JSON.parse(line).step <= step
+    } catch {
+      return false
+    }
+  })
+  writeAtomically(path, kept.map((line) => `${line}\n`).join(''))
+}
+
+/** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
+function clean(pictures: Float32Array): number {
+  const size = 3 * side * side
+  let parsed = 0
+  for (let start = 0; start < pictures.length; start += size) {
+    if (parseShape(pictures.subarray(start, start + size)).shape !== null) parsed += 1
+  }
+  return parsed
+}
+
+async function carryOut(
+  { folder, config, dataset, progress, state, tables }: Beginning,
+  threads?: number,
+): Promise<void> {
+  const { recipe } = config
+  const network = networkOf(config)
+  const layout = layoutOf(parameterSpecs(network.unet))
+  const parts = split(dataset, recipe.validation, recipe.seed)
+  const facts = factsOf(config)
+  const metrics = join(folder, 'metrics.jsonl')
+  truncateMetrics(metrics, progress.step)
+  const note = (line: Record<string, unknown>) => appendLine(metrics, JSON.stringify(line))
+
+  if (progress.step >= recipe.steps) {
+    console.log(`${folder} is trained: ${progress.step} of ${recipe.steps} steps. Go further with --steps.`)
+    return
+  }
+  const spec = {
+    ...network,
+    batch: recipe.batchSize,
+    adam: { beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps },
+    clipNorm: recipe.clipNorm === 0 ? null : recipe.clipNorm,
+  }
+  const engine = await createOnnxruntimeEngine(spec, tables, state, threads ? { threads } : {})
+  console.log(
+    `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
+      `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +
+      `${parts.validation.count} for validation\n` +
+      `${layout.size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
+  )
+
+  let { step, loss, validationLoss: validated } = progress
+  const began = performance.now()
+  const seconds = () => progress.seconds + (performance.now() - began) / 1000
+  const save = () =>
+    saveCheckpoint(folder, layout, {
+      progress: { step, seconds: seconds(), loss, validationLoss: validated },
+      state: engine.state(),
+      tables,
+    })
+
+  let stopping: string | null = null
+  const stop = (signal: string) => {
+    if (stopping !== null) process.exit(130)
+    stopping = signal
+    bar.log(`${signal}: saving after this step (once more to stop without saving) …`)
+  }
+  const bar = progressBar('Training')
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+
+  /** Wall time of the latest steps, for the rate and the time left. */
+  const recent: number[] = []
+  let before = performance.now()
+  try {
+    await train(engine, parts.train, network.unet, recipe, {
+      from: progress.step,
+      async onStep(report) {
+        step = report.step
+        loss = loss === null ? report.loss : loss + (report.loss - loss) * 0.02
+        // The step blocks the event loop: signals are heard only when it turns.
+        await setImmediate()
+        recent.push(performance.now() - before)
+        if (recent.length > 50) recent.shift()
+        const stepTime = recent.reduce((a, b) => a + b, 0) / recent.length / 1000
+        const rate = recipe.batchSize / stepTime
+        note({ ...report, imagesPerSecond: Number(rate.toFixed(1)) })
+        bar.show(
+          step,
+          recipe.steps,
+          `loss ${loss.toFixed(4)}  ${rate.toFixed(0)} images/s  ` +
+            `${formatDuration(stepTime * (recipe.steps - step))} left`,
+        )
+
+        const due = (every: number) => step % every === 0 || step === recipe.steps
+        if (due(recipe.validateEvery)) {
+          validated = await validationLoss(engine, parts.validation, network.unet, recipe)
+          note({ step, validationLoss: validated })
+          bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
+        }
+        if (due(recipe.sampleEvery)) {
+          const count = 16
+          const pictures = await draw(facts, emaNetwork(engine), { seed: recipe.seed, count })
+          const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
+          writeAtomically(path, await gridPng(pictures, facts.shape))
+          bar.log(
+            `step ${step}: samples in ${path}${dataset.name === 'shapes' ? `, ${clean(pictures)} of ${count} clean` : ''}`,
+          )
+        }
+        if (due(recipe.checkpointEvery) || stopping !== null) save()
+        before = performance.now()
+        return stopping !== null
+      },
+    })
+  } catch (error) {
+    if (!(error instanceof NotFinite)) throw error
+    bar.end()
+    throw new UserError(
+      `Training stopped at step ${error.step}: ${error.found}. The weights before it are in ${save()}. ` +
+        'Start again with a lower --learning-rate or a --clip-norm.',
+    )
+  } finally {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
+    await engine.dispose()
+  }
+  bar.end()
+  if (stopping !== null) {
+    console.log(
+      `Stopped and saved at step ${step} of ${recipe.steps}. Go on with: npm run train -- --resume ${folder}`,
+    )
+    process.exitCode = 130
+    return
+  }
+  console.log(
+    `Trained ${step} steps in ${formatDuration(seconds())}. Next: npm run sample -- ${folder}, ` +
+      `npm run export -- ${folder}, npm run publish -- ${folder}`,
+  )
+}
+
+await runCommand(command)

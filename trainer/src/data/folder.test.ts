@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, test } from 'node:test'
+import { UserError } from '@ddpm/shared'
+import sharp, { type Sharp } from 'sharp'
+import { type FolderOptions, readFolder } from './folder.ts'
+
+const scratch = await mkdtemp(join(tmpdir(), 'folder-'))
+after(() => rm(scratch, { recursive: true }))
+let folders = 0
+
+type Rgb = readonly [number, number, number]
+const red: Rgb = [200, 30, 40]
+const green: Rgb = [30, 190, 60]
+const blue: Rgb = [20, 60, 210]
+
+async function folder(files: Record<string, Uint8Array | string>): Promise<string> {
+  const path = join(scratch, String(folders++))
+  await mkdir(path)
+  for (const [name, bytes] of Object.entries(files)) {
+    await mkdir(dirname(join(path, name)), { recursive: true })
+    await writeFile(join(path, name), bytes)
+  }
+  return path
+}
+
+/** Vertical bands of equal width. */
+function bands(colours: readonly Rgb[], width: number, height: number): Sharp {
+  const data = Buffer.alloc(3 * width * height)
+  for (let at = 0; at < width * height; at++) {
+    data.set(colours[Math.floor(((at % width) * colours.length) / width)]!, 3 * at)
+  }
+  return sharp(data, { raw: { width, height, channels: 3 } })
+}
+
+const png = (colour: Rgb) => bands([colour], 12, 12).png().toBuffer()
+const greyPng = (byte: number) =>
+  bands([[byte, byte, byte]], 12, 12)
+    .toColourspace('b-w')
+    .png()
+    .toBuffer()
+const read = (path: string, options: Partial<FolderOptions> = {}) =>
+  readFolder(path, { size: 4, channels: 'auto', ...options })
+
+/**
+ * One pixel of one RGB picture of size 4; near, because scaling overshoots beside an edge and JPEG is JPEG.
+ */
+function assertNear(pixels: Uint8Array, picture: number, pixel: number, colour: Rgb): void {
+  const found = [0, 1, 2].map((channel) => pixels[(3 * picture + channel) * 16 + pixel]!)
+  const difference = Math.max(...found.map((byte, channel) => Math.abs(byte - colour[channel]!)))
+  assert.ok(difference <= 4, `found ${found}, expected ${colour}`)
+}
+
+test('folders are classes; pictures come in the order of their paths', async () => {
+  const path = await folder({
+    'dogs/b.png': await png(green),
+    'cats/z.JPG': await bands([blue], 12, 12).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer(),
+    'dogs/a/deep.webp': await bands([red], 12, 12).webp({ lossless: true }).toBuffer(),
+  })
+  const dataset = await read(path)
+  assert.deepEqual([dataset.count, dataset.channels, dataset.height, dataset.width], [3, 3, 4, 4])
+  assert.deepEqual(dataset.classes, ['cats', 'dogs'])
+  assert.deepEqual([...dataset.labels!], [0, 1, 1])
+  assertNear(dataset.pixels, 0, 5, blue)
+  assertNear(dataset.pixels, 1, 5, red)
+  assertNear(dataset.pixels, 2, 5, green)
+})
+
+test('the shorter side is scaled and the middle kept', async () => {
+  const wide = await bands([red, green, blue], 36, 12).png().toBuffer()
+  const tall = await bands([red, green, blue], 36, 12).rotate(90).png().toBuffer()
+  const small = await bands([blue], 2, 3).png().toBuffer()
+  const { pixels, labels, classes } = await read(
+    await folder({ 'a.png': wide, 'b.png': tall, 'c.png': small }),
+  )
+  assert.equal(labels, null)
+  assert.deepEqual(classes, [])
+  for (const picture of [0, 1]) assertNear(pixels, picture, 5, green)
+  assertNear(pixels, 2, 15, blue)
+})
+
+test('transparent is white; sideways is turned upright; 16 bits and CMYK become bytes of RGB', async () => {
+  const clear = await sharp({ create: { width: 8, height: 8, channels: 4, background: '#ff000000' } })
+    .png()
+    .toBuffer()
+  const turned = await bands([red, blue], 12, 12).withMetadata({ orientation: 6 }).png().toBuffer()
+  const deep = await bands([green], 12, 12).toColourspace('rgb16').png().toBuffer()
+  const inks = await bands([blue], 12, 12).toColourspace('cmyk').jpeg({ quality: 100 }).toBuffer()
+  assert.equal((await sharp(deep).metadata()).depth, 'ushort')
+  assert.equal((await sharp(inks).metadata()).channels, 4)
+  const { pixels } = await read(
+    await folder({ 'a.png': clear, 'b.png': turned, 'c.png': deep, 'd.jpg': inks }),
+  )
+  assertNear(pixels, 0, 5, [255, 255, 255])
+  // Orientation 6: the stored left edge is shown on top.
+  assertNear(pixels, 1, 1, red)
+  assertNear(pixels, 1, 13, blue)
+  assertNear(pixels, 2, 5, green)
+  const [r, g, b] = [0, 1, 2].map((channel) => pixels[(9 + channel) * 16 + 5]!) as [number, number, number]
+  assert.ok(b > g && g > r, `CMYK blue became ${[r, g, b]}`)
+})
+
+test('pictures without any colour are one channel, however they are stored', async () => {
+  const path = await folder({ 'a.png': await greyPng(90), 'b.png': await png([120, 120, 120]) })
+  const { channels, pixels } = await read(path)
+  assert.equal(channels, 1)
+  assert.deepEqual([pixels[0], pixels[16], pixels.length], [90, 120, 32])
+})
+
+test('a grey file among colour ones is an error unless channels are given', async () => {
+  const path = await folder({ 'a.png': await png(red), 'b.png': await greyPng(90), 'c.png': await png(blue) })
+  await assertUserError(read(path), /b\.png of 3 pictures.*--channels 3.*--channels 1/)
+  const colour = await read(path, { channels: 3 })
+  assertNear(colour.pixels, 1, 5, [90, 90, 90])
+  const grey = await read(path, { channels: 1 })
+  assert.equal(grey.pixels.length, 3 * 16)
+  assert.equal(grey.pixels[16 + 5], 90)
+  assert.ok(grey.pixels[5]! > red[1] && grey.pixels[5]! < red[0])
+})
+
+test('a colour file that shows only greys is colour, with a word about it', async () => {
+  const path = await folder({ 'a.png': await png(red), 'old.png': await png([90, 90, 90]) })
+  const warnings: string[] = []
+  const dataset = await read(path, { onWarning: (message) => warnings.push(message) })
+  assert.equal(dataset.channels, 3)
+  assert.match(warnings.join(), /only greys: old\.png/)
+})
+
+test('other files are left out and counted; progress reaches the total', async () => {
+  const path = await folder({
+    'a.png': await png(red),
+    'b.png': await png(green),
+    'notes.txt': 'hello',
+    '.DS_Store': '',
+    '._a.png': 'of a Macintosh',
+    'Thumbs.db': '',
+  })
+  const warnings: string[] = []
+  const progress: [number, number][] = []
+  const dataset = await read(path, {
+    onWarning: (message) => warnings.push(message),
+    onProgress: (done, total) => progress.push([done, total]),
+  })
+  assert.equal(dataset.count, 2)
+  assert.match(warnings.join(), /\.DS_Store, \._a\.png, Thumbs\.db and 1 more/)
+  assert.deepEqual(progress, [
+    [1, 2],
+    [2, 2],
+  ])
+})
+
+test('one folder around the classes is pointed out', async () => {
+  const path = await folder({ 'test/cats/a.png': await png(red), 'test/dogs/b.png': await png(green) })
+  const warnings: string[] = []
+  await read(path, { onWarning: (message) => warnings.push(message) })
+  assert.ok(warnings.join().includes(`give ${join(path, 'test')} instead`))
+})
+
+test('every unreadable picture is named', async () => {
+  const whole = await bands([red, green], 64, 64).png().toBuffer()
+  const cut = await bands([red, green, blue], 64, 64).jpeg().toBuffer()
+  const path = await folder({
+    'good.png': whole,
+    'text.png': 'this is a text',
+    'empty.jpg': '',
+    'cut.jpg': cut.subarray(0, cut.length - 200),
+  })
+  await assertUserError(
+    read(path),
+    /3 of the 4 pictures.*cut\.jpg \(.*empty\.jpg \(the file is empty\).*text\.png \(/,
+  )
+})
+
+test('no pictures, or pictures on two levels', async () => {
+  await assertUserError(read(await folder({})), /no pictures.*empty.*expected \.png/)
+  await assertUserError(read(await folder({ 'a.gif': 'GIF89a' })), /a\.gif.*expected \.png/)
+  const mixed = await folder({ 'a.png': await png(red), 'cats/b.png': await png(red) })
+  await assertUserError(read(mixed), /mixes.*a\.png.*cats\/b\.png/)
+})
+
+async function assertUserError(promise: Promise<unknown>, message: RegExp): Promise<void> {
+  await assert.rejects(promise, (error: Error) => {
+    assert.ok(error instanceof UserError, error.stack)
+    assert.match(error.message, message)
+    return true
+  })
+}

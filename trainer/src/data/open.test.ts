@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { UserError } from '@ddpm/shared'
+import sharp from 'sharp'
+import { type OpenOptions, openData } from './open.ts'
+import { shapes } from './shapes.ts'
+
+const scratch = await mkdtemp(join(tmpdir(), 'open-'))
+after(() => rm(scratch, { recursive: true }))
+
+const idx = join(scratch, 'digits')
+await mkdir(idx)
+const images = Buffer.from(`00000803000000010000000200000002${'01020304'}`, 'hex')
+await writeFile(join(idx, 'train-images-idx3-ubyte'), images)
+await writeFile(join(idx, 'unnamed'), images)
+await writeFile(join(idx, 'train-labels-idx1-ubyte'), Buffer.from('000008010000000105', 'hex'))
+
+const pictures = join(scratch, 'pictures')
+await mkdir(pictures)
+const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: '#c04020' } })
+await picture.toFile(join(pictures, 'a.png'))
+await picture.toFile(join(scratch, 'single.png'))
+await writeFile(join(scratch, 'pictures.tar'), 'packed')
+
+test('shapes and shapes:COUNT are the built-in set of the seed', async () => {
+  assert.deepEqual(await openData('shapes:12', { seed: 4 }), shapes(12, 4))
+  assert.equal((await openData('shapes', { seed: 4, size: 32, channels: 3 })).count, 4096)
+})
+
+test('IDX is known by its name or its first bytes, and padded to the size', async () => {
+  for (const source of [idx, join(idx, 'train-images-idx3-ubyte'), join(idx, 'unnamed')]) {
+    const dataset = await openData(source, { seed: 0 })
+    assert.deepEqual([...dataset.pixels], [1, 2, 3, 4])
+  }
+  const padded = await openData(idx, { seed: 0, size: 4 })
+  assert.deepEqual([...padded.pixels], [0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0, 0])
+  assert.deepEqual([...padded.labels!], [5])
+})
+
+test('a folder of pictures is 32×32 unless a size is given', async () => {
+  const dataset = await openData(pictures, { seed: 0 })
+  assert.deepEqual([dataset.name, dataset.channels, dataset.height, dataset.width], ['pictures', 3, 32, 32])
+  assert.equal((await openData(pictures, { seed: 0, size: 8 })).pixels.length, 3 * 64)
+})
+
+const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
+  ['nothing there', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Give "shapes"/],
+  ['something below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
+  ['a picture', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
+  ['an archive', join(scratch, 'pictures.tar'), {}, /unpack it first/],
+  ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /0x00000801; expected 0x00000803/],
+  ['a count that is none', 'shapes:many', {}, /"shapes:many".*shapes:COUNT/],
+  ['no shapes', 'shapes:0', {}, /from 1 to/],
+  ['too many shapes', 'shapes:1e9', {}, /from 1 to/],
+  ['another size of shapes', 'shapes', { size: 64 }, /32×32 RGB/],
+  ['grey shapes', 'shapes', { channels: 1 }, /32×32 RGB/],
+  ['colour of IDX', idx, { channels: 3 }, /leave out --channels 3/],
+  ['IDX made smaller', idx, { size: 1 }, /at least 2/],
+  ['no size', pictures, { size: 0 }, /size 0; expected a whole number/],
+  ['a size between pixels', pictures, { size: 2.5 }, /size 2\.5/],
+]
+for (const [what, source, options, message] of bad) {
+  test(`an error says what was found and what is accepted: ${what}`, async () => {
+    await assert.rejects(openData(source, { seed: 0, ...options }), (error: Error) => {
+      assert.ok(error instanceof UserError, error.stack)
+      assert.match(error.message, message)
+      return true
+    })
+  })
+}

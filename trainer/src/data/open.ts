@@ -1,0 +1,88 @@
+import { open, readdir, stat } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { UserError } from '@ddpm/shared'
+import { type Dataset, pad } from './dataset.ts'
+import { type FolderOptions, readFolder } from './folder.ts'
+import { isIdxImages, readIdx } from './idx.ts'
+import { shapes, side } from './shapes.ts'
+
+export interface OpenOptions extends Partial<FolderOptions> {
+  /** For the sets that are made rather than read. */
+  readonly seed: number
+}
+
+const defaultSize = 32
+const defaultShapes = 4096
+const mostShapes = 1_000_000
+const accepted =
+  'Give "shapes" (built in; "shapes:1000" for 1000 of them), a folder of PNG, JPEG or WebP pictures, or MNIST-style ' +
+  'IDX files (their folder or the images file).'
+
+/**
+ * Opens pictures by what they turn out to be: the built-in set when `source` is `shapes` or `shapes:COUNT` (a
+ * folder of that name is ./shapes), otherwise IDX files or a folder of pictures. `size` scales and crops
+ * pictures of a folder (32 unless given) and pads IDX pictures.
+ * @throws UserError when there is nothing of the kind there, or the options do not go with it
+ */
+export async function openData(source: string, options: OpenOptions): Promise<Dataset> {
+  const { size, channels = 'auto' } = options
+  if (size !== undefined && !(Number.isInteger(size) && size > 0)) {
+    throw new UserError(`Found the size ${size}; expected a whole number of pixels, like 32.`)
+  }
+  if (source === 'shapes' || source.startsWith('shapes:')) return openShapes(source, options)
+
+  try {
+    if (await isIdx(source)) {
+      if (channels === 3)
+        throw new UserError(`${source} is IDX, which holds grey pictures; leave out --channels 3.`)
+      const dataset = await readIdx(source)
+      return size === undefined ? dataset : pad(dataset, size)
+    }
+    return await readFolder(source, { ...options, size: size ?? defaultSize, channels })
+  } catch (error) {
+    if (isSystemError(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
+    throw error
+  }
+}
+
+function openShapes(source: string, { size = side, channels = 3, seed }: OpenOptions): Dataset {
+  const count = source === 'shapes' ? defaultShapes : Number(source.slice('shapes:'.length))
+  if (!(Number.isInteger(count) && count >= 1 && count <= mostShapes)) {
+    throw new UserError(`Found "${source}"; expected shapes:COUNT with a count from 1 to ${mostShapes}.`)
+  }
+  if (size !== side || channels === 1) {
+    throw new UserError(
+      `The built-in shapes are ${side}×${side} RGB; leave out --size and --channels or give ${side} and 3.`,
+    )
+  }
+  return shapes(count, seed)
+}
+
+/** Whether there are IDX files; false means a folder of something else. */
+async function isIdx(source: string): Promise<boolean> {
+  const found = await stat(source).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
+    throw new UserError(`There is no file or folder ${source}. ${accepted}`)
+  })
+  if (found.isDirectory()) return (await readdir(source)).some(isIdxImages)
+  if (/idx\d-ubyte(\.gz)?$/.test(basename(source)) || (await startsAsIdx(source))) return true
+  const packed = /\.(zip|tar|tgz|gz|7z|rar)$/.test(source)
+    ? ' If the pictures are packed in it, unpack it first.'
+    : ''
+  throw new UserError(`${source} is a file, and not one of IDX images.${packed} ${accepted}`)
+}
+
+async function startsAsIdx(path: string): Promise<boolean> {
+  const file = await open(path)
+  try {
+    const head = Buffer.alloc(4)
+    await file.read(head, 0, 4, 0)
+    return head.toString('hex') === '00000803'
+  } finally {
+    await file.close()
+  }
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error
+}

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { normals } from '@ddpm/shared'
+import { toSigned } from './dataset.ts'
+import { figures } from './figures.ts'
+import { background, colourNames, drawShape, isRound, palette, type Shape, shapeAt, side } from './shapes.ts'
+import { limits, parseShape } from './shapes-parser.ts'
+
+const area = side * side
+const seed = 20
+const count = 100
+
+test('a drawn shape reads as its own factors', () => {
+  for (const truth of drawnShapes()) {
+    const { shape } = parseShape(draw(truth))
+    assert.ok(shape, JSON.stringify(truth))
+    assertNear(shape, truth, 0.08)
+  }
+})
+
+test('so it does through mild noise, at least 98 times in 100', () => {
+  let right = 0
+  drawnShapes().forEach((truth, index) => {
+    const { shape } = parseShape(noisy(draw(truth), 0.05, index))
+    if (shape && shape.figure === truth.figure && shape.colour === truth.colour) {
+      assertNear(shape, truth, 0.15)
+      right++
+    }
+  })
+  assert.ok(right >= 0.98 * count, `${right} of ${count}`)
+})
+
+test('bytes and floats read the same', () => {
+  const bytes = draw(shapeAt(seed, 0))
+  const fromBytes = parseShape(bytes)
+  const fromFloats = parseShape(Float32Array.from(bytes, toSigned))
+  assert.ok(fromBytes.shape && fromFloats.shape)
+  assertNear(fromFloats.shape, fromBytes.shape, 1e-3)
+})
+
+test('soft edges are forgiven, a blob is not', () => {
+  for (const truth of drawnShapes(60)) {
+    const soft = parseShape(blurred(draw(truth), 0.6)).shape
+    assert.deepEqual([soft?.figure, soft?.colour], [truth.figure, truth.colour])
+    assertRejected(blurred(draw(truth), 3))
+  }
+})
+
+test('rejected: blank pictures', () => {
+  assertRejected(blank(), /no figure/)
+  assertRejected(new Uint8Array(3 * area), /background/)
+  assertRejected(new Uint8Array(3 * area).fill(255), /no figure/)
+})
+
+test('rejected: pure noise', () => {
+  for (let index = 0; index < count; index++) {
+    const noise = new Float32Array(3 * area)
+    normals(seed, { domain: 0, picture: index, step: 0 }, noise)
+    assertRejected(noise, /background/)
+  }
+})
+
+test('rejected: what is not a number', () => {
+  const picture = Float32Array.from(draw(shapeAt(seed, 0)), toSigned)
+  picture[5] = Number.NaN
+  assertRejected(picture, /numbers/)
+  assert.throws(() => parseShape(new Uint8Array(area)), RangeError)
+})
+
+test('rejected: two figures side by side', () => {
+  drawnShapes().forEach((truth, index) => {
+    const left = draw({ ...truth, x: 8, radius: 5 })
+    const right = draw({ ...shapeAt(seed + 1, index), colour: truth.colour, x: 24, radius: 5 })
+    assertRejected(laidOver(left, right), /more than one piece/)
+    assertRejected(
+      laidOver(
+        left,
+        draw({ ...shapeAt(seed + 1, index), colour: another(truth.colour, index), x: 24, radius: 5 }),
+      ),
+    )
+  })
+})
+
+test('rejected: a second, small figure beside a good one', () => {
+  for (const truth of drawnShapes()) {
+    const small: Shape = { ...truth, figure: 'circle', x: 3, y: 3, radius: 2 }
+    assertRejected(laidOver(draw({ ...truth, x: 17, y: 17, radius: 8 }), draw(small)))
+  }
+})
+
+test('rejected: half a figure', () => {
+  for (const truth of drawnShapes()) {
+    // Below its centroid a triangle's upper half is a smaller triangle, so the cuts are the other three ways.
+    assertRejected(where(draw(truth), blank(), (x) => x > truth.x))
+    assertRejected(where(draw(truth), blank(), (x) => x < truth.x))
+    assertRejected(where(draw(truth), blank(), (_, y) => y > truth.y))
+  }
+})
+
+test('rejected: a figure over the edge of the picture', () => {
+  for (const truth of drawnShapes()) assertRejected(draw({ ...truth, x: 2 }))
+})
+
+test('rejected: two figures blended half and half', () => {
+  drawnShapes().forEach((truth, index) => {
+    const figure =
+      figures[(figures.indexOf(truth.figure) + 1 + (index % (figures.length - 1))) % figures.length]!
+    assertRejected(blended(draw(truth), draw({ ...truth, figure })))
+    assertRejected(blended(draw(truth), draw({ ...shapeAt(seed + 1, index), figure })))
+  })
+})
+
+test('rejected: a figure of two colours', () => {
+  drawnShapes().forEach((truth, index) => {
+    const other = draw({ ...truth, colour: another(truth.colour, index) })
+    assertRejected(where(draw(truth), other, (x) => x > truth.x))
+    assertRejected(where(draw(truth), other, (x, y) => x > truth.x || y > truth.y))
+  })
+})
+
+test('rejected: a colour between those of the palette, a background of another colour', () => {
+  for (const truth of drawnShapes(60)) {
+    const grey = recoloured(draw(truth), palette[truth.colour], [128, 128, 128])
+    assertRejected(grey, /palette/)
+    const night = recoloured(draw(truth), background, [20, 30, 60])
+    assertRejected(night, /background/)
+  }
+})
+
+test('rejected: a figure squashed to three fifths of its height', () => {
+  for (const truth of drawnShapes()) {
+    const picture = draw(truth)
+    const squashed = picture.map((_, at) => {
+      const row = Math.round(16 + (Math.floor((at % area) / side) - 16) / 0.6)
+      const plane = at - (at % area)
+      return row < 0 || row >= side ? background[plane / area]! : picture[plane + row * side + (at % side)]!
+    })
+    assertRejected(squashed)
+  }
+})
+
+test('no colour is within reach of two', () => {
+  const all = [background, ...Object.values(palette)]
+  all.forEach((a, i) => {
+    for (const b of all.slice(0, i)) {
+      assert.ok(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]) > 2 * limits.colour)
+    }
+  })
+})
+
+function drawnShapes(many = count): Shape[] {
+  return Array.from({ length: many }, (_, index) => shapeAt(seed, index))
+}
+
+function draw(shape: Shape): Uint8Array {
+  const out = new Uint8Array(3 * area)
+  drawShape(shape, out)
+  return out
+}
+
+function blank(): Uint8Array {
+  return Uint8Array.from({ length: 3 * area }, (_, index) => background[Math.floor(index / area)]!)
+}
+
+function assertNear(found: Shape, truth: Shape, tolerance: number): void {
+  assert.deepEqual([found.figure, found.colour], [truth.figure, truth.colour])
+  for (const factor of ['x', 'y', 'radius'] as const) {
+    assert.ok(
+      Math.abs(found[factor] - truth[factor]) < tolerance,
+      `${factor} of ${JSON.stringify({ found, truth })}`,
+    )
+  }
+  if (!isRound(truth.figure)) assert.ok(Math.abs(found.angle - truth.angle) < tolerance / 4)
+}
+
+function assertRejected(picture: Uint8Array | Float32Array, reason = /./): void {
+  const reading = parseShape(picture)
+  assert.equal(reading.shape, null)
+  if (reading.shape === null) assert.match(reading.reason, reason)
+}
+
+/** @param sigma in units of [−1, 1] */
+function noisy(picture: Uint8Array, sigma: number, index: number): Float32Array {
+  const noise = new Float32Array(picture.length)
+  normals(seed, { domain: 0, picture: index, step: 1 }, noise)
+  return noise.map((z, at) => Math.min(1, Math.max(-1, toSigned(picture[at]!) + sigma * z)))
+}
+
+function blended(a: Uint8Array, b: Uint8Array): Uint8Array {
+  return a.map((byte, at) => Math.round((byte + b[at]!) / 2))
+}
+
+/** b's figure in front of a's. */
+function laidOver(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const isPaper = (pixel: number) => background.every((byte, channel) => b[channel * area + pixel] === byte)
+  return b.map((byte, at) => (isPaper(at % area) ? a[at]! : byte))
+}
+
+/** b's pixels where the condition holds of their centre, a's elsewhere. */
+function where(a: Uint8Array, b: Uint8Array, condition: (x: number, y: number) => boolean): Uint8Array {
+  return a.map((byte, at) => {
+    const pixel = at % area
+    return condition((pixel % side) + 0.5, Math.floor(pixel / side) + 0.5) ? b[at]! : byte
+  })
+}
+
+function recoloured(picture: Uint8Array, from: readonly number[], to: readonly number[]): Uint8Array {
+  const out = picture.slice()
+  for (let pixel = 0; pixel < area; pixel++) {
+    if (!from.every((byte, channel) => picture[channel * area + pixel] === byte)) continue
+    to.forEach((byte, channel) => {
+      out[channel * area + pixel] = byte
+    })
+  }
+  return out
+}
+
+function another(colour: Shape['colour'], index: number): Shape['colour'] {
+  const step = 1 + (index % (colourNames.length - 1))
+  return colourNames[(colourNames.indexOf(colour) + step) % colourNames.length]!
+}
+
+/** Gaussian blur, rows then columns. @param sigma pixels */
+function blurred(picture: Uint8Array, sigma: number): Uint8Array {
+  const reach = Math.ceil(3 * sigma)
+  const offsets = Array.from({ length: 2 * reach + 1 }, (_, at) => at - reach)
+  const weights = offsets.map((offset) => Math.exp(-(offset ** 2) / (2 * sigma ** 2)))
+  const total = weights.reduce((a, b) => a + b)
+  const inside = (at: number) => Math.min(side - 1, Math.max(0, at))
+  const along = (values: Float64Array, neighbour: (x: number, y: number, offset: number) => number) =>
+    values.map((_, at) => {
+      const plane = at - (at % area)
+      const x = at % side
+      const y = Math.floor((at % area) / side)
+      return (
+        offsets.reduce((sum, offset, k) => sum + weights[k]! * values[plane + neighbour(x, y, offset)]!, 0) /
+        total
+      )
+    })
+  const rows = along(Float64Array.from(picture), (x, y, offset) => y * side + inside(x + offset))
+  return Uint8Array.from(
+    along(rows, (x, y, offset) => inside(y + offset) * side + x),
+    Math.round,
+  )
+}

@@ -1,0 +1,44 @@
+import type { OptimizerState } from '../optimizer.ts'
+
+/** Parameters, Adam's moments and the moving average: flat vectors [P], float32. */
+export type TrainingState = OptimizerState<Float32Array>
+
+/** What one training step is fed; everything random in it was drawn before. */
+export interface Batch {
+  /** Pictures and standard normal noise: [N, C, H, W]. */
+  readonly x0: Float32Array
+  readonly noise: Float32Array
+  /** [N], 0 … T−1 */
+  readonly timestep: Float32Array
+  /** [N], or null where the network has no classes. */
+  readonly label: Float32Array | null
+  /** [N, 5]: see coefficientNames. */
+  readonly coefficients: Float32Array
+  /** [N, channels of all blocks], 0 or 1/(1 − p); null without dropout. */
+  readonly dropout: Float32Array | null
+}
+
+export interface StepResult {
+  readonly loss: number
+  /** Before clipping. */
+  readonly gradientNorm: number
+  /** False where the loss or the gradient was not finite; the state is then as before the step. */
+  readonly finite: boolean
+}
+
+/** Something that can train one network: every engine does the same arithmetic. */
+export interface Engine {
+  readonly description: string
+  /** @param scalars in the order of stepScalarNames */
+  step(batch: Batch, scalars: Float32Array): Promise<StepResult>
+  /** The network's output for x [N, C, H, W], timestep [N] and label [N]. */
+  predict(
+    weights: 'raw' | 'ema',
+    x: Float32Array,
+    timestep: Float32Array,
+    label: Float32Array | null,
+  ): Promise<Float32Array>
+  /** The state as it is now; valid until the next step. */
+  state(): TrainingState
+  dispose(): Promise<void>
+}

@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  type GenerateOptions,
+  generate,
+  graphFile,
+  type ModelFacts,
+  type Network,
+  parseManifest,
+  UserError,
+} from '@ddpm/shared'
+import ort from 'onnxruntime-node'
+import type { Checkpoint } from './checkpoint.ts'
+import { toOnnx } from './onnx/model.ts'
+import { unflatten } from './parameters.ts'
+import { factsOf, layoutOfRun, networkOf, openCheckpoint, type RunConfig } from './run.ts'
+import { networkGraph } from './step.ts'
+
+/** Names of inputs and output in exported graphs. */
+export const graphNames = { sample: 'x', timestep: 'timestep', label: 'label', output: 'output' } as const
+
+export type WeightsKind = 'ema' | 'raw'
+
+/**
+ * A trained network as an ONNX file: standard operators, open batch, float32 timesteps and labels.
+ * @param weights the moving average, or the weights themselves
+ */
+export function toModel(
+  config: RunConfig,
+  { state, tables }: Pick<Checkpoint, 'state' | 'tables'>,
+  weights: WeightsKind,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const flat = weights === 'ema' ? state.ema : state.parameters
+  const values = new Map(tables)
+  for (const [name, { data }] of unflatten(layoutOfRun(config), flat)) values.set(name, data)
+  const output = networkGraph(networkOf(config), graphNames)
+  return toOnnx({ [graphNames.output]: output }, { dialect: 'standard', weights: values, metadata })
+}
+
+/** A model ready to be sampled from in this process. */
+export interface OpenedModel {
+  readonly facts: ModelFacts
+  readonly network: Network
+  /** What was opened, for people. */
+  readonly description: string
+  dispose(): Promise<void>
+}
+
+/**
+ * Opens a run's folder, one of its checkpoints, or an exported folder.
+ * @throws UserError where the path is none of these
+ */
+export async function openModel(path: string, weights: WeightsKind): Promise<OpenedModel> {
+  const manifestPath = join(path, 'manifest.json')
+  if (existsSync(manifestPath)) {
+    const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath)
+    const graph = join(path, graphFile(manifest).path)
+    if (!existsSync(graph))
+      throw new UserError(`${manifestPath} names ${graph}, which is not there. Export again.`)
+    const { sample, timestep, label } = manifest.inputs
+    const names = { sample, timestep, label: label ?? graphNames.label, output: manifest.output }
+    return openGraph(readFileSync(graph), manifest, names, `exported model ${manifest.name}`)
+  }
+  const { run, path: file, checkpoint } = openCheckpoint(path)
+  const description = `${file}, ${weights === 'ema' ? 'averaged' : 'raw'} weights after ${checkpoint.progress.step} steps`
+  return openGraph(toModel(run.config, checkpoint, weights), factsOf(run.config), graphNames, description)
+}
+
+type GraphNames = { readonly [K in keyof typeof graphNames]: string }
+
+async function openGraph(
+  bytes: Uint8Array,
+  facts: ModelFacts,
+  names: GraphNames,
+  description: string,
+): Promise<OpenedModel> {
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: ['cpu'] })
+  const { channels, height, width } = facts.shape
+  return {
+    facts,
+    description,
+    async network(x, timestep, label) {
+      const results = await session.run({
+        [names.sample]: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
+        [names.timestep]: new ort.Tensor('float32', timestep, [timestep.length]),
+        ...(label && { [names.label]: new ort.Tensor('float32', label, [label.length]) }),
+      })
+      return results[names.output]!.data as Float32Array
+    },
+    dispose: () => session.release(),
+  }
+}
+
+/** Pictures per call of the network; a picture does not depend on it. */
+const chunk = 64
+
+/** Draws any number of pictures, in chunks: [count, channels, height, width]. */
+export async function draw(
+  facts: ModelFacts,
+  network: Network,
+  options: GenerateOptions,
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<Float32Array> {
+  const { channels, height, width } = facts.shape
+  const out = new Float32Array(options.count * channels * height * width)
+  for (let first = 0; first < options.count; first += chunk) {
+    const count = Math.min(chunk, options.count - first)
+    const pictures = await generate(facts, network, {
+      ...options,
+      first: (options.first ?? 0) + first,
+      count,
+      onStep: ({ step, steps }) => onProgress(first * steps + count * (step + 1), options.count * steps),
+    })
+    out.set(pictures, first * channels * height * width)
+  }
+  return out
+}

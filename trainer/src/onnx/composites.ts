@@ -1,0 +1,29 @@
+import type { Primitives, Shape } from '../ops.ts'
+import type { Emitter } from './emitter.ts'
+
+/** A shape as Reshape takes it: the batch is whatever remains. */
+function reshapeTarget(shape: Shape): number[] {
+  return shape.map((dim) => (dim === 'N' ? -1 : dim))
+}
+
+/** A view of another shape. */
+export function reshape({ emit, int64 }: Emitter, x: string, shape: Shape): string {
+  return emit('Reshape', [x, int64(reshapeTarget(shape))])
+}
+
+/** Products of the last two axes with either factor transposed. */
+export function matmul(
+  { emit, dialect }: Emitter,
+  [a, b]: readonly [string, string],
+  { transposeA, transposeB, rank }: Primitives['matmul'] & { rank: number },
+): string {
+  if (!transposeA && !transposeB) return emit('MatMul', [a, b])
+  if (dialect === 'onnxruntime') {
+    const attributes = { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: 1 } }
+    return emit('FusedMatMul', [a, b], attributes, { contributed: true })
+  }
+  const perm = Array.from({ length: rank }, (_, axis) => axis)
+  perm.splice(-2, 2, rank - 1, rank - 2)
+  const flipped = (x: string, flip: boolean) => (flip ? emit('Transpose', [x], { perm }) : x)
+  return emit('MatMul', [flipped(a, transposeA), flipped(b, transposeB)])
+}

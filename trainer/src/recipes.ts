@@ -1,0 +1,272 @@
+import {
+  type BetaSchedule,
+  defaultSampling,
+  type LossWeighting,
+  type PredictionType,
+  paperSchedule,
+  type Sampler,
+  samplers,
+  UserError,
+} from '@ddpm/shared'
+
+/** Everything that decides a training run, but for the pictures themselves. */
+export interface Recipe {
+  /** Name of the recipe this began as. */
+  readonly recipe: string
+  /** Where pictures come from: `shapes`, IDX files or a folder. */
+  readonly data: string
+  /** Side of the pictures in pixels; null leaves the data's own (folders: 32). */
+  readonly size: number | null
+  /** 1 is grey, 3 is RGB; 'auto' is what the data has. */
+  readonly channels: 'auto' | 1 | 3
+  /** Part of the pictures that is not trained on. */
+  readonly validation: number
+
+  // The network; see UNetConfig. Channels and classes come from the pictures.
+  readonly baseChannels: number
+  readonly channelMultiples: readonly number[]
+  readonly attention: readonly boolean[]
+  readonly numResBlocks: number
+  readonly timeMultiple: number
+  readonly dropout: number
+  readonly zeroInit: boolean
+
+  // The diffusion.
+  readonly betaSchedule: BetaSchedule
+  /** T. */
+  readonly timesteps: number
+  readonly betaStart: number
+  readonly betaEnd: number
+  readonly predictionType: PredictionType
+  readonly lossWeighting: LossWeighting
+
+  // The optimisation.
+  readonly steps: number
+  readonly batchSize: number
+  readonly learningRate: number
+  /** Steps over which the learning rate rises from 0. */
+  readonly warmup: number
+  /** What the learning rate does after the warm-up: stay, or fall to 0 along half a cosine. */
+  readonly learningRateSchedule: 'constant' | 'cosine'
+  /** AdamW's decoupled decay; 0 is Adam. */
+  readonly weightDecay: number
+  readonly beta1: number
+  readonly beta2: number
+  readonly eps: number
+  /** Bound of the gradient's norm; 0 does not clip. */
+  readonly clipNorm: number
+  /** Decay of the moving average of the weights, reached by min(emaDecay, (1 + step)/(10 + step)). */
+  readonly emaDecay: number
+  /** Probability that a picture is trained on without its class, for classifier-free guidance. */
+  readonly labelDropout: number
+  /** Mirrors pictures left to right half of the time. */
+  readonly flip: boolean
+  /** Of weights, order, noise and all else that is random. */
+  readonly seed: number
+
+  // How it is drawn from unless told otherwise, here and on the page.
+  readonly sampler: Sampler
+  readonly samplingSteps: number
+  /** Classifier-free guidance; 1 is none. */
+  readonly guidance: number
+
+  // Looking after it.
+  /** Steps between sample grids, between validations and between checkpoints. */
+  readonly sampleEvery: number
+  readonly validateEvery: number
+  readonly checkpointEvery: number
+}
+
+const base: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
+  channels: 'auto',
+  validation: 0.05,
+  baseChannels: 32,
+  channelMultiples: [1, 2, 2],
+  attention: [false, false, true],
+  numResBlocks: 2,
+  timeMultiple: 4,
+  dropout: 0.1,
+  zeroInit: true,
+  betaSchedule: paperSchedule.betaSchedule,
+  timesteps: paperSchedule.timesteps,
+  betaStart: paperSchedule.betaStart,
+  betaEnd: paperSchedule.betaEnd,
+  predictionType: 'epsilon',
+  lossWeighting: 'uniform',
+  steps: 10_000,
+  batchSize: 32,
+  learningRate: 5e-4,
+  warmup: 100,
+  learningRateSchedule: 'cosine',
+  weightDecay: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  clipNorm: 1,
+  emaDecay: 0.999,
+  labelDropout: 0.1,
+  flip: false,
+  seed: 0,
+  sampler: defaultSampling.sampler,
+  samplingSteps: defaultSampling.steps,
+  guidance: 1,
+  sampleEvery: 500,
+  validateEvery: 250,
+  checkpointEvery: 250,
+}
+
+/** The recipes by name. */
+export const recipes: Readonly<Record<string, Recipe>> = {
+  /**
+   * The built-in figures, learned in minutes on two cores: most channels at low resolution, and x_0 as the target, which
+   * is flat where ε and v are as rough as the noise.
+   */
+  shapes: {
+    ...base,
+    recipe: 'shapes',
+    data: 'shapes',
+    size: 32,
+    baseChannels: 16,
+    channelMultiples: [1, 2, 4, 4],
+    attention: [false, false, true, false],
+    numResBlocks: 1,
+    dropout: 0,
+    predictionType: 'x0',
+    steps: 1500,
+    batchSize: 8,
+    learningRate: 2e-3,
+    emaDecay: 0.99,
+    sampler: 'ddpm',
+    guidance: 1.5,
+    sampleEvery: 375,
+    validateEvery: 375,
+    checkpointEvery: 375,
+  },
+  /** MNIST-style digits, 28×28 grey, with classes. */
+  mnist: {
+    ...base,
+    recipe: 'mnist',
+    data: 'data/mnist',
+    size: null,
+    validation: 0.02,
+    numResBlocks: 1,
+    dropout: 0,
+    steps: 1500,
+    learningRate: 1e-3,
+  },
+  /** A folder of pictures, where nothing is known about them. */
+  pictures: { ...base, recipe: 'pictures', data: 'pictures', size: 32, baseChannels: 64, flip: true },
+}
+
+type Field = keyof Recipe
+type Parser = (text: string) => unknown
+
+function refuse(found: string, expected: string): never {
+  throw new UserError(`Found ${found}; expected ${expected}.`)
+}
+
+const number: Parser = (text) => {
+  const value = Number(text)
+  return text.trim() !== '' && Number.isFinite(value) ? value : refuse(`"${text}"`, 'a number')
+}
+const whole: Parser = (text) => {
+  const value = Number(text)
+  return /^\d+$/.test(text) && Number.isSafeInteger(value) ? value : refuse(`"${text}"`, 'a whole number')
+}
+const oneOf =
+  (...choices: readonly string[]): Parser =>
+  (text) =>
+    choices.includes(text) ? text : refuse(`"${text}"`, `one of ${choices.join(', ')}`)
+const truth: Parser = (text) => oneOf('true', 'false')(text) === 'true'
+const list =
+  (item: Parser): Parser =>
+  (text) =>
+    text.split(',').map((part) => item(part.trim()))
+
+/** How each field is given on the command line: what to call its value, how to read it, and what it does. */
+export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly [string, Parser, string] } = {
+  data: [
+    'source',
+    (text) => text,
+    'shapes, a folder of pictures, or IDX files (their folder or the images file)',
+  ],
+  size: ['pixels', whole, 'side of the pictures'],
+  channels: [
+    'n',
+    (text) => (text === 'auto' ? text : Number(oneOf('1', '3')(text))),
+    '1 grey, 3 RGB, or auto',
+  ],
+  validation: ['part', number, 'part of the pictures kept for validation'],
+  baseChannels: ['n', whole, 'channels of the first level, a multiple of 8'],
+  channelMultiples: ['list', list(whole), 'channels per level as multiples of it, as in 1,2,2'],
+  attention: ['list', list(truth), 'which levels have attention, as in false,false,true'],
+  numResBlocks: ['n', whole, 'residual blocks per level'],
+  timeMultiple: ['n', whole, 'width of the time embedding as a multiple of baseChannels'],
+  dropout: ['p', number, 'probability of dropping a channel'],
+  zeroInit: ['bool', truth, 'start last layers at zero'],
+  betaSchedule: ['name', oneOf('linear', 'cosine'), 'noise schedule: linear or cosine'],
+  timesteps: ['T', whole, 'number of noising steps'],
+  betaStart: ['β', number, 'β of the first noising step'],
+  betaEnd: ['β', number, 'β of the last noising step'],
+  predictionType: ['kind', oneOf('epsilon', 'x0', 'v'), 'what the network predicts: epsilon, x0 or v'],
+  lossWeighting: ['kind', oneOf('uniform', 'min-snr'), 'uniform or min-snr'],
+  steps: ['n', whole, 'training steps'],
+  batchSize: ['n', whole, 'pictures per step'],
+  learningRate: ['rate', number, "Adam's learning rate"],
+  warmup: ['n', whole, 'steps over which the learning rate rises'],
+  learningRateSchedule: ['kind', oneOf('constant', 'cosine'), 'constant, or cosine down to 0'],
+  weightDecay: ['rate', number, "AdamW's weight decay"],
+  beta1: ['β', number, "Adam's first decay"],
+  beta2: ['β', number, "Adam's second decay"],
+  eps: ['ε', number, "Adam's ε"],
+  clipNorm: ['norm', number, 'bound of the gradient norm, 0 for none'],
+  emaDecay: ['rate', number, 'decay of the moving average of the weights'],
+  labelDropout: ['p', number, 'probability of training a picture without its class'],
+  flip: ['bool', truth, 'mirror pictures half of the time'],
+  seed: ['n', whole, 'seed of everything random'],
+  sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(' or ')}`],
+  samplingSteps: ['n', whole, 'network evaluations per picture when it is drawn from'],
+  guidance: ['scale', number, 'classifier-free guidance when it is drawn from, 1 for none'],
+  sampleEvery: ['n', whole, 'steps between sample grids'],
+  validateEvery: ['n', whole, 'steps between validations'],
+  checkpointEvery: ['n', whole, 'steps between checkpoints'],
+}
+
+const bounds: { readonly [F in Field]?: readonly [low: number, high: number, expected: string] } = {
+  validation: [1e-9, 0.9, 'a part above 0 and up to 0.9'],
+  timesteps: [2, 1e6, 'at least 2'],
+  steps: [1, 1e9, 'at least 1'],
+  batchSize: [1, 65536, 'at least 1'],
+  learningRate: [1e-12, 1, 'above 0 and up to 1'],
+  weightDecay: [0, 10, 'at least 0'],
+  beta1: [0, 0.999999, 'from 0 to below 1'],
+  beta2: [0, 0.99999999, 'from 0 to below 1'],
+  eps: [1e-30, 1, 'above 0'],
+  clipNorm: [0, 1e9, 'at least 0'],
+  emaDecay: [0, 0.9999999, 'from 0 to below 1'],
+  labelDropout: [0, 1, 'a probability'],
+  samplingSteps: [1, 1e6, 'at least 1'],
+  guidance: [0, 100, 'from 0 (no class) to 100'],
+  sampleEvery: [1, 1e9, 'at least 1'],
+  validateEvery: [1, 1e9, 'at least 1'],
+  checkpointEvery: [1, 1e9, 'at least 1'],
+}
+
+/**
+ * Refuses a recipe that cannot be trained.
+ * @throws UserError naming the field, what was found and what was expected
+ */
+export function validateRecipe(recipe: Recipe): void {
+  for (const [field, [low, high, expected]] of Object.entries(bounds)) {
+    const value = recipe[field as Field] as number
+    if (!(value >= low && value <= high))
+      throw new UserError(`Found ${field} ${value}; expected ${expected}.`)
+  }
+}
+
+/** A recipe by its name. */
+export function recipeNamed(name: string): Recipe {
+  const recipe = Object.hasOwn(recipes, name) ? recipes[name] : undefined
+  if (recipe) return recipe
+  throw new UserError(`Found the recipe "${name}"; expected one of ${Object.keys(recipes).join(', ')}.`)
+}

@@ -1,0 +1,131 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import {
+  defaultSampling,
+  type ModelFacts,
+  type ScheduleConfig,
+  UserError,
+  writeScheduler,
+} from '@ddpm/shared'
+import { type Checkpoint, listCheckpoints, readCheckpoint, writeAtomically } from './checkpoint.ts'
+import { type Layout, layoutOf } from './parameters.ts'
+import type { Recipe } from './recipes.ts'
+import type { NetworkSpec } from './step.ts'
+import { parameterSpecs, type UNetConfig, validateUNet } from './unet.ts'
+
+/** What `config.json` of a run says: the recipe as it was carried out, and what the pictures turned out to be. */
+export interface RunConfig {
+  readonly version: 1
+  readonly recipe: Recipe
+  readonly pictures: {
+    readonly name: string
+    readonly count: number
+    readonly channels: number
+    readonly height: number
+    readonly width: number
+    readonly classes: readonly string[]
+  }
+}
+
+/** A folder with a training run: config.json, checkpoints, metrics.jsonl, samples. */
+export interface Run {
+  readonly folder: string
+  readonly config: RunConfig
+}
+
+/** The network of a run. */
+export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
+  const unet: UNetConfig = {
+    inputChannels: pictures.channels,
+    outputChannels: pictures.channels,
+    numResBlocks: recipe.numResBlocks,
+    baseChannels: recipe.baseChannels,
+    channelMultiples: recipe.channelMultiples,
+    attention: recipe.attention,
+    dropout: recipe.dropout,
+    timeMultiple: recipe.timeMultiple,
+    zeroInit: recipe.zeroInit,
+    timesteps: recipe.timesteps,
+    classes: pictures.classes.length,
+  }
+  validateUNet(unet, pictures)
+  return { unet, height: pictures.height, width: pictures.width }
+}
+
+export function layoutOfRun(config: RunConfig): Layout {
+  return layoutOf(parameterSpecs(networkOf(config).unet))
+}
+
+export function scheduleOf({ betaSchedule, timesteps, betaStart, betaEnd }: Recipe): ScheduleConfig {
+  return { betaSchedule, timesteps, betaStart, betaEnd }
+}
+
+/** What sampling needs to know of a run's model. */
+export function factsOf({ recipe, pictures }: RunConfig): ModelFacts {
+  return {
+    shape: { channels: pictures.channels, height: pictures.height, width: pictures.width },
+    classes: [...pictures.classes],
+    scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType),
+    sampling: {
+      sampler: recipe.sampler,
+      steps: Math.min(recipe.samplingSteps, recipe.timesteps),
+      spacing: defaultSampling.spacing,
+      guidance: pictures.classes.length === 0 ? 1 : recipe.guidance,
+    },
+  }
+}
+
+export function writeRunConfig(folder: string, config: RunConfig): void {
+  writeAtomically(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+}
+
+/**
+ * Opens a run by its folder.
+ * @throws UserError where there is none
+ */
+export function openRun(folder: string): Run {
+  const path = join(folder, 'config.json')
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new UserError(
+      `Found no training run in ${folder} (${(error as NodeJS.ErrnoException).code} on config.json). ` +
+        'Give the folder that `npm run train` or `npm run import` has made, like runs/shapes.',
+    )
+  }
+  let config: RunConfig
+  try {
+    config = JSON.parse(text)
+  } catch (error) {
+    throw new UserError(
+      `${path} is not JSON (${(error as Error).message}). Restore it from a copy, or train again.`,
+    )
+  }
+  if (config.version !== 1 || !config.recipe || !config.pictures) {
+    throw new UserError(
+      `${path} is not a run's configuration of version 1 (found version ${config.version}).`,
+    )
+  }
+  return { folder, config }
+}
+
+/** The run and the checkpoint that a path stands for: a run's folder means its latest checkpoint. */
+export function openCheckpoint(path: string): { run: Run; path: string; checkpoint: Checkpoint } {
+  if (!existsSync(path))
+    throw new UserError(`There is no ${path}. Give a run's folder or one of its checkpoints.`)
+  const isFile = statSync(path).isFile()
+  const run = openRun(isFile ? dirname(dirname(resolve(path))) : path)
+  const file = isFile ? path : listCheckpoints(path).at(-1)
+  if (file === undefined) {
+    throw new UserError(
+      `The run in ${path} has no checkpoint yet. Train it first: npm run train -- --resume ${path}`,
+    )
+  }
+  return { run, path: file, checkpoint: readCheckpoint(file, layoutOfRun(run.config)) }
+}
+
+/** A run's name: its folder's. */
+export function runName({ folder }: Run): string {
+  return basename(resolve(folder))
+}

@@ -1,0 +1,185 @@
+import { gradients } from './grad.ts'
+import { createGraph, type Graph, type Node } from './graph.ts'
+import type { Dim, Ops } from './ops.ts'
+import {
+  type AdamConfig,
+  adamStep,
+  clipByNorm,
+  norm,
+  type OptimizerState,
+  type StepScalars,
+  stepScalarNames,
+} from './optimizer.ts'
+import { type Layout, layoutOf } from './parameters.ts'
+import { dropoutChannels, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
+
+/** A network and the pictures it is for. */
+export interface NetworkSpec {
+  readonly unet: UNetConfig
+  readonly height: number
+  readonly width: number
+}
+
+export interface StepSpec extends NetworkSpec {
+  readonly batch: number
+  readonly adam: AdamConfig
+  /** Bound of the gradient's norm; null does not clip. */
+  readonly clipNorm: number | null
+}
+
+/**
+ * Per-picture numbers of the training objective, [N, 5]: x_t = signal·x0 + noise·ε, the target is
+ * targetSignal·x0 + targetNoise·ε, and the squared error counts `weight` times.
+ */
+export const coefficientNames = ['signal', 'noise', 'targetSignal', 'targetNoise', 'weight'] as const
+
+/** The network with its parameters in one flat vector, recorded in a graph. */
+interface FlatNetwork {
+  readonly parameters: Node
+  /** The parameter tensors, views of the vector, in the layout's order. */
+  readonly views: readonly Node[]
+  apply(inputs: UNetInputs<Node>): Node
+}
+
+function flatNetwork(graph: Graph, config: UNetConfig, layout: Layout): FlatNetwork {
+  const { ops } = graph
+  const parameters = graph.input('parameters', [layout.size])
+  const views = layout.entries.map(({ shape, offset, size }) =>
+    ops.reshape(ops.slice(parameters, { axis: 0, start: offset, end: offset + size }), shape),
+  )
+  const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
+  return {
+    parameters,
+    views,
+    apply: (inputs) =>
+      unet(ops, config, ({ name, shape }) => byName.get(name) ?? graph.input(name, shape), inputs),
+  }
+}
+
+/**
+ * Prediction with the parameters as an input: parameters [P], x, timestep and label → output. The batch is open.
+ */
+export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
+  const graph = createGraph()
+  const network = flatNetwork(graph, config, layoutOf(parameterSpecs(config)))
+  const output = network.apply({
+    x: graph.input('x', ['N', config.inputChannels, height, width]),
+    timestep: graph.input('timestep', ['N']),
+    label: config.classes > 0 ? graph.input('label', ['N']) : null,
+  })
+  return { output }
+}
+
+/**
+ * The network with every parameter an input of its own, for export. The batch is open.
+ * @param names of the graph's inputs
+ */
+export function networkGraph(
+  { unet: config, height, width }: NetworkSpec,
+  names: { readonly sample: string; readonly timestep: string; readonly label: string },
+): Node {
+  const graph = createGraph()
+  return unet(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
+    x: graph.input(names.sample, ['N', config.inputChannels, height, width]),
+    timestep: graph.input(names.timestep, ['N']),
+    label: config.classes > 0 ? graph.input(names.label, ['N']) : null,
+  })
+}
+
+/** The loss and its gradient, recorded; inputs: parameters, x0, noise, timestep, label, coefficients, dropout. */
+interface Objective {
+  readonly graph: Graph
+  readonly parameters: Node
+  readonly output: Node
+  /** [1]: L_simple (DDPM eq. 14) where all weights are 1. */
+  readonly loss: Node
+  /** [P] */
+  readonly gradient: Node
+}
+
+function objective({ unet: config, height, width, batch }: StepSpec): Objective {
+  const graph = createGraph()
+  const { ops } = graph
+  const network = flatNetwork(graph, config, layoutOf(parameterSpecs(config)))
+  const picture = [batch, config.inputChannels, height, width] as const
+  const x0 = graph.input('x0', picture)
+  const noise = graph.input('noise', picture)
+  const coefficients = graph.input('coefficients', [batch, coefficientNames.length])
+  const coefficient = (name: (typeof coefficientNames)[number]) => {
+    const column = coefficientNames.indexOf(name)
+    return ops.reshape(ops.slice(coefficients, { axis: 1, start: column, end: column + 1 }), [batch, 1, 1, 1])
+  }
+  const mix = (a: Node, b: Node) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
+
+  const output = network.apply({
+    x: mix(coefficient('signal'), coefficient('noise')),
+    timestep: graph.input('timestep', [batch]),
+    label: config.classes > 0 ? graph.input('label', [batch]) : null,
+    dropoutMask: config.dropout > 0 ? dropoutMasks(graph, config, batch) : () => null,
+  })
+  const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
+  const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
+  const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
+  const elements = picture.reduce((a, b) => a * b, 1)
+  const loss = ops.reshape(ops.scale(total, 1 / elements), [1])
+
+  const parts = gradients(graph, loss, network.views)
+  const gradient = ops.concat(
+    parts.map((part) => ops.reshape(part, [part.shape.reduce<number>((a, b: Dim) => a * (b as number), 1)])),
+    0,
+  )
+  return { graph, parameters: network.parameters, output, loss, gradient }
+}
+
+/** The masks of all blocks come as one input [N, all channels]. */
+function dropoutMasks(graph: Graph, config: UNetConfig, batch: number): UNetInputs<Node>['dropoutMask'] {
+  const blocks = dropoutChannels(config)
+  const total = blocks.reduce((sum, { channels }) => sum + channels, 0)
+  const masks = graph.input('dropout', [batch, total])
+  let start = 0
+  const ranges = new Map(blocks.map(({ block, channels }) => [block, { start, end: (start += channels) }]))
+  return (block, channels) =>
+    graph.ops.reshape(graph.ops.slice(masks, { axis: 1, ...ranges.get(block)! }), [batch, channels, 1, 1])
+}
+
+/** Output (the network's), loss and gradient alone, for checks against other implementations. */
+export function gradientGraph(spec: StepSpec): Record<string, Node> {
+  const { output, loss, gradient } = objective(spec)
+  return { output, loss, gradient }
+}
+
+/** Names of the state's vectors; each goes in under its name and comes out under `next.` + name. */
+export const stateNames = ['parameters', 'firstMoment', 'secondMoment', 'ema'] as const
+
+/**
+ * The whole training step: forward pass, loss, gradients, clipping, Adam and the moving average as one graph.
+ *
+ * Inputs: the state's four vectors [P]; x0, noise [N, C, H, W]; timestep, label [N]; coefficients [N, 5];
+ * dropout [N, all channels]; scalars [4]. Outputs: the next state, loss [1], gradientNorm [1].
+ */
+export function trainingGraph(spec: StepSpec): Record<string, Node> {
+  const { graph, parameters, loss, gradient } = objective(spec)
+  const { ops } = graph
+  const gradientNorm = norm(ops, gradient)
+  const clipped = spec.clipNorm === null ? gradient : clipByNorm(ops, gradient, gradientNorm, spec.clipNorm)
+  const vector = (name: string) => graph.input(name, parameters.shape)
+  const state: OptimizerState<Node> = {
+    parameters,
+    firstMoment: vector('firstMoment'),
+    secondMoment: vector('secondMoment'),
+    ema: vector('ema'),
+  }
+  const next = adamStep(ops, state, clipped, fedScalars(graph), spec.adam)
+  return {
+    loss,
+    gradientNorm,
+    ...Object.fromEntries(stateNames.map((name) => [`next.${name}`, next[name]])),
+  }
+}
+
+function fedScalars({ ops, input }: { ops: Ops<Node>; input: Graph['input'] }): StepScalars<Node> {
+  const all = input('scalars', [stepScalarNames.length])
+  return Object.fromEntries(
+    stepScalarNames.map((name, i) => [name, ops.slice(all, { axis: 0, start: i, end: i + 1 })]),
+  ) as unknown as StepScalars<Node>
+}

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { createSchedule, paperSchedule } from '@ddpm/shared'
+import { batchMaker } from './batches.ts'
+import { listCheckpoints, saveCheckpoint } from './checkpoint.ts'
+import { shapes } from './data/shapes.ts'
+import { createOnnxruntimeEngine } from './engines/onnxruntime.ts'
+import { initialize, layoutOf, tablesOf } from './parameters.ts'
+import { recipes } from './recipes.ts'
+import { openCheckpoint } from './run.ts'
+import { decodeSafetensors } from './safetensors.ts'
+import { freshState, learningRateAt, NotFinite, train } from './training.ts'
+import { defaultUNet, parameterSpecs } from './unet.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'ddpm-training-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const script = fileURLToPath(new URL('commands/train.ts', import.meta.url))
+const tiny = [
+  ...[
+    '--data',
+    'shapes:64',
+    '--base-channels',
+    '8',
+    '--channel-multiples',
+    '1,1',
+    '--attention',
+    'false,true',
+  ],
+  ...['--batch-size', '4', '--dropout', '0.1', '--warmup', '2', '--sample-every', '100', '--threads', '1'],
+]
+
+/** Runs `npm run train` as a person would. */
+function trainCommand(...args: string[]): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+  })
+  return { status, output: stdout + stderr }
+}
+
+/** A checkpoint's tensors and progress, without the wall time. */
+function essence(run: string) {
+  const { tensors, metadata } = decodeSafetensors(
+    readFileSync(listCheckpoints(join(folder, run)).at(-1)!),
+    run,
+  )
+  const { seconds: _, ...progress } = JSON.parse(metadata['progress']!)
+  return {
+    progress,
+    tensors: new Map(
+      [...tensors].map(([name, { data }]) => [name, Buffer.from(data.buffer).toString('hex')]),
+    ),
+  }
+}
+
+suite('npm run train', () => {
+  test('a run that was stopped and resumed ends bit for bit as one that was not', () => {
+    const through = trainCommand(
+      ...tiny,
+      '--steps',
+      '6',
+      '--checkpoint-every',
+      '3',
+      '--validate-every',
+      '2',
+      '--out',
+      'whole',
+    )
+    assert.equal(through.status, 0, through.output)
+    // The cosine schedule knows the number of steps: the stopped run is made from the whole one's middle.
+    const [middle] = listCheckpoints(join(folder, 'whole'))
+    const config = readFileSync(join(folder, 'whole/config.json'))
+    const metrics = readFileSync(join(folder, 'whole/metrics.jsonl'), 'utf8')
+    const half = join(folder, 'half')
+    const { run, checkpoint } = openCheckpoint(middle!)
+    saveCheckpoint(half, layoutOf(parameterSpecs(networkConfig(run.config.recipe))), checkpoint)
+    writeFileSync(join(half, 'config.json'), config)
+    writeFileSync(join(half, 'metrics.jsonl'), metrics)
+
+    const resumed = trainCommand('--resume', 'half', '--threads', '1')
+    assert.equal(resumed.status, 0, resumed.output)
+    assert.deepEqual(essence('half'), essence('whole'))
+    const lines = (name: string) =>
+      readFileSync(join(folder, name, 'metrics.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => ({ ...JSON.parse(line), imagesPerSecond: 0 }))
+    assert.deepEqual(lines('half'), lines('whole'))
+  })
+
+  test('a finished run says so; a begun one is not overwritten', () => {
+    assert.match(trainCommand('--resume', 'whole').output, /whole is trained: 6 of 6 steps/)
+    const again = trainCommand(...tiny, '--out', 'whole')
+    assert.equal(again.status, 1)
+    assert.match(again.output, /whole is there already.*--resume whole/)
+  })
+
+  for (const [name, args, message] of [
+    ['unknown recipe', ['--recipe', 'cats'], /recipe "cats"; expected one of shapes, mnist, pictures/],
+    ['not a number', ['--steps', 'many'], /--steps: Found "many"; expected a whole number/],
+    ['impossible number', ['--learning-rate', '-1'], /learningRate -1/],
+    ['unknown option', ['--stepz', '5'], /unknown option '--stepz'/],
+    ['no such folder', ['--data', 'nowhere'], /no file or folder nowhere/],
+    ['network that does not fit', ['--channel-multiples', '1,2,2,2,2,2,2'], /attention for 4 levels/],
+    ['nothing to resume', ['--resume', 'nowhere'], /no training run in nowhere/],
+    ['resume with another recipe', ['--resume', 'whole', '--batch-size', '8'], /--batch-size with --resume/],
+    [
+      'unwritable place',
+      ['--data', 'shapes:8', '--out', 'whole/config.json/run'],
+      /Cannot write whole\/config/,
+    ],
+  ] as const) {
+    test(`bad input: ${name}`, () => {
+      const { status, output } = trainCommand(...args)
+      assert.equal(status, 1, output)
+      assert.match(output, message)
+      assert.doesNotMatch(output, /\n\s+at /)
+      assert.ok(!existsSync(join(folder, 'runs')))
+    })
+  }
+
+  test('a damaged checkpoint is refused with what is wrong with it', () => {
+    const path = listCheckpoints(join(folder, 'whole')).at(-1)!
+    truncateSync(path, 5000)
+    const { status, output } = trainCommand('--resume', 'whole')
+    assert.equal(status, 1)
+    assert.match(output, /step-00000006\.safetensors is not a whole safetensors file/)
+  })
+})
+
+function networkConfig(recipe: { baseChannels: number }) {
+  return {
+    ...defaultUNet,
+    baseChannels: recipe.baseChannels,
+    channelMultiples: [1, 1],
+    attention: [false, true],
+    numResBlocks: 1,
+    classes: shapes(1, 0).classes.length,
+  }
+}
+
+test('batches: x_t and the target as the equations have them, classes dropped as often as asked', () => {
+  const dataset = shapes(32, 0)
+  const schedule = createSchedule(paperSchedule)
+  const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length }
+  const options = { ...recipes['shapes']!, batchSize: 16, labelDropout: 0.3, predictionType: 'v' as const }
+  const batchAt = batchMaker(dataset, schedule, config, options)
+
+  const seen = { times: new Set<number>(), unlabelled: 0, dropped: 0, masks: 0 }
+  for (let step = 0; step < 60; step++) {
+    const { timestep, label, coefficients, dropout } = batchAt(step)
+    timestep.forEach((t, i) => {
+      seen.times.add(t)
+      const alphaBar = schedule.alphasCumprod[t]!
+      const wanted = [
+        Math.sqrt(alphaBar),
+        Math.sqrt(1 - alphaBar),
+        -Math.sqrt(1 - alphaBar),
+        Math.sqrt(alphaBar),
+        1,
+      ]
+      wanted.forEach((value, k) => {
+        assert.ok(Math.abs(coefficients[i * 5 + k]! - value) < 1e-6)
+      })
+      if (label![i] === dataset.classes.length) seen.unlabelled += 1
+    })
+    seen.dropped += dropout!.filter((mask) => mask === 0).length
+    seen.masks += dropout!.length
+    assert.ok(dropout!.every((mask) => mask === 0 || Math.abs(mask - 4 / 3) < 1e-6))
+  }
+  const count = 960
+  assert.ok(Math.abs(seen.unlabelled / count - 0.3) < 4 * Math.sqrt(0.21 / count))
+  assert.ok(Math.abs(seen.dropped / seen.masks - 0.25) < 4 * Math.sqrt(0.1875 / seen.masks))
+  assert.ok(Math.min(...seen.times) < 20 && Math.max(...seen.times) > 980)
+
+  // Two steps of 16 are one epoch of 32: every picture once.
+  const first = batchAt(0).x0.slice()
+  const pictures = [first, batchAt(1).x0].flatMap((x0) =>
+    Array.from({ length: 16 }, (_, i) => String(x0.subarray(i * 3072, (i + 1) * 3072))),
+  )
+  assert.equal(new Set(pictures).size, 32)
+  assert.deepEqual([...batchAt(0).x0], [...first])
+})
+
+test('the learning rate rises, then falls along half a cosine', () => {
+  const recipe = { ...recipes['shapes']!, learningRate: 1, warmup: 10, steps: 110 }
+  const at = (step: number) => learningRateAt(recipe, step)
+  assert.ok(Math.abs(at(0) - 0.1) < 1e-12 && Math.abs(at(9) - 1) < 1e-12)
+  assert.ok(Math.abs(at(10) - 1) < 1e-12 && Math.abs(at(60) - 0.5) < 1e-12 && at(109) < 1e-3)
+  assert.equal(learningRateAt({ ...recipe, learningRateSchedule: 'constant' }, 109), 1)
+})
+
+test('a loss that is not finite stops training and leaves the state as it was before the step', async () => {
+  const dataset = shapes(8, 0)
+  const recipe = {
+    ...recipes['shapes']!,
+    baseChannels: 8,
+    batchSize: 2,
+    steps: 3,
+    warmup: 0,
+    learningRate: 1e-3,
+  }
+  const config = { ...networkConfig(recipe), dropout: 0 }
+  const layout = layoutOf(parameterSpecs(config))
+  const spec = { unet: config, batch: 2, height: 32, width: 32, adam: recipe, clipNorm: 1 }
+  const engine = await createOnnxruntimeEngine(spec, tablesOf(layout), freshState(initialize(layout, 0)))
+  let before: Float32Array | null = null
+  const training = train(engine, dataset, config, recipe, {
+    from: 0,
+    onStep({ step }) {
+      if (step === 2) {
+        before = engine.state().parameters.slice()
+        // Weights beyond float32's range of squares: the next gradient overflows.
+        engine.state().secondMoment.fill(Number.NaN)
+        engine.state().parameters[0] = Number.NaN
+        before[0] = Number.NaN
+      }
+      return false
+    },
+  })
+  await assert.rejects(training, (error) => error instanceof NotFinite && error.step === 3)
+  assert.deepEqual([...engine.state().parameters], [...before!])
+  await engine.dispose()
+})

@@ -1,0 +1,120 @@
+import { createSchedule, type Network } from '@ddpm/shared'
+import { batchMaker } from './batches.ts'
+import type { Dataset } from './data/dataset.ts'
+import type { Engine, TrainingState } from './engines/engine.ts'
+import { type StepScalars, stepScalarNames, stepScalars } from './optimizer.ts'
+import type { Recipe } from './recipes.ts'
+import { scheduleOf } from './run.ts'
+import type { UNetConfig } from './unet.ts'
+
+/** The learning rate of step 0, 1, …: a linear rise, then constant or half a cosine down to 0. */
+export function learningRateAt(
+  { learningRate, warmup, learningRateSchedule, steps }: Recipe,
+  step: number,
+): number {
+  if (step < warmup) return (learningRate * (step + 1)) / warmup
+  if (learningRateSchedule === 'constant') return learningRate
+  const progress = (step - warmup) / Math.max(1, steps - warmup)
+  return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
+}
+
+/** The scalars of step 0, 1, … in the order in which an engine takes them. */
+function scalarsAt(recipe: Recipe, step: number): Float32Array {
+  const scalars: StepScalars<number> = stepScalars(recipe, {
+    step: step + 1,
+    learningRate: learningRateAt(recipe, step),
+    weightDecay: recipe.weightDecay,
+    emaDecay: Math.min(recipe.emaDecay, (1 + step) / (10 + step)),
+  })
+  return Float32Array.from(stepScalarNames, (name) => scalars[name])
+}
+
+export interface StepReport {
+  /** Steps done, this one included. */
+  readonly step: number
+  readonly loss: number
+  readonly gradientNorm: number
+  readonly learningRate: number
+}
+
+/** Loss or gradient stopped being finite: the state is as it was before `step`. */
+export class NotFinite extends Error {
+  override readonly name = 'NotFinite'
+  readonly step: number
+  readonly found: string
+  constructor(step: number, found: string) {
+    super(`Step ${step}: ${found}`)
+    this.step = step
+    this.found = found
+  }
+}
+
+/**
+ * Trains from step `from` to the recipe's last.
+ * @param onStep after every step; returns true to stop
+ * @throws NotFinite
+ */
+export async function train(
+  engine: Engine,
+  dataset: Dataset,
+  config: UNetConfig,
+  recipe: Recipe,
+  { from, onStep }: { from: number; onStep: (report: StepReport) => Promise<boolean> | boolean },
+): Promise<void> {
+  const batchAt = batchMaker(dataset, createSchedule(scheduleOf(recipe)), config, recipe)
+  for (let step = from; step < recipe.steps; step++) {
+    const { loss, gradientNorm, finite } = await engine.step(batchAt(step), scalarsAt(recipe, step))
+    if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`)
+    const done = { step: step + 1, loss, gradientNorm, learningRate: learningRateAt(recipe, step) }
+    if (await onStep(done)) return
+  }
+}
+
+/** Pictures per validation and per call of the network. */
+const validated = 256
+const chunk = 64
+
+/**
+ * The loss of the averaged weights on pictures that were not trained on: the same pictures, timesteps and noise every
+ * time. Without dropout, so it may lie below the training loss.
+ */
+export async function validationLoss(
+  engine: Engine,
+  dataset: Dataset,
+  config: UNetConfig,
+  recipe: Recipe,
+): Promise<number> {
+  const batchSize = Math.min(chunk, dataset.count)
+  const options = { ...recipe, batchSize, labelDropout: 0, flip: false, seed: recipe.seed + 1 }
+  const batchAt = batchMaker(dataset, createSchedule(scheduleOf(recipe)), config, options)
+  const chunks = Math.max(1, Math.floor(Math.min(validated, dataset.count) / batchSize))
+  let total = 0
+  for (let step = 0; step < chunks; step++) {
+    const { x0, noise, timestep, label, coefficients } = batchAt(step)
+    const size = x0.length / batchSize
+    const columns = coefficients.length / batchSize
+    const coefficient = (i: number, column: number) => coefficients[Math.floor(i / size) * columns + column]!
+    const xt = x0.map((value, i) => coefficient(i, 0) * value + coefficient(i, 1) * noise[i]!)
+    const output = await engine.predict('ema', xt, timestep, label)
+    for (let i = 0; i < output.length; i++) {
+      const target = coefficient(i, 2) * x0[i]! + coefficient(i, 3) * noise[i]!
+      total += (coefficient(i, 4) * (output[i]! - target) ** 2) / output.length
+    }
+  }
+  return total / chunks
+}
+
+/** The engine's averaged weights as the network that a sampler asks. */
+export function emaNetwork(engine: Engine): Network {
+  return (x, timestep, label) => engine.predict('ema', x, timestep, label)
+}
+
+/** A state to begin with: given weights, no momentum. */
+export function freshState(parameters: Float32Array): TrainingState {
+  return {
+    parameters,
+    firstMoment: new Float32Array(parameters.length),
+    secondMoment: new Float32Array(parameters.length),
+    ema: parameters.slice(),
+  }
+}

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatManifest, type Manifest, type ManifestFile, manifestVersion } from '@ddpm/shared'
 import { type Checkpoint, writeAtomically } from './checkpoint.ts'
-import { draw, graphNames, openModel, toModel, type WeightsKind } from './inference.ts'
+import { draw, graphNames, openModel, toGraphModel, toModel, type WeightsKind } from './inference.ts'
 import { layoutOf } from './parameters.ts'
 import { gridPng } from './pictures.ts'
 import { factsOf, networkOf, type Run } from './run.ts'
+import type { ModelFile } from './tfjs/model.ts'
 import { parameterSpecs } from './unet.ts'
 
 export interface ExportOptions {
@@ -36,26 +38,26 @@ function describeFile(
 
 /**
  * Writes `model.onnx`, `preview.png` and, last, `manifest.json`.
+ * @param convert makes another ONNX file of the same network from ours
  * @returns the manifest
  */
 export async function exportModel(
   run: Run,
   checkpoint: Checkpoint,
   options: ExportOptions,
+  convert?: (plain: Uint8Array) => Promise<Uint8Array>,
 ): Promise<Manifest> {
   const { config } = run
   const facts = factsOf(config)
-  const graph = toModel(config, checkpoint, options.weights, {
-    name: options.name,
-    description: options.description,
-    licence: options.licence,
-  })
+  const { name, description, licence } = options
+  const plain = toModel(config, checkpoint, options.weights, { name, description, licence })
+  const graph = convert ? await convert(plain) : plain
   writeAtomically(join(options.folder, 'model.onnx'), graph)
   const manifest: Manifest = {
     version: manifestVersion,
-    name: options.name,
-    description: options.description,
-    licence: options.licence,
+    name,
+    description,
+    licence,
     ...facts,
     files: [describeFile('graph', 'model.onnx', 'application/octet-stream', graph)],
     inputs: {
@@ -93,4 +95,24 @@ export async function exportModel(
   }
   writeAtomically(manifestPath, formatManifest(complete))
   return complete
+}
+
+/**
+ * Writes a TensorFlow.js graph model: the shards of its weights and, last, `model.json`, whose metadata say all that a
+ * sampler needs to know.
+ * @returns the files written
+ */
+export function exportGraphModel(
+  run: Run,
+  checkpoint: Checkpoint,
+  { folder, name, description, licence, weights }: Omit<ExportOptions, 'preview'>,
+): ModelFile[] {
+  const metadata = { name, description, licence, ...factsOf(run.config) }
+  const files = toGraphModel(run.config, checkpoint, weights, metadata)
+  for (const { path, bytes } of files) writeAtomically(join(folder, path), bytes)
+  const written = new Set(files.map(({ path }) => path))
+  for (const path of readdirSync(folder)) {
+    if (/^group1-shard\d+of\d+\.bin$/.test(path) && !written.has(path)) rmSync(join(folder, path))
+  }
+  return files
 }

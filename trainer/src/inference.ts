@@ -11,15 +11,35 @@ import {
 } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import type { Checkpoint } from './checkpoint.ts'
+import type { Node } from './graph.ts'
 import { toOnnx } from './onnx/model.ts'
 import { unflatten } from './parameters.ts'
 import { factsOf, layoutOfRun, networkOf, openCheckpoint, type RunConfig } from './run.ts'
 import { networkGraph } from './step.ts'
+import { type ModelFile, toTfjs } from './tfjs/model.ts'
 
 /** Names of inputs and output in exported graphs. */
 export const graphNames = { sample: 'x', timestep: 'timestep', label: 'label', output: 'output' } as const
 
 export type WeightsKind = 'ema' | 'raw'
+
+/** Weights as they are handed out: a run's network as a graph, and the values of what it holds inside. */
+interface FrozenNetwork {
+  readonly outputs: Readonly<Record<string, Node>>
+  readonly weights: ReadonlyMap<string, Float32Array>
+}
+
+type Trained = Pick<Checkpoint, 'state' | 'tables'>
+
+function freeze(config: RunConfig, { state, tables }: Trained, weights: WeightsKind): FrozenNetwork {
+  const flat = weights === 'ema' ? state.ema : state.parameters
+  const values = new Map(tables)
+  for (const [name, { data }] of unflatten(layoutOfRun(config), flat)) values.set(name, data)
+  return {
+    outputs: { [graphNames.output]: networkGraph(networkOf(config), graphNames) },
+    weights: values,
+  }
+}
 
 /**
  * A trained network as an ONNX file: standard operators, open batch, float32 timesteps and labels.
@@ -27,15 +47,23 @@ export type WeightsKind = 'ema' | 'raw'
  */
 export function toModel(
   config: RunConfig,
-  { state, tables }: Pick<Checkpoint, 'state' | 'tables'>,
+  checkpoint: Trained,
   weights: WeightsKind,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const flat = weights === 'ema' ? state.ema : state.parameters
-  const values = new Map(tables)
-  for (const [name, { data }] of unflatten(layoutOfRun(config), flat)) values.set(name, data)
-  const output = networkGraph(networkOf(config), graphNames)
-  return toOnnx({ [graphNames.output]: output }, { dialect: 'standard', weights: values, metadata })
+  const network = freeze(config, checkpoint, weights)
+  return toOnnx(network.outputs, { dialect: 'standard', weights: network.weights, metadata })
+}
+
+/** The same as the files of a TensorFlow.js graph model. */
+export function toGraphModel(
+  config: RunConfig,
+  checkpoint: Trained,
+  weights: WeightsKind,
+  metadata: Readonly<Record<string, unknown>> = {},
+): ModelFile[] {
+  const network = freeze(config, checkpoint, weights)
+  return toTfjs(network.outputs, { weights: network.weights, metadata })
 }
 
 /** A model ready to be sampled from in this process. */
@@ -69,11 +97,12 @@ export async function openModel(path: string, weights: WeightsKind): Promise<Ope
 
 type GraphNames = { readonly [K in keyof typeof graphNames]: string }
 
-async function openGraph(
+/** Opens an ONNX file of a network. */
+export async function openGraph(
   bytes: Uint8Array,
   facts: ModelFacts,
-  names: GraphNames,
-  description: string,
+  names: GraphNames = graphNames,
+  description = 'a graph',
 ): Promise<OpenedModel> {
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ['cpu'] })
   const { channels, height, width } = facts.shape

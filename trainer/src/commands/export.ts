@@ -2,9 +2,11 @@ import { join, resolve } from 'node:path'
 import { modelName, UserError } from '@ddpm/shared'
 import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
-import { exportModel } from '../exporting.ts'
-import type { WeightsKind } from '../inference.ts'
-import { openCheckpoint, runName } from '../run.ts'
+import type { Checkpoint } from '../checkpoint.ts'
+import { exportGraphModel, exportModel } from '../exporting.ts'
+import { toGraphModel, type WeightsKind } from '../inference.ts'
+import { factsOf, openCheckpoint, type Run, runName } from '../run.ts'
+import { convertWithTf2onnx, requireTf2onnx } from '../tf2onnx.ts'
 
 interface Options {
   out?: string
@@ -13,22 +15,39 @@ interface Options {
   licence: string
   weights: WeightsKind
   preview: number
+  format: 'onnx' | 'tfjs'
+  via?: 'tf2onnx'
+  python: string
 }
 
 const command = new Command('npm run export --')
   .description('Writes a trained model as ONNX with its manifest and a preview, ready to be published.')
   .argument('<run>', "a run's folder (its latest checkpoint) or one of its checkpoints")
-  .option('--out <folder>', 'where to (default: RUN/export)')
+  .option('--out <folder>', 'where to (default: RUN/export; with --format tfjs RUN/tfjs)')
   .option('--name <owner/name>', 'what the model is called (default: local/RUN)')
   .option('--description <text>', 'what it draws, in a sentence')
   .option('--licence <name>', 'under which it is given away', 'unspecified')
   .option('--weights <kind>', 'ema (averaged) or raw', choice(['ema', 'raw']), 'ema')
   .option('--preview <n>', 'pictures in the preview, 0 for none', wholeNumber, 16)
+  .option(
+    '--format <format>',
+    'onnx, or tfjs: a TensorFlow.js graph model (model.json and shards)',
+    choice(['onnx', 'tfjs']),
+    'onnx',
+  )
+  .option(
+    '--via <tool>',
+    "tf2onnx: make the ONNX file with Python's tf2onnx from the TensorFlow.js graph model, and check it against our own",
+    choice(['tf2onnx']),
+  )
+  .option('--python <program>', 'the Python that has TensorFlow and tf2onnx', 'python3')
   .addHelpText(
     'after',
     `
-Example:
-  npm run export -- runs/mine --name me/kittens --licence CC-BY-4.0`,
+Examples:
+  npm run export -- runs/mine --name me/kittens --licence CC-BY-4.0
+  npm run export -- runs/mine --format tfjs    for tf.loadGraphModel
+  npm run export -- runs/mine --via tf2onnx    wants TensorFlow 2.13 to 2.15; plain export wants no Python at all`,
   )
   .action(main)
 
@@ -40,22 +59,53 @@ async function main(path: string, options: Options): Promise<void> {
       `Found the name "${name}"; expected owner/name made of letters, digits, ".", "-" and "_". Give one with --name.`,
     )
   }
-  const folder = options.out ?? join(run.folder, 'export')
-  const manifest = await exportModel(run, checkpoint, {
-    folder,
+  const described = {
     name,
     description: options.description ?? `Draws pictures like those of ${run.config.pictures.name}.`,
     licence: options.licence,
     weights: options.weights,
-    preview: options.preview,
-  })
-  for (const { path: written, bytes } of manifest.files) {
-    console.log(`${join(folder, written)}  ${(bytes / 1e6).toFixed(2)} MB`)
   }
+  const origin = `Exported ${name} from ${file} (step ${checkpoint.progress.step})`
+  if (options.format === 'tfjs') {
+    if (options.via) throw new UserError('--via tf2onnx makes ONNX: leave it out, or --format tfjs.')
+    const folder = options.out ?? join(run.folder, 'tfjs')
+    const files = exportGraphModel(run, checkpoint, { ...described, folder })
+    list(
+      folder,
+      files.map(({ path, bytes }) => ({ path, bytes: bytes.length })),
+    )
+    console.log(
+      `${origin} to ${resolve(folder)}. It opens with tf.loadGraphModel('…/model.json'): ` +
+        'x [N, C, H, W], timestep [N] and label [N] in, output out.',
+    )
+    return
+  }
+  const folder = options.out ?? join(run.folder, 'export')
+  const convert = options.via && (await tf2onnxConverter(run, checkpoint, options))
+  const manifest = await exportModel(
+    run,
+    checkpoint,
+    { ...described, folder, preview: options.preview },
+    convert,
+  )
+  list(folder, manifest.files)
   console.log(
-    `Exported ${name} from ${file} (step ${checkpoint.progress.step}) to ${resolve(folder)}. ` +
+    `${origin}${options.via ? ` through ${options.via}` : ''} to ${resolve(folder)}. ` +
       `Next: npm run publish -- ${run.folder}`,
   )
+}
+
+async function tf2onnxConverter({ config }: Run, checkpoint: Checkpoint, { python, weights }: Options) {
+  await requireTf2onnx(python)
+  const model = toGraphModel(config, checkpoint, weights)
+  return (plain: Uint8Array) => {
+    console.log('tf2onnx is converting; this takes a moment …')
+    return convertWithTf2onnx(python, model, factsOf(config), plain)
+  }
+}
+
+function list(folder: string, files: readonly { path: string; bytes: number }[]): void {
+  for (const { path, bytes } of files) console.log(`${join(folder, path)}  ${(bytes / 1e6).toFixed(2)} MB`)
 }
 
 await runCommand(command)

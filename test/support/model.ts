@@ -80,7 +80,7 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
   writeRunConfig(folder, config)
   saveCheckpoint(folder, layout, {
     progress: { step: recipe.steps, seconds: 1, loss, validationLoss: null },
-    state: engine.state(),
+    state: await engine.state(),
     tables,
   })
   await engine.dispose()

@@ -1,6 +1,7 @@
 import { gradients } from './grad.ts'
 import { createGraph, type Graph, type Node } from './graph.ts'
-import type { Dim, Ops } from './ops.ts'
+import type { Parameters } from './layers.ts'
+import type { Ops } from './ops.ts'
 import {
   type AdamConfig,
   adamStep,
@@ -11,6 +12,7 @@ import {
   stepScalarNames,
 } from './optimizer.ts'
 import { type Layout, layoutOf } from './parameters.ts'
+import { sizeOf } from './shapes.ts'
 import { dropoutChannels, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
 
 /** A network and the pictures it is for. */
@@ -33,27 +35,76 @@ export interface StepSpec extends NetworkSpec {
  */
 export const coefficientNames = ['signal', 'noise', 'targetSignal', 'targetNoise', 'weight'] as const
 
-/** The network with its parameters in one flat vector, recorded in a graph. */
-interface FlatNetwork {
-  readonly parameters: Node
-  /** The parameter tensors, views of the vector, in the layout's order. */
-  readonly views: readonly Node[]
-  apply(inputs: UNetInputs<Node>): Node
+/** What one batch brings, as tensors of any interpreter: see Batch. */
+export interface BatchInputs<T> {
+  readonly x0: T
+  readonly noise: T
+  readonly timestep: T
+  readonly label: T | null
+  readonly coefficients: T
+  readonly dropout: T | null
 }
 
-function flatNetwork(graph: Graph, config: UNetConfig, layout: Layout): FlatNetwork {
+/** The loss [1] of a batch: L_simple (DDPM eq. 14) where all weights are 1. */
+export function denoisingLoss<T>(
+  ops: Ops<T>,
+  config: UNetConfig,
+  parameters: Parameters<T>,
+  { x0, noise, timestep, label, coefficients, dropout }: BatchInputs<T>,
+): T {
+  const shape = ops.shape(x0) as readonly number[]
+  const coefficient = (name: (typeof coefficientNames)[number]) => {
+    const column = coefficientNames.indexOf(name)
+    return ops.reshape(ops.slice(coefficients, { axis: 1, start: column, end: column + 1 }), [
+      shape[0]!,
+      1,
+      1,
+      1,
+    ])
+  }
+  const mix = (a: T, b: T) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
+
+  const output = unet(ops, config, parameters, {
+    x: mix(coefficient('signal'), coefficient('noise')),
+    timestep,
+    label,
+    dropoutMask: dropout === null ? () => null : dropoutMasks(ops, config, dropout),
+  })
+  const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
+  const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
+  const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
+  const elements = shape.reduce((a, b) => a * b, 1)
+  return ops.reshape(ops.scale(total, 1 / elements), [1])
+}
+
+/** The masks of all blocks come as one tensor [N, all channels]. */
+function dropoutMasks<T>(ops: Ops<T>, config: UNetConfig, masks: T): UNetInputs<T>['dropoutMask'] {
+  let start = 0
+  const ranges = new Map(
+    dropoutChannels(config).map(({ block, channels }) => [block, { start, end: (start += channels) }]),
+  )
+  return (block, channels) =>
+    ops.reshape(ops.slice(masks, { axis: 1, ...ranges.get(block)! }), [ops.shape(masks)[0]!, channels, 1, 1])
+}
+
+/** The network with its parameters in one flat vector, recorded in a graph. */
+interface FlatNetwork {
+  /** [P] */
+  readonly vector: Node
+  /** The parameter tensors, views of the vector, in the layout's order. */
+  readonly views: readonly Node[]
+  readonly parameters: Parameters<Node>
+}
+
+function flatNetwork(graph: Graph, layout: Layout): FlatNetwork {
   const { ops } = graph
-  const parameters = graph.input('parameters', [layout.size])
+  const vector = graph.input('parameters', [layout.size])
   const views = layout.entries.map(({ shape, offset, size }) =>
-    ops.reshape(ops.slice(parameters, { axis: 0, start: offset, end: offset + size }), shape),
+    ops.reshape(ops.slice(vector, { axis: 0, start: offset, end: offset + size }), shape),
   )
   const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
-  return {
-    parameters,
-    views,
-    apply: (inputs) =>
-      unet(ops, config, ({ name, shape }) => byName.get(name) ?? graph.input(name, shape), inputs),
-  }
+  const parameters: Parameters<Node> = ({ name, shape }) => byName.get(name) ?? graph.input(name, shape)
+  return { vector, views, parameters }
 }
 
 /**
@@ -61,8 +112,8 @@ function flatNetwork(graph: Graph, config: UNetConfig, layout: Layout): FlatNetw
  */
 export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
   const graph = createGraph()
-  const network = flatNetwork(graph, config, layoutOf(parameterSpecs(config)))
-  const output = network.apply({
+  const { parameters } = flatNetwork(graph, layoutOf(parameterSpecs(config)))
+  const output = unet(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
     label: config.classes > 0 ? graph.input('label', ['N']) : null,
@@ -90,8 +141,7 @@ export function networkGraph(
 interface Objective {
   readonly graph: Graph
   readonly parameters: Node
-  readonly output: Node
-  /** [1]: L_simple (DDPM eq. 14) where all weights are 1. */
+  /** [1] */
   readonly loss: Node
   /** [P] */
   readonly gradient: Node
@@ -99,53 +149,24 @@ interface Objective {
 
 function objective({ unet: config, height, width, batch }: StepSpec): Objective {
   const graph = createGraph()
-  const { ops } = graph
-  const network = flatNetwork(graph, config, layoutOf(parameterSpecs(config)))
-  const picture = [batch, config.inputChannels, height, width] as const
-  const x0 = graph.input('x0', picture)
-  const noise = graph.input('noise', picture)
-  const coefficients = graph.input('coefficients', [batch, coefficientNames.length])
-  const coefficient = (name: (typeof coefficientNames)[number]) => {
-    const column = coefficientNames.indexOf(name)
-    return ops.reshape(ops.slice(coefficients, { axis: 1, start: column, end: column + 1 }), [batch, 1, 1, 1])
-  }
-  const mix = (a: Node, b: Node) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
-
-  const output = network.apply({
-    x: mix(coefficient('signal'), coefficient('noise')),
-    timestep: graph.input('timestep', [batch]),
-    label: config.classes > 0 ? graph.input('label', [batch]) : null,
-    dropoutMask: config.dropout > 0 ? dropoutMasks(graph, config, batch) : () => null,
+  const { ops, input } = graph
+  const network = flatNetwork(graph, layoutOf(parameterSpecs(config)))
+  const picture = [batch, config.inputChannels, height, width]
+  const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
+  const loss = denoisingLoss(ops, config, network.parameters, {
+    x0: input('x0', picture),
+    noise: input('noise', picture),
+    timestep: input('timestep', [batch]),
+    label: config.classes > 0 ? input('label', [batch]) : null,
+    coefficients: input('coefficients', [batch, coefficientNames.length]),
+    dropout: config.dropout > 0 ? input('dropout', [batch, masked]) : null,
   })
-  const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
-  const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
-  const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
-  const elements = picture.reduce((a, b) => a * b, 1)
-  const loss = ops.reshape(ops.scale(total, 1 / elements), [1])
-
   const parts = gradients(graph, loss, network.views)
   const gradient = ops.concat(
-    parts.map((part) => ops.reshape(part, [part.shape.reduce<number>((a, b: Dim) => a * (b as number), 1)])),
+    parts.map((part) => ops.reshape(part, [sizeOf(part.shape)])),
     0,
   )
-  return { graph, parameters: network.parameters, output, loss, gradient }
-}
-
-/** The masks of all blocks come as one input [N, all channels]. */
-function dropoutMasks(graph: Graph, config: UNetConfig, batch: number): UNetInputs<Node>['dropoutMask'] {
-  const blocks = dropoutChannels(config)
-  const total = blocks.reduce((sum, { channels }) => sum + channels, 0)
-  const masks = graph.input('dropout', [batch, total])
-  let start = 0
-  const ranges = new Map(blocks.map(({ block, channels }) => [block, { start, end: (start += channels) }]))
-  return (block, channels) =>
-    graph.ops.reshape(graph.ops.slice(masks, { axis: 1, ...ranges.get(block)! }), [batch, channels, 1, 1])
-}
-
-/** Output (the network's), loss and gradient alone, for checks against other implementations. */
-export function gradientGraph(spec: StepSpec): Record<string, Node> {
-  const { output, loss, gradient } = objective(spec)
-  return { output, loss, gradient }
+  return { graph, parameters: network.vector, loss, gradient }
 }
 
 /** Names of the state's vectors; each goes in under its name and comes out under `next.` + name. */

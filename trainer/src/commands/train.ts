@@ -10,7 +10,7 @@ import { openData } from '../data/open.ts'
 import { side } from '../data/shapes.ts'
 import { parseShape } from '../data/shapes-parser.ts'
 import type { TrainingState } from '../engines/engine.ts'
-import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
+import { openEngine } from '../engines/open.ts'
 import { draw } from '../inference.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { gridPng } from '../pictures.ts'
@@ -229,7 +229,7 @@ async function carryOut(
     adam: { beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps },
     clipNorm: recipe.clipNorm === 0 ? null : recipe.clipNorm,
   }
-  const engine = await createOnnxruntimeEngine(spec, tables, state, threads ? { threads } : {})
+  const engine = await openEngine('onnxruntime', 'cpu', spec, tables, state, threads ? { threads } : {})
   console.log(
     `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
       `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +
@@ -240,10 +240,10 @@ async function carryOut(
   let { step, loss, validationLoss: validated } = progress
   const began = performance.now()
   const seconds = () => progress.seconds + (performance.now() - began) / 1000
-  const save = () =>
+  const save = async () =>
     saveCheckpoint(folder, layout, {
       progress: { step, seconds: seconds(), loss, validationLoss: validated },
-      state: engine.state(),
+      state: await engine.state(),
       tables,
     })
 
@@ -295,7 +295,7 @@ async function carryOut(
             `step ${step}: samples in ${path}${dataset.name === 'shapes' ? `, ${clean(pictures)} of ${count} clean` : ''}`,
           )
         }
-        if (due(recipe.checkpointEvery) || stopping !== null) save()
+        if (due(recipe.checkpointEvery) || stopping !== null) await save()
         before = performance.now()
         return stopping !== null
       },
@@ -304,7 +304,7 @@ async function carryOut(
     if (!(error instanceof NotFinite)) throw error
     bar.end()
     throw new UserError(
-      `Training stopped at step ${error.step}: ${error.found}. The weights before it are in ${save()}. ` +
+      `Training stopped at step ${error.step}: ${error.found}. The weights before it are in ${await save()}. ` +
         'Start again with a lower --learning-rate or a --clip-norm.',
     )
   } finally {

@@ -1,5 +1,12 @@
 import type { OptimizerState } from '../optimizer.ts'
 
+export const engineNames = ['onnxruntime', 'tfjs'] as const
+export type EngineName = (typeof engineNames)[number]
+
+/** Where an engine computes; `webgpu` is any graphics card (Vulkan, Metal or Direct3D 12), `cuda` one of NVIDIA's. */
+export const devices = ['cpu', 'webgpu', 'cuda'] as const
+export type Device = (typeof devices)[number]
+
 /** Parameters, Adam's moments and the moving average: flat vectors [P], float32. */
 export type TrainingState = OptimizerState<Float32Array>
 
@@ -39,6 +46,6 @@ export interface Engine {
     label: Float32Array | null,
   ): Promise<Float32Array>
   /** The state as it is now; valid until the next step. */
-  state(): TrainingState
+  state(): Promise<TrainingState>
   dispose(): Promise<void>
 }

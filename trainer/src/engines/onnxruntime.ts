@@ -102,7 +102,7 @@ export async function createOnnxruntimeEngine(
       return output!.data as Float32Array
     },
 
-    state: () =>
+    state: async () =>
       Object.fromEntries(
         [...current].map(([name, tensor]) => [name, tensor.data]),
       ) as unknown as TrainingState,

@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { createSchedule, domains, normals, paperSchedule, uniforms } from '@ddpm/shared'
+import { memory } from '@tensorflow/tfjs-core'
+import { type Reference, readReference } from '../../../test/support/reference.ts'
+import { readCheckpoint, saveCheckpoint } from '../checkpoint.ts'
+import { stepScalarNames, stepScalars } from '../optimizer.ts'
+import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../parameters.ts'
+import { type StepSpec, stateNames } from '../step.ts'
+import { freshState } from '../training.ts'
+import { defaultUNet, dropoutChannels, parameterSpecs } from '../unet.ts'
+import type { Batch, Device, Engine, EngineName, TrainingState } from './engine.ts'
+import { openEngine } from './open.ts'
+
+const adam = { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+type Candidate = readonly [EngineName, Device]
+const candidates: readonly Candidate[] = [
+  ['onnxruntime', 'cpu'],
+  ['tfjs', 'cpu'],
+]
+
+/** Everything that a step can have: classes, dropout, attention, halving, two levels, clipping. */
+const spec: StepSpec = {
+  unet: {
+    ...defaultUNet,
+    inputChannels: 1,
+    outputChannels: 1,
+    baseChannels: 8,
+    numResBlocks: 1,
+    channelMultiples: [1, 2],
+    attention: [false, true],
+    dropout: 0.25,
+    timesteps: 100,
+    classes: 2,
+  },
+  height: 8,
+  width: 8,
+  batch: 2,
+  // Adam divides by √v: what only rounding tells from zero would move by a whole step. This ε keeps it still.
+  adam: { ...adam, eps: 1e-4 },
+  clipNorm: 0.5,
+}
+const layout = layoutOf(parameterSpecs(spec.unet))
+const tables = tablesOf(layout)
+const masked = dropoutChannels(spec.unet)
+const maskWidth = masked.reduce((sum, { channels }) => sum + channels, 0)
+const schedule = createSchedule({ ...paperSchedule, timesteps: spec.unet.timesteps })
+
+const folder = mkdtempSync(join(tmpdir(), 'ddpm-conformance-'))
+after(() => rmSync(folder, { recursive: true }))
+
+function beginning(): TrainingState {
+  return freshState(initialize(layout, 1))
+}
+
+/** The batch of step 0, 1, …, of as many pictures as `count`. */
+function batchAt(step: number, count = spec.batch): Batch {
+  const elements = count * spec.height * spec.width
+  const drawn = (domain: number, length: number) =>
+    Float32Array.from(uniforms(3, { domain, picture: 0, step }, length))
+  const normal = (picture: number) => {
+    const values = new Float32Array(elements)
+    normals(3, { domain: domains.trainingNoise, picture, step }, values)
+    return values
+  }
+  const timestep = drawn(domains.trainingTimestep, count).map((u) => Math.floor(u * spec.unet.timesteps))
+  return {
+    x0: normal(0).map(Math.tanh),
+    noise: normal(1),
+    timestep,
+    label: drawn(domains.labelDropout, count).map((u) => Math.floor(u * (spec.unet.classes + 1))),
+    coefficients: coefficientsOf(timestep, schedule.alphasCumprod),
+    dropout: drawn(domains.dropout, count * maskWidth).map((u) => (u < 0.25 ? 0 : 4 / 3)),
+  }
+}
+
+/** The plain objective: x_t and ε, every picture weighing as much. */
+function coefficientsOf(timestep: Float32Array, alphasCumprod: Float64Array): Float32Array {
+  return Float32Array.from(
+    [...timestep].flatMap((t) => [Math.sqrt(alphasCumprod[t]!), Math.sqrt(1 - alphasCumprod[t]!), 0, 1, 1]),
+  )
+}
+
+/** AdamW at a falling rate. */
+function optionsAt(step: number) {
+  return { learningRate: 2e-3 / (1 + step / 10), weightDecay: 0.01, emaDecay: 0.9 }
+}
+
+/** The scalars of step 0, 1, … */
+function scalarsAt(step: number, options = optionsAt(step)): Float32Array {
+  const scalars = stepScalars(adam, { step: step + 1, ...options })
+  return Float32Array.from(stepScalarNames, (name) => scalars[name])
+}
+
+async function steps(engine: Engine, from: number, to: number): Promise<number[]> {
+  const losses: number[] = []
+  for (let step = from; step < to; step++)
+    losses.push((await engine.step(batchAt(step), scalarsAt(step))).loss)
+  return losses
+}
+
+async function copyOf(engine: Engine): Promise<TrainingState> {
+  return structuredClone(await engine.state())
+}
+
+function length(values: ArrayLike<number>): number {
+  return Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0))
+}
+
+function minus(a: ArrayLike<number>, b: ArrayLike<number>): number[] {
+  return Array.from(a, (value, i) => value - b[i]!)
+}
+
+/** The same vector, but for a part of its length. */
+function agree(found: ArrayLike<number>, wanted: ArrayLike<number>, bound: number, what: string): void {
+  const error = length(minus(found, wanted)) / length(wanted)
+  assert.ok(error <= bound, `${what}: differs by ${error}, not ${bound}`)
+}
+
+/** The same way from the beginning: of weights, moments and average. */
+function statesAgree(found: TrainingState, wanted: TrainingState, what: string): void {
+  const from = beginning()
+  for (const part of stateNames)
+    agree(minus(found[part], from[part]), minus(wanted[part], from[part]), 1e-3, `${what}, ${part}`)
+}
+
+const total = 20
+
+/** A checkpoint of the state after so many steps, as another engine finds it. */
+async function save(engine: Engine, step: number): Promise<string> {
+  const progress = { step, seconds: 1, loss: null, validationLoss: null }
+  return saveCheckpoint(mkdtempSync(join(folder, 'run-')), layout, {
+    progress,
+    state: await engine.state(),
+    tables,
+  })
+}
+
+/** Goes on from a checkpoint to the last step. */
+async function resume(path: string, [name, device]: Candidate): Promise<TrainingState> {
+  const { progress, tables, state } = readCheckpoint(path, layout)
+  const engine = await openEngine(name, device, spec, tables, state, { threads: 1 })
+  await steps(engine, progress.step, total)
+  const end = await copyOf(engine)
+  await engine.dispose()
+  return end
+}
+
+/** What every engine is measured by: the losses of all steps, the state after them, and a checkpoint before the end. */
+const yardstick: Candidate = ['onnxruntime', 'cpu']
+const expected = (async () => {
+  const engine = await openEngine(...yardstick, spec, tables, beginning(), { threads: 1 })
+  const losses = await steps(engine, 0, 15)
+  const checkpoint = await save(engine, 15)
+  losses.push(...(await steps(engine, 15, total)))
+  const state = await copyOf(engine)
+  await engine.dispose()
+  return { losses, state, checkpoint }
+})()
+
+/** The gradient of the first step: Adam's first moment was zero before it. */
+function gradientOf({ firstMoment }: TrainingState): Float32Array {
+  return firstMoment.map((value) => value / (1 - adam.beta1))
+}
+
+for (const [name, device] of candidates) {
+  const open = (changes: Partial<StepSpec> = {}, state = beginning()) =>
+    openEngine(name, device, { ...spec, ...changes }, tables, state, { threads: 1 })
+  /** One step from the beginning, on an engine of its own. */
+  const oneStep = async (batch: Batch, changes: Partial<StepSpec> = {}) => {
+    const engine = await open(changes)
+    const result = await engine.step(batch, scalarsAt(0))
+    const state = await copyOf(engine)
+    await engine.dispose()
+    return { ...result, state }
+  }
+
+  suite(`${name} on ${device}`, () => {
+    for (const size of ['gray16', 'rgb16'] as const) {
+      const reference = readReference(size)
+      const skip = !reference
+        ? 'its files are not here; DDPM_REFERENCE may name their folder'
+        : size === 'rgb16' && (name !== 'onnxruntime' || device !== 'cpu') && 'too large for this engine here'
+      test(`PyTorch's ${size}: epsilon, loss, gradients, five steps of Adam`, { skip }, () =>
+        agreesWithPyTorch(reference!, name, device),
+      )
+    }
+
+    test('20 steps end where those of onnxruntime on the CPU do, also when it takes over on the way', async () => {
+      const { losses: wanted, state } = await expected
+      const engine = await open()
+      const losses = await steps(engine, 0, 5)
+      const checkpoint = await save(engine, 5)
+      losses.push(...(await steps(engine, 5, total)))
+      agree(losses, wanted, 1e-4, 'the losses')
+      statesAgree(await engine.state(), state, `after ${total} steps`)
+      await engine.dispose()
+      statesAgree(await resume(checkpoint, yardstick), state, `from step 5 with ${yardstick}`)
+    })
+
+    test('goes on from a checkpoint of onnxruntime on the CPU', async () => {
+      const { checkpoint, state } = await expected
+      statesAgree(await resume(checkpoint, [name, device]), state, 'from step 15')
+    })
+
+    if (name === 'tfjs') {
+      test('no memory is left behind from step to step', async () => {
+        const engine = await open()
+        const held = async () => {
+          const { x0, timestep, label } = batchAt(0)
+          await engine.predict('ema', x0, timestep, label)
+          await engine.state()
+          const { numTensors, numBytes } = memory()
+          return { numTensors, numBytes }
+        }
+        await steps(engine, 0, 1)
+        const before = await held()
+        await steps(engine, 1, 3)
+        assert.deepEqual(await held(), before)
+        await engine.dispose()
+      })
+    }
+
+    test('clipping bounds the gradient, weights decay, the average follows: as the equations have them', async () => {
+      const before = beginning()
+      const batch = batchAt(0)
+      const free = await oneStep(batch, { clipNorm: null })
+      const gradient = gradientOf(free.state)
+      agree([length(gradient)], [free.gradientNorm], 1e-5, 'the norm of the gradient')
+      assert.ok(free.gradientNorm > spec.clipNorm!, `nothing to clip at ${free.gradientNorm}`)
+
+      const { state, gradientNorm } = await oneStep(batch)
+      agree([gradientNorm], [free.gradientNorm], 1e-6, 'the norm before clipping')
+      const clipped = gradient.map((value) => (value * spec.clipNorm!) / gradientNorm)
+      agree(gradientOf(state), clipped, 1e-5, 'the clipped gradient')
+      agree(
+        state.secondMoment,
+        clipped.map((value) => (1 - adam.beta2) * value ** 2),
+        1e-5,
+        'the second moment',
+      )
+      // At step 1 both corrections undo both decays: m̂ = g and v̂ = g².
+      const { learningRate, weightDecay, emaDecay } = optionsAt(0)
+      const moved = clipped.map(
+        (g, i) =>
+          before.parameters[i]! * (1 - learningRate * weightDecay) -
+          (learningRate * g) / (Math.abs(g) + spec.adam.eps),
+      )
+      agree(minus(state.parameters, before.parameters), minus(moved, before.parameters), 1e-3, 'the step')
+      const averaged = moved.map((value, i) => emaDecay * before.ema[i]! + (1 - emaDecay) * value)
+      agree(minus(state.ema, before.ema), minus(averaged, before.ema), 1e-3, 'the average')
+    })
+
+    test('a dropped channel has no gradient, and the mask scales the others', async () => {
+      const batch = batchAt(0)
+      const engine = await open({ clipNorm: null })
+      await engine.step(
+        { ...batch, dropout: batch.dropout!.map((_, i) => (i % maskWidth === 0 ? 0 : 1)) },
+        scalarsAt(0),
+      )
+      const gradient = unflatten(layout, gradientOf(await engine.state()))
+      await engine.dispose()
+      const { data, shape } = gradient.get(`${masked[0]!.block}.conv_2.weight`)!
+      const [outputs, inputs, ...kernel] = shape as [number, number, number, number]
+      const taps = kernel[0]! * kernel[1]!
+      const ofChannel = (channel: number) =>
+        Array.from({ length: outputs * taps }, (_, i) => {
+          const [output, tap] = [Math.floor(i / taps), i % taps]
+          return data[(output * inputs + channel) * taps + tap]!
+        })
+      assert.ok(ofChannel(0).every((value) => value === 0))
+      assert.ok(ofChannel(1).every((value) => value !== 0))
+    })
+
+    test('a step that is not finite leaves the state as it was', async () => {
+      const engine = await open()
+      await steps(engine, 0, 1)
+      const before = await copyOf(engine)
+      const batch = batchAt(1)
+      batch.noise[5] = Number.POSITIVE_INFINITY
+      const { finite } = await engine.step(batch, scalarsAt(1))
+      assert.equal(finite, false)
+      assert.deepEqual(await engine.state(), before)
+      await engine.dispose()
+    })
+  })
+}
+
+async function agreesWithPyTorch(
+  { config, weights, case: known }: Reference,
+  name: EngineName,
+  device: Device,
+): Promise<void> {
+  const tensor = (key: string) => {
+    const found = known.get(key)
+    assert.ok(found, key)
+    return found
+  }
+  const [batch, , height, width] = tensor('x0').shape as [number, number, number, number]
+  const spec: StepSpec = { unet: config, batch, height, width, adam, clipNorm: null }
+  const layout = layoutOf(parameterSpecs(config))
+  const parameters = flatten(layout, weights, 'the reference')
+  const timestep = tensor('timestep').data
+  const given: Batch = {
+    x0: tensor('x0').data,
+    noise: tensor('noise').data,
+    timestep,
+    label: null,
+    coefficients: coefficientsOf(timestep, createSchedule(paperSchedule).alphasCumprod),
+    dropout: null,
+  }
+  const state = freshState(parameters.slice())
+  const engine = await openEngine(name, device, spec, tablesOf(layout, weights), state)
+  const output = await engine.predict('raw', tensor('xt').data, timestep, null)
+  agree(output, tensor('epsilon').data, 1e-5, 'epsilon')
+
+  const losses = new Float32Array(5)
+  for (let step = 0; step < 5; step++) {
+    losses[step] = (
+      await engine.step(given, scalarsAt(step, { learningRate: 2e-3, weightDecay: 0, emaDecay: 0.999 }))
+    ).loss
+    if (step > 0) continue
+    const gradient = gradientOf(await engine.state())
+    for (const [name, { data }] of unflatten(layout, gradient)) {
+      const wanted = tensor(`grad.${name}`).data
+      const error = length(minus(data, wanted))
+      const bound = 1e-4 * Math.max(length(wanted), 1e-3 * length(gradient))
+      assert.ok(error <= bound, `grad.${name} differs by ${error}, not ${bound}`)
+    }
+  }
+  agree(losses.subarray(0, 1), tensor('loss').data, 1e-5, 'the loss')
+  agree(losses, tensor('adam5_losses').data, 1e-4, 'the losses')
+
+  const wanted = flatten(
+    layout,
+    new Map(layout.entries.map(({ name }) => [name, tensor(`adam5.${name}`)])),
+    'the reference after five steps',
+  )
+  const found = await engine.state()
+  agree(minus(found.parameters, parameters), minus(wanted, parameters), 1e-2, 'the way of the parameters')
+  await engine.dispose()
+}

@@ -1,0 +1,160 @@
+import * as tf from '@tensorflow/tfjs-core'
+// Registers the kernels' derivatives: of the packages that Node can load, only this and the far larger union do.
+import '@tensorflow/tfjs-layers'
+import type { Convolution, Interpreter, Op, Primitives } from '../ops.ts'
+
+type Rule<O extends Op> = (inputs: readonly tf.Tensor[], attributes: Primitives[O]) => tf.Tensor
+type Size4 = [number, number, number, number]
+
+const one =
+  (f: (x: tf.Tensor) => tf.Tensor) =>
+  ([x]: readonly tf.Tensor[]) =>
+    f(x!)
+const two =
+  (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) =>
+  ([a, b]: readonly tf.Tensor[]) =>
+    f(a!, b!)
+
+// Every backend has convolutions over channels-last pictures; over channels-first ones only some have.
+const channelsLast = (x: tf.Tensor) => tf.transpose(x, [0, 2, 3, 1]) as tf.Tensor4D
+const channelsFirst = (x: tf.Tensor) => tf.transpose(x, [0, 3, 1, 2])
+/** [O, I, K, K] → [K, K, I, O] */
+const kernelLast = (weight: tf.Tensor) => tf.transpose(weight, [2, 3, 1, 0]) as tf.Tensor4D
+const kernelFirst = (weight: tf.Tensor) => tf.transpose(weight, [3, 2, 0, 1])
+
+/**
+ * How TensorFlow is told about padding: 'same' where that means these zeros, otherwise they are put around the picture
+ * first. (libtensorflow's filter gradient takes no explicit padding, and 'same' at stride 2 is another one.)
+ */
+function paddingOf({ stride, padding }: Convolution, kernel: number) {
+  const [top, left, bottom, right] = padding
+  const same = stride === 1 && padding.every((pixels) => pixels === (kernel - 1) / 2)
+  const around: [number, number][] = [
+    [0, 0],
+    [top, bottom],
+    [left, right],
+    [0, 0],
+  ]
+  return same
+    ? { pad: 'same' as const, surround: (x: tf.Tensor4D) => x, top: 0, left: 0, high: 0, wide: 0 }
+    : {
+        pad: 'valid' as const,
+        surround: (x: tf.Tensor4D) => tf.pad(x, around),
+        top,
+        left,
+        high: top + bottom,
+        wide: left + right,
+      }
+}
+
+/** Rows of pixels, so that neighbours in a picture can be counted by axes of a tensor of rank 4. */
+function rowsOf(x: tf.Tensor): { rows: number; columns: number; shape: Size4 } {
+  const shape = x.shape as Size4
+  return { rows: shape[0] * shape[1] * shape[2], columns: shape[3], shape }
+}
+
+const whole = (x: tf.Tensor) => tf.cast(tf.round(x), 'int32') as tf.Tensor1D
+
+function groupStatistics(x: tf.Tensor, { groups, eps }: Primitives['groupNorm']) {
+  const [n, channels, height, width] = x.shape as Size4
+  const view = tf.reshape(x, [n, groups, (channels / groups) * height * width])
+  const centred = tf.sub(view, tf.mean(view, 2, true))
+  const invStd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), 2, true), eps))
+  return { centred, invStd }
+}
+
+const rules: { [O in Op]: Rule<O> } = {
+  add: two(tf.add),
+  sub: two(tf.sub),
+  mul: two(tf.mul),
+  div: two(tf.div),
+  exp: one(tf.exp),
+  log: one(tf.log),
+  sqrt: one(tf.sqrt),
+  sigmoid: one(tf.sigmoid),
+  silu: one((x) => tf.mul(x, tf.sigmoid(x))),
+  clamp: ([x], { min, max }) => tf.clipByValue(x!, min, max),
+  within: ([x], { min, max }) =>
+    tf.cast(tf.logicalAnd(tf.greaterEqual(x!, min), tf.lessEqual(x!, max)), 'float32'),
+  stopGradient: one(
+    tf.customGrad((x) => ({ value: tf.clone(x as tf.Tensor), gradFunc: (dy) => tf.zerosLike(dy) })),
+  ),
+
+  reshape: ([x], { shape }) => tf.reshape(x!, shape as number[]),
+  transpose: ([x], { permutation }) => tf.transpose(x!, [...permutation]),
+  broadcastTo: ([x], { shape }) => tf.broadcastTo(x!, shape as number[]),
+  reduceSum: ([x], { axes }) => tf.sum(x!, [...axes], true),
+  concat: (inputs, { axis }) => tf.concat([...inputs], axis),
+  slice([x], { axis, start, end }) {
+    const begin = x!.shape.map((_, i) => (i === axis ? start : 0))
+    return tf.slice(
+      x!,
+      begin,
+      x!.shape.map((size, i) => (i === axis ? end - start : size)),
+    )
+  },
+  pad: ([x], { axis, before, after }) =>
+    tf.pad(
+      x!,
+      x!.shape.map((_, i): [number, number] => (i === axis ? [before, after] : [0, 0])),
+    ),
+
+  matmul: ([a, b], { transposeA, transposeB }) => tf.matMul(a!, b!, transposeA, transposeB),
+  softmax: one(tf.softmax),
+  gather: two((table, index) => tf.gather(table, whole(index))),
+  oneHot: ([index], { depth }) => tf.oneHot(whole(index!), depth, 1, 0, 'float32'),
+
+  conv2d([x, weight, bias], attributes) {
+    const { pad, surround } = paddingOf(attributes, weight!.shape[2]!)
+    const y = tf.conv2d(surround(channelsLast(x!)), kernelLast(weight!), attributes.stride, pad)
+    return channelsFirst(bias === undefined ? y : tf.add(y, bias))
+  },
+  conv2dInputGrad([dy, weight], { inputShape, ...attributes }) {
+    const [n, channels, height, width] = inputShape as Size4
+    const { pad, top, left, high, wide } = paddingOf(attributes, weight!.shape[2]!)
+    const padded: Size4 = [n, height + high, width + wide, channels]
+    const dx = tf.conv2dTranspose(channelsLast(dy!), kernelLast(weight!), padded, attributes.stride, pad)
+    return channelsFirst(tf.slice(dx, [0, top, left, 0], [n, height, width, channels]))
+  },
+  conv2dWeightGrad([x, dy], { kernel, ...attributes }) {
+    const { pad, surround } = paddingOf(attributes, kernel)
+    const filterShape = [kernel, kernel, x!.shape[1]!, dy!.shape[1]!]
+    const inputs = { x: surround(channelsLast(x!)), dy: channelsLast(dy!) }
+    const dw: tf.Tensor = tf.engine().runKernel(tf.Conv2DBackpropFilter, inputs, {
+      strides: attributes.stride,
+      pad,
+      dataFormat: 'NHWC',
+      filterShape,
+    })
+    return kernelFirst(dw)
+  },
+  upsample2x([x]) {
+    const { rows, columns, shape } = rowsOf(x!)
+    const repeated = tf.tile(tf.reshape(x!, [rows, 1, columns, 1]), [1, 2, 1, 2])
+    return tf.reshape(repeated, [shape[0], shape[1], 2 * shape[2], 2 * shape[3]])
+  },
+  sumPool2x([x]) {
+    const { rows, columns, shape } = rowsOf(x!)
+    const cells = tf.reshape(x!, [rows / 2, 2, columns / 2, 2])
+    return tf.reshape(tf.sum(cells, [1, 3]), [shape[0], shape[1], shape[2] / 2, shape[3] / 2])
+  },
+
+  groupNorm([x, scale, shift], attributes) {
+    const perChannel = (value: tf.Tensor) => tf.reshape(value, [1, value.size, 1, 1])
+    const normalized = rules.groupNormalized([x!], attributes)
+    return tf.add(tf.mul(normalized, perChannel(scale!)), perChannel(shift!))
+  },
+  groupNormalized([x], attributes) {
+    const { centred, invStd } = groupStatistics(x!, attributes)
+    return tf.reshape(tf.mul(centred, invStd), x!.shape)
+  },
+  groupInvStd: ([x], attributes) =>
+    tf.reshape(groupStatistics(x!, attributes).invStd, [x!.shape[0]!, attributes.groups]),
+}
+
+/** The algebra, computed at once by TensorFlow.js on whichever backend is set. */
+export const tfjs: Interpreter<tf.Tensor> = {
+  apply: (op, inputs, attributes) => (rules[op] as Rule<typeof op>)(inputs, attributes),
+  shape: (x) => x.shape,
+  constant: (values, shape) => tf.tensor(Float32Array.from(values), [...shape], 'float32'),
+}

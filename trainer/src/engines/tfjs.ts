@@ -1,0 +1,135 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { createOps } from '../ops.ts'
+import {
+  adamStep,
+  clipByNorm,
+  norm,
+  type OptimizerState,
+  type StepScalars,
+  stepScalarNames,
+} from '../optimizer.ts'
+import { type Layout, layoutOf } from '../parameters.ts'
+import { type BatchInputs, denoisingLoss, type StepSpec, stateNames } from '../step.ts'
+import { parameterSpecs, unet } from '../unet.ts'
+import type { Batch, Device, Engine, StepResult, TrainingState } from './engine.ts'
+import { openBackend } from './tfjs-backend.ts'
+import { tfjs } from './tfjs-ops.ts'
+
+const ops = createOps(tfjs)
+
+/**
+ * Training with TensorFlow.js: the same network and loss, run at once, and differentiated by TensorFlow.js itself.
+ *
+ * The optimizer is ours over the same tensors: tf.train.adam has no weight decay and a learning rate that is fixed for
+ * good, and keeps its moments by variable, where checkpoints have them as the parameters.
+ * @param state taken over, not copied
+ * @throws UserError where the device or what drives it is missing
+ */
+export async function createTfjsEngine(
+  spec: StepSpec,
+  tables: ReadonlyMap<string, Float32Array>,
+  state: TrainingState,
+  device: Device,
+): Promise<Engine> {
+  const { unet: config, height, width, adam, clipNorm } = spec
+  const layout = layoutOf(parameterSpecs(config))
+  const { name: backend, description } = await openBackend(device)
+  await tf.setBackend(backend)
+
+  const heldTables = new Map(
+    layout.tables.map(({ name, shape }) => [name, tf.tensor(tables.get(name)!, [...shape])]),
+  )
+  let current: OptimizerState<tf.Tensor> = mapState((name) => tf.tensor1d(state[name]))
+
+  const pictures = (values: Float32Array, n: number) =>
+    tf.tensor4d(values, [n, config.inputChannels, height, width])
+  const columns = (values: Float32Array, n: number) => tf.tensor2d(values, [n, values.length / n])
+
+  function inputsOf({ x0, noise, timestep, label, coefficients, dropout }: Batch): BatchInputs<tf.Tensor> {
+    const n = timestep.length
+    return {
+      x0: pictures(x0, n),
+      noise: pictures(noise, n),
+      timestep: tf.tensor1d(timestep),
+      label: label && tf.tensor1d(label),
+      coefficients: columns(coefficients, n),
+      dropout: dropout && columns(dropout, n),
+    }
+  }
+
+  /** Hands out the given parameters, in the layout's order, and the tables. */
+  const parametersFrom = (views: readonly tf.Tensor[]) => {
+    const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
+    return ({ name }: { name: string }) => byName.get(name) ?? heldTables.get(name)!
+  }
+
+  /** Loss [1] and gradient [P] of a batch. */
+  function differentiate(batch: Batch): { loss: tf.Tensor; gradient: tf.Tensor } {
+    const inputs = inputsOf(batch)
+    const loss = (...views: tf.Tensor[]) => denoisingLoss(ops, config, parametersFrom(views), inputs)
+    const { value, grads } = tf.valueAndGrads(loss)(viewsOf(layout, current.parameters))
+    return {
+      loss: value,
+      gradient: tf.concat(
+        grads.map((part) => tf.reshape(part, [part.size])),
+        0,
+      ),
+    }
+  }
+
+  return {
+    description: `TensorFlow.js ${tf.version_core} on ${description}`,
+
+    async step(batch, scalars): Promise<StepResult> {
+      await tf.setBackend(backend)
+      const [loss, gradientNorm, ...next] = tf.tidy(() => {
+        const { loss, gradient } = differentiate(batch)
+        const gradientNorm = norm(ops, gradient)
+        const clipped = clipNorm === null ? gradient : clipByNorm(ops, gradient, gradientNorm, clipNorm)
+        const fed = Object.fromEntries(
+          stepScalarNames.map((name, i) => [name, tf.tensor1d([scalars[i]!])]),
+        ) as unknown as StepScalars<tf.Tensor>
+        const moved = adamStep(ops, current, clipped, fed, adam)
+        return [loss, gradientNorm, ...stateNames.map((name) => moved[name])]
+      }) as [tf.Tensor, tf.Tensor, ...tf.Tensor[]]
+      const [[lossValue], [normValue]] = await Promise.all([loss.data(), gradientNorm.data()])
+      const finite = Number.isFinite(lossValue) && Number.isFinite(normValue)
+      tf.dispose([loss, gradientNorm, ...(finite ? stateNames.map((name) => current[name]) : next)])
+      if (finite) current = mapState((_, i) => next[i]!)
+      return { loss: lossValue!, gradientNorm: normValue!, finite }
+    },
+
+    async predict(weights, x, timestep, label) {
+      await tf.setBackend(backend)
+      const output = tf.tidy(() => {
+        const views = viewsOf(layout, weights === 'ema' ? current.ema : current.parameters)
+        return unet(ops, config, parametersFrom(views), {
+          x: pictures(x, timestep.length),
+          timestep: tf.tensor1d(timestep),
+          label: label && tf.tensor1d(label),
+        })
+      })
+      const values = await output.data()
+      output.dispose()
+      return values as Float32Array
+    },
+
+    async state() {
+      const values = await Promise.all(stateNames.map((name) => current[name].data()))
+      return mapState((_, i) => values[i] as Float32Array)
+    },
+
+    async dispose() {
+      tf.dispose([...heldTables.values(), ...stateNames.map((name) => current[name])])
+    },
+  }
+}
+
+function mapState<T>(f: (name: (typeof stateNames)[number], i: number) => T): OptimizerState<T> {
+  return Object.fromEntries(stateNames.map((name, i) => [name, f(name, i)])) as unknown as OptimizerState<T>
+}
+
+/** The parameters of a flat vector as tensors, in the layout's order. */
+function viewsOf({ entries }: Layout, flat: tf.Tensor): tf.Tensor[] {
+  return entries.map(({ shape, offset, size }) => tf.reshape(tf.slice(flat, offset, size), [...shape]))
+}

@@ -48,18 +48,19 @@ export interface OptimizerState<T> {
   readonly ema: T
 }
 
-/** ‖g‖₂ of a flat vector: [1]. */
-export function norm<T>(ops: Ops<T>, gradient: T): T {
-  return ops.sqrt(ops.reduceSum(ops.mul(gradient, gradient), [0]))
+/** ‖g‖₂ over flat vectors: [1]. */
+export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
+  const squares = gradients.map((gradient) => ops.reduceSum(ops.mul(gradient, gradient), [0]))
+  return ops.sqrt(squares.reduce((sum, square) => ops.add(sum, square)))
 }
 
-/** g·min(1, bound/‖g‖), as torch.nn.utils.clip_grad_norm_ does. */
-export function clipByNorm<T>(ops: Ops<T>, gradient: T, gradientNorm: T, bound: number): T {
+/** min(1, bound/‖g‖): what torch.nn.utils.clip_grad_norm_ multiplies gradients by. */
+export function clipScale<T>(ops: Ops<T>, gradientNorm: T, bound: number): T {
   const ratio = ops.div(
     ops.scalarLike(gradientNorm, bound),
     ops.add(gradientNorm, ops.scalarLike(gradientNorm, 1e-6)),
   )
-  return ops.mul(gradient, ops.clamp(ratio, { min: 0, max: 1 }))
+  return ops.clamp(ratio, { min: 0, max: 1 })
 }
 
 /**

@@ -11,6 +11,27 @@ export interface Layout {
   readonly tables: readonly ParameterSpec[]
 }
 
+/** Consecutive parameters, and where they lie together in the flat vector. */
+export interface Chunk {
+  readonly entries: Layout['entries']
+  readonly start: number
+  readonly end: number
+}
+
+/** The flat vector in pieces of about `target` elements, cut between parameters. */
+export function chunksOf({ entries }: Layout, target: number): Chunk[] {
+  const chunks: Chunk[] = []
+  let first = 0
+  for (const [i, { offset, size }] of entries.entries()) {
+    const start = entries[first]!.offset
+    const end = offset + size
+    if (end - start < target && i < entries.length - 1) continue
+    chunks.push({ entries: entries.slice(first, i + 1), start, end })
+    first = i + 1
+  }
+  return chunks
+}
+
 /** Tensors by their name in the state_dict. */
 export type NamedTensors = ReadonlyMap<
   string,

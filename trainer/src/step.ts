@@ -5,13 +5,13 @@ import type { Ops } from './ops.ts'
 import {
   type AdamConfig,
   adamStep,
-  clipByNorm,
+  clipScale,
   norm,
   type OptimizerState,
   type StepScalars,
   stepScalarNames,
 } from './optimizer.ts'
-import { type Layout, layoutOf } from './parameters.ts'
+import { type Chunk, chunksOf, layoutOf } from './parameters.ts'
 import { sizeOf } from './shapes.ts'
 import { dropoutChannels, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
 
@@ -87,24 +87,30 @@ function dropoutMasks<T>(ops: Ops<T>, config: UNetConfig, masks: T): UNetInputs<
     ops.reshape(ops.slice(masks, { axis: 1, ...ranges.get(block)! }), [ops.shape(masks)[0]!, channels, 1, 1])
 }
 
-/** The network with its parameters in one flat vector, recorded in a graph. */
-interface FlatNetwork {
-  /** [P] */
-  readonly vector: Node
-  /** The parameter tensors, views of the vector, in the layout's order. */
-  readonly views: readonly Node[]
+/** Parameters in flat vectors, one per chunk, recorded in a graph. */
+interface FlatParameters {
+  readonly vectors: readonly Node[]
+  /** The parameter tensors of each chunk, views of its vector. */
+  readonly views: readonly (readonly Node[])[]
   readonly parameters: Parameters<Node>
 }
 
-function flatNetwork(graph: Graph, layout: Layout): FlatNetwork {
-  const { ops } = graph
-  const vector = graph.input('parameters', [layout.size])
-  const views = layout.entries.map(({ shape, offset, size }) =>
-    ops.reshape(ops.slice(vector, { axis: 0, start: offset, end: offset + size }), shape),
+function flatParameters(
+  { ops, input }: Graph,
+  chunks: readonly Chunk[],
+  nameOf: (chunk: number) => string,
+): FlatParameters {
+  const vectors = chunks.map(({ start, end }, i) => input(nameOf(i), [end - start]))
+  const views = chunks.map(({ entries, start: origin }, i) =>
+    entries.map(({ shape, offset, size }) => {
+      const start = offset - origin
+      return ops.reshape(ops.slice(vectors[i]!, { axis: 0, start, end: start + size }), shape)
+    }),
   )
-  const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
-  const parameters: Parameters<Node> = ({ name, shape }) => byName.get(name) ?? graph.input(name, shape)
-  return { vector, views, parameters }
+  const byName = new Map(
+    chunks.flatMap(({ entries }, i) => entries.map(({ name }, j) => [name, views[i]![j]!] as const)),
+  )
+  return { vectors, views, parameters: ({ name, shape }) => byName.get(name) ?? input(name, shape) }
 }
 
 /**
@@ -112,7 +118,8 @@ function flatNetwork(graph: Graph, layout: Layout): FlatNetwork {
  */
 export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
   const graph = createGraph()
-  const { parameters } = flatNetwork(graph, layoutOf(parameterSpecs(config)))
+  const layout = layoutOf(parameterSpecs(config))
+  const { parameters } = flatParameters(graph, chunksOf(layout, layout.size), () => 'parameters')
   const output = unet(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
@@ -140,20 +147,20 @@ export function networkGraph(
 /** The loss and its gradient, recorded; inputs: parameters, x0, noise, timestep, label, coefficients, dropout. */
 interface Objective {
   readonly graph: Graph
-  readonly parameters: Node
   /** [1] */
   readonly loss: Node
-  /** [P] */
-  readonly gradient: Node
+  /** Of each chunk, as flat vectors. */
+  readonly parameters: readonly Node[]
+  readonly gradients: readonly Node[]
 }
 
-function objective({ unet: config, height, width, batch }: StepSpec): Objective {
+function objective({ unet: config, height, width, batch }: StepSpec, chunks: readonly Chunk[]): Objective {
   const graph = createGraph()
   const { ops, input } = graph
-  const network = flatNetwork(graph, layoutOf(parameterSpecs(config)))
+  const { vectors, views, parameters } = flatParameters(graph, chunks, (i) => chunkName('parameters', i))
   const picture = [batch, config.inputChannels, height, width]
   const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
-  const loss = denoisingLoss(ops, config, network.parameters, {
+  const loss = denoisingLoss(ops, config, parameters, {
     x0: input('x0', picture),
     noise: input('noise', picture),
     timestep: input('timestep', [batch]),
@@ -161,41 +168,58 @@ function objective({ unet: config, height, width, batch }: StepSpec): Objective 
     coefficients: input('coefficients', [batch, coefficientNames.length]),
     dropout: config.dropout > 0 ? input('dropout', [batch, masked]) : null,
   })
-  const parts = gradients(graph, loss, network.views)
-  const gradient = ops.concat(
-    parts.map((part) => ops.reshape(part, [sizeOf(part.shape)])),
-    0,
-  )
-  return { graph, parameters: network.vector, loss, gradient }
+  const parts = gradients(graph, loss, views.flat()).map((part) => ops.reshape(part, [sizeOf(part.shape)]))
+  let taken = 0
+  const gradientOf = (own: readonly Node[]) => ops.concat(parts.slice(taken, (taken += own.length)), 0)
+  return { graph, loss, parameters: vectors, gradients: views.map(gradientOf) }
 }
 
-/** Names of the state's vectors; each goes in under its name and comes out under `next.` + name. */
+/** Names of the state's vectors [P]. */
 export const stateNames = ['parameters', 'firstMoment', 'secondMoment', 'ema'] as const
+
+/**
+ * The optimizer goes through the vectors in chunks of about so many elements, each of which stays in the processor's
+ * cache until all is done with it: vectors as long as a network would go through memory a dozen times.
+ */
+const chunkSize = 2 ** 18
+
+/** The chunks in which the training graph takes and gives the state. */
+export function stateChunks(config: UNetConfig): Chunk[] {
+  return chunksOf(layoutOf(parameterSpecs(config)), chunkSize)
+}
+
+/** What a chunk of a state's vector is called in the training graph. */
+export function chunkName(name: (typeof stateNames)[number], chunk: number): string {
+  return `${name}.${chunk}`
+}
 
 /**
  * The whole training step: forward pass, loss, gradients, clipping, Adam and the moving average as one graph.
  *
- * Inputs: the state's four vectors [P]; x0, noise [N, C, H, W]; timestep, label [N]; coefficients [N, 5];
- * dropout [N, all channels]; scalars [4]. Outputs: the next state, loss [1], gradientNorm [1].
+ * Inputs: the state's vectors in chunks (chunkName); x0, noise [N, C, H, W]; timestep, label [N]; coefficients [N, 5];
+ * dropout [N, all channels]; scalars [4]. Outputs: the next state (`next.` before the same names), loss [1],
+ * gradientNorm [1].
  */
 export function trainingGraph(spec: StepSpec): Record<string, Node> {
-  const { graph, parameters, loss, gradient } = objective(spec)
+  const { graph, loss, parameters, gradients } = objective(spec, stateChunks(spec.unet))
   const { ops } = graph
-  const gradientNorm = norm(ops, gradient)
-  const clipped = spec.clipNorm === null ? gradient : clipByNorm(ops, gradient, gradientNorm, spec.clipNorm)
-  const vector = (name: string) => graph.input(name, parameters.shape)
-  const state: OptimizerState<Node> = {
-    parameters,
-    firstMoment: vector('firstMoment'),
-    secondMoment: vector('secondMoment'),
-    ema: vector('ema'),
-  }
-  const next = adamStep(ops, state, clipped, fedScalars(graph), spec.adam)
-  return {
-    loss,
-    gradientNorm,
-    ...Object.fromEntries(stateNames.map((name) => [`next.${name}`, next[name]])),
-  }
+  const gradientNorm = norm(ops, gradients)
+  const scale = spec.clipNorm === null ? null : clipScale(ops, gradientNorm, spec.clipNorm)
+  const scalars = fedScalars(graph)
+  const next = gradients.flatMap((gradient, i) => {
+    const vector = (name: (typeof stateNames)[number]) =>
+      graph.input(chunkName(name, i), parameters[i]!.shape)
+    const state: OptimizerState<Node> = {
+      parameters: parameters[i]!,
+      firstMoment: vector('firstMoment'),
+      secondMoment: vector('secondMoment'),
+      ema: vector('ema'),
+    }
+    const clipped = scale === null ? gradient : ops.mul(gradient, scale)
+    const moved = adamStep(ops, state, clipped, scalars, spec.adam)
+    return stateNames.map((name) => [`next.${chunkName(name, i)}`, moved[name]] as const)
+  })
+  return { loss, gradientNorm, ...Object.fromEntries(next) }
 }
 
 function fedScalars({ ops, input }: { ops: Ops<Node>; input: Graph['input'] }): StepScalars<Node> {

@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os'
 import ort from 'onnxruntime-node'
 import type { Node } from '../graph.ts'
 import { toOnnx } from '../onnx/model.ts'
-import { predictionGraph, type StepSpec, stateNames, trainingGraph } from '../step.ts'
+import { chunkName, predictionGraph, type StepSpec, stateChunks, stateNames, trainingGraph } from '../step.ts'
+import { findBlockWidth } from './blocks.ts'
 import type { Batch, Engine, StepResult, TrainingState } from './engine.ts'
 
 /** Graphs that run once or few times are not worth optimising; onnxruntime's rewrites do not speed up the step. */
@@ -17,9 +18,12 @@ const sessionOptions = {
 export async function compile(
   outputs: Readonly<Record<string, Node>>,
   tables: ReadonlyMap<string, Float32Array>,
-  options: ort.InferenceSession.SessionOptions = {},
+  {
+    blockWidth = null,
+    ...options
+  }: ort.InferenceSession.SessionOptions & { blockWidth?: number | null } = {},
 ): Promise<ort.InferenceSession> {
-  const bytes = toOnnx(outputs, { dialect: 'onnxruntime', weights: tables })
+  const bytes = toOnnx(outputs, { dialect: 'onnxruntime', weights: tables, blockWidth })
   return ort.InferenceSession.create(bytes, { ...sessionOptions, ...options })
 }
 
@@ -36,7 +40,10 @@ export async function createOnnxruntimeEngine(
   { threads = availableParallelism() }: { threads?: number } = {},
 ): Promise<Engine> {
   const options = { intraOpNumThreads: threads }
-  const training = await compile(trainingGraph(spec), tables, options)
+  const training = await compile(trainingGraph(spec), tables, {
+    ...options,
+    blockWidth: await findBlockWidth(),
+  })
   let prediction: ort.InferenceSession | null = null
   const { channels, height, width } = {
     channels: spec.unet.inputChannels,
@@ -44,10 +51,17 @@ export async function createOnnxruntimeEngine(
     width: spec.width,
   }
 
+  const chunks = stateChunks(spec.unet)
+  /** Views of a state's vectors, as the graph takes them. */
   const tensorsOf = (values: TrainingState) =>
-    new Map(stateNames.map((name) => [name, vector(values[name])] as const))
-  let current = tensorsOf(state)
-  let spare = tensorsOf(
+    stateNames.flatMap((name) =>
+      chunks.map(
+        ({ start, end }, i) => [chunkName(name, i), vector(values[name].subarray(start, end))] as const,
+      ),
+    )
+  const buffers = (values: TrainingState) => ({ values, tensors: tensorsOf(values) })
+  let current = buffers(state)
+  let spare = buffers(
     Object.fromEntries(
       stateNames.map((name) => [name, new Float32Array(state[name].length)]),
     ) as unknown as TrainingState,
@@ -77,11 +91,11 @@ export async function createOnnxruntimeEngine(
     description: `onnxruntime ${ort.env.versions.node ?? ''} on the CPU, ${threads} thread${threads === 1 ? '' : 's'}`,
 
     async step(batch, scalars): Promise<StepResult> {
-      const feeds = { ...batchFeeds(batch), scalars: vector(scalars), ...Object.fromEntries(current) }
+      const feeds = { ...batchFeeds(batch), scalars: vector(scalars), ...Object.fromEntries(current.tensors) }
       const fetches = {
         loss: vector(new Float32Array(1)),
         gradientNorm: vector(new Float32Array(1)),
-        ...Object.fromEntries([...spare].map(([name, tensor]) => [`next.${name}`, tensor])),
+        ...Object.fromEntries(spare.tensors.map(([name, tensor]) => [`next.${name}`, tensor])),
       }
       await training.run(feeds, fetches)
       const loss = (fetches.loss.data as Float32Array)[0]!
@@ -94,7 +108,7 @@ export async function createOnnxruntimeEngine(
     async predict(weights, x, timestep, label) {
       prediction ??= await compile(predictionGraph(spec), tables, options)
       const { output } = await prediction.run({
-        parameters: current.get(weights === 'ema' ? 'ema' : 'parameters')!,
+        parameters: vector(current.values[weights === 'ema' ? 'ema' : 'parameters']),
         x: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
         timestep: vector(timestep),
         ...(label && { label: vector(label) }),
@@ -102,10 +116,7 @@ export async function createOnnxruntimeEngine(
       return output!.data as Float32Array
     },
 
-    state: async () =>
-      Object.fromEntries(
-        [...current].map(([name, tensor]) => [name, tensor.data]),
-      ) as unknown as TrainingState,
+    state: async () => current.values,
 
     async dispose() {
       await training.release()

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { createOps } from '../ops.ts'
 import {
   adamStep,
-  clipByNorm,
+  clipScale,
   norm,
   type OptimizerState,
   type StepScalars,
@@ -84,8 +84,9 @@ export async function createTfjsEngine(
       await tf.setBackend(backend)
       const [loss, gradientNorm, ...next] = tf.tidy(() => {
         const { loss, gradient } = differentiate(batch)
-        const gradientNorm = norm(ops, gradient)
-        const clipped = clipNorm === null ? gradient : clipByNorm(ops, gradient, gradientNorm, clipNorm)
+        const gradientNorm = norm(ops, [gradient])
+        const clipped =
+          clipNorm === null ? gradient : ops.mul(gradient, clipScale(ops, gradientNorm, clipNorm))
         const fed = Object.fromEntries(
           stepScalarNames.map((name, i) => [name, tf.tensor1d([scalars[i]!])]),
         ) as unknown as StepScalars<tf.Tensor>

@@ -1,9 +1,30 @@
 import type { OpNode } from '../graph.ts'
 import type { Dim } from '../ops.ts'
-import { matmul, reshape } from './composites.ts'
+import { blockedConvolution, blockedInputGrad, blockedWeightGrad, fits, groupsFor } from './blocked.ts'
+import { matmul, reshape, sumOverBatch } from './composites.ts'
 import type { Emitter } from './emitter.ts'
 
 type Picture = readonly [Dim, number, number, number]
+
+export function convolution(
+  emitter: Emitter,
+  inputs: readonly string[],
+  { inputs: [, weight], attributes }: OpNode<'conv2d'>,
+): string {
+  const shape = weight!.shape as [number, number, number, number]
+  const [outputs, channels, kernel] = shape
+  const { blockWidth } = emitter
+  if (kernel > 1 && fits(blockWidth, outputs, channels)) {
+    return blockedConvolution(emitter, inputs, shape, attributes, blockWidth)
+  }
+  return emitter.emit('Conv', inputs, {
+    kernel_shape: [kernel, kernel],
+    strides: [attributes.stride, attributes.stride],
+    pads: attributes.padding,
+    dilations: [1, 1],
+    group: 1,
+  })
+}
 
 /**
  * dx of a convolution. At stride 1 it is itself a convolution, of dy with the weight flipped and its channel axes
@@ -35,6 +56,12 @@ export function convolutionInputGrad(
     })
   }
 
+  const around = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
+  const { blockWidth } = emitter
+  if (kernel > 1 && fits(blockWidth, outputs, inputs)) {
+    const shape = [outputs, inputs, kernel, kernel] as const
+    return blockedInputGrad(emitter, [dy!, weight!], shape, around, blockWidth)
+  }
   let flipped = emit('Transpose', [weight!], { perm: [1, 0, 2, 3] })
   if (kernel > 1) {
     const taps = kernel * kernel
@@ -47,7 +74,7 @@ export function convolutionInputGrad(
   return emit('Conv', [dy!, flipped], {
     kernel_shape: [kernel, kernel],
     strides: [1, 1],
-    pads: padding.map((pad) => kernel - 1 - pad),
+    pads: around,
     dilations: [1, 1],
     group: 1,
   })
@@ -70,10 +97,17 @@ export function convolutionWeightGrad(
   const [n, inputs, height, width] = node.inputs[0]!.shape as Picture
   const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as Picture
   const [top, left] = padding
-  const shape = [outputs, inputs, kernel, kernel]
+  const shape = [outputs, inputs, kernel, kernel] as const
+  const { blockWidth } = emitter
+  const keepsSize = stride === 1 && padding.every((pad) => pad === (kernel - 1) / 2)
+  if (kernel > 1 && keepsSize && fits(blockWidth, outputs)) {
+    const picture = [n as number, inputs, height, width] as const
+    const groups = groupsFor(picture[0], blockWidth)
+    if (groups !== null) return blockedWeightGrad(emitter, [x!, dy!], picture, shape, groups, blockWidth)
+  }
   const product = (a: string, b: string) => {
     const batched = matmul(emitter, [a, b], { transposeA: false, transposeB: true, rank: 3 })
-    return emit('ReduceSum', [batched, int64([0])], { keepdims: 0 })
+    return sumOverBatch(emitter, batched, [n as number, outputs * inputs * kernel * kernel])
   }
 
   if (kernel === 1 && stride === 1) {
@@ -84,9 +118,7 @@ export function convolutionWeightGrad(
 
   /** value[…, row(k, h), …] for all k and h: [N, channels, count · rows, columns]. */
   const gatherRows = (value: string, rows: number, count: number, row: (k: number, h: number) => number) => {
-    const padded = once(`zero row ${value}`, () =>
-      emit('Pad', [value, int64([0, 0, 0, 0, 0, 0, 1, 0])], { mode: 'constant' }),
-    )
+    const padded = emit('Pad', [value, int64([0, 0, 0, 0, 0, 0, 1, 0])], { mode: 'constant' })
     const index = Array.from({ length: kernel * count }, (_, i) => {
       const found = row(Math.floor(i / count), i % count)
       return found >= 0 && found < rows ? found : rows

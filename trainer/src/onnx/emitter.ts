@@ -13,10 +13,16 @@ import {
  */
 export type Dialect = 'standard' | 'onnxruntime'
 
+/** Contributed operators, and those of its blocked layout (blocked.ts). */
+export const microsoft = 'com.microsoft'
+export const nchwc = 'com.microsoft.nchwc'
+
 type AttributeValue = number | string | readonly number[] | { readonly float: number }
 
 export interface Emitter {
   readonly dialect: Dialect
+  /** Channels per block of the blocked layout, or null to keep to the plain one. */
+  readonly blockWidth: number | null
   /** The value's name of a node that was lowered before. */
   nameOf(node: Node): string
   /** Adds an operator; returns the name of its first output. An output name may be ''. */
@@ -24,7 +30,7 @@ export interface Emitter {
     opType: string,
     inputs: readonly string[],
     attributes?: Readonly<Record<string, AttributeValue>>,
-    extra?: { readonly contributed?: boolean; readonly outputs?: readonly string[] },
+    extra?: { readonly domain?: string; readonly outputs?: readonly string[] },
   ): string
   int64(values: readonly number[]): string
   float(values: ArrayLike<number>, dims: readonly number[]): string
@@ -51,7 +57,7 @@ function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 }
 
-export function createEmission(dialect: Dialect): Emission {
+export function createEmission(dialect: Dialect, blockWidth: number | null): Emission {
   const nodes: NodeMessage[] = []
   const initializers: TensorMessage[] = []
   const names = new Map<Node, string>()
@@ -76,6 +82,7 @@ export function createEmission(dialect: Dialect): Emission {
 
   return {
     dialect,
+    blockWidth,
     nodes,
     initializers,
     names,
@@ -85,18 +92,22 @@ export function createEmission(dialect: Dialect): Emission {
       if (name === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
       return name
     },
-    emit(opType, inputs, attributes = {}, { contributed = false, outputs } = {}) {
-      const name = `${opType}_${count++}`
-      const output = outputs ? [...outputs] : [name]
-      nodes.push({
-        opType,
-        domain: contributed ? 'com.microsoft' : '',
-        name,
-        input: [...inputs],
-        output,
-        attribute: Object.entries(attributes).map(([key, value]) => attributeMessage(key, value)),
-      })
-      return output[0]!
+    emit(opType, inputs, attributes = {}, { domain = '', outputs } = {}) {
+      const add = () => {
+        const name = `${opType}_${count++}`
+        const output = outputs ? [...outputs] : [name]
+        nodes.push({
+          opType,
+          domain,
+          name,
+          input: [...inputs],
+          output,
+          attribute: Object.entries(attributes).map(([key, value]) => attributeMessage(key, value)),
+        })
+        return output[0]!
+      }
+      // Operators have no state: the same one on the same values is computed once.
+      return outputs ? add() : once(JSON.stringify([opType, inputs, attributes, domain]), add)
     },
     int64: (values) =>
       once(`int64 ${values}`, () =>

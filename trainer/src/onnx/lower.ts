@@ -1,8 +1,8 @@
 import type { OpNode } from '../graph.ts'
 import type { Dim, Op, Primitives, Shape } from '../ops.ts'
 import { matmul, reshape } from './composites.ts'
-import { convolutionInputGrad, convolutionWeightGrad } from './convolution.ts'
-import type { Emitter } from './emitter.ts'
+import { convolution, convolutionInputGrad, convolutionWeightGrad } from './convolution.ts'
+import { type Emitter, microsoft } from './emitter.ts'
 
 /** How one primitive becomes ONNX operators; returns the name of the value. */
 type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly string[], node: OpNode<O>) => string
@@ -52,7 +52,7 @@ const rules: { [O in Op]: Lowering<O> } = {
   sigmoid: simple('Sigmoid'),
   silu({ emit, dialect }, [x]) {
     if (dialect === 'onnxruntime')
-      return emit('QuickGelu', [x!], { alpha: { float: 1 } }, { contributed: true })
+      return emit('QuickGelu', [x!], { alpha: { float: 1 } }, { domain: microsoft })
     return emit('Mul', [x!, emit('Sigmoid', [x!])])
   },
   clamp: ({ emit, float }, [x], { attributes: { min, max } }) =>
@@ -101,16 +101,7 @@ const rules: { [O in Op]: Lowering<O> } = {
     )
   },
 
-  conv2d({ emit }, inputs, { inputs: [, weight], attributes: { stride, padding } }) {
-    const kernel = weight!.shape[2] as number
-    return emit('Conv', inputs, {
-      kernel_shape: [kernel, kernel],
-      strides: [stride, stride],
-      pads: padding,
-      dilations: [1, 1],
-      group: 1,
-    })
-  },
+  conv2d: convolution,
   conv2dInputGrad: convolutionInputGrad,
   conv2dWeightGrad: convolutionWeightGrad,
   upsample2x: ({ emit, float }, [x]) =>

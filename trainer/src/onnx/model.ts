@@ -5,6 +5,8 @@ import { dataTypes, encodeModel, type ValueInfoMessage } from './schema.ts'
 
 export interface ModelOptions {
   readonly dialect: Dialect
+  /** Convolutions in onnxruntime's blocked layout of so many channels a block; none unless told. */
+  readonly blockWidth?: number | null
   /** Inputs that are held inside the model: name and values. */
   readonly weights?: ReadonlyMap<string, Float32Array>
   readonly metadata?: Readonly<Record<string, string>>
@@ -19,7 +21,7 @@ const irVersion = 8
  * @param outputs name → node
  */
 export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOptions): Uint8Array {
-  const emission = createEmission(options.dialect)
+  const emission = createEmission(options.dialect, options.blockWidth ?? null)
   const weights = options.weights ?? new Map()
   const inputs: ValueInfoMessage[] = []
 
@@ -56,7 +58,9 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
     producerVersion: '0.1.0',
     opsetImport: [
       { domain: '', version: opset },
-      ...(options.dialect === 'onnxruntime' ? [{ domain: 'com.microsoft', version: 1 }] : []),
+      ...[...new Set(emission.nodes.map(({ domain }) => domain))]
+        .filter((domain) => domain !== '')
+        .map((domain) => ({ domain, version: 1 })),
     ],
     metadataProps: Object.entries(options.metadata ?? {}).map(([key, value]) => ({ key, value })),
     graph: {

@@ -26,7 +26,7 @@ async function block(steps: number): Promise<Block> {
     const batch = batches[done++ % batches.length]!
     const scalars = stepScalars(task.adam, { ...task, step: done, weightDecay: 0 })
     const inOrder = Float32Array.from(stepScalarNames, (name) => scalars[name])
-    losses.push((await engine.step(batch, inOrder)).loss)
+    losses.push((await engine.step([batch], inOrder)).loss)
     milliseconds.push(performance.now() - start)
   }
   return { losses, milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024 }

@@ -5,7 +5,7 @@ import { createOnnxruntimeEngine } from '../../trainer/src/engines/onnxruntime.t
 import { exportModel } from '../../trainer/src/exporting.ts'
 import { initialize, layoutOf, tablesOf } from '../../trainer/src/parameters.ts'
 import { type Recipe, recipes } from '../../trainer/src/recipes.ts'
-import { networkOf, openCheckpoint, type RunConfig, writeRunConfig } from '../../trainer/src/run.ts'
+import { networkOf, openCheckpoint, type RunConfig, stepOf, writeRunConfig } from '../../trainer/src/run.ts'
 import { freshState, train } from '../../trainer/src/training.ts'
 import { parameterSpecs } from '../../trainer/src/unet.ts'
 
@@ -62,13 +62,7 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
   const network = networkOf(config)
   const layout = layoutOf(parameterSpecs(network.unet))
   const tables = tablesOf(layout)
-  const spec = {
-    ...network,
-    batch: recipe.batchSize,
-    adam: { beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps },
-    clipNorm: recipe.clipNorm,
-  }
-  const engine = await createOnnxruntimeEngine(spec, tables, freshState(initialize(layout, 1)))
+  const engine = await createOnnxruntimeEngine(stepOf(config), tables, freshState(initialize(layout, 1)))
   let loss = 0
   await train(engine, dataset, network.unet, recipe, {
     from: 0,

@@ -64,6 +64,20 @@ export function batchMaker(
   }
 }
 
+/** A batch cut into `count` of equal size, as views: what a step of several micro-batches takes. */
+export function microBatches(batch: Batch, count: number): Batch[] {
+  const part = (values: Float32Array, i: number) =>
+    values.subarray((i * values.length) / count, ((i + 1) * values.length) / count)
+  return Array.from({ length: count }, (_, i) => ({
+    x0: part(batch.x0, i),
+    noise: part(batch.noise, i),
+    timestep: part(batch.timestep, i),
+    label: batch.label && part(batch.label, i),
+    coefficients: part(batch.coefficients, i),
+    dropout: batch.dropout && part(batch.dropout, i),
+  }))
+}
+
 /** Every picture once per epoch, each epoch in an order of its own: position in the run → index. */
 function epochs(count: number, seed: number): (position: number) => number {
   let known = -1

@@ -43,6 +43,11 @@ export interface Recipe {
   // The optimisation.
   readonly steps: number
   readonly batchSize: number
+  /**
+   * Micro-batches that a step's pictures are cut into, one after the other in memory. The gradient is their mean, so
+   * that the training is the same but for rounding; 1 is fastest.
+   */
+  readonly accumulate: number
   readonly learningRate: number
   /** Steps over which the learning rate rises from 0. */
   readonly warmup: number
@@ -77,7 +82,8 @@ export interface Recipe {
   readonly checkpointEvery: number
 }
 
-const base: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
+/** What the recipes have in common. */
+export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   channels: 'auto',
   validation: 0.05,
   baseChannels: 32,
@@ -95,6 +101,7 @@ const base: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   lossWeighting: 'uniform',
   steps: 10_000,
   batchSize: 32,
+  accumulate: 1,
   learningRate: 5e-4,
   warmup: 100,
   learningRateSchedule: 'cosine',
@@ -122,7 +129,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
    * is flat where ε and v are as rough as the noise.
    */
   shapes: {
-    ...base,
+    ...recipeDefaults,
     recipe: 'shapes',
     data: 'shapes',
     size: 32,
@@ -144,7 +151,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   },
   /** MNIST-style digits, 28×28 grey, with classes; x_0 as the target, for the paper around them is as flat. */
   mnist: {
-    ...base,
+    ...recipeDefaults,
     recipe: 'mnist',
     data: 'data/mnist',
     size: null,
@@ -160,7 +167,14 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     guidance: 1.5,
   },
   /** A folder of pictures, where nothing is known about them. */
-  pictures: { ...base, recipe: 'pictures', data: 'pictures', size: 32, baseChannels: 64, flip: true },
+  pictures: {
+    ...recipeDefaults,
+    recipe: 'pictures',
+    data: 'pictures',
+    size: 32,
+    baseChannels: 64,
+    flip: true,
+  },
 }
 
 type Field = keyof Recipe
@@ -217,6 +231,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   lossWeighting: ['kind', oneOf('uniform', 'min-snr'), 'uniform or min-snr'],
   steps: ['n', whole, 'training steps'],
   batchSize: ['n', whole, 'pictures per step'],
+  accumulate: ['n', whole, 'micro-batches that a step is cut into, to take less memory'],
   learningRate: ['rate', number, "Adam's learning rate"],
   warmup: ['n', whole, 'steps over which the learning rate rises'],
   learningRateSchedule: ['kind', oneOf('constant', 'cosine'), 'constant, or cosine down to 0'],
@@ -242,6 +257,7 @@ const bounds: { readonly [F in Field]?: readonly [low: number, high: number, exp
   timesteps: [2, 1e6, 'at least 2'],
   steps: [1, 1e9, 'at least 1'],
   batchSize: [1, 65536, 'at least 1'],
+  accumulate: [1, 65536, 'at least 1'],
   learningRate: [1e-12, 1, 'above 0 and up to 1'],
   weightDecay: [0, 10, 'at least 0'],
   beta1: [0, 0.999999, 'from 0 to below 1'],
@@ -266,6 +282,13 @@ export function validateRecipe(recipe: Recipe): void {
     const value = recipe[field as Field] as number
     if (!(value >= low && value <= high))
       throw new UserError(`Found ${field} ${value}; expected ${expected}.`)
+  }
+  const { batchSize, accumulate } = recipe
+  if (batchSize % accumulate !== 0) {
+    throw new UserError(
+      `Found accumulate ${accumulate}; expected a divisor of batchSize ${batchSize}, for a step is cut into micro-batches ` +
+        'of equal size.',
+    )
   }
 }
 

@@ -9,8 +9,8 @@ import {
 } from '@ddpm/shared'
 import { type Checkpoint, listCheckpoints, readCheckpoint, writeAtomically } from './checkpoint.ts'
 import { type Layout, layoutOf } from './parameters.ts'
-import type { Recipe } from './recipes.ts'
-import type { NetworkSpec } from './step.ts'
+import { type Recipe, recipeDefaults } from './recipes.ts'
+import type { NetworkSpec, StepSpec } from './step.ts'
 import { parameterSpecs, type UNetConfig, validateUNet } from './unet.ts'
 
 /** What `config.json` of a run says: the recipe as it was carried out, and what the pictures turned out to be. */
@@ -50,6 +50,18 @@ export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
   }
   validateUNet(unet, pictures)
   return { unet, height: pictures.height, width: pictures.width }
+}
+
+/** The training step of a run. */
+export function stepOf(config: RunConfig): StepSpec {
+  const { batchSize, accumulate, beta1, beta2, eps, clipNorm } = config.recipe
+  return {
+    ...networkOf(config),
+    batch: batchSize / accumulate,
+    accumulate,
+    adam: { beta1, beta2, eps },
+    clipNorm: clipNorm === 0 ? null : clipNorm,
+  }
 }
 
 export function layoutOfRun(config: RunConfig): Layout {
@@ -107,7 +119,8 @@ export function openRun(folder: string): Run {
       `${path} is not a run's configuration of version 1 (found version ${config.version}).`,
     )
   }
-  return { folder, config }
+  // Runs that were begun before a field existed have its default.
+  return { folder, config: { ...config, recipe: { ...recipeDefaults, ...config.recipe } } }
 }
 
 /** The run and the checkpoint that a path stands for: a run's folder means its latest checkpoint. */

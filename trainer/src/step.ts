@@ -23,7 +23,10 @@ export interface NetworkSpec {
 }
 
 export interface StepSpec extends NetworkSpec {
+  /** Pictures per micro-batch: as many are in memory at once. */
   readonly batch: number
+  /** Micro-batches per step; 1 unless told. */
+  readonly accumulate?: number
   readonly adam: AdamConfig
   /** Bound of the gradient's norm; null does not clip. */
   readonly clipNorm: number | null
@@ -188,8 +191,8 @@ export function stateChunks(config: UNetConfig): Chunk[] {
   return chunksOf(layoutOf(parameterSpecs(config)), chunkSize)
 }
 
-/** What a chunk of a state's vector is called in the training graph. */
-export function chunkName(name: (typeof stateNames)[number], chunk: number): string {
+/** What a chunk of a vector is called in the graphs of a step. */
+export function chunkName(name: (typeof stateNames)[number] | 'accumulated', chunk: number): string {
   return `${name}.${chunk}`
 }
 
@@ -202,6 +205,48 @@ export function chunkName(name: (typeof stateNames)[number], chunk: number): str
  */
 export function trainingGraph(spec: StepSpec): Record<string, Node> {
   const { graph, loss, parameters, gradients } = objective(spec, stateChunks(spec.unet))
+  return { loss, ...update(graph, spec, parameters, gradients) }
+}
+
+/**
+ * The first half of a step of several micro-batches: adds the gradient of one to those before it.
+ *
+ * Inputs: parameters and accumulated gradients in chunks, and a batch as in `trainingGraph`. Outputs: the gradients
+ * with this one (`next.` before their names), loss [1].
+ */
+export function accumulationGraph(spec: StepSpec): Record<string, Node> {
+  const { graph, loss, gradients } = objective(spec, stateChunks(spec.unet))
+  const sums = gradients.map((gradient, i) => {
+    const name = chunkName('accumulated', i)
+    return [`next.${name}`, graph.ops.add(graph.input(name, gradient.shape), gradient)] as const
+  })
+  return { loss, ...Object.fromEntries(sums) }
+}
+
+/**
+ * The second half: the optimizer's step on the mean of the accumulated gradients. The network is not in it, so that
+ * only one graph holds activations.
+ *
+ * Inputs: the state's vectors and accumulated gradients in chunks; scalars [4]. Outputs: the next state, gradientNorm [1].
+ */
+export function updateGraph(spec: StepSpec): Record<string, Node> {
+  const graph = createGraph()
+  const { input, ops } = graph
+  const chunks = stateChunks(spec.unet).map(({ start, end }, i) => ({ i, shape: [end - start] }))
+  const parameters = chunks.map(({ i, shape }) => input(chunkName('parameters', i), shape))
+  const gradients = chunks.map(({ i, shape }) =>
+    ops.scale(input(chunkName('accumulated', i), shape), 1 / (spec.accumulate ?? 1)),
+  )
+  return update(graph, spec, parameters, gradients)
+}
+
+/** Clipping, Adam and the moving average. */
+function update(
+  graph: Graph,
+  spec: StepSpec,
+  parameters: readonly Node[],
+  gradients: readonly Node[],
+): Record<string, Node> {
   const { ops } = graph
   const gradientNorm = norm(ops, gradients)
   const scale = spec.clipNorm === null ? null : clipScale(ops, gradientNorm, spec.clipNorm)
@@ -219,7 +264,7 @@ export function trainingGraph(spec: StepSpec): Record<string, Node> {
     const moved = adamStep(ops, state, clipped, scalars, spec.adam)
     return stateNames.map((name) => [`next.${chunkName(name, i)}`, moved[name]] as const)
   })
-  return { loss, gradientNorm, ...Object.fromEntries(next) }
+  return { gradientNorm, ...Object.fromEntries(next) }
 }
 
 function fedScalars({ ops, input }: { ops: Ops<Node>; input: Graph['input'] }): StepScalars<Node> {

@@ -1,5 +1,5 @@
 import { createSchedule, type Network } from '@ddpm/shared'
-import { batchMaker } from './batches.ts'
+import { batchMaker, microBatches } from './batches.ts'
 import type { Dataset } from './data/dataset.ts'
 import type { Engine, TrainingState } from './engines/engine.ts'
 import { type StepScalars, stepScalarNames, stepScalars } from './optimizer.ts'
@@ -63,7 +63,8 @@ export async function train(
 ): Promise<void> {
   const batchAt = batchMaker(dataset, createSchedule(scheduleOf(recipe)), config, recipe)
   for (let step = from; step < recipe.steps; step++) {
-    const { loss, gradientNorm, finite } = await engine.step(batchAt(step), scalarsAt(recipe, step))
+    const batches = microBatches(batchAt(step), recipe.accumulate)
+    const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
     if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`)
     const done = { step: step + 1, loss, gradientNorm, learningRate: learningRateAt(recipe, step) }
     if (await onStep(done)) return

@@ -15,7 +15,15 @@ import { draw } from '../inference.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { gridPng } from '../pictures.ts'
 import { type Recipe, recipeFields, recipeNamed, validateRecipe } from '../recipes.ts'
-import { factsOf, networkOf, openCheckpoint, openRun, type RunConfig, writeRunConfig } from '../run.ts'
+import {
+  factsOf,
+  networkOf,
+  openCheckpoint,
+  openRun,
+  type RunConfig,
+  stepOf,
+  writeRunConfig,
+} from '../run.ts'
 import { emaNetwork, freshState, NotFinite, train, validationLoss } from '../training.ts'
 import { parameterSpecs } from '../unet.ts'
 import { formatDuration, progressBar } from './progress.ts'
@@ -223,13 +231,14 @@ async function carryOut(
     console.log(`${folder} is trained: ${progress.step} of ${recipe.steps} steps. Go further with --steps.`)
     return
   }
-  const spec = {
-    ...network,
-    batch: recipe.batchSize,
-    adam: { beta1: recipe.beta1, beta2: recipe.beta2, eps: recipe.eps },
-    clipNorm: recipe.clipNorm === 0 ? null : recipe.clipNorm,
-  }
-  const engine = await openEngine('onnxruntime', 'cpu', spec, tables, state, threads ? { threads } : {})
+  const engine = await openEngine(
+    'onnxruntime',
+    'cpu',
+    stepOf(config),
+    tables,
+    state,
+    threads ? { threads } : {},
+  )
   console.log(
     `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
       `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +

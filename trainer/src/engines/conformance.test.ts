@@ -6,6 +6,7 @@ import { after, suite, test } from 'node:test'
 import { createSchedule, domains, normals, paperSchedule, uniforms } from '@ddpm/shared'
 import { memory } from '@tensorflow/tfjs-core'
 import { type Reference, readReference } from '../../../test/support/reference.ts'
+import { microBatches } from '../batches.ts'
 import { readCheckpoint, saveCheckpoint } from '../checkpoint.ts'
 import { stepScalarNames, stepScalars } from '../optimizer.ts'
 import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../parameters.ts'
@@ -98,7 +99,7 @@ function scalarsAt(step: number, options = optionsAt(step)): Float32Array {
 async function steps(engine: Engine, from: number, to: number): Promise<number[]> {
   const losses: number[] = []
   for (let step = from; step < to; step++)
-    losses.push((await engine.step(batchAt(step), scalarsAt(step))).loss)
+    losses.push((await engine.step([batchAt(step)], scalarsAt(step))).loss)
   return losses
 }
 
@@ -172,7 +173,7 @@ for (const [name, device] of candidates) {
   /** One step from the beginning, on an engine of its own. */
   const oneStep = async (batch: Batch, changes: Partial<StepSpec> = {}) => {
     const engine = await open(changes)
-    const result = await engine.step(batch, scalarsAt(0))
+    const result = await engine.step([batch], scalarsAt(0))
     const state = await copyOf(engine)
     await engine.dispose()
     return { ...result, state }
@@ -254,11 +255,30 @@ for (const [name, device] of candidates) {
       agree(minus(state.ema, before.ema), minus(averaged, before.ema), 1e-3, 'the average')
     })
 
+    test('a step cut into micro-batches is the same step, but for rounding', async () => {
+      const runOf = async (accumulate: number) => {
+        const engine = await open({ batch: 4 / accumulate, accumulate })
+        const reports: number[] = []
+        for (const step of [0, 1]) {
+          const batches = microBatches(batchAt(step, 4), accumulate)
+          const { loss, gradientNorm } = await engine.step(batches, scalarsAt(step))
+          reports.push(loss, gradientNorm)
+        }
+        const state = await copyOf(engine)
+        await engine.dispose()
+        return { reports, state }
+      }
+      const whole = await runOf(1)
+      const cut = await runOf(2)
+      agree(cut.reports, whole.reports, 1e-5, 'losses and norms')
+      statesAgree(cut.state, whole.state, 'after two steps')
+    })
+
     test('a dropped channel has no gradient, and the mask scales the others', async () => {
       const batch = batchAt(0)
       const engine = await open({ clipNorm: null })
       await engine.step(
-        { ...batch, dropout: batch.dropout!.map((_, i) => (i % maskWidth === 0 ? 0 : 1)) },
+        [{ ...batch, dropout: batch.dropout!.map((_, i) => (i % maskWidth === 0 ? 0 : 1)) }],
         scalarsAt(0),
       )
       const gradient = unflatten(layout, gradientOf(await engine.state()))
@@ -281,7 +301,7 @@ for (const [name, device] of candidates) {
       const before = await copyOf(engine)
       const batch = batchAt(1)
       batch.noise[5] = Number.POSITIVE_INFINITY
-      const { finite } = await engine.step(batch, scalarsAt(1))
+      const { finite } = await engine.step([batch], scalarsAt(1))
       assert.equal(finite, false)
       assert.deepEqual(await engine.state(), before)
       await engine.dispose()
@@ -320,7 +340,7 @@ async function agreesWithPyTorch(
   const losses = new Float32Array(5)
   for (let step = 0; step < 5; step++) {
     losses[step] = (
-      await engine.step(given, scalarsAt(step, { learningRate: 2e-3, weightDecay: 0, emaDecay: 0.999 }))
+      await engine.step([given], scalarsAt(step, { learningRate: 2e-3, weightDecay: 0, emaDecay: 0.999 }))
     ).loss
     if (step > 0) continue
     const gradient = gradientOf(await engine.state())

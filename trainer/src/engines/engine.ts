@@ -36,8 +36,12 @@ export interface StepResult {
 /** Something that can train one network: every engine does the same arithmetic. */
 export interface Engine {
   readonly description: string
-  /** @param scalars in the order of stepScalarNames */
-  step(batch: Batch, scalars: Float32Array): Promise<StepResult>
+  /**
+   * One step of the optimizer, on the mean of the gradients of its micro-batches; the reported loss is their mean too.
+   * @param batches `accumulate` of them (see StepSpec), all of the same size
+   * @param scalars in the order of stepScalarNames
+   */
+  step(batches: readonly Batch[], scalars: Float32Array): Promise<StepResult>
   /** The network's output for x [N, C, H, W], timestep [N] and label [N]. */
   predict(
     weights: 'raw' | 'ema',

@@ -2,7 +2,16 @@ import { availableParallelism } from 'node:os'
 import ort from 'onnxruntime-node'
 import type { Node } from '../graph.ts'
 import { toOnnx } from '../onnx/model.ts'
-import { chunkName, predictionGraph, type StepSpec, stateChunks, stateNames, trainingGraph } from '../step.ts'
+import {
+  accumulationGraph,
+  chunkName,
+  predictionGraph,
+  type StepSpec,
+  stateChunks,
+  stateNames,
+  trainingGraph,
+  updateGraph,
+} from '../step.ts'
 import { findBlockWidth } from './blocks.ts'
 import type { Batch, Engine, StepResult, TrainingState } from './engine.ts'
 
@@ -27,9 +36,77 @@ export async function compile(
   return ort.InferenceSession.create(bytes, { ...sessionOptions, ...options })
 }
 
+/** Values by the name of the graph's input or output. */
+type Tensors = Readonly<Record<string, ort.Tensor>>
+
+/** A compiled step: reads scalars, state and batches, writes the next state into `next`. */
+interface CompiledStep {
+  run(
+    batches: readonly Tensors[],
+    inputs: { readonly scalars: ort.Tensor; readonly state: Tensors; readonly next: Tensors },
+  ): Promise<{ loss: number; gradientNorm: number }>
+  release(): Promise<void>
+}
+
+type Compile = (outputs: Readonly<Record<string, Node>>) => Promise<ort.InferenceSession>
+
+/** A step of one batch is one graph. */
+async function wholeStep(compile: Compile, spec: StepSpec): Promise<CompiledStep> {
+  const session = await compile(trainingGraph(spec))
+  return {
+    async run([batch], { scalars, state, next }) {
+      const loss = scalar()
+      const gradientNorm = scalar()
+      await session.run({ ...batch, ...state, scalars }, { loss, gradientNorm, ...next })
+      return { loss: valueIn(loss), gradientNorm: valueIn(gradientNorm) }
+    },
+    release: () => session.release(),
+  }
+}
+
+/** A step of several micro-batches is two graphs: one adds up their gradients, the other one updates. */
+async function accumulatedStep(compile: Compile, spec: StepSpec): Promise<CompiledStep> {
+  const accumulation = await compile(accumulationGraph(spec))
+  const update = await compile(updateGraph(spec))
+  const chunks = stateChunks(spec.unet).map(({ start, end }, i) => ({
+    name: chunkName('accumulated', i),
+    length: end - start,
+  }))
+  const sums = () => chunks.map(({ name, length }) => [name, vector(new Float32Array(length))] as const)
+  let accumulated = sums()
+  let spare = sums()
+  return {
+    async run(batches, { scalars, state, next }) {
+      const parameters = Object.fromEntries(
+        chunks.map((_, i) => [chunkName('parameters', i), state[chunkName('parameters', i)]!]),
+      )
+      for (const [, { data }] of accumulated) (data as Float32Array).fill(0)
+      let total = 0
+      for (const batch of batches) {
+        const loss = scalar()
+        const results = Object.fromEntries(spare.map(([name, tensor]) => [`next.${name}`, tensor]))
+        await accumulation.run(
+          { ...batch, ...parameters, ...Object.fromEntries(accumulated) },
+          { loss, ...results },
+        )
+        ;[accumulated, spare] = [spare, accumulated]
+        total += valueIn(loss)
+      }
+      const gradientNorm = scalar()
+      await update.run({ ...state, ...Object.fromEntries(accumulated), scalars }, { gradientNorm, ...next })
+      return { loss: total / batches.length, gradientNorm: valueIn(gradientNorm) }
+    },
+    async release() {
+      await accumulation.release()
+      await update.release()
+    },
+  }
+}
+
 /**
- * Training on the CPU: the whole step is one compiled graph. The state lives in two sets of buffers, allocated once;
- * a step reads one and writes the other, so the state before a step that went wrong is still there.
+ * Training on the CPU: the whole step is one compiled graph, or two where it is cut into micro-batches. The state lives
+ * in two sets of buffers, allocated once; a step reads one and writes the other, so the state before a step that went
+ * wrong is still there.
  * @param state taken over, not copied
  * @param options.threads as many as there are cores unless told; results are the same bit for bit at the same number
  */
@@ -40,10 +117,12 @@ export async function createOnnxruntimeEngine(
   { threads = availableParallelism() }: { threads?: number } = {},
 ): Promise<Engine> {
   const options = { intraOpNumThreads: threads }
-  const training = await compile(trainingGraph(spec), tables, {
-    ...options,
-    blockWidth: await findBlockWidth(),
-  })
+  const blockWidth = await findBlockWidth()
+  const accumulate = spec.accumulate ?? 1
+  const training = await (accumulate === 1 ? wholeStep : accumulatedStep)(
+    (outputs) => compile(outputs, tables, { ...options, blockWidth }),
+    spec,
+  )
   let prediction: ort.InferenceSession | null = null
   const { channels, height, width } = {
     channels: spec.unet.inputChannels,
@@ -67,14 +146,7 @@ export async function createOnnxruntimeEngine(
     ) as unknown as TrainingState,
   )
 
-  function batchFeeds({
-    x0,
-    noise,
-    timestep,
-    label,
-    coefficients,
-    dropout,
-  }: Batch): Record<string, ort.Tensor> {
+  function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
     const picture = [n, channels, height, width]
     return {
@@ -90,16 +162,14 @@ export async function createOnnxruntimeEngine(
   return {
     description: `onnxruntime ${ort.env.versions.node ?? ''} on the CPU, ${threads} thread${threads === 1 ? '' : 's'}`,
 
-    async step(batch, scalars): Promise<StepResult> {
-      const feeds = { ...batchFeeds(batch), scalars: vector(scalars), ...Object.fromEntries(current.tensors) }
-      const fetches = {
-        loss: vector(new Float32Array(1)),
-        gradientNorm: vector(new Float32Array(1)),
-        ...Object.fromEntries(spare.tensors.map(([name, tensor]) => [`next.${name}`, tensor])),
-      }
-      await training.run(feeds, fetches)
-      const loss = (fetches.loss.data as Float32Array)[0]!
-      const gradientNorm = (fetches.gradientNorm.data as Float32Array)[0]!
+    async step(batches, scalars): Promise<StepResult> {
+      if (batches.length !== accumulate)
+        throw new Error(`Found ${batches.length} micro-batches; this engine was made for ${accumulate}.`)
+      const { loss, gradientNorm } = await training.run(batches.map(batchFeeds), {
+        scalars: vector(scalars),
+        state: Object.fromEntries(current.tensors),
+        next: Object.fromEntries(spare.tensors.map(([name, tensor]) => [`next.${name}`, tensor])),
+      })
       const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
       if (finite) [current, spare] = [spare, current]
       return { loss, gradientNorm, finite }
@@ -123,6 +193,14 @@ export async function createOnnxruntimeEngine(
       await prediction?.release()
     },
   }
+}
+
+function scalar(): ort.Tensor {
+  return vector(new Float32Array(1))
+}
+
+function valueIn(scalar: ort.Tensor): number {
+  return (scalar.data as Float32Array)[0]!
 }
 
 function vector(values: Float32Array): ort.Tensor {

@@ -63,8 +63,14 @@ export async function createTfjsEngine(
     return ({ name }: { name: string }) => byName.get(name) ?? heldTables.get(name)!
   }
 
-  /** Loss [1] and gradient [P] of a batch. */
-  function differentiate(batch: Batch): { loss: tf.Tensor; gradient: tf.Tensor } {
+  interface Differentiated {
+    /** [1] */
+    readonly loss: tf.Tensor
+    /** [P] */
+    readonly gradient: tf.Tensor
+  }
+
+  function differentiate(batch: Batch): Differentiated {
     const inputs = inputsOf(batch)
     const loss = (...views: tf.Tensor[]) => denoisingLoss(ops, config, parametersFrom(views), inputs)
     const { value, grads } = tf.valueAndGrads(loss)(viewsOf(layout, current.parameters))
@@ -77,13 +83,29 @@ export async function createTfjsEngine(
     }
   }
 
+  /** The mean over batches; of what came before only the sums are held. */
+  function meanOf(batches: readonly Batch[]): Differentiated {
+    const total = batches.reduce<Differentiated | null>((sum, batch) => {
+      const next = tf.tidy(() => {
+        const { loss, gradient } = differentiate(batch)
+        return sum
+          ? { loss: tf.add(sum.loss, loss), gradient: tf.add(sum.gradient, gradient) }
+          : { loss, gradient }
+      })
+      if (sum) tf.dispose([sum.loss, sum.gradient])
+      return next
+    }, null)!
+    if (batches.length === 1) return total
+    return { loss: tf.div(total.loss, batches.length), gradient: tf.div(total.gradient, batches.length) }
+  }
+
   return {
     description: `TensorFlow.js ${tf.version_core} on ${description}`,
 
-    async step(batch, scalars): Promise<StepResult> {
+    async step(batches, scalars): Promise<StepResult> {
       await tf.setBackend(backend)
       const [loss, gradientNorm, ...next] = tf.tidy(() => {
-        const { loss, gradient } = differentiate(batch)
+        const { loss, gradient } = meanOf(batches)
         const gradientNorm = norm(ops, [gradient])
         const clipped =
           clipNorm === null ? gradient : ops.mul(gradient, clipScale(ops, gradientNorm, clipNorm))

@@ -5,12 +5,16 @@ import { UserError } from '@ddpm/shared'
 import { runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { appendLine, listCheckpoints, type Progress, saveCheckpoint, writeAtomically } from '../checkpoint.ts'
+import type { RunState } from '../dashboard/protocol.ts'
+import { watchRun } from '../dashboard/watch.ts'
 import { type Dataset, split } from '../data/dataset.ts'
 import { openData } from '../data/open.ts'
 import { side } from '../data/shapes.ts'
 import { parseShape } from '../data/shapes-parser.ts'
+import { formatDuration } from '../duration.ts'
 import type { TrainingState } from '../engines/engine.ts'
 import { openEngine } from '../engines/open.ts'
+import { describeCost, describeForecast, stepCost } from '../estimate.ts'
 import { draw } from '../inference.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { gridPng } from '../pictures.ts'
@@ -26,7 +30,7 @@ import {
 } from '../run.ts'
 import { emaNetwork, freshState, NotFinite, train, validationLoss } from '../training.ts'
 import { parameterSpecs } from '../unet.ts'
-import { formatDuration, progressBar } from './progress.ts'
+import { progressBar } from './progress.ts'
 
 type Overrides = Partial<Record<keyof typeof recipeFields, unknown>>
 
@@ -35,6 +39,7 @@ interface Options extends Overrides {
   out?: string
   resume?: string
   threads?: number
+  dashboard?: number | true
 }
 
 const command = new Command('npm run train --')
@@ -43,6 +48,7 @@ const command = new Command('npm run train --')
   .option('--out <folder>', 'where the run goes (default: runs/RECIPE)')
   .option('--resume <folder>', 'go on with a run that was stopped')
   .option('--threads <n>', 'CPU threads (default: all)', wholeNumber)
+  .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', wholeNumber)
 
 for (const [field, [value, , description]] of Object.entries(recipeFields)) {
   command.option(`--${kebab(field)} <${value}>`, description)
@@ -91,7 +97,7 @@ interface Beginning {
 
 async function main(options: Options): Promise<void> {
   const begin = options.resume === undefined ? beginAnew : resume
-  await carryOut(await begin(options), options.threads)
+  await carryOut(await begin(options), options)
 }
 
 async function readPictures(recipe: Recipe): Promise<Dataset> {
@@ -214,9 +220,12 @@ function clean(pictures: Float32Array): number {
   return parsed
 }
 
+/** Steps after which it is said how long the run will take. */
+const measuredSteps = 5
+
 async function carryOut(
   { folder, config, dataset, progress, state, tables }: Beginning,
-  threads?: number,
+  { threads, dashboard }: Pick<Options, 'threads' | 'dashboard'>,
 ): Promise<void> {
   const { recipe } = config
   const network = networkOf(config)
@@ -245,6 +254,10 @@ async function carryOut(
       `${parts.validation.count} for validation\n` +
       `${layout.size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
   )
+  const cost = stepCost(stepOf(config))
+  console.log(describeCost(cost))
+  const watch = await watchRun({ folder, config }, cost, dashboard)
+  if (watch.url) console.log(`Watch it at ${watch.url}`)
 
   let { step, loss, validationLoss: validated } = progress
   const began = performance.now()
@@ -269,6 +282,7 @@ async function carryOut(
   /** Wall time of the latest steps, for the rate and the time left. */
   const recent: number[] = []
   let before = performance.now()
+  let ended: RunState = 'failed'
   try {
     await train(engine, parts.train, network.unet, recipe, {
       from: progress.step,
@@ -288,6 +302,10 @@ async function carryOut(
           `loss ${loss.toFixed(4)}  ${rate.toFixed(0)} images/s  ` +
             `${formatDuration(stepTime * (recipe.steps - step))} left`,
         )
+
+        if (step === progress.step + measuredSteps) {
+          bar.log(describeForecast(cost, recent, recipe.steps - step))
+        }
 
         const due = (every: number) => step % every === 0 || step === recipe.steps
         if (due(recipe.validateEvery)) {
@@ -309,6 +327,7 @@ async function carryOut(
         return stopping !== null
       },
     })
+    ended = stopping === null ? 'finished' : 'stopped'
   } catch (error) {
     if (!(error instanceof NotFinite)) throw error
     bar.end()
@@ -320,8 +339,9 @@ async function carryOut(
     process.off('SIGINT', stop)
     process.off('SIGTERM', stop)
     await engine.dispose()
+    bar.end()
+    await watch.end(ended)
   }
-  bar.end()
   if (stopping !== null) {
     console.log(
       `Stopped and saved at step ${step} of ${recipe.steps}. Go on with: npm run train -- --resume ${folder}`,

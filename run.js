@@ -79,5 +79,5 @@ const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, c
 })
 // The terminal sends Ctrl+C to the whole group; a signal sent to this process alone is handed on.
 process.on('SIGINT', () => {})
-process.on('SIGTERM', () => child.kill('SIGTERM'))
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))

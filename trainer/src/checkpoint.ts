@@ -1,20 +1,12 @@
-import {
-  appendFileSync,
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { UserError } from '@ddpm/shared'
 import type { TrainingState } from './engines/engine.ts'
+import { writeAtomically } from './files.ts'
 import { flatten, type Layout, type NamedTensors, unflatten } from './parameters.ts'
-import { decodeSafetensors, encodeSafetensors } from './safetensors.ts'
+import { Damaged, decodeSafetensors, encodeSafetensors } from './safetensors.ts'
+import type { UNetConfig } from './unet.ts'
 
 /** Where a run is, beside its weights. */
 export interface Progress {
@@ -33,58 +25,9 @@ export interface Checkpoint {
   readonly tables: ReadonlyMap<string, Float32Array>
 }
 
-/** Carries out a change of files; what the system refuses becomes a message about `path`. */
-function changing(path: string, change: () => void): void {
-  try {
-    change()
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === undefined) throw error
-    throw new UserError(`Cannot write ${path}: ${message}. Make room, or choose another folder.`)
-  }
-}
-
-/**
- * Writes a file so that it is there whole or not at all: beside its place first, then moved over it.
- * @throws UserError where it cannot be written; what was there before is then still there
- */
-export function writeAtomically(path: string, bytes: Uint8Array | string): void {
-  const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-  const draft = `${path}.part`
-  changing(path, () => {
-    mkdirSync(dirname(path), { recursive: true })
-    try {
-      writeWhole(draft, data)
-      renameSync(draft, path)
-    } catch (error) {
-      rmSync(draft, { force: true })
-      throw error
-    }
-  })
-}
-
-/** Writes a file and waits until it is on the disk. */
-function writeWhole(path: string, data: Uint8Array): void {
-  const file = openSync(path, 'w')
-  try {
-    for (let written = 0; written < data.length; ) written += writeSync(file, data, written)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-}
-
-/** Adds a line to a file. */
-export function appendLine(path: string, line: string): void {
-  changing(path, () => appendFileSync(path, `${line}\n`))
-}
-
-const formatVersion = '1'
+const formatVersion = 1
 const parts = { parameters: '', ema: 'ema.', firstMoment: 'adam.m.', secondMoment: 'adam.v.' } as const
 type Part = keyof typeof parts
-
-/** How many of the latest checkpoints are kept. */
-const kept = 2
 
 function checkpointPath(folder: string, step: number): string {
   return join(folder, 'checkpoints', `step-${String(step).padStart(8, '0')}.safetensors`)
@@ -105,15 +48,23 @@ export function listCheckpoints(folder: string): string[] {
     .map((name) => join(inside, name))
 }
 
+/** Steps done, from a checkpoint's name. */
+export function stepOfCheckpoint(path: string): number {
+  return Number(/\d+/.exec(basename(path))![0])
+}
+
 /**
- * Saves a checkpoint of a run and removes all but the latest ones. Raw weights carry their PyTorch names, so the file is
- * itself a state_dict; `ema.`, `adam.m.` and `adam.v.` precede the names of the rest.
+ * Saves a checkpoint of a run. Raw weights carry their PyTorch names, so the file is itself a state_dict; `ema.`,
+ * `adam.m.` and `adam.v.` precede the names of the rest.
+ * @param network written beside the weights, so that a reader can say in which field it differs
  * @returns the file's path
+ * @throws CannotWrite; the checkpoints before it are then still there
  */
 export function saveCheckpoint(
   folder: string,
   layout: Layout,
   { progress, state, tables }: Checkpoint,
+  network?: UNetConfig,
 ): string {
   const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>()
   for (const { name, shape } of layout.tables) tensors.set(name, { shape, data: tables.get(name)! })
@@ -121,28 +72,80 @@ export function saveCheckpoint(
     for (const [name, tensor] of unflatten(layout, state[part])) tensors.set(prefix + name, tensor)
   }
   const path = checkpointPath(folder, progress.step)
-  const metadata = { format: 'ddpm-checkpoint', version: formatVersion, progress: JSON.stringify(progress) }
+  const metadata = {
+    format: 'ddpm-checkpoint',
+    version: String(formatVersion),
+    progress: JSON.stringify(progress),
+    crc32: checksum(tensors),
+    ...(network && { network: JSON.stringify(network) }),
+  }
   writeAtomically(path, encodeSafetensors({ tensors, metadata }))
-  for (const old of listCheckpoints(folder).slice(0, -kept)) rmSync(old)
   return path
+}
+
+/** Of all values in their order: finds what a disk or a copy spoiled, which a file's length does not. */
+function checksum(tensors: NamedTensors): string {
+  let sum = 0
+  for (const { data } of tensors.values())
+    sum = crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), sum)
+  return sum.toString(16)
+}
+
+/** How many parts of a run leave a checkpoint behind. */
+const milestones = 10
+
+/**
+ * Which checkpoints stay: the latest ones, to go on from when the very last is spoiled, and the first of each tenth of
+ * the run, to look back at.
+ * @param steps of the checkpoints, rising
+ * @param total steps of the run
+ * @param latest how many of the latest
+ */
+export function keptSteps(steps: readonly number[], total: number, latest: number): number[] {
+  const tenth = (step: number) => Math.floor((step * milestones) / total)
+  return steps.filter(
+    (step, i) => i >= steps.length - latest || tenth(step) > (i === 0 ? 0 : tenth(steps[i - 1]!)),
+  )
+}
+
+/** Removes the checkpoints of a run that need not be kept. */
+export function thinCheckpoints(folder: string, total: number, latest: number): void {
+  const all = listCheckpoints(folder)
+  const kept = new Set(keptSteps(all.map(stepOfCheckpoint), total, latest))
+  for (const path of all) if (!kept.has(stepOfCheckpoint(path))) rmSync(path)
 }
 
 /**
  * Reads a checkpoint.
- * @throws UserError where the file is damaged, of another version, or of another network
+ * @param network what it is read for; any other is refused field by field
+ * @throws Damaged where the file is not whole; UserError where it is of a newer version or of another network
  */
-export function readCheckpoint(path: string, layout: Layout): Checkpoint {
+export function readCheckpoint(path: string, layout: Layout, network?: UNetConfig): Checkpoint {
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path)
   } catch (error) {
-    throw new UserError(`Cannot read the checkpoint ${path}: ${(error as Error).message}.`)
+    throw new Damaged(`Cannot read the checkpoint ${path}: ${(error as Error).message}.`)
   }
   const { tensors, metadata } = decodeSafetensors(bytes, path)
-  if (metadata['format'] !== 'ddpm-checkpoint' || metadata['version'] !== formatVersion) {
+  const { format, version, crc32: sum } = metadata
+  if (format !== 'ddpm-checkpoint') {
     throw new UserError(
-      `${path} is not a checkpoint of version ${formatVersion} (found format "${metadata['format'] ?? 'none'}", ` +
-        `version "${metadata['version'] ?? 'none'}"). Weights from elsewhere come in with: npm run import -- ${path}`,
+      `${path} is not a checkpoint (found the format "${format ?? 'none'}", expected "ddpm-checkpoint"). ` +
+        `Weights from elsewhere come in with: npm run import -- ${path}`,
+    )
+  }
+  if (Number(version) !== formatVersion) {
+    throw new UserError(
+      `${path} is a checkpoint of version ${version}; this program reads version ${formatVersion}. ` +
+        (Number(version) > formatVersion ? 'A newer one wrote it: update this one.' : 'Train again.'),
+    )
+  }
+  if (network && metadata['network'] !== undefined)
+    compareNetworks(path, JSON.parse(metadata['network']), network)
+  if (sum !== undefined && sum !== checksum(tensors)) {
+    throw new Damaged(
+      `${path} is damaged: its values have the checksum ${checksum(tensors)}, expected ${sum}.`,
     )
   }
   const tableNames = new Set(layout.tables.map(({ name }) => name))
@@ -170,4 +173,20 @@ export function readCheckpoint(path: string, layout: Layout): Checkpoint {
 
 function partOf(name: string): string {
   return Object.values(parts).find((prefix) => prefix !== '' && name.startsWith(prefix)) ?? ''
+}
+
+/** What changes how a network is trained, not what it computes from its weights. */
+const free = new Set<string>(['dropout', 'zeroInit'] satisfies (keyof UNetConfig)[])
+
+/** @throws UserError naming each field that a checkpoint's network has otherwise; fields it does not know are not compared */
+function compareNetworks(path: string, found: Record<string, unknown>, expected: UNetConfig): void {
+  const differences = Object.entries(expected)
+    .map(([field, value]) => [field, JSON.stringify(found[field]), JSON.stringify(value)] as const)
+    .filter(([field, is, wanted]) => is !== undefined && is !== wanted && !free.has(field))
+  if (differences.length === 0) return
+  throw new UserError(
+    `${path} is of another network than its run's config.json describes:` +
+      differences.map(([field, is, wanted]) => `\n  ${field}: found ${is}, expected ${wanted}`).join('') +
+      '\nPut the checkpoint back where it came from, or restore the config.json that belongs to it.',
+  )
 }

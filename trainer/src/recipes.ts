@@ -80,6 +80,8 @@ export interface Recipe {
   readonly sampleEvery: number
   readonly validateEvery: number
   readonly checkpointEvery: number
+  /** Latest checkpoints that are kept, beside the first of each tenth of the run. */
+  readonly keep: number
 }
 
 /** What the recipes have in common. */
@@ -120,6 +122,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   sampleEvery: 500,
   validateEvery: 250,
   checkpointEvery: 250,
+  keep: 3,
 }
 
 /** The recipes by name. */
@@ -250,6 +253,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   sampleEvery: ['n', whole, 'steps between sample grids'],
   validateEvery: ['n', whole, 'steps between validations'],
   checkpointEvery: ['n', whole, 'steps between checkpoints'],
+  keep: ['n', whole, 'latest checkpoints kept, beside one per tenth of the run'],
 }
 
 const bounds: { readonly [F in Field]?: readonly [low: number, high: number, expected: string] } = {
@@ -271,6 +275,7 @@ const bounds: { readonly [F in Field]?: readonly [low: number, high: number, exp
   sampleEvery: [1, 1e9, 'at least 1'],
   validateEvery: [1, 1e9, 'at least 1'],
   checkpointEvery: [1, 1e9, 'at least 1'],
+  keep: [1, 1e9, 'at least 1'],
 }
 
 /**

@@ -7,9 +7,11 @@ import {
   UserError,
   writeScheduler,
 } from '@ddpm/shared'
-import { type Checkpoint, listCheckpoints, readCheckpoint, writeAtomically } from './checkpoint.ts'
+import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
+import { writeAtomically } from './files.ts'
 import { type Layout, layoutOf } from './parameters.ts'
 import { type Recipe, recipeDefaults } from './recipes.ts'
+import { Damaged } from './safetensors.ts'
 import type { NetworkSpec, StepSpec } from './step.ts'
 import { parameterSpecs, type UNetConfig, validateUNet } from './unet.ts'
 
@@ -123,19 +125,40 @@ export function openRun(folder: string): Run {
   return { folder, config: { ...config, recipe: { ...recipeDefaults, ...config.recipe } } }
 }
 
-/** The run and the checkpoint that a path stands for: a run's folder means its latest checkpoint. */
-export function openCheckpoint(path: string): { run: Run; path: string; checkpoint: Checkpoint } {
+/**
+ * The run and the checkpoint that a path stands for: a run's folder means its latest checkpoint that is whole.
+ * @param onWarning told of those that are not, and which one is taken
+ */
+export function openCheckpoint(
+  path: string,
+  onWarning: (message: string) => void = console.warn,
+): { run: Run; path: string; checkpoint: Checkpoint } {
   if (!existsSync(path))
     throw new UserError(`There is no ${path}. Give a run's folder or one of its checkpoints.`)
   const isFile = statSync(path).isFile()
   const run = openRun(isFile ? dirname(dirname(resolve(path))) : path)
-  const file = isFile ? path : listCheckpoints(path).at(-1)
-  if (file === undefined) {
+  const read = (file: string) => readCheckpoint(file, layoutOfRun(run.config), networkOf(run.config).unet)
+  if (isFile) return { run, path, checkpoint: read(path) }
+  const files = listCheckpoints(path)
+  if (files.length === 0) {
     throw new UserError(
       `The run in ${path} has no checkpoint yet. Train it first: npm run train -- --resume ${path}`,
     )
   }
-  return { run, path: file, checkpoint: readCheckpoint(file, layoutOfRun(run.config)) }
+  const damages: string[] = []
+  for (const file of files.reverse()) {
+    try {
+      const checkpoint = read(file)
+      if (damages.length > 0) onWarning(`${damages.join('\n')}\nTook the one before: ${file}.`)
+      return { run, path: file, checkpoint }
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error
+      damages.push(error.message)
+    }
+  }
+  throw new UserError(
+    `${damages.join('\n')}\nNone of the checkpoints in ${path} is whole. Restore one from a copy, or train again.`,
+  )
 }
 
 /** A run's name: its folder's. */

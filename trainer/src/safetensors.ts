@@ -1,6 +1,9 @@
 import { UserError } from '@ddpm/shared'
 import type { NamedTensors } from './parameters.ts'
 
+/** A file is not what was written: cut off, or changed. */
+export class Damaged extends UserError {}
+
 /** A safetensors file: an eight-byte length, a JSON header, then the tensors' bytes, little-endian. */
 export interface Safetensors {
   readonly tensors: NamedTensors
@@ -46,11 +49,11 @@ const readers: Record<string, { bytes: number; read: (buffer: ArrayBuffer) => Fl
 /**
  * Reads a file; F64 and I64 tensors are converted to float32.
  * @param source what to call the file in messages
- * @throws UserError where the file is not whole and consistent
+ * @throws Damaged where the file is not whole and consistent; UserError where it holds other types
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensors {
   const broken = (found: string) =>
-    new UserError(`${source} is not a whole safetensors file: ${found}. Get or make it again.`)
+    new Damaged(`${source} is not a whole safetensors file: ${found}. Get or make it again.`)
   if (bytes.length < 8) throw broken(`it has ${bytes.length} bytes, fewer than the 8 of the header's length`)
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true)
   const headerLength = Number(length)

@@ -157,20 +157,28 @@ interface Objective {
   readonly gradients: readonly Node[]
 }
 
-function objective({ unet: config, height, width, batch }: StepSpec, chunks: readonly Chunk[]): Objective {
-  const graph = createGraph()
-  const { ops, input } = graph
-  const { vectors, views, parameters } = flatParameters(graph, chunks, (i) => chunkName('parameters', i))
+/** A batch as inputs of a graph, under the names that it has there. */
+export function batchInputs(
+  { input }: Graph,
+  { unet: config, height, width, batch }: StepSpec,
+): BatchInputs<Node> {
   const picture = [batch, config.inputChannels, height, width]
   const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
-  const loss = denoisingLoss(ops, config, parameters, {
+  return {
     x0: input('x0', picture),
     noise: input('noise', picture),
     timestep: input('timestep', [batch]),
     label: config.classes > 0 ? input('label', [batch]) : null,
     coefficients: input('coefficients', [batch, coefficientNames.length]),
     dropout: config.dropout > 0 ? input('dropout', [batch, masked]) : null,
-  })
+  }
+}
+
+function objective(spec: StepSpec, chunks: readonly Chunk[]): Objective {
+  const graph = createGraph()
+  const { ops } = graph
+  const { vectors, views, parameters } = flatParameters(graph, chunks, (i) => chunkName('parameters', i))
+  const loss = denoisingLoss(ops, spec.unet, parameters, batchInputs(graph, spec))
   const parts = gradients(graph, loss, views.flat()).map((part) => ops.reshape(part, [sizeOf(part.shape)]))
   let taken = 0
   const gradientOf = (own: readonly Node[]) => ops.concat(parts.slice(taken, (taken += own.length)), 0)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -129,14 +129,6 @@ suite('npm run train', () => {
       assert.ok(!existsSync(join(folder, 'runs')))
     })
   }
-
-  test('a damaged checkpoint is refused with what is wrong with it', () => {
-    const path = listCheckpoints(join(folder, 'whole')).at(-1)!
-    truncateSync(path, 5000)
-    const { status, output } = trainCommand('--resume', 'whole')
-    assert.equal(status, 1)
-    assert.match(output, /step-00000006\.safetensors is not a whole safetensors file/)
-  })
 })
 
 function networkConfig(recipe: { baseChannels: number }) {

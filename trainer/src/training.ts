@@ -1,7 +1,7 @@
 import { createSchedule, type Network } from '@ddpm/shared'
 import { batchMaker, microBatches } from './batches.ts'
 import type { Dataset } from './data/dataset.ts'
-import type { Engine, TrainingState } from './engines/engine.ts'
+import type { Batch, Engine, TrainingState } from './engines/engine.ts'
 import { type StepScalars, stepScalarNames, stepScalars } from './optimizer.ts'
 import type { Recipe } from './recipes.ts'
 import { scheduleOf } from './run.ts'
@@ -42,10 +42,13 @@ export class NotFinite extends Error {
   override readonly name = 'NotFinite'
   readonly step: number
   readonly found: string
-  constructor(step: number, found: string) {
+  /** What the step was fed. */
+  readonly batches: readonly Batch[]
+  constructor(step: number, found: string, batches: readonly Batch[]) {
     super(`Step ${step}: ${found}`)
     this.step = step
     this.found = found
+    this.batches = batches
   }
 }
 
@@ -65,7 +68,7 @@ export async function train(
   for (let step = from; step < recipe.steps; step++) {
     const batches = microBatches(batchAt(step), recipe.accumulate)
     const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
-    if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`)
+    if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
     const done = { step: step + 1, loss, gradientNorm, learningRate: learningRateAt(recipe, step) }
     if (await onStep(done)) return
   }

@@ -23,6 +23,7 @@ function run(name: string, ...args: string[]): Promise<void> {
       cwd: root,
       stdio: 'inherit',
     })
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
     child.on('exit', (code) => (code === 0 ? resolve() : process.exit(code ?? 1)))
   })
 }

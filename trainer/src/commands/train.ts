@@ -1,21 +1,25 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
 import { runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
-import { appendLine, listCheckpoints, type Progress, saveCheckpoint, writeAtomically } from '../checkpoint.ts'
+import { listCheckpoints, type Progress, saveCheckpoint, thinCheckpoints } from '../checkpoint.ts'
 import type { RunState } from '../dashboard/protocol.ts'
 import { watchRun } from '../dashboard/watch.ts'
 import { type Dataset, split } from '../data/dataset.ts'
 import { openData } from '../data/open.ts'
 import { side } from '../data/shapes.ts'
 import { parseShape } from '../data/shapes-parser.ts'
+import { diagnose, notFiniteIn } from '../diagnosis.ts'
 import { formatDuration } from '../duration.ts'
 import type { TrainingState } from '../engines/engine.ts'
 import { openEngine } from '../engines/open.ts'
 import { describeCost, describeForecast, stepCost } from '../estimate.ts'
+import { CannotWrite, removeDrafts, writeAtomically } from '../files.ts'
 import { draw } from '../inference.ts'
+import { lockName, lockRun, refuseIfLocked } from '../lock.ts'
+import { openMetrics } from '../metrics.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { gridPng } from '../pictures.ts'
 import { type Recipe, recipeFields, recipeNamed, validateRecipe } from '../recipes.ts'
@@ -31,6 +35,7 @@ import {
 import { emaNetwork, freshState, NotFinite, train, validationLoss } from '../training.ts'
 import { parameterSpecs } from '../unet.ts'
 import { progressBar } from './progress.ts'
+import { stopOnSignals } from './signals.ts'
 
 type Overrides = Partial<Record<keyof typeof recipeFields, unknown>>
 
@@ -93,6 +98,8 @@ interface Beginning {
   readonly progress: Progress
   readonly state: TrainingState
   readonly tables: ReadonlyMap<string, Float32Array>
+  /** The checkpoint that it goes on from. */
+  readonly checkpoint?: string
 }
 
 async function main(options: Options): Promise<void> {
@@ -123,7 +130,8 @@ async function beginAnew(options: Options): Promise<Beginning> {
   const recipe = { ...recipeNamed(options.recipe ?? (isShapes ? 'shapes' : 'pictures')), ...overrides }
   validateRecipe(recipe)
   const folder = options.out ?? join('runs', recipe.recipe)
-  if (existsSync(folder) && readdirSync(folder).length > 0) {
+  refuseIfLocked(folder)
+  if (existsSync(folder) && readdirSync(folder).some((name) => name !== lockName)) {
     const begun = existsSync(join(folder, 'config.json'))
     throw new UserError(
       `${folder} is there already. ` +
@@ -135,6 +143,7 @@ async function beginAnew(options: Options): Promise<Beginning> {
   const dataset = await readPictures(recipe)
   const config: RunConfig = { version: 1, recipe, pictures: describe(dataset) }
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
+  lockRun(folder)
   writeRunConfig(folder, config)
   return {
     folder,
@@ -156,6 +165,7 @@ const changeable = [
   'sampleEvery',
   'validateEvery',
   'checkpointEvery',
+  'keep',
 ]
 
 async function resume(options: Options): Promise<Beginning> {
@@ -173,6 +183,8 @@ async function resume(options: Options): Promise<Beginning> {
   }
   const recipe = { ...saved.recipe, ...overrides }
   validateRecipe(recipe)
+  lockRun(folder)
+  removeDrafts(folder)
 
   const dataset = await readPictures(recipe)
   const { name: _, ...found } = describe(dataset)
@@ -191,23 +203,9 @@ async function resume(options: Options): Promise<Beginning> {
     const state = freshState(initialize(layout, recipe.seed))
     return { folder, config, dataset, progress, state, tables: tablesOf(layout) }
   }
-  const { checkpoint } = openCheckpoint(folder)
+  const { checkpoint, path } = openCheckpoint(folder)
   writeRunConfig(folder, config)
-  return { folder, config, dataset, ...checkpoint }
-}
-
-/** Removes what a killed run wrote after its last checkpoint, so that a resumed one does not write it twice. */
-function truncateMetrics(path: string, step: number): void {
-  if (!existsSync(path)) return
-  const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean)
-  const kept = lines.filter((line) => {
-    try {
-      return JSON.parse(line).step <= step
-    } catch {
-      return false
-    }
-  })
-  writeAtomically(path, kept.map((line) => `${line}\n`).join(''))
+  return { folder, config, dataset, ...checkpoint, checkpoint: path }
 }
 
 /** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
@@ -224,7 +222,7 @@ function clean(pictures: Float32Array): number {
 const measuredSteps = 5
 
 async function carryOut(
-  { folder, config, dataset, progress, state, tables }: Beginning,
+  { folder, config, dataset, progress, state, tables, checkpoint }: Beginning,
   { threads, dashboard }: Pick<Options, 'threads' | 'dashboard'>,
 ): Promise<void> {
   const { recipe } = config
@@ -232,52 +230,42 @@ async function carryOut(
   const layout = layoutOf(parameterSpecs(network.unet))
   const parts = split(dataset, recipe.validation, recipe.seed)
   const facts = factsOf(config)
-  const metrics = join(folder, 'metrics.jsonl')
-  truncateMetrics(metrics, progress.step)
-  const note = (line: Record<string, unknown>) => appendLine(metrics, JSON.stringify(line))
-
   if (progress.step >= recipe.steps) {
     console.log(`${folder} is trained: ${progress.step} of ${recipe.steps} steps. Go further with --steps.`)
     return
   }
-  const engine = await openEngine(
-    'onnxruntime',
-    'cpu',
-    stepOf(config),
-    tables,
-    state,
-    threads ? { threads } : {},
-  )
+  const spec = stepOf(config)
+  const engine = await openEngine('onnxruntime', 'cpu', spec, tables, state, threads ? { threads } : {})
   console.log(
     `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
       `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +
       `${parts.validation.count} for validation\n` +
       `${layout.size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
   )
-  const cost = stepCost(stepOf(config))
+  const cost = stepCost(spec)
   console.log(describeCost(cost))
+  const metrics = openMetrics(join(folder, 'metrics.jsonl'), progress.step)
   const watch = await watchRun({ folder, config }, cost, dashboard)
   if (watch.url) console.log(`Watch it at ${watch.url}`)
 
   let { step, loss, validationLoss: validated } = progress
   const began = performance.now()
   const seconds = () => progress.seconds + (performance.now() - began) / 1000
-  const save = async () =>
-    saveCheckpoint(folder, layout, {
-      progress: { step, seconds: seconds(), loss, validationLoss: validated },
-      state: await engine.state(),
-      tables,
-    })
-
-  let stopping: string | null = null
-  const stop = (signal: string) => {
-    if (stopping !== null) process.exit(130)
-    stopping = signal
-    bar.log(`${signal}: saving after this step (once more to stop without saving) …`)
+  let saved = checkpoint
+  const save = async () => {
+    const state = await engine.state()
+    const bad = notFiniteIn(layout, state)
+    if (bad !== null) throw new NotFinite(step, `${bad} are not finite`, [])
+    metrics.sync()
+    const now = { step, seconds: seconds(), loss, validationLoss: validated }
+    saved = saveCheckpoint(folder, layout, { progress: now, state, tables }, network.unet)
+    thinCheckpoints(folder, recipe.steps, recipe.keep)
   }
+
   const bar = progressBar('Training')
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
+  const stop = stopOnSignals((signal) =>
+    bar.log(`${signal}: saving after this step (Ctrl+C once more to stop without saving) …`),
+  )
 
   /** Wall time of the latest steps, for the rate and the time left. */
   const recent: number[] = []
@@ -295,7 +283,7 @@ async function carryOut(
         if (recent.length > 50) recent.shift()
         const stepTime = recent.reduce((a, b) => a + b, 0) / recent.length / 1000
         const rate = recipe.batchSize / stepTime
-        note({ ...report, imagesPerSecond: Number(rate.toFixed(1)) })
+        metrics.note({ ...report, imagesPerSecond: Number(rate.toFixed(1)) })
         bar.show(
           step,
           recipe.steps,
@@ -310,7 +298,7 @@ async function carryOut(
         const due = (every: number) => step % every === 0 || step === recipe.steps
         if (due(recipe.validateEvery)) {
           validated = await validationLoss(engine, parts.validation, network.unet, recipe)
-          note({ step, validationLoss: validated })
+          metrics.note({ step, validationLoss: validated })
           bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
         }
         if (due(recipe.sampleEvery)) {
@@ -322,31 +310,40 @@ async function carryOut(
             `step ${step}: samples in ${path}${dataset.name === 'shapes' ? `, ${clean(pictures)} of ${count} clean` : ''}`,
           )
         }
-        if (due(recipe.checkpointEvery) || stopping !== null) await save()
+        const stopping = stop.signal !== null
+        if (due(recipe.checkpointEvery) || stopping) await save()
         before = performance.now()
-        return stopping !== null
+        return stopping
       },
     })
-    ended = stopping === null ? 'finished' : 'stopped'
+    ended = stop.signal === null ? 'finished' : 'stopped'
   } catch (error) {
-    if (!(error instanceof NotFinite)) throw error
-    bar.end()
+    if (!(error instanceof CannotWrite || error instanceof NotFinite)) throw error
+    let message = error.message
+    if (error instanceof NotFinite) {
+      const state = await engine.state()
+      if (error.batches.length > 0) message += `\n${await diagnose(spec, tables, state, error.batches)}`
+      message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
+      if (notFiniteIn(layout, state) === null) await save()
+    }
     throw new UserError(
-      `Training stopped at step ${error.step}: ${error.found}. The weights before it are in ${await save()}. ` +
-        'Start again with a lower --learning-rate or a --clip-norm.',
+      `${message}\n` +
+        (saved === undefined
+          ? 'No checkpoint was written yet.'
+          : `The last good checkpoint is ${saved}; npm run train -- --resume ${folder} goes on from it.`),
     )
   } finally {
-    process.off('SIGINT', stop)
-    process.off('SIGTERM', stop)
+    stop.release()
+    metrics.close()
     await engine.dispose()
     bar.end()
     await watch.end(ended)
   }
-  if (stopping !== null) {
+  if (stop.signal !== null) {
     console.log(
       `Stopped and saved at step ${step} of ${recipe.steps}. Go on with: npm run train -- --resume ${folder}`,
     )
-    process.exitCode = 130
+    process.exitCode = stop.exitCode
     return
   }
   console.log(

@@ -155,7 +155,7 @@ async function assertCurvesAreMetrics(page: Page): Promise<void> {
 }
 
 suite('npm run train -- --dashboard', { timeout: 120_000 }, () => {
-  test('shows a run as it goes, survives a reload, a stop and a resumption', async () => {
+  test('shows a run as it goes, survives a reload, a stop, a kill and resumptions', async () => {
     const first = train(...tiny, '--out', 'run', '--dashboard', '0')
     const url = await first.url
     const page = await browser.newPage()
@@ -182,9 +182,23 @@ suite('npm run train -- --dashboard', { timeout: 120_000 }, () => {
     assert.equal(stoppedAt, Math.max(...metrics().steps.keys()))
     assertFactsAreMetrics(await shownFacts(page))
 
-    const again = train('--resume', 'run', '--dashboard', new URL(url).port, '--threads', '1')
-    assert.equal(await again.url, url)
+    const resume = () => train('--resume', 'run', '--dashboard', new URL(url).port, '--threads', '1')
+    const killed = resume()
+    assert.equal(await killed.url, url)
     await untilState(page, 'running')
+    await untilStep(page, stoppedAt + 45)
+    killed.process.kill('SIGKILL')
+    await untilState(page, 'lost')
+
+    // What came after the last checkpoint is done again; its samples are not shown before.
+    assert.equal(await resume().url, url)
+    await untilState(page, 'running')
+    const shown = await page.evaluate(() =>
+      ['#facts dd', '#sample-step'].map((part) =>
+        Number(/\d+/.exec(document.querySelector(part)!.textContent!)![0]),
+      ),
+    )
+    assert.ok(shown[1]! <= shown[0]!, `step, sample ${shown}`)
     await untilStep(page, stoppedAt + 10)
     assert.equal((await pointAt(page, 0.001)).step, 1)
     await untilState(page, 'finished')

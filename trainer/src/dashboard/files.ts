@@ -8,15 +8,15 @@ export interface SampleFile {
   readonly file: string
 }
 
-/** The grids of a run, oldest first. */
-export function listSamples(folder: string): SampleFile[] {
+/** The grids of a run up to a step, oldest first: a run that was killed may have left later ones. */
+export function listSamples(folder: string, last: number): SampleFile[] {
   const inside = join(folder, 'samples')
   if (!existsSync(inside)) return []
   return readdirSync(inside)
     .sort()
     .flatMap((file) => {
       const step = /^step-(\d+)\.png$/.exec(file)?.[1]
-      return step === undefined ? [] : [{ step: Number(step), file }]
+      return step === undefined || Number(step) > last ? [] : [{ step: Number(step), file }]
     })
 }
 

@@ -15,6 +15,8 @@ export interface History {
   add(line: string): void
   /** The points from number `from` on. */
   curves(from: number): Curves
+  /** The last step that was added. */
+  latest(): StepLine | null
   /** Number of points so far, and of steps in each. */
   extent(): { readonly points: number; readonly stride: number }
 }
@@ -80,6 +82,7 @@ export function createHistory(limit = 2000): History {
         latest,
       }
     },
+    latest: () => latest,
     extent: () => ({ points: cells.length, stride }),
   }
 }

@@ -23,11 +23,12 @@ function spread(samples: readonly SampleFile[]): readonly SampleFile[] {
 export async function writeReport(folder: string, facts: RunFacts, state: RunState): Promise<string> {
   const { history, read } = readMetrics(folder)
   read()
-  const samples = spread(listSamples(folder)).map(({ step, file }) => ({
+  const curves = history.curves(0)
+  const samples = spread(listSamples(folder, curves.latest?.step ?? 0)).map(({ step, file }) => ({
     step,
     url: `data:image/png;base64,${readFileSync(join(folder, 'samples', file)).toString('base64')}`,
   }))
   const path = join(folder, 'report.html')
-  writeAtomically(path, await buildPage({ facts, update: { ...history.curves(0), samples, state } }))
+  writeAtomically(path, await buildPage({ facts, update: { ...curves, samples, state } }))
   return path
 }

@@ -38,7 +38,7 @@ function update(from: number): Update {
 /** Reads the files again and tells all pages what changed. */
 function look(): void {
   const grew = metrics.read()
-  const files = listSamples(folder)
+  const files = listSamples(folder, metrics.history.latest()?.step ?? 0)
   const drawn = files.length !== samples.length
   if (drawn) samples = files.map(({ step, file }) => ({ step, url: `samples/${file}` }))
   if (!grew && !drawn && state === 'running') return
@@ -53,8 +53,9 @@ function look(): void {
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url ?? '/', 'http://localhost')
   const sample = /^\/samples\/(step-\d+\.png)$/.exec(pathname)?.[1]
-  const answer = (status: number, type: string, body: string | Buffer, cache = 'no-store') =>
-    response.writeHead(status, { 'content-type': type, 'cache-control': cache }).end(body)
+  // A run that was killed and resumed writes the same names again: nothing is to be kept.
+  const answer = (status: number, type: string, body: string | Buffer) =>
+    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
   if (pathname === '/') answer(200, 'text/html; charset=utf-8', page)
   else if (pathname === '/events') {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
@@ -64,7 +65,7 @@ const server = createServer((request, response) => {
     listeners.add(response)
     response.on('close', () => listeners.delete(response))
   } else if (sample && samples.some(({ url }) => url === `samples/${sample}`)) {
-    answer(200, 'image/png', readFileSync(join(folder, 'samples', sample)), 'max-age=3600')
+    answer(200, 'image/png', readFileSync(join(folder, 'samples', sample)))
   } else answer(404, 'text/plain', 'Not found')
 })
 

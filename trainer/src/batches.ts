@@ -21,7 +21,7 @@ export type BatchOptions = Pick<
 /**
  * Makes the batch of any step. Everything random is a function of the seed and the step, so a run that was stopped
  * goes on with the batches it would have had.
- * @returns for step 0, 1, …: the batch, in memory that the next call uses again
+ * @returns for step 0, 1, …: the batch, in memory of its own
  */
 export function batchMaker(
   dataset: Dataset,
@@ -31,16 +31,16 @@ export function batchMaker(
 ): (step: number) => Batch {
   const { seed, batchSize: n } = options
   const size = dataset.channels * dataset.height * dataset.width
-  const x0 = new Float32Array(n * size)
-  const noise = new Float32Array(n * size)
-  const timestep = new Float32Array(n)
-  const label = config.classes > 0 ? new Float32Array(n) : null
-  const coefficients = new Float32Array(n * coefficientNames.length)
   const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
-  const dropout = config.dropout > 0 ? new Float32Array(n * masked) : null
   const order = epochs(dataset.count, seed)
 
   return (step) => {
+    const x0 = new Float32Array(n * size)
+    const noise = new Float32Array(n * size)
+    const timestep = new Float32Array(n)
+    const label = config.classes > 0 ? new Float32Array(n) : null
+    const coefficients = new Float32Array(n * coefficientNames.length)
+    const dropout = config.dropout > 0 ? new Float32Array(n * masked) : null
     const one = (domain: number) => uniforms(seed, { domain, picture: 0, step }, n)
     const [offset] = uniforms(seed, { domain: domains.trainingTimestep, picture: 0, step }, 1)
     const flips = one(domains.augmentation)

@@ -90,7 +90,7 @@ suite('npm run train', () => {
       readFileSync(join(folder, name, 'metrics.jsonl'), 'utf8')
         .trim()
         .split('\n')
-        .map((line) => ({ ...JSON.parse(line), imagesPerSecond: 0 }))
+        .map((line) => ({ ...JSON.parse(line), imagesPerSecond: 0, dataWait: 0 }))
     assert.deepEqual(lines('half'), lines('whole'))
   })
 

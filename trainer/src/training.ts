@@ -3,6 +3,7 @@ import { batchMaker, microBatches } from './batches.ts'
 import type { Dataset } from './data/dataset.ts'
 import type { Batch, Engine, TrainingState } from './engines/engine.ts'
 import { type StepScalars, stepScalarNames, stepScalars } from './optimizer.ts'
+import { prefetch } from './prefetch.ts'
 import type { Recipe } from './recipes.ts'
 import { scheduleOf } from './run.ts'
 import type { UNetConfig } from './unet.ts'
@@ -35,6 +36,8 @@ export interface StepReport {
   readonly loss: number
   readonly gradientNorm: number
   readonly learningRate: number
+  /** The part of the step's time that passed waiting for its batch, 0 … 1. */
+  readonly dataWait: number
 }
 
 /** Loss or gradient stopped being finite: the state is as it was before `step`. */
@@ -64,13 +67,26 @@ export async function train(
   recipe: Recipe,
   { from, onStep }: { from: number; onStep: (report: StepReport) => Promise<boolean> | boolean },
 ): Promise<void> {
-  const batchAt = batchMaker(dataset, createSchedule(scheduleOf(recipe)), config, recipe)
-  for (let step = from; step < recipe.steps; step++) {
-    const batches = microBatches(batchAt(step), recipe.accumulate)
-    const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
-    if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
-    const done = { step: step + 1, loss, gradientNorm, learningRate: learningRateAt(recipe, step) }
-    if (await onStep(done)) return
+  const source = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
+  try {
+    for (let step = from; step < recipe.steps; step++) {
+      const began = performance.now()
+      const batches = microBatches(await source.batchAt(step), recipe.accumulate)
+      const waited = performance.now() - began
+      const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
+      const dataWait = Number((waited / (performance.now() - began)).toFixed(4))
+      if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
+      const done = {
+        step: step + 1,
+        loss,
+        gradientNorm,
+        learningRate: learningRateAt(recipe, step),
+        dataWait,
+      }
+      if (await onStep(done)) return
+    }
+  } finally {
+    await source.close()
   }
 }
 

@@ -269,6 +269,8 @@ async function carryOut(
 
   /** Wall time of the latest steps, for the rate and the time left. */
   const recent: number[] = []
+  /** Of the time, smoothed: the part spent waiting for batches. */
+  let dataWait = 0
   let before = performance.now()
   let ended: RunState = 'failed'
   try {
@@ -281,13 +283,14 @@ async function carryOut(
         await setImmediate()
         recent.push(performance.now() - before)
         if (recent.length > 50) recent.shift()
+        dataWait += (report.dataWait - dataWait) / recent.length
         const stepTime = recent.reduce((a, b) => a + b, 0) / recent.length / 1000
         const rate = recipe.batchSize / stepTime
         metrics.note({ ...report, imagesPerSecond: Number(rate.toFixed(1)) })
         bar.show(
           step,
           recipe.steps,
-          `loss ${loss.toFixed(4)}  ${rate.toFixed(0)} images/s  ` +
+          `loss ${loss.toFixed(4)}  ${rate.toFixed(0)} images/s  ${(100 * dataWait).toFixed(0)} % waiting for data  ` +
             `${formatDuration(stepTime * (recipe.steps - step))} left`,
         )
 

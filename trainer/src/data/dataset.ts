@@ -72,7 +72,8 @@ export function split(
 /** The pictures with the given indices, in that order. */
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
   const size = dataset.channels * dataset.height * dataset.width
-  const pixels = new Uint8Array(indices.length * size)
+  // Shared memory, so that the thread that makes batches reads these very pixels.
+  const pixels = new Uint8Array(new SharedArrayBuffer(indices.length * size))
   indices.forEach((index, to) => {
     pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   })

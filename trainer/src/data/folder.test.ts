@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
@@ -156,6 +157,43 @@ test('one folder around the classes is pointed out', async () => {
   const warnings: string[] = []
   await read(path, { onWarning: (message) => warnings.push(message) })
   assert.ok(warnings.join().includes(`give ${join(path, 'test')} instead`))
+})
+
+test('one spoiled picture among 200 is named and left out; the others keep their classes and pixels', async () => {
+  const pictures = { cats: await png(red), dogs: await png(green) }
+  const files = Object.entries(pictures).flatMap(([name, bytes]) =>
+    Array.from({ length: 100 }, (_, i) => [`${name}/${String(i).padStart(3, '0')}.png`, bytes] as const),
+  )
+  const path = await folder({ ...Object.fromEntries(files), 'cats/050.png': '' })
+  const warnings: string[] = []
+  const { count, labels, pixels } = await read(path, { onWarning: (message) => warnings.push(message) })
+  assert.equal(count, 199)
+  assert.match(warnings.join(), /Left out.*1 of the 200 pictures.*: cats\/050\.png \(the file is empty\)\./)
+  assert.deepEqual([...labels!], [...Array(99).fill(0), ...Array(100).fill(1)])
+  for (const picture of [0, 50, 98]) assertNear(pixels, picture, 5, red)
+  for (const picture of [99, 198]) assertNear(pixels, picture, 5, green)
+  // A third one is more than 1 %.
+  await writeFile(join(path, 'dogs/001.png'), 'not a picture')
+  await writeFile(join(path, 'dogs/002.png'), (await png(red)).subarray(0, 60))
+  await assertUserError(read(path), /Cannot read 3 of the 200.*cats\/050.*dogs\/001.*dogs\/002.*Up to 1 %/)
+})
+
+test('of a moving picture the first frame counts; links are followed; what is no file is passed over', {
+  skip: process.platform === 'win32' && 'no pipes in folders there',
+}, async () => {
+  const frames = await Promise.all([red, green].map((colour) => png(colour)))
+  const moving = await sharp(frames, { join: { animated: true } })
+    .webp({ lossless: true })
+    .toBuffer()
+  assert.equal((await sharp(moving).metadata()).pages, 2)
+  const path = await folder({ 'a.webp': moving })
+  await symlink(join(path, 'a.webp'), join(path, 'b.webp'))
+  assert.equal(spawnSync('mkfifo', [join(path, 'c.png')]).status, 0)
+  const { count, pixels } = await read(path)
+  assert.equal(count, 2)
+  for (const picture of [0, 1]) assertNear(pixels, picture, 5, red)
+  await symlink(join(path, 'gone.webp'), join(path, 'd.webp'))
+  await assertUserError(read(path), /Cannot read 1 of the 3.*d\.webp \(ENOENT/)
 })
 
 test('every unreadable picture is named', async () => {

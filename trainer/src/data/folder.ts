@@ -1,8 +1,10 @@
+import { type Dirent, statSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
+import { formatBytes } from '../files.ts'
 import type { Dataset } from './dataset.ts'
 
 export interface FolderOptions {
@@ -14,12 +16,16 @@ export interface FolderOptions {
   readonly onWarning?: ((message: string) => void) | undefined
 }
 
-interface Decoded {
-  /** [size, size, channels], bytes. */
-  readonly pixels: Uint8Array
+/** What a picture turned out to be, when its pixels had been read. */
+interface Kind {
   /** The file itself has one channel. */
   readonly storedGrey: boolean
+  /** It shows only greys. */
+  readonly colourless: boolean
 }
+
+/** The part of the pictures that may be beyond reading: those are named and left out. */
+const spoiledAtMost = 0.01
 
 const pictureName = /\.(png|jpe?g|webp)$/i
 
@@ -27,8 +33,8 @@ const pictureName = /\.(png|jpe?g|webp)$/i
  * Reads a folder of PNG, JPEG and WebP. Folders inside it are classes: whatever lies below `cats/` is a cat.
  * A flat folder is unlabelled. Pictures come in the order of their paths. Each is turned upright (EXIF),
  * scaled so that its shorter side is `size`, cropped to the square in its middle, and laid on white where it
- * is transparent.
- * @throws UserError when there are no pictures, some lie in the folder and others in folders inside it, some
+ * is transparent; of a moving one the first frame counts. One that cannot be read is named and left out.
+ * @throws UserError when there are no pictures, some lie in the folder and others in folders inside it, more than 1 %
  *   cannot be read, or grey files are mixed with colour and `channels` is auto
  */
 export async function readFolder(folder: string, options: FolderOptions): Promise<Dataset> {
@@ -44,21 +50,24 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
     )
   }
 
-  const decoded = await decodeAll(folder, paths, options)
-  const depth = channels === 'auto' ? chooseChannels(paths, decoded, onWarning) : channels
-  const pixels = new Uint8Array(paths.length * depth * size * size)
-  decoded.forEach((picture, index) => {
-    toPlanes(picture.pixels, pixels.subarray(index * depth * size * size), depth, size * size)
+  const { pixels: all, kinds } = await decodeAll(folder, paths, options)
+  const read = paths.flatMap((path, index) => (kinds[index] ? [{ path, index, ...kinds[index] }] : []))
+  const depth = channels === 'auto' ? chooseChannels(read, onWarning) : channels
+  // Closes the gaps: of colourless RGB the first channel is the grey. Every part moves towards the beginning.
+  const size2 = size * size
+  read.forEach(({ index }, to) => {
+    const start = index * (all.length / paths.length)
+    all.copyWithin(to * depth * size2, start, start + depth * size2)
   })
   return {
     name: basename(resolve(folder)),
     channels: depth,
     height: size,
     width: size,
-    count: paths.length,
+    count: read.length,
     classes,
-    pixels,
-    labels: labelled ? Uint16Array.from(paths, (path) => classes.indexOf(classOf(path))) : null,
+    pixels: all.subarray(0, read.length * depth * size2),
+    labels: labelled ? Uint16Array.from(read, ({ path }) => classes.indexOf(classOf(path))) : null,
   }
 }
 
@@ -66,7 +75,8 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
 async function listPictures(folder: string, onWarning: FolderOptions['onWarning']): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = entries
-    .filter((entry) => !entry.isDirectory())
+    // A link is followed; a pipe or a device would be waited for without end.
+    .filter((entry) => entry.isFile() || (entry.isSymbolicLink() && !isFolderOrDevice(entry)))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
     .sort()
   const isPicture = (path: string) => pictureName.test(path) && !basename(path).startsWith('.')
@@ -83,6 +93,12 @@ async function listPictures(folder: string, onWarning: FolderOptions['onWarning'
   return pictures
 }
 
+/** What a link leads to; one that leads nowhere is a picture that cannot be read. */
+function isFolderOrDevice({ parentPath, name }: Dirent): boolean {
+  const found = statSync(join(parentPath, name), { throwIfNoEntry: false })
+  return found !== undefined && !found.isFile()
+}
+
 function areLabelled(folder: string, paths: readonly string[]): boolean {
   const nested = paths.filter((path) => path.includes('/'))
   const flat = paths.filter((path) => !path.includes('/'))
@@ -95,13 +111,18 @@ function areLabelled(folder: string, paths: readonly string[]): boolean {
   return nested.length > 0
 }
 
-/** Decodes several at a time, two for each core, so that one is being read while another is decoded. */
+/**
+ * Decodes several at a time, two for each core, so that one is being read while another is decoded.
+ * @returns planes [paths, channels, size, size] and what each picture is; null for those that cannot be read
+ */
 async function decodeAll(
   folder: string,
   paths: readonly string[],
-  options: FolderOptions,
-): Promise<Decoded[]> {
-  const decoded: Decoded[] = new Array(paths.length)
+  { size, channels, onProgress, onWarning }: FolderOptions,
+): Promise<{ pixels: Uint8Array; kinds: (Kind | null)[] }> {
+  const depth = channels === 1 ? 1 : 3
+  const pixels = room(folder, paths.length, depth * size * size)
+  const kinds: (Kind | null)[] = paths.map(() => null)
   const failures: string[] = []
   let next = 0
   let done = 0
@@ -109,24 +130,47 @@ async function decodeAll(
     while (next < paths.length) {
       const index = next++
       try {
-        decoded[index] = await decode(join(folder, paths[index]!), options)
+        const out = pixels.subarray(index * depth * size * size, (index + 1) * depth * size * size)
+        kinds[index] = await decode(join(folder, paths[index]!), size, channels, out)
       } catch (error) {
-        failures.push(`${paths[index]} (${(error as Error).message})`)
+        failures.push(`${paths[index]} (${(error as Error).message.trim()})`)
       }
-      options.onProgress?.(++done, paths.length)
+      onProgress?.(++done, paths.length)
     }
   }
   await Promise.all(Array.from({ length: 2 * availableParallelism() }, work))
   if (failures.length > 0) {
-    throw new UserError(
-      `Cannot read ${failures.length} of the ${paths.length} pictures in ${folder}: ${some(failures.sort())}. ` +
-        'Mend or remove what is named here.',
-    )
+    const found = `${failures.length} of the ${paths.length} pictures in ${folder}: ${some(failures.sort())}.`
+    if (failures.length > spoiledAtMost * paths.length) {
+      throw new UserError(
+        `Cannot read ${found} Up to ${spoiledAtMost * 100} % would be left out; mend or remove what is named here.`,
+      )
+    }
+    onWarning?.(`Left out, because they cannot be read: ${found}`)
   }
-  return decoded
+  return { pixels, kinds }
 }
 
-async function decode(path: string, { size, channels }: FolderOptions): Promise<Decoded> {
+/** @throws UserError where the pictures do not fit into memory */
+function room(folder: string, count: number, size: number): Uint8Array {
+  // They are there twice while some are taken away for validation.
+  const needed = 2 * count * size
+  const free = process.availableMemory()
+  if (needed > free) {
+    throw new UserError(
+      `The ${count} pictures of ${folder} take ${formatBytes(needed)} of memory while they are read, but only ` +
+        `${formatBytes(free)} are free. Give a smaller --size or fewer pictures.`,
+    )
+  }
+  return new Uint8Array(count * size)
+}
+
+async function decode(
+  path: string,
+  size: number,
+  channels: FolderOptions['channels'],
+  out: Uint8Array,
+): Promise<Kind> {
   const file = await readFile(path)
   if (file.length === 0) throw new Error('the file is empty')
   const image = sharp(file, { failOn: 'error' })
@@ -138,7 +182,11 @@ async function decode(path: string, { size, channels }: FolderOptions): Promise<
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })
     .toBuffer()
-  return { pixels, storedGrey: space === 'b-w' || space === 'grey16' }
+  toPlanes(pixels, out, size * size)
+  return {
+    storedGrey: space === 'b-w' || space === 'grey16',
+    colourless: channels === 1 || isColourless(pixels),
+  }
 }
 
 /**
@@ -146,16 +194,16 @@ async function decode(path: string, { size, channels }: FolderOptions): Promise<
  * photographs).
  */
 function chooseChannels(
-  paths: readonly string[],
-  decoded: readonly Decoded[],
+  read: readonly (Kind & { readonly path: string })[],
   onWarning: FolderOptions['onWarning'],
 ): 1 | 3 {
-  const colourless = paths.filter((_, index) => isColourless(decoded[index]!.pixels))
-  if (colourless.length === paths.length) return 1
-  const grey = paths.filter((_, index) => decoded[index]!.storedGrey)
+  const pathsOf = (kind: keyof Kind) => read.filter((picture) => picture[kind]).map(({ path }) => path)
+  const colourless = pathsOf('colourless')
+  if (colourless.length === read.length) return 1
+  const grey = pathsOf('storedGrey')
   if (grey.length > 0) {
     throw new UserError(
-      `Found grey among colour: ${some(grey)} of ${paths.length} pictures. Pass --channels 3 to take all as colour ` +
+      `Found grey among colour: ${some(grey)} of ${read.length} pictures. Pass --channels 3 to take all as colour ` +
         'or --channels 1 to take all as grey, or remove what does not belong.',
     )
   }
@@ -171,11 +219,12 @@ function isColourless(rgb: Uint8Array): boolean {
   return true
 }
 
-/** [pixels, channels] to [depth, pixels]; of colourless RGB the first channel is the grey. */
-function toPlanes(from: Uint8Array, to: Uint8Array, depth: number, area: number): void {
-  const channels = from.length / area
-  for (let channel = 0; channel < depth; channel++) {
-    for (let pixel = 0; pixel < area; pixel++) to[channel * area + pixel] = from[pixel * channels + channel]!
+/** [pixels, channels] to [channels, pixels] */
+function toPlanes(from: Uint8Array, to: Uint8Array, area: number): void {
+  const channels = to.length / area
+  const stored = from.length / area
+  for (let channel = 0; channel < channels; channel++) {
+    for (let pixel = 0; pixel < area; pixel++) to[channel * area + pixel] = from[pixel * stored + channel]!
   }
 }
 

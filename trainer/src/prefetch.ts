@@ -1,0 +1,69 @@
+import { Worker } from 'node:worker_threads'
+import type { ScheduleConfig } from '@ddpm/shared'
+import type { BatchOptions } from './batches.ts'
+import type { Dataset } from './data/dataset.ts'
+import type { Batch } from './engines/engine.ts'
+import type { UNetConfig } from './unet.ts'
+
+/** What the thread that makes batches is started with. */
+export interface BatchWorkerData {
+  readonly dataset: Dataset
+  readonly schedule: ScheduleConfig
+  readonly config: UNetConfig
+  readonly options: BatchOptions
+}
+
+/** What it answers a step's number with. */
+export interface BatchMessage {
+  readonly step: number
+  readonly batch: Batch
+}
+
+export interface Prefetch {
+  /** The batch of a step; steps are asked for one after the other. */
+  batchAt(step: number): Promise<Batch>
+  close(): Promise<void>
+}
+
+/** Batches that are made while a step runs: the second covers for one that takes longer, as at the start of an epoch. */
+const ahead = 2
+
+/**
+ * The batches of batchMaker, made in a thread of its own while the step before them runs: an engine may block this one
+ * from beginning to end. Their memory changes hands and is not copied.
+ * @param data its pixels are shared with the thread where they lie in a SharedArrayBuffer, and copied otherwise
+ * @param until makes none from this step on
+ */
+export function prefetch(data: BatchWorkerData, until: number): Prefetch {
+  const worker = new Worker(new URL('batch-worker.ts', import.meta.url), { workerData: data })
+  const promises = new Map<number, Promise<Batch>>()
+  const waiting = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
+  worker.on('message', ({ step, batch }: BatchMessage) => {
+    waiting.get(step)?.resolve(batch)
+    waiting.delete(step)
+  })
+  worker.on('error', (error: Error) => {
+    for (const { reject } of waiting.values()) reject(error)
+  })
+
+  function request(step: number): void {
+    if (promises.has(step)) return
+    const promise = new Promise<Batch>((resolve, reject) => waiting.set(step, { resolve, reject }))
+    // A failure is heard of by whoever asks for the batch.
+    promise.catch(() => {})
+    promises.set(step, promise)
+    worker.postMessage(step)
+  }
+
+  return {
+    batchAt(step) {
+      for (let next = step; next <= step + ahead && next < until; next++) request(next)
+      const promise = promises.get(step)
+      promises.delete(step)
+      return promise ?? Promise.reject(new Error(`Step ${step} is not before ${until}.`))
+    },
+    async close() {
+      await worker.terminate()
+    },
+  }
+}

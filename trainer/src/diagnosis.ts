@@ -33,6 +33,8 @@ export async function diagnose(
     .map((node, i) => ({ node, name: layout.entries[i]!.name }))
     // The backward pass makes them in the order of creation.
     .sort((a, b) => a.node.id - b.node.id)
+    // The norm sees squares: those that are beyond float32 are a find, though the gradient is not.
+    .map(({ node, name }) => ({ node: graph.ops.mul(node, node), name }))
   const session = await compile({ loss, ...sums(graph, 'f', forward), ...sums(graph, 'b', backward) }, tables)
   const weights = [...unflatten(layout, state.parameters)].map(
     ([name, { shape, data }]) => [name, new ort.Tensor('float32', data, shape)] as const,
@@ -83,10 +85,10 @@ function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): Named[] {
   return uses
 }
 
-/** A tensor's sum of squares is finite only where the tensor is; squares beyond float32 spoil the norm and are a find as well. */
+/** A tensor's sum is finite only where the tensor is, but for sums beyond float32, which are as much of a find. */
 function sums({ ops }: Graph, prefix: string, found: readonly Named[]): Record<string, Node> {
   return Object.fromEntries(
-    found.map(({ node }, i) => [`${prefix}${i}`, ops.reduceSum(ops.mul(node, node), [...node.shape.keys()])]),
+    found.map(({ node }, i) => [`${prefix}${i}`, ops.reduceSum(node, [...node.shape.keys()])]),
   )
 }
 

@@ -17,6 +17,7 @@ import { after, suite, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { listCheckpoints, stepOfCheckpoint } from './checkpoint.ts'
+import { openCheckpoint } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-hard-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -231,4 +232,20 @@ test('a checkpoint of another network or a newer version is refused with the dif
     run('--resume other').output,
     /of version 2; this program reads version 1\. A newer one wrote it/,
   )
+})
+
+test('a training that explodes says at which step and where; what is saved is finite', () => {
+  // Without momentum, clipping and ε every weight moves by 1 at each step.
+  const wild = '--learning-rate 1 --beta1 0 --beta2 0 --eps 1e-30 --clip-norm 0 --warmup 0'
+  const { status, output } = run(`${tiny} ${wild} --steps 1000 --checkpoint-every 1000 --out wild`)
+  assert.equal(status, 1, output)
+  const [, step] = /Training stopped at step (\d+): loss /.exec(output) ?? []
+  assert.match(
+    output,
+    /\nIt shows first in the (forward pass, behind|backward pass, in the gradient of) \w[\w.]+\w[.,]/,
+  )
+  assert.match(output, /The last good checkpoint is wild\//)
+  const { checkpoint } = openCheckpoint(join(folder, 'wild'))
+  assert.equal(checkpoint.progress.step, Number(step) - 1)
+  assert.ok(Object.values(checkpoint.state).every((values) => values.every(Number.isFinite)))
 })

@@ -325,16 +325,15 @@ async function carryOut(
     let message = error.message
     if (error instanceof NotFinite) {
       const state = await engine.state()
+      message = `Training stopped at step ${error.step}: ${error.found}.`
       if (error.batches.length > 0) message += `\n${await diagnose(spec, tables, state, error.batches)}`
       message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
       if (notFiniteIn(layout, state) === null) await save()
     }
-    throw new UserError(
-      `${message}\n` +
-        (saved === undefined
-          ? 'No checkpoint was written yet.'
-          : `The last good checkpoint is ${saved}; npm run train -- --resume ${folder} goes on from it.`),
-    )
+    const left =
+      saved === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${saved}.`
+    const advice = error instanceof CannotWrite ? ` Go on with: npm run train -- --resume ${folder}` : ''
+    throw new UserError(`${message}\n${left}${advice}`)
   } finally {
     stop.release()
     metrics.close()

@@ -19,6 +19,7 @@ const commands = {
   deploy: 'edge/commands/deploy.ts',
   check: 'test/commands/check.ts',
   test: 'test/commands/test.ts',
+  doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
 }
 

@@ -5,6 +5,7 @@ import { UserError } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { findBrowser } from '../support/browser.ts'
+import { vulkanEnvironment } from '../support/vulkan.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -22,6 +23,7 @@ async function main(files: string[]): Promise<void> {
     files.length > 0
       ? files
       : ['shared/**/*.test.ts', 'trainer/**/*.test.ts', 'edge/**/*.test.ts', 'test/**/*.test.ts']
+  Object.assign(process.env, vulkanEnvironment(findBrowser()))
   node('--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...patterns)
 }
 

@@ -117,12 +117,11 @@ function flatParameters(
 }
 
 /**
- * Prediction with the parameters as an input: parameters [P], x, timestep and label → output. The batch is open.
+ * Prediction with the parameters as inputs, in chunks (chunkName); x, timestep and label → output. The batch is open.
  */
 export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
   const graph = createGraph()
-  const layout = layoutOf(parameterSpecs(config))
-  const { parameters } = flatParameters(graph, chunksOf(layout, layout.size), () => 'parameters')
+  const { parameters } = flatParameters(graph, stateChunks(config), (i) => chunkName('parameters', i))
   const output = unet(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
@@ -187,6 +186,11 @@ function objective(spec: StepSpec, chunks: readonly Chunk[]): Objective {
 
 /** Names of the state's vectors [P]. */
 export const stateNames = ['parameters', 'firstMoment', 'secondMoment', 'ema'] as const
+
+/** A state of whatever `f` makes for each name. */
+export function mapState<T>(f: (name: (typeof stateNames)[number], i: number) => T): OptimizerState<T> {
+  return Object.fromEntries(stateNames.map((name, i) => [name, f(name, i)])) as unknown as OptimizerState<T>
+}
 
 /**
  * The optimizer goes through the vectors in chunks of about so many elements, each of which stays in the processor's
@@ -262,12 +266,7 @@ function update(
   const next = gradients.flatMap((gradient, i) => {
     const vector = (name: (typeof stateNames)[number]) =>
       graph.input(chunkName(name, i), parameters[i]!.shape)
-    const state: OptimizerState<Node> = {
-      parameters: parameters[i]!,
-      firstMoment: vector('firstMoment'),
-      secondMoment: vector('secondMoment'),
-      ema: vector('ema'),
-    }
+    const state = mapState((name) => (name === 'parameters' ? parameters[i]! : vector(name)))
     const clipped = scale === null ? gradient : ops.mul(gradient, scale)
     const moved = adamStep(ops, state, clipped, scalars, spec.adam)
     return stateNames.map((name) => [`next.${chunkName(name, i)}`, moved[name]] as const)

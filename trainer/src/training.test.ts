@@ -32,7 +32,20 @@ const tiny = [
     '--attention',
     'false,true',
   ],
-  ...['--batch-size', '4', '--dropout', '0.1', '--warmup', '2', '--sample-every', '100', '--threads', '1'],
+  ...[
+    '--batch-size',
+    '4',
+    '--dropout',
+    '0.1',
+    '--warmup',
+    '2',
+    '--sample-every',
+    '100',
+    '--threads',
+    '1',
+    '--device',
+    'cpu',
+  ],
 ]
 
 /** Runs `npm run train` as a person would. */
@@ -83,7 +96,7 @@ suite('npm run train', () => {
     writeFileSync(join(half, 'config.json'), config)
     writeFileSync(join(half, 'metrics.jsonl'), metrics)
 
-    const resumed = trainCommand('--resume', 'half', '--threads', '1')
+    const resumed = trainCommand('--resume', 'half', '--threads', '1', '--device', 'cpu')
     assert.equal(resumed.status, 0, resumed.output)
     assert.deepEqual(essence('half'), essence('whole'))
     const lines = (name: string) =>
@@ -108,6 +121,11 @@ suite('npm run train', () => {
     ['unknown option', ['--stepz', '5'], /unknown option '--stepz'/],
     ['no such folder', ['--data', 'nowhere'], /no file or folder nowhere/],
     ['network that does not fit', ['--channel-multiples', '1,2,2,2,2,2,2'], /attention for 4 levels/],
+    [
+      'no such engine',
+      ['--engine', 'torch'],
+      /'torch' is invalid. Allowed choices are auto, onnxruntime, tfjs/,
+    ],
     ['nothing to resume', ['--resume', 'nowhere'], /no training run in nowhere/],
     [
       'uneven micro-batches',

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
 import { runCommand, wholeNumber } from '@ddpm/shared/command'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { listCheckpoints, type Progress, saveCheckpoint, thinCheckpoints } from '../checkpoint.ts'
 import type { RunState } from '../dashboard/protocol.ts'
 import { watchRun } from '../dashboard/watch.ts'
@@ -13,7 +13,8 @@ import { side } from '../data/shapes.ts'
 import { parseShape } from '../data/shapes-parser.ts'
 import { diagnose, notFiniteIn } from '../diagnosis.ts'
 import { formatDuration } from '../duration.ts'
-import type { TrainingState } from '../engines/engine.ts'
+import { chooseEngine, nameOf, type Wish } from '../engines/choose.ts'
+import { devices, engineNames, type TrainingState } from '../engines/engine.ts'
 import { openEngine } from '../engines/open.ts'
 import { describeCost, describeForecast, stepCost } from '../estimate.ts'
 import { CannotWrite, removeDrafts, writeAtomically } from '../files.ts'
@@ -39,7 +40,7 @@ import { stopOnSignals } from './signals.ts'
 
 type Overrides = Partial<Record<keyof typeof recipeFields, unknown>>
 
-interface Options extends Overrides {
+interface Options extends Overrides, Wish {
   recipe?: string
   out?: string
   resume?: string
@@ -52,6 +53,16 @@ const command = new Command('npm run train --')
   .option('--recipe <name>', 'where to begin: shapes, mnist or pictures')
   .option('--out <folder>', 'where the run goes (default: runs/RECIPE)')
   .option('--resume <folder>', 'go on with a run that was stopped')
+  .addOption(
+    new Option('--engine <name>', 'what computes: the fastest that works here, or one')
+      .choices(['auto', ...engineNames])
+      .default('auto'),
+  )
+  .addOption(
+    new Option('--device <name>', 'where it computes; see npm run doctor')
+      .choices(['auto', ...devices])
+      .default('auto'),
+  )
   .option('--threads <n>', 'CPU threads (default: all)', wholeNumber)
   .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', wholeNumber)
 
@@ -93,6 +104,8 @@ function readOverrides(options: Options): Partial<Recipe> {
 /** What a run starts from: fresh, or from its latest checkpoint. */
 interface Beginning {
   readonly folder: string
+  /** The folder is yet to be made. */
+  readonly isNew: boolean
   readonly config: RunConfig
   readonly dataset: Dataset
   readonly progress: Progress
@@ -143,10 +156,9 @@ async function beginAnew(options: Options): Promise<Beginning> {
   const dataset = await readPictures(recipe)
   const config: RunConfig = { version: 1, recipe, pictures: describe(dataset) }
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
-  lockRun(folder)
-  writeRunConfig(folder, config)
   return {
     folder,
+    isNew: true,
     config,
     dataset,
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
@@ -201,11 +213,11 @@ async function resume(options: Options): Promise<Beginning> {
     const layout = layoutOf(parameterSpecs(networkOf(config).unet))
     const progress = { step: 0, seconds: 0, loss: null, validationLoss: null }
     const state = freshState(initialize(layout, recipe.seed))
-    return { folder, config, dataset, progress, state, tables: tablesOf(layout) }
+    return { folder, isNew: false, config, dataset, progress, state, tables: tablesOf(layout) }
   }
   const { checkpoint, path } = openCheckpoint(folder)
   writeRunConfig(folder, config)
-  return { folder, config, dataset, ...checkpoint, checkpoint: path }
+  return { folder, isNew: false, config, dataset, ...checkpoint, checkpoint: path }
 }
 
 /** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
@@ -222,8 +234,8 @@ function clean(pictures: Float32Array): number {
 const measuredSteps = 5
 
 async function carryOut(
-  { folder, config, dataset, progress, state, tables, checkpoint }: Beginning,
-  { threads, dashboard }: Pick<Options, 'threads' | 'dashboard'>,
+  { folder, isNew, config, dataset, progress, state, tables, checkpoint }: Beginning,
+  { threads, dashboard, ...wish }: Wish & Pick<Options, 'threads' | 'dashboard'>,
 ): Promise<void> {
   const { recipe } = config
   const network = networkOf(config)
@@ -235,7 +247,14 @@ async function carryOut(
     return
   }
   const spec = stepOf(config)
-  const engine = await openEngine('onnxruntime', 'cpu', spec, tables, state, threads ? { threads } : {})
+  const choice = await chooseEngine(wish, spec)
+  if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
+  const engine = await openEngine(choice, spec, tables, state, threads ? { threads } : {})
+  if (isNew) {
+    // Not before: a run that cannot start leaves no folder behind.
+    lockRun(folder)
+    writeRunConfig(folder, config)
+  }
   console.log(
     `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
       `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +

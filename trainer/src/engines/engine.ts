@@ -7,6 +7,12 @@ export type EngineName = (typeof engineNames)[number]
 export const devices = ['cpu', 'webgpu', 'cuda'] as const
 export type Device = (typeof devices)[number]
 
+/** An engine on a device. */
+export interface Candidate {
+  readonly engine: EngineName
+  readonly device: Device
+}
+
 /** Parameters, Adam's moments and the moving average: flat vectors [P], float32. */
 export type TrainingState = OptimizerState<Float32Array>
 

@@ -1,5 +1,5 @@
 import type { StepSpec } from '../step.ts'
-import type { Device, Engine, EngineName, TrainingState } from './engine.ts'
+import type { Candidate, Engine, TrainingState } from './engine.ts'
 
 export interface EngineOptions {
   /** Of the CPU; as many as there are cores unless told. */
@@ -13,8 +13,7 @@ export interface EngineOptions {
  * @throws UserError where the engine cannot compute on the device, with what would make it
  */
 export async function openEngine(
-  engine: EngineName,
-  device: Device,
+  { engine, device }: Candidate,
   spec: StepSpec,
   tables: ReadonlyMap<string, Float32Array>,
   state: TrainingState,
@@ -23,7 +22,7 @@ export async function openEngine(
   switch (engine) {
     case 'onnxruntime': {
       const { createOnnxruntimeEngine } = await import('./onnxruntime.ts')
-      return createOnnxruntimeEngine(spec, tables, state, options)
+      return createOnnxruntimeEngine(spec, tables, state, { device, ...options })
     }
     case 'tfjs': {
       const { createTfjsEngine } = await import('./tfjs.ts')

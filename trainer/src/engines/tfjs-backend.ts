@@ -1,6 +1,7 @@
 import { UserError } from '@ddpm/shared'
 import * as tf from '@tensorflow/tfjs-core'
 import type { Device } from './engine.ts'
+import { noAdapter } from './missing.ts'
 
 /** A backend of TensorFlow.js that is ready to be set. */
 export interface Backend {
@@ -97,11 +98,6 @@ async function webgpu(): Promise<Backend> {
       `both installed. Install them: ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
   )
 }
-
-/** What to do where WebGPU finds nothing to compute on. */
-export const noAdapter =
-  'WebGPU found no graphics card. It needs a driver with Vulkan (on Linux also the package libvulkan1), Metal or ' +
-  'Direct3D 12; `vulkaninfo --summary` shows what Linux has. Use --device cpu until then.'
 
 /**
  * Imports a package that need not be installed.

@@ -9,7 +9,7 @@ import {
   stepScalarNames,
 } from '../optimizer.ts'
 import { type Layout, layoutOf } from '../parameters.ts'
-import { type BatchInputs, denoisingLoss, type StepSpec, stateNames } from '../step.ts'
+import { type BatchInputs, denoisingLoss, mapState, type StepSpec, stateNames } from '../step.ts'
 import { parameterSpecs, unet } from '../unet.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from './engine.ts'
 import { openBackend } from './tfjs-backend.ts'
@@ -146,10 +146,6 @@ export async function createTfjsEngine(
       tf.dispose([...heldTables.values(), ...stateNames.map((name) => current[name])])
     },
   }
-}
-
-function mapState<T>(f: (name: (typeof stateNames)[number], i: number) => T): OptimizerState<T> {
-  return Object.fromEntries(stateNames.map((name, i) => [name, f(name, i)])) as unknown as OptimizerState<T>
 }
 
 /** The parameters of a flat vector as tensors, in the layout's order. */

@@ -1,0 +1,58 @@
+import { domains, normals, UserError } from '@ddpm/shared'
+import { stepScalarNames, stepScalars } from '../optimizer.ts'
+import { initialize, layoutOf, tablesOf } from '../parameters.ts'
+import { coefficientNames, type StepSpec } from '../step.ts'
+import { freshState } from '../training.ts'
+import { dropoutChannels, parameterSpecs } from '../unet.ts'
+import type { Batch, Candidate } from './engine.ts'
+import { openEngine } from './open.ts'
+import type { Finding } from './probe.ts'
+
+// Runs in a process of its own (see probe.ts): reads what to measure, sends what it found.
+
+/** Steps that count at most, after one that does not: it compiles. An engine that takes seconds is measured by fewer. */
+const counted = 3
+const patience = 3000
+
+/** Pictures and noise of the right shapes: what a step costs does not depend on what they show. */
+function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
+  const pictures = new Float32Array(batch * unet.inputChannels * height * width)
+  normals(0, { domain: domains.trainingNoise, picture: 0, step: 0 }, pictures)
+  const masks = dropoutChannels(unet).reduce((sum, { channels }) => sum + channels, 0)
+  return {
+    x0: pictures,
+    noise: pictures,
+    timestep: new Float32Array(batch),
+    label: unet.classes > 0 ? new Float32Array(batch) : null,
+    coefficients: new Float32Array(batch * coefficientNames.length).fill(0.5),
+    dropout: unet.dropout > 0 ? new Float32Array(batch * masks).fill(1) : null,
+  }
+}
+
+async function measure(candidate: Candidate, spec: StepSpec): Promise<Finding> {
+  const layout = layoutOf(parameterSpecs(spec.unet))
+  const state = freshState(initialize(layout, 0))
+  const engine = await openEngine(candidate, spec, tablesOf(layout), state)
+  const batches = new Array<Batch>(spec.accumulate ?? 1).fill(anyBatch(spec))
+  const still = stepScalars(spec.adam, { step: 1, learningRate: 0, weightDecay: 0, emaDecay: 1 })
+  const scalars = Float32Array.from(stepScalarNames, (name) => still[name])
+  await engine.step(batches, scalars)
+  const times: number[] = []
+  const started = performance.now()
+  while (times.length < counted && performance.now() - started < patience) {
+    const began = performance.now()
+    await engine.step(batches, scalars)
+    times.push(performance.now() - began)
+  }
+  const { description } = engine
+  await engine.dispose()
+  return { works: true, description, milliseconds: times.sort((a, b) => a - b)[times.length >> 1]! }
+}
+
+process.on('message', async ({ candidate, spec }: { candidate: Candidate; spec: StepSpec }) => {
+  const finding = await measure(candidate, spec).catch((error: Error): Finding => {
+    if (!(error instanceof UserError)) return { works: false, reason: `${error.message}`.split('\n')[0]! }
+    return { works: false, reason: error.message }
+  })
+  process.send!(finding, undefined, {}, () => process.exit())
+})

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
@@ -16,7 +16,7 @@ interface Holder {
 export const lockName = 'lock'
 
 /** A lock of another machine, whose processes cannot be seen from here, is believed for so long after its last sign of life. */
-const silence = { sign: 60_000, stale: 600_000 }
+const silence = { sign: 60_000, stale: 600_000, empty: 5_000 }
 
 /**
  * Makes this process the only one that trains into a folder, until it ends, however it ends: a lock whose process is no
@@ -25,51 +25,70 @@ const silence = { sign: 60_000, stale: 600_000 }
  */
 export function lockRun(folder: string): void {
   const path = join(folder, lockName)
-  const draft = `${path}.${process.pid}`
   const me: Holder = { pid: process.pid, host: hostname(), began: beganAt(process.pid) }
   changing(path, 100, () => {
     mkdirSync(folder, { recursive: true })
-    try {
-      writeFileSync(draft, JSON.stringify(me))
-      // A link is there with all its content or not at all, and only one process can make it.
-      while (!links(draft, path)) {
-        refuseIfLocked(folder)
-        rmSync(path, { force: true })
-      }
-    } finally {
-      rmSync(draft, { force: true })
+    while (!creates(path, JSON.stringify(me))) {
+      refuseIfLocked(folder)
+      removeStale(path)
     }
   })
   setInterval(() => utimesSync(path, new Date(), new Date()), silence.sign).unref()
   process.on('exit', () => rmSync(path, { force: true }))
 }
 
-function links(from: string, to: string): boolean {
+/** Creates a file, which only one process can; false where it is there already. */
+function creates(path: string, text: string): boolean {
   try {
-    linkSync(from, to)
+    writeFileSync(path, text, { flag: 'wx' })
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    rmSync(path, { force: true })
     throw error
   }
 }
 
+/** Removes a lock that nobody holds; one that another process has made in its place meanwhile is put back. */
+function removeStale(path: string): void {
+  const aside = `${path}.${process.pid}`
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  if (holderOf(aside) === null) rmSync(aside)
+  else renameSync(aside, path)
+}
+
 /** @throws UserError where another process is training into the folder */
 export function refuseIfLocked(folder: string): void {
-  const path = join(folder, lockName)
-  let holder: Holder
-  try {
-    holder = JSON.parse(readFileSync(path, 'utf8'))
-    if (!isAlive(holder, statSync(path).mtimeMs)) return
-  } catch {
-    return
-  }
-  const where =
-    holder.host === hostname() ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`
+  const holder = holderOf(join(folder, lockName))
+  if (holder === null) return
+  const host = holder.host === hostname() ? '' : ` on ${holder.host}`
   throw new UserError(
-    `Another training is writing into ${folder}: ${where}. Wait for it, stop it (kill ${holder.pid} makes it save), or ` +
-      'choose another place with --out.',
+    `Another training is writing into ${folder}: process ${holder.pid || 'unknown, it has just begun'}${host}. Wait for it, ` +
+      'stop it (Ctrl+C or kill makes it save), or choose another place with --out.',
   )
+}
+
+/** Who holds a lock; null where nobody does, or nobody any more. */
+function holderOf(path: string): Holder | null {
+  const lastSign = statSync(path, { throwIfNoEntry: false })?.mtimeMs
+  if (lastSign === undefined) return null
+  const holder = readHolder(path)
+  if (holder !== null) return isAlive(holder, lastSign) ? holder : null
+  // Between its creation and its first byte a lock is empty.
+  return Date.now() - lastSign > silence.empty ? null : { pid: 0, host: hostname(), began: null }
+}
+
+function readHolder(path: string): Holder | null {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return null
+  }
 }
 
 function isAlive({ pid, host, began }: Holder, lastSign: number): boolean {

@@ -42,6 +42,12 @@ suite('schedules: published figures at T = 1000', () => {
       cosine,
       [0.9999587158, 0.9999125759, 0.4922851724, 2.428766907e-9, 2.178949615e-5, 0.5277814093, 0.4722185904],
     ],
+    [
+      // By diffusers' formula in PyTorch's float64.
+      'sigmoid',
+      createSchedule({ ...paperSchedule, betaSchedule: 'sigmoid' }),
+      [0.9998507948, 0.9997010188, 0.2988876278, 3.968181991e-5, 7.475617673e-5, 0.5009919166, 0.4990080806],
+    ],
   ] as const) {
     test(name, () => {
       const { alphasCumprod, posteriorVariance, posteriorMeanCoef1, posteriorMeanCoef2 } = schedule

@@ -30,7 +30,7 @@ const scheduler = z.strictObject({
   num_train_timesteps: z.int().positive(),
   beta_start: z.number(),
   beta_end: z.number(),
-  beta_schedule: z.enum(['linear', 'squaredcos_cap_v2']),
+  beta_schedule: z.enum(['linear', 'squaredcos_cap_v2', 'sigmoid']),
   trained_betas: z.null(),
   variance_type: z.enum(['fixed_small', 'fixed_large']),
   clip_sample: z.boolean(),
@@ -133,7 +133,9 @@ export function graphFile({ files }: Manifest): ManifestFile {
   return files.find(({ role }) => role === 'graph')!
 }
 
-const betaSchedules = { linear: 'linear', squaredcos_cap_v2: 'cosine' } as const
+/** diffusers' names. */
+const schedulesOfName = { linear: 'linear', squaredcos_cap_v2: 'cosine', sigmoid: 'sigmoid' } as const
+const namesOfSchedule = { linear: 'linear', cosine: 'squaredcos_cap_v2', sigmoid: 'sigmoid' } as const
 const predictionTypes = { epsilon: 'epsilon', sample: 'x0', v_prediction: 'v' } as const
 
 /** The schedule and the meaning of the network's output that a scheduler block stands for. */
@@ -145,7 +147,7 @@ export function readScheduler(config: SchedulerConfig): {
 } {
   return {
     schedule: {
-      betaSchedule: betaSchedules[config.beta_schedule],
+      betaSchedule: schedulesOfName[config.beta_schedule],
       timesteps: config.num_train_timesteps,
       betaStart: config.beta_start,
       betaEnd: config.beta_end,
@@ -164,7 +166,7 @@ export function writeScheduler(schedule: ScheduleConfig, predictionType: Predict
     num_train_timesteps: schedule.timesteps,
     beta_start: schedule.betaStart,
     beta_end: schedule.betaEnd,
-    beta_schedule: schedule.betaSchedule === 'linear' ? 'linear' : 'squaredcos_cap_v2',
+    beta_schedule: namesOfSchedule[schedule.betaSchedule],
     trained_betas: null,
     variance_type: 'fixed_small',
     clip_sample: true,

@@ -77,7 +77,7 @@ export function threefry(counter: ArrayLike<number>, key: ArrayLike<number>, out
 }
 
 /** Calls `take(word, index)` for the first `count` 32-bit words of a stream. */
-function eachWord(
+export function eachWord(
   seed: number,
   stream: Stream,
   count: number,

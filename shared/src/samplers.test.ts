@@ -249,9 +249,15 @@ suite('generate', () => {
 
 test('the scheduler block says the same when read again', () => {
   for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
-    for (const betaSchedule of ['linear', 'cosine'] as const) {
+    for (const [betaSchedule, named] of [
+      ['linear', 'linear'],
+      ['cosine', 'squaredcos_cap_v2'],
+      ['sigmoid', 'sigmoid'],
+    ] as const) {
       const config = { ...paperSchedule, betaSchedule, timesteps: 500 }
-      const read = readScheduler(writeScheduler(config, predictionType))
+      const block = writeScheduler(config, predictionType)
+      assert.equal(block.beta_schedule, named)
+      const read = readScheduler(block)
       assert.deepEqual(read, { schedule: config, predictionType, clamp: 1, varianceType: 'fixedSmall' })
     }
   }

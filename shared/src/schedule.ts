@@ -1,6 +1,7 @@
 import { UserError } from './errors.ts'
 
-export type BetaSchedule = 'linear' | 'cosine'
+export const betaSchedules = ['linear', 'cosine', 'sigmoid'] as const
+export type BetaSchedule = (typeof betaSchedules)[number]
 
 /** What determines a noise schedule. */
 export interface ScheduleConfig {
@@ -55,6 +56,12 @@ const betasOf: Record<BetaSchedule, (config: ScheduleConfig) => Float64Array> = 
       Math.min(1 - alphaBar((t + 1) / timesteps) / alphaBar(t / timesteps), 0.999),
     )
   },
+  // Xu et al. 2022 (GeoDiff), as diffusers has it: a sigmoid over −6 … 6, from about the first β to about the last.
+  sigmoid: ({ timesteps, betaStart, betaEnd }) =>
+    Float64Array.from({ length: timesteps }, (_, t) => {
+      const x = timesteps === 1 ? -6 : -6 + (12 * t) / (timesteps - 1)
+      return betaStart + (betaEnd - betaStart) / (1 + Math.exp(-x))
+    }),
 }
 
 /**

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def norm(channels):
-    return nn.GroupNorm(8, channels)
+def norm(config, channels):
+    return nn.GroupNorm(config["normGroups"], channels, config["normEps"])
 
 
 def conv3(inputs, outputs, stride=1):
@@ -24,10 +24,10 @@ def conv3(inputs, outputs, stride=1):
 
 
 class Attention(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, config, channels):
         super().__init__()
-        self.group_norm = norm(channels)
-        self.mhsa = nn.MultiheadAttention(channels, 4, batch_first=True)
+        self.group_norm = norm(config, channels)
+        self.mhsa = nn.MultiheadAttention(channels, config["heads"], batch_first=True)
 
     def forward(self, x):
         pixels = self.group_norm(x).flatten(2).transpose(1, 2)
@@ -36,18 +36,34 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, inputs, outputs, embedding, attention):
+    mask = None  # of dropout: [N, C, 1, 1] or [N, C, H, W]
+
+    def __init__(self, config, inputs, outputs, embedding, attention):
         super().__init__()
-        self.normalize_1, self.conv_1 = norm(inputs), conv3(inputs, outputs)
+        self.normalize_1, self.conv_1 = norm(config, inputs), conv3(inputs, outputs)
         self.dense_1 = nn.Linear(embedding, outputs)
-        self.normalize_2, self.conv_2 = norm(outputs), conv3(outputs, outputs)
+        self.normalize_2, self.conv_2 = norm(config, outputs), conv3(outputs, outputs)
         self.match_input = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
-        self.attention = Attention(outputs) if attention else nn.Identity()
+        self.attention = Attention(config, outputs) if attention else nn.Identity()
 
     def forward(self, x, embedding):
         h = self.conv_1(F.silu(self.normalize_1(x))) + self.dense_1(embedding)[:, :, None, None]
-        h = self.conv_2(F.silu(self.normalize_2(h)))
+        h = F.silu(self.normalize_2(h))
+        h = self.conv_2(h if self.mask is None else h * self.mask)
         return self.attention(h + self.match_input(x))
+
+
+class PadAfter(nn.Conv2d):
+    """Zeros at the right and bottom only."""
+
+    def forward(self, x):
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+def halve(config, channels):
+    if config["downsamplePadding"] == "after":
+        return (PadAfter(channels, channels, 3, stride=2),)
+    return (conv3(channels, channels, stride=2),)
 
 
 def named(name, *layers):
@@ -71,21 +87,21 @@ class UNet(nn.Module):
         self.encoder_blocks = nn.ModuleList()
         for level, (channels, attention) in enumerate(levels):
             for _ in range(blocks):
-                self.encoder_blocks.append(Block(h, channels, embedding, attention))
+                self.encoder_blocks.append(Block(config, h, channels, embedding, attention))
                 h = channels
                 skips.append(h)
             if level < len(levels) - 1:
-                self.encoder_blocks.append(named("downsample", conv3(h, h, stride=2)))
+                self.encoder_blocks.append(named("downsample", *halve(config, h)))
                 skips.append(h)
-        self.bottleneck_blocks = nn.ModuleList(Block(h, h, embedding, a) for a in (True, False))
+        self.bottleneck_blocks = nn.ModuleList(Block(config, h, h, embedding, a) for a in (True, False))
         self.decoder_blocks = nn.ModuleList()
         for level, (channels, attention) in reversed(list(enumerate(levels))):
             for _ in range(blocks + 1):
-                self.decoder_blocks.append(Block(h + skips.pop(), channels, embedding, attention))
+                self.decoder_blocks.append(Block(config, h + skips.pop(), channels, embedding, attention))
                 h = channels
             if level > 0:
                 self.decoder_blocks.append(named("upsample", nn.Upsample(scale_factor=2), conv3(h, h)))
-        self.final = nn.Sequential(norm(h), nn.SiLU(), conv3(h, config["outputChannels"]))
+        self.final = nn.Sequential(norm(config, h), nn.SiLU(), conv3(h, config["outputChannels"]))
 
     def forward(self, x, timestep):
         embedding = F.silu(self.time_embeddings(timestep))
@@ -173,4 +189,5 @@ def main(folder):
         say({"losses": losses, "milliseconds": milliseconds, "peakBytes": peak})
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -11,6 +11,8 @@ export interface Reference {
   readonly config: UNetConfig
   readonly weights: NamedTensors
   readonly case: NamedTensors
+  /** The optimizer that made the five steps; plain Adam unless told. */
+  readonly optimizer: { readonly weightDecay: number; readonly clipNorm: number | null }
   readonly weightsPath: string
 }
 
@@ -19,7 +21,7 @@ const here = fileURLToPath(new URL('../reference', import.meta.url))
 const folders = [here, process.env['DDPM_REFERENCE'], join(here, '../../../shared/reference')]
 
 /** Reads a case, or returns null where its files are not at hand. */
-export function readReference(name: 'gray16' | 'rgb16'): Reference | null {
+export function readReference(name: 'gray16' | 'rgb16' | 'published8'): Reference | null {
   const folder = folders.find(
     (path) => path !== undefined && existsSync(join(path, `${name}.case.safetensors`)),
   )
@@ -38,7 +40,9 @@ export function readReference(name: 'gray16' | 'rgb16'): Reference | null {
       dropout: given.dropout_rate,
       timeMultiple: given.time_multiple,
       timesteps: paperSchedule.timesteps,
+      ...given.options,
     },
+    optimizer: { weightDecay: 0, clipNorm: null, ...given.optimizer },
     weights: decodeSafetensors(readFileSync(path('weights.safetensors')), name).tensors,
     case: decodeSafetensors(readFileSync(path('case.safetensors')), name).tensors,
     weightsPath: path('weights.safetensors'),

@@ -8,10 +8,11 @@ import {
   uniforms,
 } from '@ddpm/shared'
 import { type Dataset, writePicture } from './data/dataset.ts'
+import { dropMasks } from './dropout.ts'
 import type { Batch } from './engines/engine.ts'
 import type { Recipe } from './recipes.ts'
 import { coefficientNames } from './step.ts'
-import { dropoutChannels, type UNetConfig } from './unet.ts'
+import { dropoutLayout, type UNetConfig } from './unet.ts'
 
 export type BatchOptions = Pick<
   Recipe,
@@ -31,7 +32,7 @@ export function batchMaker(
 ): (step: number) => Batch {
   const { seed, batchSize: n } = options
   const size = dataset.channels * dataset.height * dataset.width
-  const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
+  const masked = dropoutLayout(config, dataset).size
   const order = epochs(dataset.count, seed)
 
   return (step) => {
@@ -40,7 +41,7 @@ export function batchMaker(
     const timestep = new Float32Array(n)
     const label = config.classes > 0 ? new Float32Array(n) : null
     const coefficients = new Float32Array(n * coefficientNames.length)
-    const dropout = config.dropout > 0 ? new Float32Array(n * masked) : null
+    const dropout = masked > 0 ? new Float32Array(n * masked) : null
     const one = (domain: number) => uniforms(seed, { domain, picture: 0, step }, n)
     const [offset] = uniforms(seed, { domain: domains.trainingTimestep, picture: 0, step }, 1)
     const flips = one(domains.augmentation)
@@ -55,11 +56,7 @@ export function batchMaker(
       if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : dataset.labels![index]!
     }
     writeCoefficients(coefficients, timestep, schedule, options)
-    if (dropout) {
-      const drawn = uniforms(seed, { domain: domains.dropout, picture: 0, step }, dropout.length)
-      for (let i = 0; i < dropout.length; i++)
-        dropout[i] = drawn[i]! < config.dropout ? 0 : 1 / (1 - config.dropout)
-    }
+    if (dropout) dropMasks(seed, step, config.dropout, dropout)
     return { x0, noise, timestep, label, coefficients, dropout }
   }
 }

@@ -1,5 +1,6 @@
 import {
   type BetaSchedule,
+  betaSchedules,
   defaultSampling,
   type LossWeighting,
   type PredictionType,
@@ -8,12 +9,13 @@ import {
   samplers,
   UserError,
 } from '@ddpm/shared'
+import { defaultUNet } from './unet.ts'
 
 /** Everything that decides a training run, but for the pictures themselves. */
 export interface Recipe {
   /** Name of the recipe this began as. */
   readonly recipe: string
-  /** Where pictures come from: `shapes`, IDX files or a folder. */
+  /** Where pictures come from: `shapes`, IDX files, CIFAR-10 binaries or a folder. */
   readonly data: string
   /** Side of the pictures in pixels; null leaves the data's own (folders: 32). */
   readonly size: number | null
@@ -21,6 +23,8 @@ export interface Recipe {
   readonly channels: 'auto' | 1 | 3
   /** Part of the pictures that is not trained on. */
   readonly validation: number
+  /** Learns the classes, where the pictures have them. */
+  readonly conditional: boolean
 
   // The network; see UNetConfig. Channels and classes come from the pictures.
   readonly baseChannels: number
@@ -28,33 +32,45 @@ export interface Recipe {
   readonly attention: readonly boolean[]
   readonly numResBlocks: number
   readonly timeMultiple: number
+  readonly normGroups: number
+  readonly normEps: number
+  readonly heads: number
   readonly dropout: number
+  readonly dropoutUnit: 'channel' | 'element'
+  readonly downsamplePadding: 'around' | 'after'
   readonly zeroInit: boolean
 
   // The diffusion.
+  /** Ho et al. 2020 (linear), Nichol & Dhariwal 2021 (cosine), Xu et al. 2022 (sigmoid): see ScheduleConfig. */
   readonly betaSchedule: BetaSchedule
   /** T. */
   readonly timesteps: number
   readonly betaStart: number
   readonly betaEnd: number
+  /** What the network's output means: the noise, the picture, or v (Salimans & Ho 2022). */
   readonly predictionType: PredictionType
+  /** How timesteps are weighed in the loss: alike, or min-SNR-5 (Hang et al. 2023). */
   readonly lossWeighting: LossWeighting
 
   // The optimisation.
+  /** Steps of the optimizer in the whole run. */
   readonly steps: number
+  /** Pictures per step. */
   readonly batchSize: number
   /**
    * Micro-batches that a step's pictures are cut into, one after the other in memory. The gradient is their mean, so
    * that the training is the same but for rounding; 1 is fastest.
    */
   readonly accumulate: number
+  /** Adam's, after the warm-up. */
   readonly learningRate: number
   /** Steps over which the learning rate rises from 0. */
   readonly warmup: number
   /** What the learning rate does after the warm-up: stay, or fall to 0 along half a cosine. */
   readonly learningRateSchedule: 'constant' | 'cosine'
-  /** AdamW's decoupled decay; 0 is Adam. */
+  /** AdamW's decoupled decay of every parameter, biases and norms too, as PyTorch's AdamW has it; 0 is Adam. */
   readonly weightDecay: number
+  /** Adam's decays of the first and second moment, and the ε it adds to the root of the second. */
   readonly beta1: number
   readonly beta2: number
   readonly eps: number
@@ -71,6 +87,7 @@ export interface Recipe {
 
   // How it is drawn from unless told otherwise, here and on the page.
   readonly sampler: Sampler
+  /** Evaluations of the network per picture. */
   readonly samplingSteps: number
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number
@@ -88,12 +105,18 @@ export interface Recipe {
 export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   channels: 'auto',
   validation: 0.05,
+  conditional: true,
   baseChannels: 32,
   channelMultiples: [1, 2, 2],
   attention: [false, false, true],
   numResBlocks: 2,
-  timeMultiple: 4,
-  dropout: 0.1,
+  timeMultiple: defaultUNet.timeMultiple,
+  normGroups: defaultUNet.normGroups,
+  normEps: defaultUNet.normEps,
+  heads: defaultUNet.heads,
+  dropout: defaultUNet.dropout,
+  dropoutUnit: defaultUNet.dropoutUnit,
+  downsamplePadding: defaultUNet.downsamplePadding,
   zeroInit: true,
   betaSchedule: paperSchedule.betaSchedule,
   timesteps: paperSchedule.timesteps,
@@ -169,6 +192,55 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     sampler: 'ddpm',
     guidance: 1.5,
   },
+  /**
+   * The published CIFAR-10 model (DDPM appendix B and its code), without classes: 35,746,307 parameters, FID 3.17 after
+   * 800,000 steps. Layers that do not start at zero start as PyTorch's do, not as that code's.
+   */
+  cifar10: {
+    ...recipeDefaults,
+    recipe: 'cifar10',
+    data: 'data/cifar-10-batches-bin',
+    size: null,
+    validation: 0.02,
+    conditional: false,
+    baseChannels: 128,
+    channelMultiples: [1, 2, 2, 2],
+    attention: [false, true, false, false],
+    normGroups: 32,
+    normEps: 1e-6,
+    heads: 1,
+    dropoutUnit: 'element',
+    downsamplePadding: 'after',
+    steps: 800_000,
+    batchSize: 128,
+    // 16 pictures at a time.
+    accumulate: 8,
+    learningRate: 2e-4,
+    warmup: 5000,
+    learningRateSchedule: 'constant',
+    emaDecay: 0.9999,
+    flip: true,
+    sampleEvery: 5000,
+    validateEvery: 1000,
+    checkpointEvery: 1000,
+  },
+  /** The network that the project began with, as its arguments are by default: 64×64 RGB, 17,217,923 parameters. */
+  seed64: {
+    ...recipeDefaults,
+    recipe: 'seed64',
+    data: 'pictures',
+    size: 64,
+    channels: 3,
+    conditional: false,
+    baseChannels: defaultUNet.baseChannels,
+    channelMultiples: defaultUNet.channelMultiples,
+    attention: defaultUNet.attention,
+    zeroInit: defaultUNet.zeroInit,
+    steps: 50_000,
+    learningRate: 2e-4,
+    learningRateSchedule: 'constant',
+    flip: true,
+  },
   /** A folder of pictures, where nothing is known about them. */
   pictures: {
     ...recipeDefaults,
@@ -210,23 +282,33 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   data: [
     'source',
     (text) => text,
-    'shapes, a folder of pictures, or IDX files (their folder or the images file)',
+    'shapes, a folder of pictures, IDX files or CIFAR-10 binaries (their folder or a file)',
   ],
   size: ['pixels', whole, 'side of the pictures'],
+  conditional: ['bool', truth, 'learn the classes, where the pictures have them'],
   channels: [
     'n',
     (text) => (text === 'auto' ? text : Number(oneOf('1', '3')(text))),
     '1 grey, 3 RGB, or auto',
   ],
   validation: ['part', number, 'part of the pictures kept for validation'],
-  baseChannels: ['n', whole, 'channels of the first level, a multiple of 8'],
+  baseChannels: ['n', whole, 'channels of the first level, a multiple of the groups'],
   channelMultiples: ['list', list(whole), 'channels per level as multiples of it, as in 1,2,2'],
   attention: ['list', list(truth), 'which levels have attention, as in false,false,true'],
   numResBlocks: ['n', whole, 'residual blocks per level'],
   timeMultiple: ['n', whole, 'width of the time embedding as a multiple of baseChannels'],
-  dropout: ['p', number, 'probability of dropping a channel'],
+  normGroups: ['n', whole, 'groups of GroupNorm'],
+  normEps: ['ε', number, 'what GroupNorm adds to the variance'],
+  heads: ['n', whole, 'heads of attention'],
+  dropout: ['p', number, 'probability of dropping'],
+  dropoutUnit: ['what', oneOf('channel', 'element'), 'what is dropped: channel or element'],
+  downsamplePadding: [
+    'where',
+    oneOf('around', 'after'),
+    'padding of stride-2 convolutions: around, or after (right and bottom)',
+  ],
   zeroInit: ['bool', truth, 'start last layers at zero'],
-  betaSchedule: ['name', oneOf('linear', 'cosine'), 'noise schedule: linear or cosine'],
+  betaSchedule: ['name', oneOf(...betaSchedules), `noise schedule: ${betaSchedules.join(', ')}`],
   timesteps: ['T', whole, 'number of noising steps'],
   betaStart: ['β', number, 'β of the first noising step'],
   betaEnd: ['β', number, 'β of the last noising step'],

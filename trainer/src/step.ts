@@ -13,7 +13,7 @@ import {
 } from './optimizer.ts'
 import { type Chunk, chunksOf, layoutOf } from './parameters.ts'
 import { sizeOf } from './shapes.ts'
-import { dropoutChannels, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
+import { dropoutLayout, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
 
 /** A network and the pictures it is for. */
 export interface NetworkSpec {
@@ -71,7 +71,8 @@ export function denoisingLoss<T>(
     x: mix(coefficient('signal'), coefficient('noise')),
     timestep,
     label,
-    dropoutMask: dropout === null ? () => null : dropoutMasks(ops, config, dropout),
+    dropoutMask:
+      dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, picture: shape }),
   })
   const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
   const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
@@ -80,14 +81,17 @@ export function denoisingLoss<T>(
   return ops.reshape(ops.scale(total, 1 / elements), [1])
 }
 
-/** The masks of all blocks come as one tensor [N, all channels]. */
-function dropoutMasks<T>(ops: Ops<T>, config: UNetConfig, masks: T): UNetInputs<T>['dropoutMask'] {
-  let start = 0
-  const ranges = new Map(
-    dropoutChannels(config).map(({ block, channels }) => [block, { start, end: (start += channels) }]),
-  )
-  return (block, channels) =>
-    ops.reshape(ops.slice(masks, { axis: 1, ...ranges.get(block)! }), [ops.shape(masks)[0]!, channels, 1, 1])
+/** The masks of all blocks come as one tensor [N, dropoutLayout's size]. */
+function dropoutMasks<T>(
+  ops: Ops<T>,
+  config: UNetConfig,
+  { masks, picture: [n, , height, width] }: { masks: T; picture: readonly number[] },
+): UNetInputs<T>['dropoutMask'] {
+  const { blocks } = dropoutLayout(config, { height: height!, width: width! })
+  return (block, shape) => {
+    const { start, end } = blocks.get(block)!
+    return ops.reshape(ops.slice(masks, { axis: 1, start, end }), [n!, ...shape])
+  }
 }
 
 /** Parameters in flat vectors, one per chunk, recorded in a graph. */
@@ -162,14 +166,14 @@ export function batchInputs(
   { unet: config, height, width, batch }: StepSpec,
 ): BatchInputs<Node> {
   const picture = [batch, config.inputChannels, height, width]
-  const masked = dropoutChannels(config).reduce((sum, { channels }) => sum + channels, 0)
+  const masked = dropoutLayout(config, { height, width }).size
   return {
     x0: input('x0', picture),
     noise: input('noise', picture),
     timestep: input('timestep', [batch]),
     label: config.classes > 0 ? input('label', [batch]) : null,
     coefficients: input('coefficients', [batch, coefficientNames.length]),
-    dropout: config.dropout > 0 ? input('dropout', [batch, masked]) : null,
+    dropout: masked > 0 ? input('dropout', [batch, masked]) : null,
   }
 }
 
@@ -212,7 +216,7 @@ export function chunkName(name: (typeof stateNames)[number] | 'accumulated', chu
  * The whole training step: forward pass, loss, gradients, clipping, Adam and the moving average as one graph.
  *
  * Inputs: the state's vectors in chunks (chunkName); x0, noise [N, C, H, W]; timestep, label [N]; coefficients [N, 5];
- * dropout [N, all channels]; scalars [4]. Outputs: the next state (`next.` before the same names), loss [1],
+ * dropout [N, masks]; scalars [4]. Outputs: the next state (`next.` before the same names), loss [1],
  * gradientNorm [1].
  */
 export function trainingGraph(spec: StepSpec): Record<string, Node> {

@@ -9,6 +9,7 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import { batchMaker } from './batches.ts'
 import { listCheckpoints, saveCheckpoint } from './checkpoint.ts'
 import { shapes } from './data/shapes.ts'
+import { dropMasks } from './dropout.ts'
 import { createOnnxruntimeEngine } from './engines/onnxruntime.ts'
 import { initialize, layoutOf, tablesOf } from './parameters.ts'
 import { recipes } from './recipes.ts'
@@ -72,19 +73,11 @@ function essence(run: string) {
   }
 }
 
+const six = [...tiny, '--steps', '6', '--checkpoint-every', '3', '--validate-every', '2']
+
 suite('npm run train', () => {
   test('a run that was stopped and resumed ends bit for bit as one that was not', () => {
-    const through = trainCommand(
-      ...tiny,
-      '--steps',
-      '6',
-      '--checkpoint-every',
-      '3',
-      '--validate-every',
-      '2',
-      '--out',
-      'whole',
-    )
+    const through = trainCommand(...six, '--out', 'whole')
     assert.equal(through.status, 0, through.output)
     // The cosine schedule knows the number of steps: the stopped run is made from the whole one's middle.
     const [middle] = listCheckpoints(join(folder, 'whole'))
@@ -107,6 +100,12 @@ suite('npm run train', () => {
     assert.deepEqual(lines('half'), lines('whole'))
   })
 
+  test('the same command makes the same bytes', () => {
+    const again = trainCommand(...six, '--out', 'again')
+    assert.equal(again.status, 0, again.output)
+    assert.deepEqual(essence('again'), essence('whole'))
+  })
+
   test('a finished run says so; a begun one is not overwritten', () => {
     assert.match(trainCommand('--resume', 'whole').output, /whole is trained: 6 of 6 steps/)
     const again = trainCommand(...tiny, '--out', 'whole')
@@ -115,7 +114,11 @@ suite('npm run train', () => {
   })
 
   for (const [name, args, message] of [
-    ['unknown recipe', ['--recipe', 'cats'], /recipe "cats"; expected one of shapes, mnist, pictures/],
+    [
+      'unknown recipe',
+      ['--recipe', 'cats'],
+      /recipe "cats"; expected one of shapes, mnist, cifar10, seed64, pictures/,
+    ],
     ['not a number', ['--steps', 'many'], /--steps: Found "many"; expected a whole number/],
     ['impossible number', ['--learning-rate', '-1'], /learningRate -1/],
     ['unknown option', ['--stepz', '5'], /unknown option '--stepz'/],
@@ -132,7 +135,11 @@ suite('npm run train', () => {
       ['--batch-size', '8', '--accumulate', '3'],
       /accumulate 3; expected a divisor of batchSize 8/,
     ],
-    ['resume with another recipe', ['--resume', 'whole', '--batch-size', '8'], /--batch-size with --resume/],
+    [
+      'resume with another recipe',
+      ['--resume', 'whole', '--batch-size', '8'],
+      /batchSize: found 8, expected 4\n/,
+    ],
     [
       'unwritable place',
       ['--data', 'shapes:8', '--out', 'whole/config.json/run'],
@@ -159,6 +166,31 @@ function networkConfig(recipe: { baseChannels: number }) {
     classes: shapes(1, 0).classes.length,
   }
 }
+
+test('dropout masks are exact in probability, scaled to keep the mean, and anew in every step', () => {
+  for (const probability of [0.1, 0.25, 0.5]) {
+    const [first, second] = [0, 1].map((step) => {
+      const out = new Float32Array(1e6)
+      dropMasks(7, step, probability, out)
+      return out
+    }) as [Float32Array, Float32Array]
+    const kept = Math.fround(1 / (1 - probability))
+    const dropped = (mask: Float32Array) => mask.filter((value) => value === 0).length
+    assert.ok(first.every((value) => value === 0 || value === kept))
+    const deviation = Math.sqrt(probability * (1 - probability) * 1e6)
+    assert.ok(
+      Math.abs(dropped(first) - probability * 1e6) < 4 * deviation,
+      `${dropped(first)} at ${probability}`,
+    )
+    // Neighbours share a word, steps a seed: they are independent all the same.
+    const both = (a: Float32Array, b: Float32Array) =>
+      a.filter((value, i) => value === 0 && b[i] === 0).length
+    for (const other of [second, first.subarray(1), first.subarray(4)]) {
+      const expected = probability ** 2 * 1e6
+      assert.ok(Math.abs(both(first, other) - expected) < 5 * Math.sqrt(expected))
+    }
+  }
+})
 
 test('batches: x_t and the target as the equations have them, classes dropped as often as asked', () => {
   const dataset = shapes(32, 0)

@@ -19,13 +19,18 @@ export function learningRateAt(
   return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
 }
 
+/** The moving average's decay at step 0, 1, …: short at first, when the weights are still far from good. */
+export function emaDecayAt({ emaDecay }: Pick<Recipe, 'emaDecay'>, step: number): number {
+  return Math.min(emaDecay, (1 + step) / (10 + step))
+}
+
 /** The scalars of step 0, 1, … in the order in which an engine takes them. */
 function scalarsAt(recipe: Recipe, step: number): Float32Array {
   const scalars: StepScalars<number> = stepScalars(recipe, {
     step: step + 1,
     learningRate: learningRateAt(recipe, step),
     weightDecay: recipe.weightDecay,
-    emaDecay: Math.min(recipe.emaDecay, (1 + step) / (10 + step)),
+    emaDecay: emaDecayAt(recipe, step),
   })
   return Float32Array.from(stepScalarNames, (name) => scalars[name])
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createGraph } from './graph.ts'
 import { layoutOf } from './parameters.ts'
-import { defaultUNet, dropoutChannels, parameterSpecs, type UNetConfig, unet, validateUNet } from './unet.ts'
+import { defaultUNet, dropoutLayout, parameterSpecs, type UNetConfig, unet, validateUNet } from './unet.ts'
 
 function outputShape(config: UNetConfig, [n, ...picture]: readonly [number, number, number, number]) {
   const graph = createGraph()
@@ -43,7 +43,7 @@ test('zero initialisation concerns the last layer of every branch and of the net
   assert.ok(names.includes('bottleneck_blocks.0.attention.mhsa.out_proj.weight'))
   assert.equal(
     names.filter((name) => name.endsWith('.conv_2.weight')).length,
-    dropoutChannels(defaultUNet).length,
+    dropoutLayout(defaultUNet, { height: 64, width: 64 }).blocks.size,
   )
   assert.equal(names.length, 1 + 22 + 6)
 })

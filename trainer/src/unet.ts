@@ -25,8 +25,17 @@ export interface UNetConfig {
   readonly channelMultiples: readonly number[]
   /** Which levels have self-attention in their blocks. */
   readonly attention: readonly boolean[]
-  /** Probability that a channel is dropped before the second convolution of a block. */
+  /** Groups of channels that are normalised together, and what is added to their variance. */
+  readonly normGroups: number
+  readonly normEps: number
+  /** Heads of self-attention. */
+  readonly heads: number
+  /** Probability of being dropped before the second convolution of a block. */
   readonly dropout: number
+  /** What is dropped: whole channels (PyTorch's Dropout2d), or every element on its own. */
+  readonly dropoutUnit: 'channel' | 'element'
+  /** Where the stride-2 convolutions pad: on all sides, or at the right and bottom only. */
+  readonly downsamplePadding: 'around' | 'after'
   /** Width of the time embedding as a multiple of baseChannels. */
   readonly timeMultiple: number
   /** Starts second convolutions, attention outputs and the last convolution at zero, as the published network does. */
@@ -44,16 +53,19 @@ export const defaultUNet: UNetConfig = {
   baseChannels: 64,
   channelMultiples: [1, 2, 2, 4],
   attention: [false, false, true, false],
+  normGroups: 8,
+  normEps: 1e-5,
+  heads: 4,
   dropout: 0.1,
+  dropoutUnit: 'channel',
+  downsamplePadding: 'around',
   timeMultiple: 4,
   zeroInit: false,
   timesteps: 1000,
   classes: 0,
 }
 
-/** GroupNorm and attention as in the seed: 8 groups, PyTorch's eps, 4 heads. */
-const norm = { groups: 8, eps: 1e-5 }
-const heads = 4
+const downsamplePaddings = { around: [1, 1, 1, 1], after: [0, 0, 1, 1] } as const
 
 export interface UNetInputs<T> {
   /** [N, inputChannels, H, W] */
@@ -62,9 +74,12 @@ export interface UNetInputs<T> {
   readonly timestep: T
   /** [N], whole numbers from 0 to classes; null where there are no classes */
   readonly label: T | null
-  /** Scales a block's channels: [N, C, 1, 1] with 0 for dropped ones; null does nothing. See dropoutChannels. */
-  readonly dropoutMask?: ((block: string, channels: number) => T | null) | undefined
+  /** Scales what a block is about to convolve: [N, …shape] with 0 for dropped ones; null does nothing. */
+  readonly dropoutMask?: ((block: string, shape: MaskShape) => T | null) | undefined
 }
+
+/** Of one picture's dropout mask in a block: [C, 1, 1], or [C, H, W] where elements are dropped on their own. */
+export type MaskShape = readonly [number, number, number]
 
 /**
  * The U-Net: [N, inputChannels, H, W] → [N, outputChannels, H, W].
@@ -87,12 +102,7 @@ export function unet<T>(
   }))
   const embedding = ops.silu(embed(root, config, inputs))
   const block = (path: string, x: T, channels: number, attention: boolean) =>
-    resnetBlock(inside(root, path), x, embedding, {
-      ...config,
-      channels,
-      attention,
-      mask: inputs.dropoutMask,
-    })
+    resnetBlock(inside(root, path), x, embedding, { config, channels, attention, mask: inputs.dropoutMask })
 
   let h = conv2d(inside(root, 'first'), inputs.x, { outputs: width, kernel: 3 })
   const skips = [h]
@@ -105,7 +115,8 @@ export function unet<T>(
     }
     if (!level.last) {
       const scope = inside(root, `encoder_blocks.${index++}.downsample`)
-      h = conv2d(scope, h, { outputs: level.channels, kernel: 3, stride: 2, padding: [1, 1, 1, 1] })
+      const padding = downsamplePaddings[config.downsamplePadding]
+      h = conv2d(scope, h, { outputs: level.channels, kernel: 3, stride: 2, padding })
       skips.push(h)
     }
   }
@@ -130,7 +141,7 @@ export function unet<T>(
     }
   }
 
-  h = ops.silu(groupNorm(inside(root, 'final.0'), h, norm))
+  h = ops.silu(groupNorm(inside(root, 'final.0'), h, normOf(config)))
   return conv2d(inside(root, 'final.2'), h, {
     outputs: config.outputChannels,
     kernel: 3,
@@ -154,10 +165,14 @@ function embed<T>(root: Scope<T>, config: UNetConfig, { timestep, label }: UNetI
   return ops.add(time, labelEmbedding(scope, label, { rows: config.classes + 1, columns: outputs }))
 }
 
+function normOf({ normGroups, normEps }: UNetConfig): { groups: number; eps: number } {
+  return { groups: normGroups, eps: normEps }
+}
+
 interface BlockOptions<T> {
+  readonly config: UNetConfig
   readonly channels: number
   readonly attention: boolean
-  readonly zeroInit: boolean
   readonly mask: UNetInputs<T>['dropoutMask']
 }
 
@@ -166,9 +181,10 @@ function resnetBlock<T>(
   scope: Scope<T>,
   x: T,
   embedding: T,
-  { channels, attention, zeroInit, mask }: BlockOptions<T>,
+  { config, channels, attention, mask }: BlockOptions<T>,
 ): T {
   const { ops } = scope
+  const norm = normOf(config)
   let h = ops.silu(groupNorm(inside(scope, 'normalize_1'), x, norm))
   h = conv2d(inside(scope, 'conv_1'), h, { outputs: channels, kernel: 3 })
 
@@ -176,18 +192,21 @@ function resnetBlock<T>(
   h = ops.add(h, ops.reshape(shift, [ops.shape(x)[0]!, channels, 1, 1]))
 
   h = ops.silu(groupNorm(inside(scope, 'normalize_2'), h, norm))
-  const keep = mask?.(scope.path, channels) ?? null
+  const [, , height, width] = ops.shape(h) as readonly number[]
+  const size: MaskShape = config.dropoutUnit === 'channel' ? [channels, 1, 1] : [channels, height!, width!]
+  const keep = mask?.(scope.path, size) ?? null
   if (keep !== null) h = ops.mul(h, keep)
-  h = conv2d(inside(scope, 'conv_2'), h, { outputs: channels, kernel: 3, zero: zeroInit })
+  h = conv2d(inside(scope, 'conv_2'), h, { outputs: channels, kernel: 3, zero: config.zeroInit })
 
   const matches = ops.shape(x)[1] === channels
   h = ops.add(h, matches ? x : conv2d(inside(scope, 'match_input'), x, { outputs: channels, kernel: 1 }))
-  return attention ? attentionBlock(inside(scope, 'attention'), h, zeroInit) : h
+  return attention ? attentionBlock(inside(scope, 'attention'), h, config) : h
 }
 
 /** x + attention(norm(x)): [N, C, H, W]. */
-function attentionBlock<T>(scope: Scope<T>, x: T, zero: boolean): T {
-  const h = groupNorm(inside(scope, 'group_norm'), x, norm)
+function attentionBlock<T>(scope: Scope<T>, x: T, config: UNetConfig): T {
+  const h = groupNorm(inside(scope, 'group_norm'), x, normOf(config))
+  const { heads, zeroInit: zero } = config
   return scope.ops.add(x, selfAttention(inside(scope, 'mhsa'), h, { heads, zero }))
 }
 
@@ -205,29 +224,50 @@ export interface PictureShape {
 export function parameterSpecs(config: UNetConfig): ParameterSpec[] {
   validateUNet(config)
   const specs: ParameterSpec[] = []
-  traceUNet(config, (spec) => specs.push(spec))
+  // Parameters are the same at every size: the smallest does.
+  const size = 2 ** (config.channelMultiples.length - 1)
+  traceUNet(config, { height: size, width: size }, { onParameter: (spec) => specs.push(spec) })
   return specs
 }
 
-/** The blocks that have dropout and how many channels each drops from, in order. */
-export function dropoutChannels(config: UNetConfig): { block: string; channels: number }[] {
-  const blocks: { block: string; channels: number }[] = []
-  traceUNet(
-    config,
-    () => {},
-    (block, channels) => blocks.push({ block, channels }),
-  )
-  return blocks
+/** The masks of the blocks that have dropout, in order, as they lie side by side in a picture's row. */
+export interface DropoutLayout {
+  readonly blocks: ReadonlyMap<
+    string,
+    { readonly shape: MaskShape; readonly start: number; readonly end: number }
+  >
+  /** Length of a row; 0 without dropout. */
+  readonly size: number
 }
 
-/** Runs the network on shapes alone, at the smallest picture it takes. */
+export function dropoutLayout(
+  config: UNetConfig,
+  picture: { readonly height: number; readonly width: number },
+): DropoutLayout {
+  const blocks = new Map<string, { shape: MaskShape; start: number; end: number }>()
+  let size = 0
+  if (config.dropout > 0) {
+    traceUNet(config, picture, {
+      onDropout(block, shape) {
+        const start = size
+        size += shape[0] * shape[1] * shape[2]
+        blocks.set(block, { shape, start, end: size })
+      },
+    })
+  }
+  return { blocks, size }
+}
+
+/** Runs the network on shapes alone. */
 function traceUNet(
   config: UNetConfig,
-  onParameter: (spec: ParameterSpec) => void,
-  onDropout: (block: string, channels: number) => void = () => {},
+  { height, width }: { readonly height: number; readonly width: number },
+  {
+    onParameter = () => {},
+    onDropout = () => {},
+  }: { onParameter?: (spec: ParameterSpec) => void; onDropout?: (block: string, shape: MaskShape) => void },
 ): void {
   const graph = createGraph()
-  const size = 2 ** (config.channelMultiples.length - 1)
   unet(
     graph.ops,
     config,
@@ -236,11 +276,11 @@ function traceUNet(
       return graph.input(spec.name, spec.shape)
     },
     {
-      x: graph.input('x', ['N', config.inputChannels, size, size]),
+      x: graph.input('x', ['N', config.inputChannels, height, width]),
       timestep: graph.input('timestep', ['N']),
       label: config.classes > 0 ? graph.input('label', ['N']) : null,
-      dropoutMask(block, channels) {
-        onDropout(block, channels)
+      dropoutMask(block, shape) {
+        onDropout(block, shape)
         return null
       },
     },
@@ -260,6 +300,8 @@ export function validateUNet(config: UNetConfig, picture?: { height: number; wid
     'outputChannels',
     'numResBlocks',
     'baseChannels',
+    'normGroups',
+    'heads',
     'timeMultiple',
     'timesteps',
   ] as const
@@ -268,9 +310,11 @@ export function validateUNet(config: UNetConfig, picture?: { height: number; wid
       name
     ], 'a whole number of at least 1')
   }
-  const { baseChannels, channelMultiples, attention, dropout, classes } = config
-  require(baseChannels % 8 === 0, 'baseChannels', baseChannels, 'a multiple of 8, for GroupNorm has 8 groups')
-  require(baseChannels >= 8, 'baseChannels', baseChannels, 'at least 8')
+  const { baseChannels, channelMultiples, attention, dropout, classes, normGroups, normEps, heads } = config
+  require(baseChannels % normGroups ===
+    0, 'baseChannels', baseChannels, `a multiple of ${normGroups}, for GroupNorm has ${normGroups} groups (normGroups)`)
+  require(baseChannels % 4 === 0, 'baseChannels', baseChannels, 'a multiple of 4, for the time embedding')
+  require(normEps > 0, 'normEps', normEps, 'above 0')
   require(channelMultiples.length > 0 &&
     channelMultiples.every(
       (multiple) => Number.isInteger(multiple) && multiple > 0,
@@ -279,6 +323,10 @@ export function validateUNet(config: UNetConfig, picture?: { height: number; wid
   ), 'whole numbers of at least 1, one per level, as in 1,2,2')
   require(attention.length ===
     channelMultiples.length, 'attention', `for ${attention.length} levels`, `one value for each of the ${channelMultiples.length} levels of channelMultiples`)
+  const attending = channelMultiples.filter((_, i) => attention[i] || i === channelMultiples.length - 1)
+  require(attending.every(
+    (multiple) => (baseChannels * multiple) % heads === 0,
+  ), 'heads', heads, `a divisor of the channels of every level with attention: ${attending.map((multiple) => baseChannels * multiple).join(', ')}`)
   require(dropout >= 0 && dropout < 1, 'dropout', dropout, 'a probability from 0 to below 1')
   require(Number.isInteger(classes) && classes >= 0, 'classes', classes, 'a whole number of at least 0')
   if (picture) {

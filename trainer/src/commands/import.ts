@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { paperSchedule, UserError } from '@ddpm/shared'
+import { type BetaSchedule, betaSchedules, paperSchedule, UserError } from '@ddpm/shared'
 import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { z } from 'zod'
@@ -17,7 +17,7 @@ interface Options {
   out?: string
   size: number
   prediction: 'epsilon' | 'x0' | 'v'
-  schedule: 'linear' | 'cosine'
+  schedule: BetaSchedule
   classes?: string
 }
 
@@ -30,12 +30,7 @@ const command = new Command('npm run import --')
   .option('--out <folder>', 'where the run goes (default: runs/NAME of the file)')
   .option('--size <pixels>', 'side of the pictures it draws', wholeNumber, 32)
   .option('--prediction <kind>', 'what it was trained to predict', choice(['epsilon', 'x0', 'v']), 'epsilon')
-  .option(
-    '--schedule <name>',
-    'the noise schedule it was trained with',
-    choice(['linear', 'cosine']),
-    'linear',
-  )
+  .option('--schedule <name>', 'the noise schedule it was trained with', choice(betaSchedules), 'linear')
   .option('--classes <list>', 'names of its classes, comma-separated, where it has any')
   .addHelpText(
     'after',

@@ -23,7 +23,8 @@ import { lockName, lockRun, refuseIfLocked } from '../lock.ts'
 import { openMetrics } from '../metrics.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { gridPng } from '../pictures.ts'
-import { type Recipe, recipeFields, recipeNamed, validateRecipe } from '../recipes.ts'
+import { differences, openRecipe } from '../recipe-file.ts'
+import { type Recipe, recipeFields, recipes, validateRecipe } from '../recipes.ts'
 import {
   factsOf,
   networkOf,
@@ -50,7 +51,10 @@ interface Options extends Overrides, Wish {
 
 const command = new Command('npm run train --')
   .description('Trains a model on pictures and leaves it, with samples and metrics, in a folder.')
-  .option('--recipe <name>', 'where to begin: shapes, mnist or pictures')
+  .option(
+    '--recipe <name|file.json>',
+    `where to begin: ${Object.keys(recipes).join(', ')}, or a JSON file of fields`,
+  )
   .option('--out <folder>', 'where the run goes (default: runs/RECIPE)')
   .option('--resume <folder>', 'go on with a run that was stopped')
   .addOption(
@@ -133,14 +137,17 @@ async function readPictures(recipe: Recipe): Promise<Dataset> {
   return dataset
 }
 
-function describe({ name, count, channels, height, width, classes }: Dataset): RunConfig['pictures'] {
-  return { name, count, channels, height, width, classes }
+function describe(
+  { name, count, channels, height, width, classes }: Dataset,
+  { conditional }: Recipe,
+): RunConfig['pictures'] {
+  return { name, count, channels, height, width, classes: conditional ? classes : [] }
 }
 
 async function beginAnew(options: Options): Promise<Beginning> {
   const overrides = readOverrides(options)
   const isShapes = overrides.data === undefined || /^shapes(:|$)/.test(overrides.data)
-  const recipe = { ...recipeNamed(options.recipe ?? (isShapes ? 'shapes' : 'pictures')), ...overrides }
+  const recipe = { ...openRecipe(options.recipe ?? (isShapes ? 'shapes' : 'pictures')), ...overrides }
   validateRecipe(recipe)
   const folder = options.out ?? join('runs', recipe.recipe)
   refuseIfLocked(folder)
@@ -154,7 +161,7 @@ async function beginAnew(options: Options): Promise<Beginning> {
   }
 
   const dataset = await readPictures(recipe)
-  const config: RunConfig = { version: 1, recipe, pictures: describe(dataset) }
+  const config: RunConfig = { version: 1, recipe, pictures: describe(dataset, recipe) }
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
   return {
     folder,
@@ -184,22 +191,25 @@ async function resume(options: Options): Promise<Beginning> {
   const folder = options.resume!
   const { config: saved } = openRun(folder)
   const overrides = readOverrides(options)
-  const fixed = Object.keys(overrides).filter((field) => !changeable.includes(field))
-  if (options.recipe !== undefined) fixed.push('recipe')
-  if (options.out !== undefined) fixed.push('out')
-  if (fixed.length > 0) {
+  if (options.out !== undefined)
+    throw new UserError('Found --out with --resume; a run goes on where it is. Leave one of them out.')
+  const asked = { ...(options.recipe !== undefined && openRecipe(options.recipe)), ...overrides }
+  const fixed = Object.fromEntries(Object.entries(asked).filter(([field]) => !changeable.includes(field)))
+  const changed = differences(fixed, saved.recipe)
+  if (changed.length > 0) {
     throw new UserError(
-      `Found ${fixed.map((field) => `--${kebab(field)}`).join(', ')} with --resume; a run that goes on may change only ` +
-        `${changeable.map((field) => `--${kebab(field)}`).join(', ')}. Leave them out, or start a new run with --out.`,
+      `${folder} was begun with another recipe:\n${changed.map((line) => `  ${line}\n`).join('')}` +
+        `A run that goes on may change only ${changeable.map((field) => `--${kebab(field)}`).join(', ')}. ` +
+        'Leave the rest out, or start a new run with --out.',
     )
   }
-  const recipe = { ...saved.recipe, ...overrides }
+  const recipe = { ...saved.recipe, ...asked }
   validateRecipe(recipe)
   lockRun(folder)
   removeDrafts(folder)
 
   const dataset = await readPictures(recipe)
-  const { name: _, ...found } = describe(dataset)
+  const { name: _, ...found } = describe(dataset, recipe)
   const { name, ...expected } = saved.pictures
   if (JSON.stringify(found) !== JSON.stringify(expected)) {
     throw new UserError(
@@ -257,7 +267,7 @@ async function carryOut(
   }
   console.log(
     `${parts.train.count} pictures of ${dataset.name} (${dataset.channels}×${dataset.height}×${dataset.width}, ` +
-      `${dataset.classes.length === 0 ? 'no classes' : `${dataset.classes.length} classes`}), ` +
+      `${config.pictures.classes.length === 0 ? 'no classes' : `${config.pictures.classes.length} classes`}), ` +
       `${parts.validation.count} for validation\n` +
       `${layout.size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
   )

@@ -1,6 +1,7 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { UserError } from '@ddpm/shared'
+import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
 import { isIdxImages, readIdx } from './idx.ts'
@@ -15,13 +16,13 @@ const defaultSize = 32
 const defaultShapes = 4096
 const mostShapes = 1_000_000
 const accepted =
-  'Give "shapes" (built in; "shapes:1000" for 1000 of them), a folder of PNG, JPEG or WebP pictures, or MNIST-style ' +
-  'IDX files (their folder or the images file).'
+  'Give "shapes" (built in; "shapes:1000" for 1000 of them), a folder of PNG, JPEG or WebP pictures, MNIST-style IDX ' +
+  'files (their folder or the images file), or CIFAR-10 binaries (their folder or one of the files).'
 
 /**
  * Opens pictures by what they turn out to be: the built-in set when `source` is `shapes` or `shapes:COUNT` (a
- * folder of that name is ./shapes), otherwise IDX files or a folder of pictures. `size` scales and crops
- * pictures of a folder (32 unless given) and pads IDX pictures.
+ * folder of that name is ./shapes), otherwise IDX files, CIFAR-10 binaries or a folder of pictures. `size`
+ * scales and crops pictures of a folder (32 unless given) and pads the others.
  * @throws UserError when there is nothing of the kind there, or the options do not go with it
  */
 export async function openData(source: string, options: OpenOptions): Promise<Dataset> {
@@ -32,7 +33,13 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
   if (source === 'shapes' || source.startsWith('shapes:')) return openShapes(source, options)
 
   try {
-    if (await isIdx(source)) {
+    const format = await formatOf(source)
+    if (format === 'cifar') {
+      if (channels === 1) throw new UserError(`${source} is CIFAR-10, which is RGB; leave out --channels 1.`)
+      const dataset = await readCifar(source)
+      return size === undefined ? dataset : pad(dataset, size)
+    }
+    if (format === 'idx') {
       if (channels === 3)
         throw new UserError(`${source} is IDX, which holds grey pictures; leave out --channels 3.`)
       const dataset = await readIdx(source)
@@ -58,18 +65,22 @@ function openShapes(source: string, { size = side, channels = 3, seed }: OpenOpt
   return shapes(count, seed)
 }
 
-/** Whether there are IDX files; false means a folder of something else. */
-async function isIdx(source: string): Promise<boolean> {
+/** What a path holds, by the names of the files or the first bytes. */
+async function formatOf(source: string): Promise<'idx' | 'cifar' | 'folder'> {
   const found = await stat(source).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
     throw new UserError(`There is no file or folder ${source}. ${accepted}`)
   })
-  if (found.isDirectory()) return (await readdir(source)).some(isIdxImages)
-  if (/idx\d-ubyte(\.gz)?$/.test(basename(source)) || (await startsAsIdx(source))) return true
+  if (found.isDirectory()) {
+    const names = await readdir(source)
+    return names.some(isIdxImages) ? 'idx' : names.some(isCifarBatch) ? 'cifar' : 'folder'
+  }
+  if (isCifarBatch(basename(source))) return 'cifar'
+  if (/idx\d-ubyte(\.gz)?$/.test(basename(source)) || (await startsAsIdx(source))) return 'idx'
   const packed = /\.(zip|tar|tgz|gz|7z|rar)$/.test(source)
     ? ' If the pictures are packed in it, unpack it first.'
     : ''
-  throw new UserError(`${source} is a file, and not one of IDX images.${packed} ${accepted}`)
+  throw new UserError(`${source} is a file, and not one of IDX images or of CIFAR-10.${packed} ${accepted}`)
 }
 
 async function startsAsIdx(path: string): Promise<boolean> {

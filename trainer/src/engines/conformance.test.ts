@@ -11,8 +11,8 @@ import { readCheckpoint, saveCheckpoint } from '../checkpoint.ts'
 import { stepScalarNames, stepScalars } from '../optimizer.ts'
 import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../parameters.ts'
 import { type StepSpec, stateNames } from '../step.ts'
-import { freshState } from '../training.ts'
-import { defaultUNet, dropoutChannels, parameterSpecs } from '../unet.ts'
+import { emaDecayAt, freshState } from '../training.ts'
+import { defaultUNet, dropoutLayout, parameterSpecs } from '../unet.ts'
 import { candidates, nameOf } from './choose.ts'
 import type { Batch, Candidate, Engine, TrainingState } from './engine.ts'
 import { openEngine } from './open.ts'
@@ -48,8 +48,8 @@ const smallest: StepSpec = {
 }
 const layout = layoutOf(parameterSpecs(spec.unet))
 const tables = tablesOf(layout)
-const masked = dropoutChannels(spec.unet)
-const maskWidth = masked.reduce((sum, { channels }) => sum + channels, 0)
+const masks = dropoutLayout(spec.unet, spec)
+const maskWidth = masks.size
 const schedule = createSchedule({ ...paperSchedule, timesteps: spec.unet.timesteps })
 
 // Before any test or hook is known: the runner ends what is registered while it waits for a module.
@@ -195,7 +195,7 @@ for (const [candidate, finding] of findings) {
     'a graphics card in software: only the twenty steps, unless DDPM_SLOW_TESTS is set'
 
   suite(nameOf(candidate), { skip: missing }, () => {
-    for (const size of ['gray16', 'rgb16'] as const) {
+    for (const size of ['gray16', 'rgb16', 'published8'] as const) {
       const reference = readReference(size)
       const large =
         size === 'rgb16' && name === 'tfjs' && device === 'cpu' && 'takes minutes in plain JavaScript'
@@ -301,7 +301,7 @@ for (const [candidate, finding] of findings) {
       )
       const gradient = unflatten(layout, gradientOf(await engine.state()))
       await engine.dispose()
-      const { data, shape } = gradient.get(`${masked[0]!.block}.conv_2.weight`)!
+      const { data, shape } = gradient.get(`${[...masks.blocks.keys()][0]}.conv_2.weight`)!
       const [outputs, inputs, ...kernel] = shape as [number, number, number, number]
       const taps = kernel[0]! * kernel[1]!
       const ofChannel = (channel: number) =>
@@ -328,7 +328,7 @@ for (const [candidate, finding] of findings) {
 }
 
 async function agreesWithPyTorch(
-  { config, weights, case: known }: Reference,
+  { config, weights, case: known, optimizer }: Reference,
   candidate: Candidate,
 ): Promise<void> {
   const tensor = (key: string) => {
@@ -337,7 +337,8 @@ async function agreesWithPyTorch(
     return found
   }
   const [batch, , height, width] = tensor('x0').shape as [number, number, number, number]
-  const spec: StepSpec = { unet: config, batch, height, width, adam, clipNorm: null }
+  const { weightDecay, clipNorm } = optimizer
+  const spec: StepSpec = { unet: config, batch, height, width, adam, clipNorm }
   const layout = layoutOf(parameterSpecs(config))
   const parameters = flatten(layout, weights, 'the reference')
   const timestep = tensor('timestep').data
@@ -347,7 +348,7 @@ async function agreesWithPyTorch(
     timestep,
     label: null,
     coefficients: coefficientsOf(timestep, createSchedule(paperSchedule).alphasCumprod),
-    dropout: null,
+    dropout: known.get('dropout')?.data ?? null,
   }
   const state = freshState(parameters.slice())
   const engine = await openEngine(candidate, spec, tablesOf(layout, weights), state)
@@ -356,11 +357,12 @@ async function agreesWithPyTorch(
 
   const losses = new Float32Array(5)
   for (let step = 0; step < 5; step++) {
-    losses[step] = (
-      await engine.step([given], scalarsAt(step, { learningRate: 2e-3, weightDecay: 0, emaDecay: 0.999 }))
-    ).loss
+    const options = { learningRate: 2e-3, weightDecay, emaDecay: emaDecayAt({ emaDecay: 0.999 }, step) }
+    const { loss, gradientNorm } = await engine.step([given], scalarsAt(step, options))
+    losses[step] = loss
     if (step > 0) continue
-    const gradient = gradientOf(await engine.state())
+    const clipped = clipNorm === null ? 1 : clipNorm / gradientNorm
+    const gradient = gradientOf(await engine.state()).map((value) => value / clipped)
     for (const [name, { data }] of unflatten(layout, gradient)) {
       const wanted = tensor(`grad.${name}`).data
       const error = length(minus(data, wanted))
@@ -371,12 +373,15 @@ async function agreesWithPyTorch(
   agree(losses.subarray(0, 1), tensor('loss').data, 1e-5, 'the loss')
   agree(losses, tensor('adam5_losses').data, 1e-4, 'the losses')
 
-  const wanted = flatten(
-    layout,
-    new Map(layout.entries.map(({ name }) => [name, tensor(`adam5.${name}`)])),
-    'the reference after five steps',
-  )
   const found = await engine.state()
-  agree(minus(found.parameters, parameters), minus(wanted, parameters), 1e-2, 'the way of the parameters')
+  for (const [part, prefix] of [
+    ['parameters', 'adam5'],
+    ['ema', 'ema5'],
+  ] as const) {
+    if (![...known.keys()].some((key) => key.startsWith(prefix))) continue
+    const named = layout.entries.map(({ name }) => [name, tensor(`${prefix}.${name}`)] as const)
+    const wanted = flatten(layout, new Map(named), 'the reference after five steps')
+    agree(minus(found[part], parameters), minus(wanted, parameters), 1e-2, `the way of the ${part}`)
+  }
   await engine.dispose()
 }

@@ -27,7 +27,7 @@ export interface Batch {
   readonly label: Float32Array | null
   /** [N, 5]: see coefficientNames. */
   readonly coefficients: Float32Array
-  /** [N, channels of all blocks], 0 or 1/(1 − p); null without dropout. */
+  /** [N, masks of all blocks], 0 or 1/(1 − p), see dropoutLayout; null without dropout. */
   readonly dropout: Float32Array | null
 }
 

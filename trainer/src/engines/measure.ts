@@ -3,7 +3,7 @@ import { stepScalarNames, stepScalars } from '../optimizer.ts'
 import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { coefficientNames, type StepSpec } from '../step.ts'
 import { freshState } from '../training.ts'
-import { dropoutChannels, parameterSpecs } from '../unet.ts'
+import { dropoutLayout, parameterSpecs } from '../unet.ts'
 import type { Batch, Candidate } from './engine.ts'
 import { openEngine } from './open.ts'
 import type { Finding } from './probe.ts'
@@ -18,14 +18,14 @@ const patience = 3000
 function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
   const pictures = new Float32Array(batch * unet.inputChannels * height * width)
   normals(0, { domain: domains.trainingNoise, picture: 0, step: 0 }, pictures)
-  const masks = dropoutChannels(unet).reduce((sum, { channels }) => sum + channels, 0)
+  const masks = dropoutLayout(unet, { height, width }).size
   return {
     x0: pictures,
     noise: pictures,
     timestep: new Float32Array(batch),
     label: unet.classes > 0 ? new Float32Array(batch) : null,
     coefficients: new Float32Array(batch * coefficientNames.length).fill(0.5),
-    dropout: unet.dropout > 0 ? new Float32Array(batch * masks).fill(1) : null,
+    dropout: masks > 0 ? new Float32Array(batch * masks).fill(1) : null,
   }
 }
 

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { layoutOf } from './parameters.ts'
+import { differences, openRecipe } from './recipe-file.ts'
+import { type Recipe, recipes, validateRecipe } from './recipes.ts'
+import { networkOf, stepOf } from './run.ts'
+import { parameterSpecs } from './unet.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'ddpm-recipes-'))
+after(() => rmSync(folder, { recursive: true }))
+
+function runOf(recipe: Recipe, side: number, channels = 3) {
+  const pictures = { name: 'test', count: 100, channels, height: side, width: side, classes: [] }
+  return { version: 1 as const, recipe, pictures }
+}
+
+test('every recipe is one that can be trained', () => {
+  for (const [name, recipe] of Object.entries(recipes)) {
+    assert.equal(recipe.recipe, name)
+    validateRecipe(recipe)
+    networkOf(runOf(recipe, recipe.size ?? (name === 'mnist' ? 28 : 32)))
+  }
+})
+
+test('cifar10 and seed64 have as many parameters as the published network and the original', () => {
+  const parameters = (name: string, side: number) =>
+    layoutOf(parameterSpecs(networkOf(runOf(recipes[name]!, side)).unet)).size
+  assert.equal(parameters('cifar10', 32), 35_746_307)
+  assert.equal(parameters('seed64', 64), 17_217_923)
+  const { batch, accumulate } = stepOf(runOf(recipes['cifar10']!, 32))
+  assert.equal(batch * accumulate!, 128)
+})
+
+function file(name: string, json: unknown): string {
+  const path = join(folder, name)
+  writeFileSync(path, typeof json === 'string' ? json : JSON.stringify(json))
+  return path
+}
+
+test('a recipe file changes fields of the recipe it is based on', () => {
+  const changes = {
+    steps: 20,
+    attention: [true, false, true],
+    size: null,
+    betaSchedule: 'sigmoid',
+    flip: true,
+  }
+  const recipe = openRecipe(file('mine.json', { recipe: 'mnist', ...changes }))
+  assert.deepEqual(recipe, { ...recipes['mnist'], ...changes, recipe: 'mine' })
+  assert.deepEqual(differences({ ...recipe, flip: false }, recipe), ['flip: found false, expected true'])
+})
+
+for (const [what, json, message] of [
+  ['nothing to base it on', { steps: 20 }, /recipe undefined; expected what it is based on, one of shapes/],
+  ['an unknown base', { recipe: 'cats' }, /recipe "cats"; expected one of/],
+  ['an unknown field', { recipe: 'mnist', stepz: 20 }, /unknown field "stepz"; expected recipe, data/],
+  ['text for a number', { recipe: 'mnist', steps: '20' }, /steps: Found "20"; expected a value like 20/],
+  [
+    'a number for a list',
+    { recipe: 'mnist', attention: true },
+    /attention: Found true; expected .* \[true\]/,
+  ],
+  [
+    'another word',
+    { recipe: 'mnist', betaSchedule: 'cubic' },
+    /betaSchedule: Found "cubic"; expected one of/,
+  ],
+  ['no JSON', '{"recipe": ', /is not JSON/],
+  ['no record', [1], /holds no recipe/],
+] as const) {
+  test(`a recipe file with ${what} is refused by name`, () => {
+    const path = file('bad.json', json)
+    assert.throws(() => openRecipe(path), { name: 'UserError', message })
+  })
+}

@@ -108,6 +108,16 @@ export function keptSteps(steps: readonly number[], total: number, latest: numbe
   )
 }
 
+/** How many checkpoints of a run are there at once at most, the one that is being written included. */
+export function mostCheckpoints(latest: number): number {
+  return milestones + latest
+}
+
+/** Bytes of a checkpoint, but for its header. */
+export function checkpointSize({ size }: Layout): number {
+  return Object.keys(parts).length * size * Float32Array.BYTES_PER_ELEMENT
+}
+
 /** Removes the checkpoints of a run that need not be kept. */
 export function thinCheckpoints(folder: string, total: number, latest: number): void {
   const all = listCheckpoints(folder)

@@ -174,6 +174,10 @@ test('a full disk stops the run; the last checkpoint is whole and goes on', asyn
     assert.equal(full.status, 1, full.output)
     assert.match(
       full.output,
+      /Only \S+ \w+ are free in disk\/run; the checkpoints of a run take up to \S+ \w+\. Make room/,
+    )
+    assert.match(
+      full.output,
       /Cannot write disk\/run\/\S+: the disk is full\. \S+ \w+ are needed, \S+ \w+ are free in disk\/run/,
     )
     const last = listCheckpoints(join(disk, 'run')).at(-1)!

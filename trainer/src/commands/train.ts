@@ -4,7 +4,14 @@ import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
 import { runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command, Option } from 'commander'
-import { listCheckpoints, type Progress, saveCheckpoint, thinCheckpoints } from '../checkpoint.ts'
+import {
+  checkpointSize,
+  listCheckpoints,
+  mostCheckpoints,
+  type Progress,
+  saveCheckpoint,
+  thinCheckpoints,
+} from '../checkpoint.ts'
 import type { RunState } from '../dashboard/protocol.ts'
 import { watchRun } from '../dashboard/watch.ts'
 import { type Dataset, split } from '../data/dataset.ts'
@@ -17,7 +24,7 @@ import { chooseEngine, nameOf, type Wish } from '../engines/choose.ts'
 import { devices, engineNames, type TrainingState } from '../engines/engine.ts'
 import { openEngine } from '../engines/open.ts'
 import { describeCost, describeForecast, stepCost } from '../estimate.ts'
-import { CannotWrite, removeDrafts, writeAtomically } from '../files.ts'
+import { CannotWrite, formatBytes, freeSpace, removeDrafts, writeAtomically } from '../files.ts'
 import { draw } from '../inference.ts'
 import { lockName, lockRun, refuseIfLocked } from '../lock.ts'
 import { openMetrics } from '../metrics.ts'
@@ -273,6 +280,13 @@ async function carryOut(
   )
   const cost = stepCost(spec)
   console.log(describeCost(cost))
+  const room = mostCheckpoints(recipe.keep) * checkpointSize(layout)
+  if (freeSpace(folder) < room) {
+    console.warn(
+      `Only ${formatBytes(freeSpace(folder))} are free in ${folder}; the checkpoints of a run take up to ` +
+        `${formatBytes(room)}. Make room, or keep fewer with --keep.`,
+    )
+  }
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), progress.step)
   const watch = await watchRun({ folder, config }, cost, dashboard)
   if (watch.url) console.log(`Watch it at ${watch.url}`)

@@ -264,9 +264,10 @@ async function carryOut(
     return
   }
   const spec = stepOf(config)
-  const choice = await chooseEngine(wish, spec)
+  const options = threads ? { threads } : {}
+  const choice = await chooseEngine(wish, spec, options)
   if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
-  const engine = await openEngine(choice, spec, tables, state, threads ? { threads } : {})
+  const engine = await openEngine(choice, spec, tables, state, options)
   if (isNew) {
     // Not before: a run that cannot start leaves no folder behind.
     lockRun(folder)

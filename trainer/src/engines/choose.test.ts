@@ -34,12 +34,13 @@ const auto: Wish = { engine: 'auto', device: 'auto' }
 suite('auto', () => {
   test('takes the fastest, by the step of the network itself, and says the times', async () => {
     const times = { 'onnxruntime on webgpu': 12, 'tfjs on webgpu': 30, 'onnxruntime on cpu': 300 }
-    const choice = await chooseEngine(auto, spec, machine(times))
+    const choice = await chooseEngine(auto, spec, {}, machine(times))
     assert.equal(nameOf(choice), 'onnxruntime on webgpu')
     assert.match(choice.reason!, /onnxruntime on webgpu 12 ms.*onnxruntime on cpu 300 ms/)
     const slow = await chooseEngine(
       auto,
       spec,
+      {},
       machine({ ...times, 'onnxruntime on webgpu': 900, 'tfjs on webgpu': 950 }),
     )
     assert.equal(nameOf(slow), 'onnxruntime on cpu')
@@ -50,24 +51,27 @@ suite('auto', () => {
       { 'onnxruntime on webgpu': 1, 'onnxruntime on cpu': 300 },
       'WebGPU, libvk_swiftshader',
     )
-    const choice = await chooseEngine(auto, spec, swiftshader)
+    const choice = await chooseEngine(auto, spec, {}, swiftshader)
     assert.equal(nameOf(choice), 'onnxruntime on cpu')
     assert.match(choice.reason!, /swiftshader is no graphics card/)
   })
 
   test('does not look for what cannot be', async () => {
     const bare = { ...machine({}), hasGraphicsCard: () => false }
-    assert.equal(nameOf(await chooseEngine(auto, spec, bare)), 'onnxruntime on cpu')
-    assert.equal(nameOf(await chooseEngine({ engine: 'tfjs', device: 'auto' }, spec, bare)), 'tfjs on cpu')
+    assert.equal(nameOf(await chooseEngine(auto, spec, {}, bare)), 'onnxruntime on cpu')
     assert.equal(
-      nameOf(await chooseEngine({ engine: 'auto', device: 'cpu' }, spec, bare)),
+      nameOf(await chooseEngine({ engine: 'tfjs', device: 'auto' }, spec, {}, bare)),
+      'tfjs on cpu',
+    )
+    assert.equal(
+      nameOf(await chooseEngine({ engine: 'auto', device: 'cpu' }, spec, {}, bare)),
       'onnxruntime on cpu',
     )
     assert.deepEqual(bare.measured, [])
   })
 
   test('a device that was asked for and works with no engine is an error with the reasons', async () => {
-    await assert.rejects(chooseEngine({ engine: 'auto', device: 'cuda' }, spec, machine({})), {
+    await assert.rejects(chooseEngine({ engine: 'auto', device: 'cuda' }, spec, {}, machine({})), {
       name: 'UserError',
       message: /Nothing computes on cuda here:\n {2}onnxruntime on cuda: missing\n {2}tfjs on cuda: missing/,
     })

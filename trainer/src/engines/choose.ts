@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { UserError } from '@ddpm/shared'
 import type { StepSpec } from '../step.ts'
 import type { Candidate, Device, EngineName } from './engine.ts'
+import type { EngineOptions } from './open.ts'
 import { type Finding, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
 
@@ -43,9 +44,10 @@ interface Surroundings {
 export async function chooseEngine(
   wish: Wish,
   spec: StepSpec,
+  options: EngineOptions = {},
   {
     hasGraphicsCard = mayHaveGraphicsCard,
-    measure = (candidate) => probe(candidate, spec, { seconds: patience }),
+    measure = (candidate) => probe(candidate, spec, { seconds: patience, ...options }),
   }: Partial<Surroundings> = {},
 ): Promise<Choice> {
   const asked = candidates.filter(

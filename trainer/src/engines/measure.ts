@@ -4,9 +4,9 @@ import { initialize, layoutOf, tablesOf } from '../parameters.ts'
 import { coefficientNames, type StepSpec } from '../step.ts'
 import { freshState } from '../training.ts'
 import { dropoutLayout, parameterSpecs } from '../unet.ts'
-import type { Batch, Candidate } from './engine.ts'
+import type { Batch } from './engine.ts'
 import { openEngine } from './open.ts'
-import type { Finding } from './probe.ts'
+import type { Finding, Question } from './probe.ts'
 
 // Runs in a process of its own (see probe.ts): reads what to measure, sends what it found.
 
@@ -29,10 +29,10 @@ function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
   }
 }
 
-async function measure(candidate: Candidate, spec: StepSpec): Promise<Finding> {
+async function measure({ candidate, spec, options }: Question): Promise<Finding> {
   const layout = layoutOf(parameterSpecs(spec.unet))
   const state = freshState(initialize(layout, 0))
-  const engine = await openEngine(candidate, spec, tablesOf(layout), state)
+  const engine = await openEngine(candidate, spec, tablesOf(layout), state, options)
   const batches = new Array<Batch>(spec.accumulate ?? 1).fill(anyBatch(spec))
   const still = stepScalars(spec.adam, { step: 1, learningRate: 0, weightDecay: 0, emaDecay: 1 })
   const scalars = Float32Array.from(stepScalarNames, (name) => still[name])
@@ -49,10 +49,10 @@ async function measure(candidate: Candidate, spec: StepSpec): Promise<Finding> {
   return { works: true, description, milliseconds: times.sort((a, b) => a - b)[times.length >> 1]! }
 }
 
-process.on('message', async ({ candidate, spec }: { candidate: Candidate; spec: StepSpec }) => {
-  const finding = await measure(candidate, spec).catch((error: Error): Finding => {
-    if (!(error instanceof UserError)) return { works: false, reason: `${error.message}`.split('\n')[0]! }
-    return { works: false, reason: error.message }
+process.on('message', async (question: Question) => {
+  const finding = await measure(question).catch((error: Error): Finding => {
+    const reason = error instanceof UserError ? error.message : error.message.split('\n')[0]!
+    return { works: false, reason }
   })
   process.send!(finding, undefined, {}, () => process.exit())
 })

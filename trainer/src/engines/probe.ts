@@ -2,6 +2,14 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { StepSpec } from '../step.ts'
 import type { Candidate } from './engine.ts'
+import type { EngineOptions } from './open.ts'
+
+/** What the other process is asked. */
+export interface Question {
+  readonly candidate: Candidate
+  readonly spec: StepSpec
+  readonly options: EngineOptions
+}
 
 /** Whether a candidate works here, and how fast a step is, or why it does not. */
 export type Finding =
@@ -17,7 +25,7 @@ const program = fileURLToPath(new URL('measure.ts', import.meta.url))
 export function probe(
   candidate: Candidate,
   spec: StepSpec,
-  { seconds }: { seconds: number },
+  { seconds, ...options }: { seconds: number } & EngineOptions,
 ): Promise<Finding> {
   const child = fork(program, {
     execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -27,7 +35,7 @@ export function probe(
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     complaint = (complaint + text).slice(-2000)
   })
-  child.send({ candidate, spec })
+  child.send({ candidate, spec, options } satisfies Question)
   return new Promise((resolve) => {
     const late = setTimeout(() => {
       child.kill('SIGKILL')

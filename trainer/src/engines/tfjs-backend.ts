@@ -31,7 +31,7 @@ export async function openBackend(device: Device): Promise<Backend> {
     case 'cuda':
       return cuda()
     case 'webgpu':
-      return webgpu()
+      return (dawnBackend ??= webgpu())
     case 'cpu':
       return cpu()
   }
@@ -76,6 +76,11 @@ interface Dawn {
     } | null>
   }
 }
+
+/**
+ * Once per process: Dawn ends with the last reference to what `create` returned, and the backend's device with it.
+ */
+let dawnBackend: Promise<Backend> | undefined
 
 async function webgpu(): Promise<Backend> {
   const install = `npm install --no-save ${dawnPackage}@${dawnVersion} @tensorflow/tfjs-backend-webgpu@${version}`

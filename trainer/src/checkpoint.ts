@@ -186,7 +186,7 @@ function partOf(name: string): string {
 }
 
 /** What changes how a network is trained, not what it computes from its weights. */
-const free = new Set<string>(['dropout', 'zeroInit'] satisfies (keyof UNetConfig)[])
+const free = new Set<string>(['dropout', 'dropoutUnit', 'zeroInit'] satisfies (keyof UNetConfig)[])
 
 /** @throws UserError naming each field that a checkpoint's network has otherwise; fields it does not know are not compared */
 function compareNetworks(path: string, found: Record<string, unknown>, expected: UNetConfig): void {

@@ -117,10 +117,11 @@ class UNet(nn.Module):
         return self.final(h)
 
 
-def trainer(task, weights):
+def trainer(task, weights, layout):
     """One training step as a function of a batch; returns the loss."""
     network = UNet(task["unet"])
     network.load_state_dict(weights)
+    network.to(memory_format=layout)
     trained = [p for p in network.parameters() if p.requires_grad]
     ema = [p.detach().clone() for p in trained]
     betas = task["adam"]["beta1"], task["adam"]["beta2"]
@@ -128,7 +129,8 @@ def trainer(task, weights):
 
     def step(x0, noise, timestep, coefficients):
         signal, sigma, target_signal, target_noise, weight = coefficients.T.reshape(5, -1, 1, 1, 1)
-        output = network(signal * x0 + sigma * noise, timestep.long())
+        xt = (signal * x0 + sigma * noise).contiguous(memory_format=layout)
+        output = network(xt, timestep.long())
         loss = (weight * (output - target_signal * x0 - target_noise * noise) ** 2).mean()
         adam.zero_grad(set_to_none=True)
         loss.backward()
@@ -166,16 +168,16 @@ def say(value):
     print(json.dumps(value), flush=True)
 
 
-def main(folder):
+def main(folder, layout):
     # Ctrl+C reaches the whole group; the benchmark itself ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.loads((folder / "task.json").read_text())
     torch.set_num_threads(task["threads"])
-    step = trainer(task, read_safetensors(folder / "weights.safetensors"))
+    step = trainer(task, read_safetensors(folder / "weights.safetensors"), getattr(torch, layout))
     batches = [read_safetensors(folder / f"batch-{i}.safetensors") for i in range(task["batches"])]
     say(
         f"PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"BLAS {blas()}, {torch.get_num_threads()} threads"
+        f"BLAS {blas()}, {layout}, {torch.get_num_threads()} threads"
     )
     done = 0
     for line in sys.stdin:
@@ -190,4 +192,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -45,6 +45,20 @@ export const tasks: Readonly<Record<string, Task>> = {
     width: 32,
     batch: 32,
   },
+  /** As wide and deep as the published CIFAR-10 network, and with as many parameters. */
+  cifar10: {
+    ...common,
+    unet: {
+      ...defaultUNet,
+      baseChannels: 128,
+      channelMultiples: [1, 2, 2, 2],
+      attention: [false, true, false, false],
+      dropout: 0,
+    },
+    height: 32,
+    width: 32,
+    batch: 8,
+  },
   seed64: { ...common, unet: { ...defaultUNet, dropout: 0 }, height: 64, width: 64, batch: 4 },
 }
 

@@ -45,7 +45,7 @@ export const tasks: Readonly<Record<string, Task>> = {
     width: 32,
     batch: 32,
   },
-  /** As wide and deep as the published CIFAR-10 network, and with as many parameters. */
+  /** The published CIFAR-10 network (Ho et al. 2020). */
   cifar10: {
     ...common,
     unet: {
@@ -53,6 +53,10 @@ export const tasks: Readonly<Record<string, Task>> = {
       baseChannels: 128,
       channelMultiples: [1, 2, 2, 2],
       attention: [false, true, false, false],
+      normGroups: 32,
+      normEps: 1e-6,
+      heads: 1,
+      downsamplePadding: 'after',
       dropout: 0,
     },
     height: 32,

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { after, afterEach, before, describe, test } from 'node:test'
 import { type GenerateOptions, generate, graphFile, type Manifest, storageKeys, toRgba } from '@ddpm/shared'
 import * as ort from 'onnxruntime-node'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
@@ -54,6 +54,10 @@ describe('in the browser', { timeout: 500_000 }, () => {
     context = await browser.newContext()
     plain = await launch({ webgpu: false })
   })
+
+  /** What pages threw, and how they broke their own content policy. */
+  const complaints: string[] = []
+  afterEach(() => assert.deepEqual(complaints.splice(0), []))
 
   after(async () => {
     await browser?.close()
@@ -324,13 +328,14 @@ describe('in the browser', { timeout: 500_000 }, () => {
     await phone.close()
   })
 
-  /** A page of the site. It fails the test that has it open if it breaks its own content policy. */
+  /** A page of the site; what it complains of fails the test that has it open. */
   async function open(path: string, script = '', where = context): Promise<Page> {
     const page = await where.newPage()
     if (script) await page.addInitScript(script)
+    page.on('pageerror', (error) => complaints.push(String(error)))
     page.on('console', (message) => {
       if (message.type() === 'error' && /Content Security Policy/.test(message.text()))
-        throw new Error(message.text())
+        complaints.push(message.text())
     })
     await page.goto(`${site.url}${path}`)
     return page

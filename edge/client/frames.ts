@@ -28,6 +28,8 @@ export function createFrames(onOpen: (index: number) => void): Frames {
   let buttons: HTMLButtonElement[] = []
 
   const layOut = () => {
+    // The first size is observed before a model has been chosen.
+    if (canvases.length === 0) return
     const room = { width: root.clientWidth, height: sheetHeight(root) }
     const { columns, scale } = arrange(canvases.length, size, room, window.devicePixelRatio)
     root.style.gridTemplateColumns = `repeat(${columns}, max-content)`

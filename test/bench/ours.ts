@@ -12,10 +12,14 @@ import { readTask } from './task.ts'
 // Ctrl+C reaches the whole group; the benchmark itself ends this process.
 process.on('SIGINT', () => {})
 
-const { task, weights, batches } = readTask(process.argv[2]!)
-const layout = layoutOf(parameterSpecs(task.unet))
-const state = freshState(flatten(layout, weights, 'weights.safetensors'))
-const engine = await createOnnxruntimeEngine(task, tablesOf(layout, weights), state, task)
+async function prepare(folder: string) {
+  const { task, weights, batches } = readTask(folder)
+  const layout = layoutOf(parameterSpecs(task.unet))
+  const state = freshState(flatten(layout, weights, 'weights.safetensors'))
+  return { task, batches, engine: await createOnnxruntimeEngine(task, tablesOf(layout), state, task) }
+}
+
+const { task, batches, engine } = await prepare(process.argv[2]!)
 
 let done = 0
 async function block(steps: number): Promise<Block> {

@@ -82,8 +82,10 @@ export const cases: { readonly [O in Op]: readonly Case<O>[] } = {
   upsample2x: [of('1,2,2,3', {})],
   sumPool2x: [of('1,2,4,2', {})],
   groupNorm: [of('2,4,2,3 4 4', norm)],
-  groupNormalized: [of('2,4,2,3', norm)],
+  groupMean: [of('2,4,2,3', norm)],
   groupInvStd: [of('2,4,2,3', norm)],
+  pixelDot: [of('2,3,2,4 2,3,2,4', {})],
+  channelAffine: [of('2,3,2,4 2,3,1,1 2,3,1,1', {}), of('2,3,2,4 2,3,1,1', {})],
 }
 
 /** Standard normal numbers. */

@@ -196,22 +196,36 @@ const rules: { [O in Op]: Rule<O> } = {
     ),
 
   groupNorm([x, scale, shift], attributes, shape) {
-    const normalized = rules.groupNormalized([x!], attributes, shape)
-    return tabulate(
-      shape,
-      (position) => at(normalized, position) * scale!.data[position[1]!]! + shift!.data[position[1]!]!,
-    )
+    return tabulate(shape, (position) => {
+      const [n, c] = position as [number, number]
+      const { mean, invStd } = groupStatistics(x!, n, c, attributes)
+      return (at(x!, position) - mean) * invStd * scale!.data[c]! + shift!.data[c]!
+    })
   },
-  groupNormalized: ([x], attributes, shape) =>
-    tabulate(shape, (position) => {
-      const { mean, invStd } = groupStatistics(x!, position[0]!, position[1]!, attributes)
-      return (at(x!, position) - mean) * invStd
-    }),
+  groupMean: ([x], attributes, shape) =>
+    tabulate(
+      shape,
+      ([n, group]) => groupStatistics(x!, n!, (group! * x!.shape[1]!) / attributes.groups, attributes).mean,
+    ),
   groupInvStd: ([x], attributes, shape) =>
     tabulate(
       shape,
       ([n, group]) => groupStatistics(x!, n!, (group! * x!.shape[1]!) / attributes.groups, attributes).invStd,
     ),
+  pixelDot: ([a, b], _, shape) => {
+    const [, , height, width] = a!.shape as [number, number, number, number]
+    return tabulate(shape, ([n, c]) =>
+      sum(height * width, (pixel) => {
+        const position = [n!, c!, Math.floor(pixel / width), pixel % width]
+        return at(a!, position) * at(b!, position)
+      }),
+    )
+  },
+  channelAffine: ([x, scale, shift], _, shape) =>
+    tabulate(shape, (position) => {
+      const channel = [position[0]!, position[1]!, 0, 0]
+      return at(x!, position) * at(scale!, channel) + (shift === undefined ? 0 : at(shift, channel))
+    }),
 }
 
 /** The algebra in float64, for tests: an independent statement of what every primitive means. */

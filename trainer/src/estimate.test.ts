@@ -32,7 +32,7 @@ test('the CIFAR-10 network costs what is published: 35.7 M parameters, 6.1 G mul
   assert.equal(flops.backward, 2 * flops.forward - first - embedding)
 })
 
-test('operations grow with the batch; memory is at least the state, old and new, and grows with large batches', () => {
+test('operations grow with the batch; memory is at least the state and the gradients, and grows with large batches', () => {
   const [one, ...large] = [1, 64, 128, 192].map((batch) => stepCost({ ...cifar10, batch })) as [
     StepCost,
     ...StepCost[],
@@ -40,7 +40,7 @@ test('operations grow with the batch; memory is at least the state, old and new,
   const [a, b, c] = large as [StepCost, StepCost, StepCost]
   assert.equal(a.flops.forward, 64 * one.flops.forward)
   assert.equal(a.flops.backward, 64 * one.flops.backward)
-  assert.ok(one.bytes >= 8 * 4 * one.parameters, `${one.bytes}`)
+  assert.ok(one.bytes >= 5 * 4 * one.parameters, `${one.bytes}`)
   assert.ok(b.bytes > a.bytes)
   assert.equal(c.bytes - b.bytes, b.bytes - a.bytes)
 })

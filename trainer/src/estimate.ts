@@ -1,9 +1,9 @@
 import { formatDuration } from './duration.ts'
 import { type Node, type OpNode, reachable } from './graph.ts'
 import type { Op, Primitives, Shape } from './ops.ts'
-import { layoutOf } from './parameters.ts'
+import { layoutOf, singlesOf } from './parameters.ts'
 import { sizeOf } from './shapes.ts'
-import { accumulationGraph, type StepSpec, stateNames, trainingGraph } from './step.ts'
+import { gradientGraph, type StepSpec, stateNames } from './step.ts'
 import { parameterSpecs } from './unet.ts'
 
 /** What a training step costs, read off its recorded graph. */
@@ -13,7 +13,7 @@ export interface StepCost {
   /** Floating point operations of convolutions and matrix products; a multiplication and its addition are two. */
   readonly flops: { readonly forward: number; readonly backward: number }
   /**
-   * Bytes that are needed at once: the state, old and new, and the values that wait for their last reader. Engines that
+   * Bytes that are needed at once: the state, the gradients and the values that wait for their last reader. Engines that
    * rearrange data for their kernels need more.
    */
   readonly bytes: number
@@ -21,13 +21,14 @@ export interface StepCost {
 
 /** What one step of this network and batch costs: where it is cut into micro-batches, all of them. */
 export function stepCost(spec: StepSpec): StepCost {
-  const { size } = layoutOf(parameterSpecs(spec.unet))
+  const layout = layoutOf(parameterSpecs(spec.unet))
+  const { size } = layout
   const accumulate = spec.accumulate ?? 1
-  const outputs = accumulate === 1 ? trainingGraph(spec) : accumulationGraph(spec)
+  const outputs = gradientGraph(spec, singlesOf(layout))
   const all = reachable(Object.values(outputs))
   const forward = flopsOf(reachable([outputs['loss']!]))
-  // The graph of a micro-batch sees the parameters; moments, average and the next state wait for the update.
-  const waiting = accumulate === 1 ? 0 : (2 * stateNames.length - 1) * 4 * size
+  // The graph of gradients sees the parameters; moments and average wait for the update.
+  const waiting = (stateNames.length - 1) * 4 * size
   return {
     parameters: size,
     flops: { forward: accumulate * forward, backward: accumulate * (flopsOf(all) - forward) },

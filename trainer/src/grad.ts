@@ -28,6 +28,24 @@ function one<T>(ops: Ops<T>, like: T): T {
   return ops.scalarLike(like, 1)
 }
 
+/** How x [N, C, H, W] falls into groups of channels. */
+function grouping<T>(ops: Ops<T>, x: T, { groups }: Primitives['groupNorm']) {
+  const [n, channels, height, width] = ops.shape(x) as [Shape[0], number, number, number]
+  const perGroup: Shape = [n, groups, channels / groups]
+  const perChannel: Shape = [n, channels, 1, 1]
+  return {
+    n,
+    channels,
+    groups,
+    /** Elements of a group. */
+    size: (channels / groups) * height * width,
+    perGroup,
+    perChannel,
+    /** [N, groups, 1] → [N, C, 1, 1] */
+    spread: (value: T) => ops.reshape(ops.broadcastTo(value, perGroup), perChannel),
+  }
+}
+
 /** Vector-Jacobian products of every primitive; y is the output. */
 const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | null)[] } = {
   add: ({ ops, dy, inputs: [a, b] }) => [
@@ -138,48 +156,51 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   upsample2x: ({ ops, dy }) => [ops.sumPool2x(dy)],
   sumPool2x: ({ ops, dy }) => [ops.upsample2x(dy)],
 
-  // With x̂ normalised, r = 1/σ of a group and M its size: dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)), the means
-  // over a group from the sums over pixels that the gradients of scale and shift need as well.
-  groupNorm({ ops, dy, inputs: [x, scale], attributes: { groups, eps } }) {
-    const [n, channels, height, width] = ops.shape(x!) as [Shape[0], number, number, number]
-    const normalized = ops.groupNormalized(x!, { groups, eps })
-    const invStd = ops.groupInvStd(x!, { groups, eps })
-    const sumDy = ops.reduceSum(dy, [2, 3])
-    const sumDyNormalized = ops.reduceSum(ops.mul(dy, normalized), [2, 3])
+  // With x̂ = r·(x − μ), r = 1/σ of a group and M its size: dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)), the means
+  // over the group. They come from Σ dy and Σ dy·x̂ of each channel, which are the gradients of shift and scale, so that
+  // dx = r·γ·dy − r²·mean(γ·dy·x̂)·x + what is the same at every pixel.
+  groupNorm({ ops, dy, inputs: [x, scale], attributes }) {
+    const { n, channels, groups, size, perChannel, perGroup, spread } = grouping(ops, x!, attributes)
+    const gamma = ops.reshape(scale!, [1, groups, channels / groups])
+    const mean = ops.reshape(ops.groupMean(x!, attributes), [n, groups, 1])
+    const invStd = ops.reshape(ops.groupInvStd(x!, attributes), [n, groups, 1])
+    const sumDy = ops.reshape(ops.reduceSum(dy, [2, 3]), perGroup)
+    const sumDyX = ops.reshape(ops.pixelDot(dy, x!), perGroup)
+    const sumDyNormalized = ops.mul(ops.sub(sumDyX, ops.mul(sumDy, mean)), invStd)
 
-    const gamma = ops.reshape(scale!, [1, channels, 1, 1])
-    const perGroup: Shape = [n, groups, channels / groups]
-    const perChannel: Shape = [n, channels, 1, 1]
-    const inverse = ops.reshape(invStd, [n, groups, 1])
-    type T = typeof inverse
-    const spread = (value: T) => ops.reshape(ops.broadcastTo(value, perGroup), perChannel)
-    const minusMean = (sum: T) => {
-      const total = ops.reduceSum(ops.reshape(ops.mul(sum, gamma), perGroup), [2])
-      return spread(ops.mul(ops.scale(total, -groups / (channels * height * width)), inverse))
-    }
+    const overGroup = (sum: typeof x) => ops.scale(ops.reduceSum(ops.mul(sum!, gamma), [2]), 1 / size)
+    const slope = ops.mul(overGroup(sumDyNormalized), ops.mul(invStd, invStd))
+    const offset = ops.sub(ops.mul(slope, mean), ops.mul(overGroup(sumDy), invStd))
     const dx = ops.add(
-      ops.mul(dy, ops.mul(spread(inverse), gamma)),
-      ops.add(ops.mul(normalized, minusMean(sumDyNormalized)), minusMean(sumDy)),
+      ops.channelAffine(dy, ops.reshape(ops.mul(invStd, gamma), perChannel), null),
+      ops.channelAffine(x!, spread(ops.scale(slope, -1)), spread(offset)),
     )
-    const overBatch = (sum: T) => ops.reshape(ops.reduceSum(sum, [0]), [channels])
+    const overBatch = (sum: typeof x) => ops.reshape(ops.reduceSum(sum!, [0]), [channels])
     return [dx, overBatch(sumDyNormalized), overBatch(sumDy)]
   },
-  // x̂ is groupNorm with scale 1 and shift 0.
-  groupNormalized({ ops, dy, inputs: [x], output, attributes }) {
-    const channels = ops.shape(x!)[1] as number
-    const scale = ops.constant(new Float32Array(channels).fill(1), [channels])
-    const [dx] = vjps.groupNorm({ ops, dy, inputs: [x!, scale, scale], output, attributes })
-    return [dx!]
+  groupMean({ ops, dy, inputs: [x], attributes }) {
+    const { n, groups, size, spread } = grouping(ops, x!, attributes)
+    const share = spread(ops.reshape(ops.scale(dy, 1 / size), [n, groups, 1]))
+    return [ops.broadcastTo(share, ops.shape(x!))]
   },
-  // d(1/σ) = −(1/σ)²·x̂/M dx
+  // d(1/σ) = −(1/σ)³·(x − μ)/M dx
   groupInvStd({ ops, dy, inputs: [x], output, attributes }) {
-    const [n, channels, height, width] = ops.shape(x!) as [Shape[0], number, number, number]
-    const { groups } = attributes
-    const perGroup: Shape = [n, groups, (channels / groups) * height * width]
-    const normalized = ops.reshape(ops.groupNormalized(x!, attributes), perGroup)
-    const factor = ops.scale(ops.mul(dy, ops.mul(output, output)), -groups / (channels * height * width))
-    return [ops.reshape(ops.mul(normalized, ops.reshape(factor, [n, groups, 1])), ops.shape(x!))]
+    const { n, groups, size, spread } = grouping(ops, x!, attributes)
+    const cube = ops.mul(output, ops.mul(output, output))
+    const slope = ops.reshape(ops.scale(ops.mul(dy, cube), -1 / size), [n, groups, 1])
+    const mean = ops.reshape(ops.groupMean(x!, attributes), [n, groups, 1])
+    return [ops.channelAffine(x!, spread(slope), spread(ops.scale(ops.mul(slope, mean), -1)))]
   },
+  // [N, C, 1, 1] is dy: the same at every pixel.
+  pixelDot: ({ ops, dy, inputs: [a, b] }) => [
+    ops.channelAffine(b!, dy, null),
+    ops.channelAffine(a!, dy, null),
+  ],
+  channelAffine: ({ ops, dy, inputs: [x, scale, shift] }) => [
+    ops.channelAffine(dy, scale!, null),
+    ops.pixelDot(dy, x!),
+    ...(shift === undefined ? [] : [ops.reduceSum(dy, [2, 3])]),
+  ],
 }
 
 /**

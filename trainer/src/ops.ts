@@ -68,10 +68,14 @@ export interface Primitives {
 
   /** x [N, C, H, W], scale [C], shift [C]: mean 0 and variance 1 over each group of channels, then scale and shift. */
   groupNorm: { readonly groups: number; readonly eps: number }
-  /** The normalised x alone. */
-  groupNormalized: { readonly groups: number; readonly eps: number }
+  /** The mean of each group: [N, groups]. */
+  groupMean: { readonly groups: number; readonly eps: number }
   /** 1/√(variance + eps) of each group: [N, groups]. */
   groupInvStd: { readonly groups: number; readonly eps: number }
+  /** Σ a·b over the pixels of a channel: [N, C, H, W] twice → [N, C, 1, 1]. */
+  pixelDot: None
+  /** x·scale, and + shift where there is one: x [N, C, H, W]; scale, shift [N, C, 1, 1]. */
+  channelAffine: None
 }
 
 export type Op = keyof Primitives
@@ -118,8 +122,10 @@ export interface Ops<T> extends Interpreter<T> {
   upsample2x(x: T): T
   sumPool2x(x: T): T
   groupNorm(x: T, scale: T, shift: T, attributes: Primitives['groupNorm']): T
-  groupNormalized(x: T, attributes: Primitives['groupNormalized']): T
+  groupMean(x: T, attributes: Primitives['groupMean']): T
   groupInvStd(x: T, attributes: Primitives['groupInvStd']): T
+  pixelDot(a: T, b: T): T
+  channelAffine(x: T, scale: T, shift: T | null): T
   /** A number, with as many axes of size 1 as x has, to be broadcast against it. */
   scalarLike(x: T, value: number): T
   /** x·value */
@@ -169,8 +175,11 @@ export function createOps<T>(interpreter: Interpreter<T>): Ops<T> {
     upsample2x: (x) => apply('upsample2x', [x], {}),
     sumPool2x: (x) => apply('sumPool2x', [x], {}),
     groupNorm: (x, scale, shift, attributes) => apply('groupNorm', [x, scale, shift], attributes),
-    groupNormalized: (x, attributes) => apply('groupNormalized', [x], attributes),
+    groupMean: (x, attributes) => apply('groupMean', [x], attributes),
     groupInvStd: (x, attributes) => apply('groupInvStd', [x], attributes),
+    pixelDot: (a, b) => apply('pixelDot', [a, b], {}),
+    channelAffine: (x, scale, shift) =>
+      apply('channelAffine', shift === null ? [x, scale] : [x, scale, shift], {}),
     scalarLike,
     scale: (x, value) => apply('mul', [x, scalarLike(x, value)], {}),
   }

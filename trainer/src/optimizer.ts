@@ -1,4 +1,5 @@
 import type { Ops } from './ops.ts'
+import { sizeOf } from './shapes.ts'
 
 /** What Adam needs to know once. */
 export interface AdamConfig {
@@ -48,19 +49,21 @@ export interface OptimizerState<T> {
   readonly ema: T
 }
 
-/** ‖g‖₂ over flat vectors: [1]. */
+/**
+ * ‖g‖₂ over tensors of any shapes: [1]. The squares come in the order of the tensors, and onnxruntime computes first what
+ * the last of them needs: with gradients in the order of the network, each as soon as the backward pass has come to it.
+ */
 export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
-  const squares = gradients.map((gradient) => ops.reduceSum(ops.mul(gradient, gradient), [0]))
-  return ops.sqrt(squares.reduce((sum, square) => ops.add(sum, square)))
+  const squares = gradients.map((gradient) => {
+    const flat = ops.reshape(gradient, [sizeOf(ops.shape(gradient))])
+    return ops.reduceSum(ops.mul(flat, flat), [0])
+  })
+  return ops.sqrt(ops.reduceSum(ops.concat(squares, 0), [0]))
 }
 
-/** min(1, bound/‖g‖): what torch.nn.utils.clip_grad_norm_ multiplies gradients by. */
-export function clipScale<T>(ops: Ops<T>, gradientNorm: T, bound: number): T {
-  const ratio = ops.div(
-    ops.scalarLike(gradientNorm, bound),
-    ops.add(gradientNorm, ops.scalarLike(gradientNorm, 1e-6)),
-  )
-  return ops.clamp(ratio, { min: 0, max: 1 })
+/** min(1, bound/‖g‖): what torch.nn.utils.clip_grad_norm_ multiplies gradients by; 1 where there is no bound. */
+export function clipScale(gradientNorm: number, bound: number | null): number {
+  return bound === null ? 1 : Math.min(1, bound / (gradientNorm + 1e-6))
 }
 
 /**
@@ -86,5 +89,29 @@ export function adamStep<T>(
     firstMoment: m,
     secondMoment: v,
     ema: ops.add(ema, ops.mul(ops.sub(moved, ema), emaRate)),
+  }
+}
+
+/**
+ * The same step on the numbers themselves, where they lie: one pass, which is faster than a graph of elementwise
+ * operations that all go through memory.
+ * @param gradientScale what the gradient is multiplied by
+ */
+export function adamStepInPlace(
+  { parameters, firstMoment, secondMoment, ema }: OptimizerState<Float32Array>,
+  gradient: Float32Array,
+  gradientScale: number,
+  { stepSize, rootCorrection, keep, emaRate }: StepScalars<number>,
+  { beta1, beta2, eps }: AdamConfig,
+): void {
+  for (let i = 0; i < gradient.length; i++) {
+    const g = gradient[i]! * gradientScale
+    const m = firstMoment[i]! + (1 - beta1) * (g - firstMoment[i]!)
+    const v = secondMoment[i]! + (1 - beta2) * (g * g - secondMoment[i]!)
+    const moved = keep * parameters[i]! - (stepSize * m) / (rootCorrection * Math.sqrt(v) + eps)
+    firstMoment[i] = m
+    secondMoment[i] = v
+    parameters[i] = moved
+    ema[i] = ema[i]! + emaRate * (moved - ema[i]!)
   }
 }

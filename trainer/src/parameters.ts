@@ -16,6 +16,8 @@ export interface Chunk {
   readonly entries: Layout['entries']
   readonly start: number
   readonly end: number
+  /** Of the chunk as a tensor: flat, or of its only parameter. */
+  readonly shape: readonly number[]
 }
 
 /** The flat vector in pieces of about `target` elements, cut between parameters. */
@@ -26,10 +28,18 @@ export function chunksOf({ entries }: Layout, target: number): Chunk[] {
     const start = entries[first]!.offset
     const end = offset + size
     if (end - start < target && i < entries.length - 1) continue
-    chunks.push({ entries: entries.slice(first, i + 1), start, end })
+    chunks.push({ entries: entries.slice(first, i + 1), start, end, shape: [end - start] })
     first = i + 1
   }
   return chunks
+}
+
+/** Every parameter for itself. */
+export function singlesOf({ entries }: Layout): Chunk[] {
+  return entries.map((entry) => {
+    const { offset, size, shape } = entry
+    return { entries: [entry], start: offset, end: offset + size, shape }
+  })
 }
 
 /** Tensors by their name in the state_dict. */

@@ -59,6 +59,12 @@ function withAxis(shape: Shape, axis: number, dim: Dim): Shape {
   return shape.map((old, i) => (i === axis ? dim : old))
 }
 
+function perGroup([x]: readonly Shape[], { groups }: Primitives['groupNorm']): Shape {
+  expect(x!.length === 4, 'rank 4')
+  expect(fixed(x![1], 'number of channels') % groups === 0, `channels in ${groups} equal groups`)
+  return [x![0]!, groups]
+}
+
 const rules: { [O in Op]: ShapeRule<O> } = {
   add: broadcast,
   sub: broadcast,
@@ -169,19 +175,23 @@ const rules: { [O in Op]: ShapeRule<O> } = {
     return [x![0]!, x![1]!, height / 2, width / 2]
   },
 
-  groupNorm([x, scale, shift], { groups, eps }) {
-    rules.groupInvStd([x!], { groups, eps })
+  groupNorm([x, scale, shift], attributes) {
+    perGroup([x!], attributes)
     expect(sameShape(scale!, [x![1]!]) && sameShape(shift!, [x![1]!]), `scale and shift [${x![1]}]`)
     return x!
   },
-  groupNormalized([x], attributes) {
-    rules.groupInvStd([x!], attributes)
-    return x!
+  groupMean: perGroup,
+  groupInvStd: perGroup,
+  pixelDot([a, b]) {
+    expect(a!.length === 4 && sameShape(a!, b!), 'equal shapes of rank 4')
+    return [a![0]!, a![1]!, 1, 1]
   },
-  groupInvStd([x], { groups }) {
-    expect(x!.length === 4, 'rank 4')
-    expect(fixed(x![1], 'number of channels') % groups === 0, `channels in ${groups} equal groups`)
-    return [x![0]!, groups]
+  channelAffine([x, scale, shift]) {
+    const perChannel = [x![0]!, x![1]!, 1, 1]
+    expect(x!.length === 4, 'x of rank 4')
+    expect(sameShape(scale!, perChannel), `a scale ${formatShape(perChannel)}`)
+    expect(shift === undefined || sameShape(shift, perChannel), `a shift ${formatShape(perChannel)}`)
+    return x!
   },
 }
 

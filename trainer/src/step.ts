@@ -5,15 +5,14 @@ import type { Ops } from './ops.ts'
 import {
   type AdamConfig,
   adamStep,
-  clipScale,
   norm,
   type OptimizerState,
   type StepScalars,
   stepScalarNames,
 } from './optimizer.ts'
-import { type Chunk, chunksOf, layoutOf } from './parameters.ts'
-import { sizeOf } from './shapes.ts'
-import { dropoutLayout, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
+import type { Chunk } from './parameters.ts'
+import { sameShape, sizeOf } from './shapes.ts'
+import { dropoutLayout, type UNetConfig, type UNetInputs, unet } from './unet.ts'
 
 /** A network and the pictures it is for. */
 export interface NetworkSpec {
@@ -94,38 +93,37 @@ function dropoutMasks<T>(
   }
 }
 
-/** Parameters in flat vectors, one per chunk, recorded in a graph. */
+/** Parameters in vectors, one per chunk, recorded in a graph. */
 interface FlatParameters {
-  readonly vectors: readonly Node[]
   /** The parameter tensors of each chunk, views of its vector. */
   readonly views: readonly (readonly Node[])[]
   readonly parameters: Parameters<Node>
 }
 
-function flatParameters(
-  { ops, input }: Graph,
-  chunks: readonly Chunk[],
-  nameOf: (chunk: number) => string,
-): FlatParameters {
-  const vectors = chunks.map(({ start, end }, i) => input(nameOf(i), [end - start]))
-  const views = chunks.map(({ entries, start: origin }, i) =>
-    entries.map(({ shape, offset, size }) => {
-      const start = offset - origin
-      return ops.reshape(ops.slice(vectors[i]!, { axis: 0, start, end: start + size }), shape)
-    }),
-  )
+function flatParameters({ ops, input }: Graph, chunks: readonly Chunk[]): FlatParameters {
+  const views = chunks.map((chunk, i) => {
+    const whole = input(chunkName('parameters', i), chunk.shape)
+    return chunk.entries.map(({ shape, offset, size }) => {
+      if (sameShape(shape, chunk.shape)) return whole
+      const start = offset - chunk.start
+      return ops.reshape(ops.slice(whole, { axis: 0, start, end: start + size }), shape)
+    })
+  })
   const byName = new Map(
     chunks.flatMap(({ entries }, i) => entries.map(({ name }, j) => [name, views[i]![j]!] as const)),
   )
-  return { vectors, views, parameters: ({ name, shape }) => byName.get(name) ?? input(name, shape) }
+  return { views, parameters: ({ name, shape }) => byName.get(name) ?? input(name, shape) }
 }
 
 /**
  * Prediction with the parameters as inputs, in chunks (chunkName); x, timestep and label → output. The batch is open.
  */
-export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
+export function predictionGraph(
+  { unet: config, height, width }: NetworkSpec,
+  chunks: readonly Chunk[],
+): Record<string, Node> {
   const graph = createGraph()
-  const { parameters } = flatParameters(graph, stateChunks(config), (i) => chunkName('parameters', i))
+  const { parameters } = flatParameters(graph, chunks)
   const output = unet(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
@@ -150,16 +148,6 @@ export function networkGraph(
   })
 }
 
-/** The loss and its gradient, recorded; inputs: parameters, x0, noise, timestep, label, coefficients, dropout. */
-interface Objective {
-  readonly graph: Graph
-  /** [1] */
-  readonly loss: Node
-  /** Of each chunk, as flat vectors. */
-  readonly parameters: readonly Node[]
-  readonly gradients: readonly Node[]
-}
-
 /** A batch as inputs of a graph, under the names that it has there. */
 export function batchInputs(
   { input }: Graph,
@@ -177,17 +165,6 @@ export function batchInputs(
   }
 }
 
-function objective(spec: StepSpec, chunks: readonly Chunk[]): Objective {
-  const graph = createGraph()
-  const { ops } = graph
-  const { vectors, views, parameters } = flatParameters(graph, chunks, (i) => chunkName('parameters', i))
-  const loss = denoisingLoss(ops, spec.unet, parameters, batchInputs(graph, spec))
-  const parts = gradients(graph, loss, views.flat()).map((part) => ops.reshape(part, [sizeOf(part.shape)]))
-  let taken = 0
-  const gradientOf = (own: readonly Node[]) => ops.concat(parts.slice(taken, (taken += own.length)), 0)
-  return { graph, loss, parameters: vectors, gradients: views.map(gradientOf) }
-}
-
 /** Names of the state's vectors [P]. */
 export const stateNames = ['parameters', 'firstMoment', 'secondMoment', 'ema'] as const
 
@@ -196,91 +173,72 @@ export function mapState<T>(f: (name: (typeof stateNames)[number], i: number) =>
   return Object.fromEntries(stateNames.map((name, i) => [name, f(name, i)])) as unknown as OptimizerState<T>
 }
 
-/**
- * The optimizer goes through the vectors in chunks of about so many elements, each of which stays in the processor's
- * cache until all is done with it: vectors as long as a network would go through memory a dozen times.
- */
-const chunkSize = 2 ** 18
-
-/** The chunks in which the training graph takes and gives the state. */
-export function stateChunks(config: UNetConfig): Chunk[] {
-  return chunksOf(layoutOf(parameterSpecs(config)), chunkSize)
-}
-
 /** What a chunk of a vector is called in the graphs of a step. */
-export function chunkName(name: (typeof stateNames)[number] | 'accumulated', chunk: number): string {
+export function chunkName(
+  name: (typeof stateNames)[number] | 'accumulated' | 'gradients',
+  chunk: number,
+): string {
   return `${name}.${chunk}`
 }
 
 /**
- * The whole training step: forward pass, loss, gradients, clipping, Adam and the moving average as one graph.
+ * The first half of a training step: forward pass, loss and gradients as one graph. In a step of several micro-batches
+ * it adds the gradients of one to those before it.
  *
- * Inputs: the state's vectors in chunks (chunkName); x0, noise [N, C, H, W]; timestep, label [N]; coefficients [N, 5];
- * dropout [N, masks]; scalars [4]. Outputs: the next state (`next.` before the same names), loss [1],
- * gradientNorm [1].
+ * Inputs: parameters, and with micro-batches `accumulated` gradients, in chunks (chunkName); x0, noise [N, C, H, W];
+ * timestep, label [N]; coefficients [N, 5]; dropout [N, masks]. Outputs: `gradients` in chunks; loss [1]; gradientNorm
+ * [1], of the gradients as they go out.
  */
-export function trainingGraph(spec: StepSpec): Record<string, Node> {
-  const { graph, loss, parameters, gradients } = objective(spec, stateChunks(spec.unet))
-  return { loss, ...update(graph, spec, parameters, gradients) }
-}
-
-/**
- * The first half of a step of several micro-batches: adds the gradient of one to those before it.
- *
- * Inputs: parameters and accumulated gradients in chunks, and a batch as in `trainingGraph`. Outputs: the gradients
- * with this one (`next.` before their names), loss [1].
- */
-export function accumulationGraph(spec: StepSpec): Record<string, Node> {
-  const { graph, loss, gradients } = objective(spec, stateChunks(spec.unet))
-  const sums = gradients.map((gradient, i) => {
-    const name = chunkName('accumulated', i)
-    return [`next.${name}`, graph.ops.add(graph.input(name, gradient.shape), gradient)] as const
-  })
-  return { loss, ...Object.fromEntries(sums) }
-}
-
-/**
- * The second half: the optimizer's step on the mean of the accumulated gradients. The network is not in it, so that
- * only one graph holds activations.
- *
- * Inputs: the state's vectors and accumulated gradients in chunks; scalars [4]. Outputs: the next state, gradientNorm [1].
- */
-export function updateGraph(spec: StepSpec): Record<string, Node> {
+export function gradientGraph(spec: StepSpec, chunks: readonly Chunk[]): Record<string, Node> {
   const graph = createGraph()
-  const { input, ops } = graph
-  const chunks = stateChunks(spec.unet).map(({ start, end }, i) => ({ i, shape: [end - start] }))
-  const parameters = chunks.map(({ i, shape }) => input(chunkName('parameters', i), shape))
-  const gradients = chunks.map(({ i, shape }) =>
-    ops.scale(input(chunkName('accumulated', i), shape), 1 / (spec.accumulate ?? 1)),
-  )
-  return update(graph, spec, parameters, gradients)
-}
-
-/** Clipping, Adam and the moving average. */
-function update(
-  graph: Graph,
-  spec: StepSpec,
-  parameters: readonly Node[],
-  gradients: readonly Node[],
-): Record<string, Node> {
-  const { ops } = graph
-  const gradientNorm = norm(ops, gradients)
-  const scale = spec.clipNorm === null ? null : clipScale(ops, gradientNorm, spec.clipNorm)
-  const scalars = fedScalars(graph)
-  const next = gradients.flatMap((gradient, i) => {
-    const vector = (name: (typeof stateNames)[number]) =>
-      graph.input(chunkName(name, i), parameters[i]!.shape)
-    const state = mapState((name) => (name === 'parameters' ? parameters[i]! : vector(name)))
-    const clipped = scale === null ? gradient : ops.mul(gradient, scale)
-    const moved = adamStep(ops, state, clipped, scalars, spec.adam)
-    return stateNames.map((name) => [`next.${chunkName(name, i)}`, moved[name]] as const)
+  const { ops, input } = graph
+  const { views, parameters } = flatParameters(graph, chunks)
+  const loss = denoisingLoss(ops, spec.unet, parameters, batchInputs(graph, spec))
+  const parts = gradients(graph, loss, views.flat())
+  let taken = 0
+  const given = new Set<Node>()
+  const own = chunks.map(({ entries, shape }) => {
+    const [first, ...others] = parts.slice(taken, (taken += entries.length))
+    if (sameShape(first!.shape, shape)) {
+      // Biases that are added to the same sum have one gradient, which goes out as a value of its own for each.
+      let gradient = first!
+      while (given.has(gradient)) gradient = ops.reshape(gradient, shape)
+      given.add(gradient)
+      return gradient
+    }
+    const flat = [first!, ...others].map((part) => ops.reshape(part, [sizeOf(part.shape)]))
+    return ops.concat(flat, 0)
   })
-  return { gradientNorm, ...Object.fromEntries(next) }
+  const sums =
+    (spec.accumulate ?? 1) === 1
+      ? own
+      : own.map((gradient, i) => ops.add(input(chunkName('accumulated', i), gradient.shape), gradient))
+  return {
+    loss,
+    ...Object.fromEntries(sums.map((gradient, i) => [chunkName('gradients', i), gradient])),
+    gradientNorm: norm(ops, sums),
+  }
 }
 
-function fedScalars({ ops, input }: { ops: Ops<Node>; input: Graph['input'] }): StepScalars<Node> {
+/**
+ * The second half: Adam and the moving average, where the state is on a device.
+ *
+ * Inputs: the state's vectors and `gradients` in chunks (chunkName); gradientScale [1], what they are multiplied by;
+ * scalars [4]. Outputs: the next state (`next.` before the same names).
+ */
+export function updateGraph(chunks: readonly Chunk[], adam: AdamConfig): Record<string, Node> {
+  const { input, ops } = createGraph()
+  const gradientScale = input('gradientScale', [1])
   const all = input('scalars', [stepScalarNames.length])
-  return Object.fromEntries(
+  const scalars = Object.fromEntries(
     stepScalarNames.map((name, i) => [name, ops.slice(all, { axis: 0, start: i, end: i + 1 })]),
   ) as unknown as StepScalars<Node>
+  return Object.fromEntries(
+    chunks.flatMap(({ shape }, i) => {
+      const state = mapState((name) => input(chunkName(name, i), shape))
+      const gradient = ops.mul(input(chunkName('gradients', i), shape), gradientScale)
+      const moved = adamStep(ops, state, gradient, scalars, adam)
+      return stateNames.map((name) => [`next.${chunkName(name, i)}`, moved[name]] as const)
+    }),
+  )
 }

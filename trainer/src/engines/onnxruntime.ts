@@ -1,23 +1,16 @@
 import { availableParallelism } from 'node:os'
 import { UserError } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
-import { createGraph, type Node } from '../graph.ts'
+import type { Node } from '../graph.ts'
 import { toOnnx } from '../onnx/model.ts'
-import {
-  accumulationGraph,
-  chunkName,
-  mapState,
-  predictionGraph,
-  type StepSpec,
-  stateChunks,
-  stateNames,
-  trainingGraph,
-  updateGraph,
-} from '../step.ts'
+import { clipScale } from '../optimizer.ts'
+import { layoutOf } from '../parameters.ts'
+import { gradientGraph, predictionGraph, type StepSpec } from '../step.ts'
+import { parameterSpecs } from '../unet.ts'
 import { findBlockWidth } from './blocks.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from './engine.ts'
+import { deviceMemory, hostMemory, type Tensors } from './memory.ts'
 import { cudaAdvice, noAdapter } from './missing.ts'
-import { deviceVectors, hostVectors, onDevice, type Tensors, type Vectors } from './vectors.ts'
 import { vulkanDrivers } from './vulkan.ts'
 
 // What goes wrong comes as an exception; the log would say it again, in its own words.
@@ -61,81 +54,9 @@ export async function compile(
   }
 }
 
-/** A compiled step: reads scalars and batches, and moves the state on, if what comes out is finite. */
-interface CompiledStep {
-  run(batches: readonly Tensors[], scalars: ort.Tensor): Promise<StepResult>
-  release(): Promise<void>
-}
-
-/** Compiles a graph for the engine's device; the next ones of `vectors` stay where those live. */
-type Compile = (
-  outputs: Readonly<Record<string, Node>>,
-  vectors?: readonly string[],
-) => Promise<ort.InferenceSession>
-
-/** Takes the next state, unless the step went wrong. */
-function settle(state: Vectors, results: Tensors, loss: number, gradientNorm: number): StepResult {
-  const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
-  if (finite) state.advance(results)
-  else state.discard(results)
-  return { loss, gradientNorm, finite }
-}
-
-/** A step of one batch is one graph. */
-async function wholeStep(compile: Compile, spec: StepSpec, state: Vectors): Promise<CompiledStep> {
-  const session = await compile(trainingGraph(spec), Object.keys(state.feeds()))
-  return {
-    async run([batch], scalars) {
-      const results = await session.run(
-        { ...batch, ...state.feeds(), scalars },
-        { loss: null, gradientNorm: null, ...state.fetches() },
-      )
-      return settle(state, results, numberIn('loss', results), numberIn('gradientNorm', results))
-    },
-    release: () => session.release(),
-  }
-}
-
-/** A step of several micro-batches is two graphs: one adds up their gradients, the other one updates. */
-async function accumulatedStep(
-  compile: Compile,
-  spec: StepSpec,
-  state: Vectors,
-  accumulated: Vectors,
-): Promise<CompiledStep> {
-  const accumulation = await compile(accumulationGraph(spec), Object.keys(accumulated.feeds()))
-  const update = await compile(updateGraph(spec), Object.keys(state.feeds()))
-  const isParameter = ([name]: readonly [string, ort.Tensor]) => name.startsWith('parameters.')
-  return {
-    async run(batches, scalars) {
-      const parameters = Object.fromEntries(Object.entries(state.feeds()).filter(isParameter))
-      accumulated.clear()
-      let total = 0
-      for (const batch of batches) {
-        const results = await accumulation.run(
-          { ...batch, ...parameters, ...accumulated.feeds() },
-          { loss: null, ...accumulated.fetches() },
-        )
-        accumulated.advance(results)
-        total += numberIn('loss', results)
-      }
-      const results = await update.run(
-        { ...state.feeds(), ...accumulated.feeds(), scalars },
-        { gradientNorm: null, ...state.fetches() },
-      )
-      return settle(state, results, total / batches.length, numberIn('gradientNorm', results))
-    },
-    async release() {
-      accumulated.dispose()
-      await accumulation.release()
-      await update.release()
-    },
-  }
-}
-
 /**
- * Training by compiled graphs: the whole step is one, or two where it is cut into micro-batches. The state before a
- * step that went wrong is still there. On WebGPU the state stays on the device.
+ * Training by compiled graphs: one computes gradients, the other one updates, when the gradients are known to be finite;
+ * the state before a step that went wrong is still there. On WebGPU state and gradients stay on the device.
  * @param state taken over, not copied
  * @param options.threads as many as there are cores unless told; results are the same bit for bit at the same number
  * @throws UserError where onnxruntime cannot compute on the device
@@ -148,46 +69,26 @@ export async function createOnnxruntimeEngine(
 ): Promise<Engine> {
   const stays = device === 'webgpu'
   const blockWidth = device === 'cpu' ? await findBlockWidth() : null
-  const compileHere: Compile = (outputs, vectors = []) =>
+  const compileHere = (outputs: Readonly<Record<string, Node>>, kept: readonly string[] = []) =>
     compile(outputs, tables, {
       device,
       intraOpNumThreads: threads,
       blockWidth,
-      ...(stays && onDevice(vectors)),
+      ...(stays && {
+        preferredOutputLocation: Object.fromEntries(kept.map((name) => [name, 'gpu-buffer' as const])),
+      }),
     })
-  const { channels, height, width } = {
-    channels: spec.unet.inputChannels,
-    height: spec.height,
-    width: spec.width,
-  }
-
-  const chunks = stateChunks(spec.unet)
-  /** Views of a state's vectors, as the graph takes them. */
-  const tensorsOf = (values: TrainingState): Tensors =>
-    Object.fromEntries(
-      stateNames.flatMap((name) =>
-        chunks.map(({ start, end }, i) => [chunkName(name, i), vector(values[name].subarray(start, end))]),
-      ),
-    )
-  const zeros = (): Tensors =>
-    Object.fromEntries(
-      chunks.map(({ start, end }, i) => [chunkName('accumulated', i), vector(new Float32Array(end - start))]),
-    )
-
-  const values = [state, stays ? state : mapState((name) => new Float32Array(state[name].length))] as const
-  const host = stays ? null : hostVectors([tensorsOf(values[0]), tensorsOf(values[1])])
-  const held: Vectors = host ?? deviceVectors(tensorsOf(state))
-  const accumulate = spec.accumulate ?? 1
-  const training = await (accumulate === 1
-    ? wholeStep(compileHere, spec, held)
-    : accumulatedStep(
-        compileHere,
-        spec,
-        held,
-        stays ? deviceVectors(zeros()) : hostVectors([zeros(), zeros()]),
-      ))
+  const { unet: config, height, width, accumulate = 1 } = spec
+  const channels = config.inputChannels
+  const layout = layoutOf(parameterSpecs(config))
+  const memory = stays
+    ? await deviceMemory(state, layout, spec.adam, compileHere)
+    : hostMemory(state, layout, spec.adam)
+  const differentiation = await compileHere(
+    gradientGraph(spec, memory.chunks),
+    Object.keys(memory.gradientFetches()),
+  )
   let prediction: ort.InferenceSession | null = null
-  let download: ort.InferenceSession | null = null
 
   function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
@@ -208,17 +109,34 @@ export async function createOnnxruntimeEngine(
     async step(batches, scalars): Promise<StepResult> {
       if (batches.length !== accumulate)
         throw new Error(`Found ${batches.length} micro-batches; this engine was made for ${accumulate}.`)
-      return training.run(batches.map(batchFeeds), vector(scalars))
+      let total = 0
+      let length = 0
+      for (const [i, batch] of batches.entries()) {
+        const results = await differentiation.run(
+          {
+            ...batchFeeds(batch),
+            ...memory.parameters('raw'),
+            ...(accumulate > 1 && memory.accumulated(i === 0)),
+          },
+          { loss: null, gradientNorm: null, ...memory.gradientFetches() },
+        )
+        memory.takeGradients(results)
+        total += numberIn('loss', results)
+        length = numberIn('gradientNorm', results)
+      }
+      const [loss, gradientNorm] = [total / accumulate, length / accumulate]
+      const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
+      if (finite) await memory.update(clipScale(gradientNorm, spec.clipNorm) / accumulate, scalars)
+      return { loss, gradientNorm, finite }
     },
 
     async predict(weights, x, timestep, label) {
-      prediction ??= await compile(predictionGraph(spec), tables, { device, intraOpNumThreads: threads })
-      const tensors = held.feeds()
-      const from = weights === 'ema' ? 'ema' : 'parameters'
+      prediction ??= await compile(predictionGraph(spec, memory.chunks), tables, {
+        device,
+        intraOpNumThreads: threads,
+      })
       const { output } = await prediction.run({
-        ...Object.fromEntries(
-          chunks.map((_, i) => [chunkName('parameters', i), tensors[chunkName(from, i)]!]),
-        ),
+        ...memory.parameters(weights),
         x: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
         timestep: vector(timestep),
         ...(label && { label: vector(label) }),
@@ -226,35 +144,14 @@ export async function createOnnxruntimeEngine(
       return output!.data as Float32Array
     },
 
-    async state() {
-      if (host) return values[host.present()]
-      // Tensor.getData() of onnxruntime-node 1.30 ends the process; a graph that hands its inputs on does not.
-      download ??= await compileHere(copies(held.feeds()))
-      const found = await download.run(held.feeds())
-      return mapState((name) => {
-        const whole = new Float32Array(state[name].length)
-        for (const [i, { start }] of chunks.entries())
-          whole.set(found[`copy.${chunkName(name, i)}`]!.data as Float32Array, start)
-        return whole
-      })
-    },
+    state: () => memory.state(),
 
     async dispose() {
-      // Tensors first: a session takes the memory of its outputs along.
-      held.dispose()
-      await training.release()
+      await memory.dispose()
+      await differentiation.release()
       await prediction?.release()
-      await download?.release()
     },
   }
-}
-
-/** Every vector as it is. */
-function copies(tensors: Tensors): Record<string, Node> {
-  const { input } = createGraph()
-  return Object.fromEntries(
-    Object.entries(tensors).map(([name, { size }]) => [`copy.${name}`, input(name, [size])]),
-  )
 }
 
 function describe(device: Device, threads: number): string {

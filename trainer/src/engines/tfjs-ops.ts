@@ -58,9 +58,10 @@ const whole = (x: tf.Tensor) => tf.cast(tf.round(x), 'int32') as tf.Tensor1D
 function groupStatistics(x: tf.Tensor, { groups, eps }: Primitives['groupNorm']) {
   const [n, channels, height, width] = x.shape as Size4
   const view = tf.reshape(x, [n, groups, (channels / groups) * height * width])
-  const centred = tf.sub(view, tf.mean(view, 2, true))
+  const mean = tf.mean(view, 2, true)
+  const centred = tf.sub(view, mean)
   const invStd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), 2, true), eps))
-  return { centred, invStd }
+  return { mean, centred, invStd }
 }
 
 const rules: { [O in Op]: Rule<O> } = {
@@ -141,15 +142,19 @@ const rules: { [O in Op]: Rule<O> } = {
 
   groupNorm([x, scale, shift], attributes) {
     const perChannel = (value: tf.Tensor) => tf.reshape(value, [1, value.size, 1, 1])
-    const normalized = rules.groupNormalized([x!], attributes)
+    const { centred, invStd } = groupStatistics(x!, attributes)
+    const normalized = tf.reshape(tf.mul(centred, invStd), x!.shape)
     return tf.add(tf.mul(normalized, perChannel(scale!)), perChannel(shift!))
   },
-  groupNormalized([x], attributes) {
-    const { centred, invStd } = groupStatistics(x!, attributes)
-    return tf.reshape(tf.mul(centred, invStd), x!.shape)
-  },
+  groupMean: ([x], attributes) =>
+    tf.reshape(groupStatistics(x!, attributes).mean, [x!.shape[0]!, attributes.groups]),
   groupInvStd: ([x], attributes) =>
     tf.reshape(groupStatistics(x!, attributes).invStd, [x!.shape[0]!, attributes.groups]),
+  pixelDot: ([a, b]) => tf.sum(tf.mul(a!, b!), [2, 3], true),
+  channelAffine: ([x, scale, shift]) => {
+    const scaled = tf.mul(x!, scale!)
+    return shift === undefined ? scaled : tf.add(scaled, shift)
+  },
 }
 
 /** The algebra, computed at once by TensorFlow.js on whichever backend is set. */

@@ -104,22 +104,29 @@ export async function createTfjsEngine(
 
     async step(batches, scalars): Promise<StepResult> {
       await tf.setBackend(backend)
-      const [loss, gradientNorm, ...next] = tf.tidy(() => {
+      const tensors = tf.tidy(() => {
         const { loss, gradient } = meanOf(batches)
-        const gradientNorm = norm(ops, [gradient])
-        const clipped =
-          clipNorm === null ? gradient : ops.mul(gradient, clipScale(ops, gradientNorm, clipNorm))
-        const fed = Object.fromEntries(
-          stepScalarNames.map((name, i) => [name, tf.tensor1d([scalars[i]!])]),
-        ) as unknown as StepScalars<tf.Tensor>
-        const moved = adamStep(ops, current, clipped, fed, adam)
-        return [loss, gradientNorm, ...stateNames.map((name) => moved[name])]
-      }) as [tf.Tensor, tf.Tensor, ...tf.Tensor[]]
-      const [[lossValue], [normValue]] = await Promise.all([loss.data(), gradientNorm.data()])
-      const finite = Number.isFinite(lossValue) && Number.isFinite(normValue)
-      tf.dispose([loss, gradientNorm, ...(finite ? stateNames.map((name) => current[name]) : next)])
-      if (finite) current = mapState((_, i) => next[i]!)
-      return { loss: lossValue!, gradientNorm: normValue!, finite }
+        return { loss, gradient, gradientNorm: norm(ops, [gradient]) }
+      })
+      const [[loss], [gradientNorm]] = (await Promise.all([
+        tensors.loss.data(),
+        tensors.gradientNorm.data(),
+      ])) as unknown as [[number], [number]]
+      const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
+      if (finite) {
+        const next = tf.tidy(() => {
+          const clipped = ops.scale(tensors.gradient, clipScale(gradientNorm, clipNorm))
+          const fed = Object.fromEntries(
+            stepScalarNames.map((name, i) => [name, tf.tensor1d([scalars[i]!])]),
+          ) as unknown as StepScalars<tf.Tensor>
+          const moved = adamStep(ops, current, clipped, fed, adam)
+          return stateNames.map((name) => moved[name])
+        })
+        tf.dispose(stateNames.map((name) => current[name]))
+        current = mapState((_, i) => next[i]!)
+      }
+      tf.dispose([tensors.loss, tensors.gradient, tensors.gradientNorm])
+      return { loss, gradientNorm, finite }
     },
 
     async predict(weights, x, timestep, label) {

@@ -1,136 +1,181 @@
-import type { Convolution } from '../ops.ts'
-import { reshape, sumOverBatch } from './composites.ts'
-import { type Emitter, nchwc } from './emitter.ts'
+import type { Node, OpNode } from '../graph.ts'
+import type { Op } from '../ops.ts'
+import { sameShape } from '../shapes.ts'
+import { blockedConvolution, blockedInputGrad, blockedWeightGrad, convolve } from './blocked-convolution.ts'
+import {
+  affine,
+  blockedChannelAffine,
+  blockedGroupNorm,
+  blockedPixelDot,
+  isPerChannel,
+  pixelSum,
+  statistics,
+} from './blocked-norm.ts'
+import { reshape } from './composites.ts'
+import { elementwise, type Lowering } from './elementwise.ts'
+import { type Emitter, nchwc, type Value } from './emitter.ts'
+import { blocked, fits, isBlocked, recorded } from './layout.ts'
 
-/**
- * Convolutions in onnxruntime's blocked layout: [N, C, H, W] lies in memory as [N, C/B, H, W, B], with B the width of the
- * processor's vectors. Its kernels run at about the peak of the processor where the plain ones reach two thirds, even
- * with the reorderings around them. The layout belongs to onnxruntime's insides: what is built here is tried against the
- * plain operators before it is used (engines/blocks.ts).
- */
-export type Shape4 = readonly [number, number, number, number]
+/** How one primitive is computed on pictures in blocks; null leaves it to the plain operators. */
+type BlockedRule<O extends Op> = (emitter: Emitter, node: OpNode<O>) => Value | null
 
-/** [N, C, H, W] into blocks; C must be a multiple of the width. */
-function block({ emit }: Emitter, x: string): string {
-  return emit('ReorderInput', [x], { channels_last: 0 }, { domain: nchwc })
+const inBlocks = (name: string | null): Value | null => (name === null ? null : { name, layout: 'blocked' })
+const asRecorded = (name: string | null): Value | null =>
+  name === null ? null : { name, layout: 'recorded' }
+
+/** An elementwise operation on values that lie alike. */
+function alike(emitter: Emitter, names: readonly string[], node: OpNode): Value {
+  const rule = elementwise[node.op as keyof typeof elementwise] as Lowering<Op>
+  return { name: rule(emitter, names, node), layout: 'blocked' }
 }
 
-function unblock({ emit }: Emitter, x: string, channels: number): string {
-  return emit('ReorderOutput', [x], { channels, channels_last: 0 }, { domain: nchwc })
+function unary(emitter: Emitter, node: OpNode): Value | null {
+  const [x] = node.inputs
+  return isBlocked(emitter, x!) ? alike(emitter, [blocked(emitter, x!)], node) : null
 }
 
-function convolve(
-  { emit }: Emitter,
-  inputs: readonly string[],
-  kernel: readonly [number, number],
-  { stride, padding, groups = 1 }: Convolution & { readonly groups?: number },
-): string {
-  const attributes = {
-    kernel_shape: kernel,
-    strides: [stride, stride],
-    pads: padding,
-    dilations: [1, 1],
-    group: groups,
+/** Of two pictures, or a picture and a number. */
+function binary(emitter: Emitter, node: OpNode): Value | null {
+  if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
+  const names: string[] = []
+  for (const input of node.inputs) {
+    if (sameShape(input.shape, node.shape)) names.push(blocked(emitter, input))
+    else if (input.shape.every((dim) => dim === 1)) names.push(recorded(emitter, input))
+    else return null
   }
-  return emit('Conv', inputs, attributes, { domain: nchwc })
+  return alike(emitter, names, node)
 }
 
-/** Whether so many channels fill whole blocks. */
-export function fits(width: number | null, ...channels: readonly number[]): width is number {
-  return width !== null && channels.every((count) => count % width === 0)
+/** A picture in blocks and one value for each of its channels, or null. */
+function withChannels(emitter: Emitter, { inputs: [a, b] }: OpNode): readonly [Node, Node] | null {
+  if (isBlocked(emitter, a!) && isPerChannel(b!, a!.shape)) return [a!, b!]
+  return isBlocked(emitter, b!) && isPerChannel(a!, b!.shape) ? [b!, a!] : null
 }
 
-/** y = w ∗ x: [N, C, H, W], [O, C, K, K] and [O] → [N, O, H', W']. */
-export function blockedConvolution(
-  emitter: Emitter,
-  [x, weight, ...bias]: readonly string[],
-  [outputs, inputs, kernel]: Shape4,
-  attributes: Convolution,
-  width: number,
-): string {
-  const { emit } = emitter
-  // [O, C, K²] → [O/B, C, K², B] → [O/B, C/B, K², B of C, B of O]
-  const taps = kernel * kernel
-  const columns = block(emitter, reshape(emitter, weight!, [1, outputs, inputs * taps, 1]))
-  const parts = [outputs / width, inputs / width, width, taps, width]
-  const blocks = emit('Transpose', [reshape(emitter, columns, parts)], { perm: [0, 1, 3, 2, 4] })
-  const w = reshape(emitter, blocks, [outputs, inputs, kernel, kernel])
-  const y = convolve(emitter, [block(emitter, x!), w, ...bias], [kernel, kernel], attributes)
-  return unblock(emitter, y, outputs)
+/** The terms of a sum of pictures: sums that nothing else reads are taken apart. */
+function termsOf(emitter: Emitter, node: Node): Node[] {
+  const isSum =
+    node.kind === 'op' &&
+    node.op === 'add' &&
+    emitter.readersOf(node) === 1 &&
+    node.inputs.every(({ shape }) => sameShape(shape, node.shape))
+  return isSum ? node.inputs.flatMap((input) => termsOf(emitter, input)) : [node]
 }
 
-/** dx at stride 1: the convolution of dy with the weight flipped and its channel axes swapped. */
-export function blockedInputGrad(
-  emitter: Emitter,
-  [dy, weight]: readonly string[],
-  [outputs, inputs, kernel]: Shape4,
-  padding: Convolution['padding'],
-  width: number,
-): string {
-  const { emit, int64 } = emitter
-  // [O, C, K²] → [O, C/B, K², B] → [C/B, O/B, K², B of O, B of C], taps in reverse
-  const taps = kernel * kernel
-  const rows = block(emitter, reshape(emitter, weight!, [outputs, inputs, taps, 1]))
-  const parts = [outputs / width, width, inputs / width, taps, width]
-  const blocks = emit('Transpose', [reshape(emitter, rows, parts)], { perm: [2, 0, 3, 1, 4] })
-  const reverse = int64(Array.from({ length: taps }, (_, i) => taps - 1 - i))
-  const flipped = reshape(emitter, emit('Gather', [blocks, reverse], { axis: 2 }), [
-    inputs,
-    outputs,
-    kernel,
-    kernel,
-  ])
-  const y = convolve(emitter, [block(emitter, dy!), flipped], [kernel, kernel], { stride: 1, padding })
-  return unblock(emitter, y, inputs)
+/** What computes a picture by convolution, and can put it on top of a sum in the same pass. */
+const onTop: { readonly [O in Op]?: (emitter: Emitter, node: OpNode<O>, sum: string) => string | null } = {
+  conv2d: blockedConvolution,
+  conv2dInputGrad: blockedInputGrad,
+  channelAffine: blockedChannelAffine,
 }
 
-/**
- * dw where the convolution keeps the size: a convolution too, in which channels take the place of the batch, pictures
- * the place of channels, and dy that of the weight: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n], K×K values from kernels as large
- * as a picture. The kernel that reads plain input takes fewer channels than a block has: the pictures are convolved in
- * groups, whose results are added up.
- */
-export function blockedWeightGrad(
-  emitter: Emitter,
-  [x, dy]: readonly string[],
-  [n, inputs, height, columns]: Shape4,
-  [outputs, , kernel]: Shape4,
-  groups: number,
-  width: number,
-): string {
-  const { emit, int64 } = emitter
-  const each = n / groups
-  const around = (kernel - 1) / 2
-
-  // Columns are padded here, for that is slow in the convolution itself; rows there, where it costs nothing.
-  const padded = emit('Pad', [x!, int64([0, 0, 0, around, 0, 0, 0, around])], { mode: 'constant' })
-  const source = emit('Transpose', [padded], { perm: [1, 0, 2, 3] })
-
-  // [groups, N/groups, O/B, H·W·B] → [groups, O/B, N/groups, H·W·B]
-  const parts = [groups, each, outputs / width, height * columns * width]
-  const blocks = emit('Transpose', [reshape(emitter, block(emitter, dy!), parts)], { perm: [0, 2, 1, 3] })
-  const weight = reshape(emitter, blocks, [groups * outputs, each, height, columns])
-
-  const options = { stride: 1, padding: [around, 0, around, 0], groups } as const
-  const sums = convolve(emitter, [source, weight], [height, columns], options)
-  const bySource = [inputs, groups, outputs, kernel * kernel]
-  const byGroup = emit('Transpose', [reshape(emitter, unblock(emitter, sums, groups * outputs), bySource)], {
-    perm: [1, 2, 0, 3],
-  })
-  return reshape(emitter, sumOverBatch(emitter, byGroup, [groups, outputs * inputs * kernel * kernel]), [
-    outputs,
-    inputs,
-    kernel,
-    kernel,
-  ])
+/** A sum of pictures: convolutions that nothing else reads take no pass of their own to be added. */
+function sumOf(emitter: Emitter, terms: readonly Node[]): string {
+  const convolutions = terms.filter(
+    (term): term is OpNode =>
+      term.kind === 'op' && term.op in onTop && emitter.readersOf(term) === 1 && isBlocked(emitter, term),
+  )
+  const [first, ...others] = terms.filter((term) => !convolutions.includes(term as OpNode))
+  const base = first ?? convolutions.shift()!
+  const sum = others.reduce(
+    (sum, term) => emitter.emit('Add', [sum, blocked(emitter, term)]),
+    blocked(emitter, base),
+  )
+  return convolutions.reduce((sum, term) => {
+    const rule = onTop[term.op] as (emitter: Emitter, node: OpNode, sum: string) => string
+    return rule(emitter, term, sum)
+  }, sum)
 }
 
-/**
- * The least number of groups in which there are fewer than `width` pictures each; null for numbers of pictures that
- * the blocked convolution does not take.
- */
-export function groupsFor(batch: number, width: number): number | null {
-  if (batch < width) return 1
-  if (batch % width !== 0) return null
-  for (let groups = 2; ; groups++) if (batch % groups === 0 && batch / groups < width) return groups
+const rules: { readonly [O in Op]?: BlockedRule<O> } = {
+  add(emitter, node) {
+    const [x, channels] = withChannels(emitter, node) ?? []
+    if (x && channels) {
+      const size = (x.shape[0] as number) * (x.shape[1] as number)
+      const ones = emitter.once(`ones ${size}`, () => emitter.float(new Float32Array(size).fill(1), [size]))
+      const inputs = [blocked(emitter, x), ones, recorded(emitter, channels)] as const
+      return inBlocks(affine(emitter, inputs, x.shape, null))
+    }
+    if (!node.inputs.every((input) => sameShape(input.shape, node.shape))) return binary(emitter, node)
+    if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
+    return inBlocks(
+      sumOf(
+        emitter,
+        node.inputs.flatMap((input) => termsOf(emitter, input)),
+      ),
+    )
+  },
+  sub: binary,
+  mul(emitter, node) {
+    const [x, channels] = withChannels(emitter, node) ?? []
+    if (!x || !channels) return binary(emitter, node)
+    return inBlocks(affine(emitter, [blocked(emitter, x), recorded(emitter, channels), ''], x.shape, null))
+  },
+  div: binary,
+  exp: unary,
+  log: unary,
+  sqrt: unary,
+  sigmoid: unary,
+  silu: unary,
+  clamp: unary,
+  within: unary,
+  stopGradient: unary,
+
+  concat(emitter, { inputs, attributes: { axis } }) {
+    const whole = inputs.every(({ shape }) => shape.length === 4 && fits(emitter.blockWidth, shape[1]!))
+    if (axis !== 1 || !whole || !inputs.some((input) => isBlocked(emitter, input))) return null
+    return inBlocks(
+      emitter.emit(
+        'Concat',
+        inputs.map((input) => blocked(emitter, input)),
+        { axis },
+      ),
+    )
+  },
+  slice(emitter, { inputs: [x], attributes: { axis, start, end } }) {
+    const { emit, int64, blockWidth } = emitter
+    if (axis !== 1 || !isBlocked(emitter, x!) || !fits(blockWidth, start, end)) return null
+    return inBlocks(emit('Slice', [blocked(emitter, x!), int64([start]), int64([end]), int64([axis])]))
+  },
+  reduceSum(emitter, { inputs: [x], attributes: { axes } }) {
+    if (!isBlocked(emitter, x!) || `${axes}` !== '2,3') return null
+    return asRecorded(pixelSum(emitter, blocked(emitter, x!), x!.shape))
+  },
+
+  conv2d: (emitter, node) => inBlocks(blockedConvolution(emitter, node, null)),
+  conv2dInputGrad: (emitter, node) => inBlocks(blockedInputGrad(emitter, node, null)),
+  conv2dWeightGrad: (emitter, node) => asRecorded(blockedWeightGrad(emitter, node)),
+  upsample2x(emitter, { inputs: [x] }) {
+    if (!isBlocked(emitter, x!)) return null
+    const attributes = { scales: [1, 1, 2, 2], mode: 'nearest' }
+    return inBlocks(emitter.emit('Upsample', [blocked(emitter, x!)], attributes, { domain: nchwc }))
+  },
+  sumPool2x(emitter, { inputs: [x] }) {
+    if (!isBlocked(emitter, x!)) return null
+    const channels = x!.shape[1] as number
+    const ones = emitter.once(`ones ${channels} 2×2`, () =>
+      emitter.float(new Float32Array(4 * channels).fill(1), [channels, 1, 2, 2]),
+    )
+    const options = { kernel: [2, 2], stride: 2, groups: channels } as const
+    return inBlocks(convolve(emitter, [blocked(emitter, x!), ones], options))
+  },
+
+  groupNorm: (emitter, node) => inBlocks(blockedGroupNorm(emitter, node)),
+  groupMean: (emitter, { inputs: [x], attributes, shape }) => {
+    const found = statistics(emitter, x!, attributes)
+    return asRecorded(found && reshape(emitter, found.mean, shape))
+  },
+  groupInvStd: (emitter, { inputs: [x], attributes, shape }) => {
+    const found = statistics(emitter, x!, attributes)
+    return asRecorded(found && reshape(emitter, found.invStd, shape))
+  },
+  pixelDot: (emitter, node) => asRecorded(blockedPixelDot(emitter, node)),
+  channelAffine: (emitter, node) => inBlocks(blockedChannelAffine(emitter, node, null)),
+}
+
+/** Lowers a node on pictures in blocks; null where there are none, or no rule is made for it. */
+export function lowerBlocked<O extends Op>(emitter: Emitter, node: OpNode<O>): Value | null {
+  if (emitter.blockWidth === null) return null
+  const rule = rules[node.op] as BlockedRule<O> | undefined
+  return rule?.(emitter, node) ?? null
 }

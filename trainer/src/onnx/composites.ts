@@ -30,8 +30,10 @@ export function matmul(
 
 /** The sum of N rows, [N, size] in any shape → [size]: a product, for ReduceSum over a leading axis is 20 times slower. */
 export function sumOverBatch(emitter: Emitter, x: string, [n, size]: readonly [number, number]): string {
-  const { emit, float, once } = emitter
-  if (n === 1) return x
-  const ones = once(`ones row ${n}`, () => float(new Float32Array(n).fill(1), [1, n]))
-  return emit('MatMul', [ones, reshape(emitter, x, [n, size])])
+  return n === 1 ? x : emitter.emit('MatMul', [onesRow(emitter, n), reshape(emitter, x, [n, size])])
+}
+
+/** [1, n] of ones. */
+export function onesRow({ float, once }: Emitter, n: number): string {
+  return once(`ones row ${n}`, () => float(new Float32Array(n).fill(1), [1, n]))
 }

@@ -1,6 +1,5 @@
 import type { OpNode } from '../graph.ts'
 import type { Dim } from '../ops.ts'
-import { blockedConvolution, blockedInputGrad, blockedWeightGrad, fits, groupsFor } from './blocked.ts'
 import { matmul, reshape, sumOverBatch } from './composites.ts'
 import type { Emitter } from './emitter.ts'
 
@@ -11,12 +10,7 @@ export function convolution(
   inputs: readonly string[],
   { inputs: [, weight], attributes }: OpNode<'conv2d'>,
 ): string {
-  const shape = weight!.shape as [number, number, number, number]
-  const [outputs, channels, kernel] = shape
-  const { blockWidth } = emitter
-  if (kernel > 1 && fits(blockWidth, outputs, channels)) {
-    return blockedConvolution(emitter, inputs, shape, attributes, blockWidth)
-  }
+  const kernel = weight!.shape[2] as number
   return emitter.emit('Conv', inputs, {
     kernel_shape: [kernel, kernel],
     strides: [attributes.stride, attributes.stride],
@@ -57,11 +51,6 @@ export function convolutionInputGrad(
   }
 
   const around = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
-  const { blockWidth } = emitter
-  if (kernel > 1 && fits(blockWidth, outputs, inputs)) {
-    const shape = [outputs, inputs, kernel, kernel] as const
-    return blockedInputGrad(emitter, [dy!, weight!], shape, around, blockWidth)
-  }
   let flipped = emit('Transpose', [weight!], { perm: [1, 0, 2, 3] })
   if (kernel > 1) {
     const taps = kernel * kernel
@@ -98,13 +87,6 @@ export function convolutionWeightGrad(
   const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as Picture
   const [top, left] = padding
   const shape = [outputs, inputs, kernel, kernel] as const
-  const { blockWidth } = emitter
-  const keepsSize = stride === 1 && padding.every((pad) => pad === (kernel - 1) / 2)
-  if (kernel > 1 && keepsSize && fits(blockWidth, outputs)) {
-    const picture = [n as number, inputs, height, width] as const
-    const groups = groupsFor(picture[0], blockWidth)
-    if (groups !== null) return blockedWeightGrad(emitter, [x!, dy!], picture, shape, groups, blockWidth)
-  }
   const product = (a: string, b: string) => {
     const batched = matmul(emitter, [a, b], { transposeA: false, transposeB: true, rank: 3 })
     return sumOverBatch(emitter, batched, [n as number, outputs * inputs * kernel * kernel])

@@ -17,14 +17,25 @@ export type Dialect = 'standard' | 'onnxruntime'
 export const microsoft = 'com.microsoft'
 export const nchwc = 'com.microsoft.nchwc'
 
+/**
+ * A value and how it lies in memory: as it was recorded, or, a picture [N, C, H, W], in blocks of channels
+ * (layout.ts).
+ */
+export interface Value {
+  readonly name: string
+  readonly layout: 'recorded' | 'blocked'
+}
+
 type AttributeValue = number | string | readonly number[] | { readonly float: number }
 
 export interface Emitter {
   readonly dialect: Dialect
   /** Channels per block of the blocked layout, or null to keep to the plain one. */
   readonly blockWidth: number | null
-  /** The value's name of a node that was lowered before. */
-  nameOf(node: Node): string
+  /** The value of a node that was lowered before. */
+  valueOf(node: Node): Value
+  /** How many operations and outputs read a node. */
+  readersOf(node: Node): number
   /** Adds an operator; returns the name of its first output. An output name may be ''. */
   emit(
     opType: string,
@@ -42,7 +53,7 @@ export interface Emitter {
 export interface Emission extends Emitter {
   readonly nodes: NodeMessage[]
   readonly initializers: TensorMessage[]
-  readonly names: Map<Node, string>
+  readonly values: Map<Node, Value>
 }
 
 function attributeMessage(name: string, value: AttributeValue): AttributeMessage {
@@ -57,10 +68,14 @@ function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 }
 
-export function createEmission(dialect: Dialect, blockWidth: number | null): Emission {
+export function createEmission(
+  dialect: Dialect,
+  blockWidth: number | null,
+  readersOf: (node: Node) => number,
+): Emission {
   const nodes: NodeMessage[] = []
   const initializers: TensorMessage[] = []
-  const names = new Map<Node, string>()
+  const values = new Map<Node, Value>()
   const cache = new Map<string, unknown>()
   let count = 0
 
@@ -85,12 +100,13 @@ export function createEmission(dialect: Dialect, blockWidth: number | null): Emi
     blockWidth,
     nodes,
     initializers,
-    names,
+    values,
     once,
-    nameOf(node) {
-      const name = names.get(node)
-      if (name === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
-      return name
+    readersOf,
+    valueOf(node) {
+      const value = values.get(node)
+      if (value === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
+      return value
     },
     emit(opType, inputs, attributes = {}, { domain = '', outputs } = {}) {
       const add = () => {

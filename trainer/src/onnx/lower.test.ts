@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import ort from 'onnxruntime-node'
-import { type Case, cases, inputsOf } from '../../../test/support/cases.ts'
+import { type Case, cases, inputsOf, random } from '../../../test/support/cases.ts'
 import { float64 } from '../../../test/support/float64.ts'
 import { findBlockWidth } from '../engines/blocks.ts'
-import { createGraph, evaluate } from '../graph.ts'
+import { gradients } from '../grad.ts'
+import { createGraph, evaluate, type Node } from '../graph.ts'
 import type { Convolution, Op } from '../ops.ts'
 import type { Dialect } from './emitter.ts'
 import { toOnnx } from './model.ts'
@@ -60,6 +61,63 @@ suite('onnxruntime computes convolutions in its blocked layout as float64 define
     for (const [number, c] of list.entries()) {
       test(`${op} ${number}`, () => check('onnxruntime', op as Op, c as Case<Op>, width))
     }
+  }
+})
+
+test('what falls into blocks is computed in them, and its gradients, as float64 defines it', {
+  skip,
+}, async () => {
+  const [narrow, wide] = [width!, 2 * width!]
+  const graph = createGraph()
+  const { ops } = graph
+  const shapes = {
+    x: [2, 1, 4, 6],
+    first: [wide, 1, 3, 3],
+    bias: [wide],
+    shift: [2, wide, 1, 1],
+    second: [narrow, wide, 3, 3],
+    third: [wide, wide + narrow, 1, 1],
+    last: [1, wide, 3, 3],
+  } as const
+  const values = Object.entries(shapes).map(([name, shape], i) => ({ name, value: random(i + 1, shape) }))
+  const [x, first, bias, shift, second, third, last] = values.map(({ name, value }) =>
+    graph.input(name, value.shape),
+  ) as [Node, Node, Node, Node, Node, Node, Node]
+  const same: Convolution = { stride: 1, padding: [1, 1, 1, 1] }
+  const pointwise: Convolution = { stride: 1, padding: [0, 0, 0, 0] }
+  // A residual block with everything that the network does to a picture.
+  const h = ops.conv2d(x, first, bias, same)
+  const normalized = ops.groupNorm(ops.add(h, shift), bias, bias, { groups: 4, eps: 1e-5 })
+  const masked = ops.mul(ops.silu(normalized), ops.sigmoid(shift))
+  const half = ops.conv2d(masked, second, null, { ...same, stride: 2 })
+  const joined = ops.concat([h, ops.upsample2x(half)], 1)
+  const sum = ops.add(ops.conv2d(joined, third, bias, pointwise), ops.add(h, masked))
+  const output = ops.conv2d(
+    ops.sub(sum, ops.slice(joined, { axis: 1, start: narrow, end: 3 * narrow })),
+    last,
+    null,
+    same,
+  )
+  const loss = ops.reshape(ops.reduceSum(ops.mul(output, output), [0, 1, 2, 3]), [1])
+  const parameters = [first, bias, shift, second, third, last]
+  const nodes = [output, ...gradients(graph, loss, parameters)]
+  const expected = evaluate(nodes, float64, new Map(values.map(({ name, value }) => [name, value])))
+
+  const outputs = Object.fromEntries(nodes.map((node, i) => [`output${i}`, node]))
+  const bytes = toOnnx(outputs, { dialect: 'onnxruntime', blockWidth: width })
+  assert.ok(Buffer.from(bytes).includes('com.microsoft.nchwc'))
+  const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: 'disabled' })
+  const feeds = values.map(
+    ({ name, value: { shape, data } }) =>
+      [name, new ort.Tensor('float32', Float32Array.from(data), [...shape])] as const,
+  )
+  const found = await session.run(Object.fromEntries(feeds))
+  await session.release()
+  for (const [i, { data }] of expected.entries()) {
+    const values = found[`output${i}`]!.data as Float32Array
+    const size = Math.max(...data.map(Math.abs))
+    const furthest = Math.max(...data.map((wanted, j) => Math.abs(values[j]! - wanted)))
+    assert.ok(furthest <= 2e-5 * size, `output ${i}: ${furthest} beside ${size}`)
   }
 })
 

@@ -1,16 +1,11 @@
 import type { OpNode } from '../graph.ts'
-import type { Dim, Op, Primitives, Shape } from '../ops.ts'
+import type { Dim, Op, Primitives, RuleTable, Shape } from '../ops.ts'
+import { lowerBlocked } from './blocked.ts'
 import { matmul, reshape } from './composites.ts'
 import { convolution, convolutionInputGrad, convolutionWeightGrad } from './convolution.ts'
-import { type Emitter, microsoft } from './emitter.ts'
-
-/** How one primitive becomes ONNX operators; returns the name of the value. */
-type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly string[], node: OpNode<O>) => string
-
-const simple =
-  (opType: string) =>
-  ({ emit }: Emitter, inputs: readonly string[]) =>
-    emit(opType, inputs)
+import { elementwise, type Lowering } from './elementwise.ts'
+import type { Emitter, Value } from './emitter.ts'
+import { recorded } from './layout.ts'
 
 /** Rows of a table by whole numbers that are held as floats. */
 function rows({ emit }: Emitter, table: string, index: string): string {
@@ -25,8 +20,8 @@ function groupView(shape: Shape, groups: number): Shape {
 }
 
 /**
- * x̂ and 1/σ, computed once for all that need either: LayerNormalization over [N, G, L], which can return 1/σ and is the
- * fastest norm of onnxruntime, on CPUs and, by far, on WebGPU.
+ * x̂, the mean and 1/σ, computed once for all that need any: LayerNormalization over [N, G, L], which can return them and
+ * is the fastest norm of onnxruntime, on CPUs and, by far, on WebGPU.
  */
 function normalized(emitter: Emitter, x: string, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
   const { emit, float, once } = emitter
@@ -34,34 +29,19 @@ function normalized(emitter: Emitter, x: string, shape: Shape, { groups, eps }: 
     const view = groupView(shape, groups)
     const size = view[2] as number
     const ones = once(`ones ${size}`, () => float(new Float32Array(size).fill(1), [size]))
-    const [y, invStd] = [`${x}_normalized_${groups}`, `${x}_invStd_${groups}`]
+    const [y, mean, invStd] = ['normalized', 'mean', 'invStd'].map((part) => `${x}_${part}_${groups}`) as [
+      string,
+      string,
+      string,
+    ]
     const attributes = { axis: -1, epsilon: { float: eps } }
-    emit('LayerNormalization', [reshape(emitter, x, view), ones], attributes, { outputs: [y, '', invStd] })
-    return { y: reshape(emitter, y, shape), invStd }
+    emit('LayerNormalization', [reshape(emitter, x, view), ones], attributes, { outputs: [y, mean, invStd] })
+    return { y: reshape(emitter, y, shape), mean, invStd }
   })
 }
 
-const rules: { [O in Op]: Lowering<O> } = {
-  add: simple('Add'),
-  sub: simple('Sub'),
-  mul: simple('Mul'),
-  div: simple('Div'),
-  exp: simple('Exp'),
-  log: simple('Log'),
-  sqrt: simple('Sqrt'),
-  sigmoid: simple('Sigmoid'),
-  silu({ emit, dialect }, [x]) {
-    if (dialect === 'onnxruntime')
-      return emit('QuickGelu', [x!], { alpha: { float: 1 } }, { domain: microsoft })
-    return emit('Mul', [x!, emit('Sigmoid', [x!])])
-  },
-  clamp: ({ emit, float }, [x], { attributes: { min, max } }) =>
-    emit('Clip', [x!, float([min], []), float([max], [])]),
-  within({ emit, float }, [x], { attributes: { min, max } }) {
-    const clipped = emit('Clip', [x!, float([min], []), float([max], [])])
-    return emit('Cast', [emit('Equal', [x!, clipped])], { to: 1 /* float */ })
-  },
-  stopGradient: (_, [x]) => x!,
+const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
+  ...elementwise,
 
   reshape: (emitter, [x], { shape }) => reshape(emitter, x!, shape),
   transpose: ({ emit }, [x], { attributes: { permutation } }) =>
@@ -128,13 +108,23 @@ const rules: { [O in Op]: Lowering<O> } = {
     const perChannel = (value: string) => reshape(emitter, value, [1, channels, 1, 1])
     return emit('Add', [emit('Mul', [y, perChannel(scale!)]), perChannel(shift!)])
   },
-  groupNormalized: (emitter, [x], { shape, attributes }) => normalized(emitter, x!, shape, attributes).y,
+  groupMean: (emitter, [x], { shape, inputs, attributes }) =>
+    reshape(emitter, normalized(emitter, x!, inputs[0]!.shape, attributes).mean, shape),
   groupInvStd: (emitter, [x], { shape, inputs, attributes }) =>
     reshape(emitter, normalized(emitter, x!, inputs[0]!.shape, attributes).invStd, shape),
+  pixelDot: ({ emit, int64 }, factors) =>
+    emit('ReduceSum', [emit('Mul', factors), int64([2, 3])], { keepdims: 1 }),
+  channelAffine({ emit }, [x, scale, shift]) {
+    const scaled = emit('Mul', [x!, scale!])
+    return shift === undefined ? scaled : emit('Add', [scaled, shift])
+  },
 }
 
-/** Lowers one node whose inputs were lowered before. */
-export function lower<O extends Op>(emitter: Emitter, node: OpNode<O>): string {
+/** Lowers one node whose inputs were lowered before: in blocks of channels where that is to be had. */
+export function lower<O extends Op>(emitter: Emitter, node: OpNode<O>): Value {
+  const blocked = lowerBlocked(emitter, node)
+  if (blocked !== null) return blocked
   const rule = rules[node.op] as Lowering<O>
-  return rule(emitter, node.inputs.map(emitter.nameOf), node)
+  const inputs = node.inputs.map((input) => recorded(emitter, input))
+  return { name: rule(emitter, inputs, node), layout: 'recorded' }
 }

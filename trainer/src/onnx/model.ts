@@ -1,5 +1,6 @@
 import { type Node, reachable } from '../graph.ts'
 import { createEmission, type Dialect, type Emission } from './emitter.ts'
+import { recorded } from './layout.ts'
 import { lower } from './lower.ts'
 import { dataTypes, encodeModel, type ValueInfoMessage } from './schema.ts'
 
@@ -21,14 +22,20 @@ const irVersion = 8
  * @param outputs name → node
  */
 export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOptions): Uint8Array {
-  const emission = createEmission(options.dialect, options.blockWidth ?? null)
+  const all = reachable(Object.values(outputs))
+  const readers = countReaders(all, Object.values(outputs))
+  const emission = createEmission(
+    options.dialect,
+    options.blockWidth ?? null,
+    (node) => readers.get(node) ?? 0,
+  )
   const weights = options.weights ?? new Map()
   const inputs: ValueInfoMessage[] = []
 
-  for (const node of reachable(Object.values(outputs))) {
+  for (const node of all) {
     switch (node.kind) {
       case 'input': {
-        emission.names.set(node, node.name)
+        emission.values.set(node, { name: node.name, layout: 'recorded' })
         const values = weights.get(node.name)
         if (values) {
           emission.initializers.push({
@@ -43,14 +50,17 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
         break
       }
       case 'constant':
-        emission.names.set(node, emission.float(node.values, node.shape as number[]))
+        emission.values.set(node, {
+          name: emission.float(node.values, node.shape as number[]),
+          layout: 'recorded',
+        })
         break
       case 'op':
-        emission.names.set(node, lower(emission, node))
+        emission.values.set(node, lower(emission, node))
     }
   }
   nameOutputs(emission, outputs)
-  dropUnusedOutputs(emission, outputs)
+  dropUnused(emission, outputs)
 
   return encodeModel({
     irVersion,
@@ -73,6 +83,13 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
   })
 }
 
+function countReaders(nodes: readonly Node[], outputs: readonly Node[]): ReadonlyMap<Node, number> {
+  const readers = new Map<Node, number>()
+  const inputs = nodes.flatMap((node) => (node.kind === 'op' ? node.inputs : []))
+  for (const node of [...inputs, ...outputs]) readers.set(node, (readers.get(node) ?? 0) + 1)
+  return readers
+}
+
 /**
  * Gives the values that are outputs their public names. An Identity in between would copy them: it is left to
  * values that no operator of their own makes, or that go out twice.
@@ -81,7 +98,7 @@ function nameOutputs(emission: Emission, outputs: Readonly<Record<string, Node>>
   const made = new Set(emission.nodes.flatMap(({ output }) => output))
   const renamed = new Map<string, string>()
   for (const [name, node] of Object.entries(outputs)) {
-    const value = emission.nameOf(node)
+    const value = recorded(emission, node)
     if (made.has(value) && !renamed.has(value)) renamed.set(value, name)
     else emission.emit('Identity', [value], {}, { outputs: [name] })
   }
@@ -92,10 +109,22 @@ function nameOutputs(emission: Emission, outputs: Readonly<Record<string, Node>>
   }
 }
 
-/** Leaves out optional outputs that nobody reads: not every provider has them. */
-function dropUnusedOutputs({ nodes }: Emission, outputs: Readonly<Record<string, Node>>): void {
-  const read = new Set([...nodes.flatMap(({ input }) => input), ...Object.keys(outputs)])
-  for (const { output } of nodes) while (output.length > 1 && !read.has(output.at(-1)!)) output.pop()
+/**
+ * Leaves out operators that nothing reads, for a value may have been brought into a layout in vain, and optional outputs
+ * that nothing reads: not every provider has them.
+ */
+function dropUnused({ nodes }: Emission, outputs: Readonly<Record<string, Node>>): void {
+  const read = new Set(Object.keys(outputs))
+  const used = nodes
+    .toReversed()
+    .filter(({ input, output }) => {
+      if (!output.some((name) => read.has(name))) return false
+      while (output.length > 1 && !read.has(output.at(-1)!)) output.pop()
+      for (const name of input) read.add(name)
+      return true
+    })
+    .reverse()
+  nodes.splice(0, nodes.length, ...used)
 }
 
 function valueInfo(name: string, { shape }: Node): ValueInfoMessage {

@@ -15,6 +15,8 @@ const elementwise =
     return { name: emitter.emit(op, names, { T: float }), layout }
   }
 
+const product = elementwise('Mul')
+
 /** x where it is between two bounds, elsewhere the nearer bound. */
 function clamp({ emit, floats }: Emitter, x: string, { min, max }: Primitives['clamp']): string {
   const raised = emit('Maximum', [x, floats([min], [])], { T: float })
@@ -33,25 +35,26 @@ function reduce({ emit, integers }: Emitter, op: 'Mean' | 'Sum', x: string, axes
   return emit(op, [x, integers(axes)], { T: float, Tidx: int32, keep_dims: { b: true } })
 }
 
-/** x̂ [N, H, W, C] and 1/σ [N, 1, groups, 1], computed once for all that need either. */
+/** x̂ [N, H, W, C]; mean and 1/σ [N, 1, groups, 1]: computed once for all that need any. */
 function normalized(emitter: Emitter, x: Value, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
   const { emit, floats, reshape, once } = emitter
   const [n, channels, height, width] = shape as [Shape[0], number, number, number]
   return once(`normalized ${x.name} ${groups} ${eps}`, () => {
     const view = reshape(channelsLast(emitter, x), [n, height * width, groups, channels / groups])
-    const centred = emit('Sub', [view, reduce(emitter, 'Mean', view, [1, 3])], { T: float })
+    const mean = reduce(emitter, 'Mean', view, [1, 3])
+    const centred = emit('Sub', [view, mean], { T: float })
     const variance = reduce(emitter, 'Mean', emit('Square', [centred], { T: float }), [1, 3])
     const shifted = emit('AddV2', [variance, floats([eps], [])], { T: float })
     const invStd = emit('Rsqrt', [shifted], { T: float })
     const y = reshape(emit('Mul', [centred, invStd], { T: float }), [n, height, width, channels])
-    return { y, invStd }
+    return { y, mean, invStd }
   })
 }
 
 const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   add: elementwise('AddV2'),
   sub: elementwise('Sub'),
-  mul: elementwise('Mul'),
+  mul: product,
   div: elementwise('RealDiv'),
   exp: elementwise('Exp'),
   log: elementwise('Log'),
@@ -157,13 +160,29 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
     const scaled = emitter.emit('Mul', [y, scale!.name], { T: float })
     return { name: emitter.emit('AddV2', [scaled, shift!.name], { T: float }), layout: 'channelsLast' }
   },
-  groupNormalized: (emitter, [x], { shape, attributes }) => ({
-    name: normalized(emitter, x!, shape, attributes).y,
-    layout: 'channelsLast',
-  }),
+  groupMean(emitter, [x], { shape, inputs, attributes }) {
+    const { mean } = normalized(emitter, x!, inputs[0]!.shape, attributes)
+    return { name: emitter.reshape(mean, shape), layout: 'recorded' }
+  },
   groupInvStd(emitter, [x], { shape, inputs, attributes }) {
     const { invStd } = normalized(emitter, x!, inputs[0]!.shape, attributes)
     return { name: emitter.reshape(invStd, shape), layout: 'recorded' }
+  },
+  pixelDot(emitter, inputs) {
+    const { name, layout } = product(emitter, inputs)
+    return {
+      name: reduce(
+        emitter,
+        'Sum',
+        name,
+        [2, 3].map((axis) => axisIn(layout, axis)),
+      ),
+      layout,
+    }
+  },
+  channelAffine(emitter, [x, scale, shift]) {
+    const scaled = product(emitter, [x!, scale!])
+    return shift === undefined ? scaled : elementwise('AddV2')(emitter, [scaled, shift])
   },
 }
 

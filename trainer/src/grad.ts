@@ -217,31 +217,43 @@ export function gradients(graph: Graph, loss: Node, parameters: readonly Node[])
     if (node.kind === 'op' && node.inputs.some((input) => relevant.has(input))) relevant.add(node)
   }
 
-  const cotangents = new Map<Node, Node>([
-    [
-      loss,
-      ops.constant(
-        [1],
-        loss.shape.map(() => 1),
-      ),
-    ],
-  ])
+  const seed = ops.constant(
+    [1],
+    loss.shape.map(() => 1),
+  )
+  const contributions = new Map<Node, Node[]>([[loss, [seed]]])
   for (const node of graph.nodes.slice(0, loss.id + 1).reverse()) {
-    const dy = cotangents.get(node)
-    if (!dy || node.kind !== 'op' || !relevant.has(node)) continue
-    const contributions = vjpOf(ops, node, dy)
-    for (const [i, input] of node.inputs.entries()) {
-      const contribution = contributions[i]
-      if (!contribution || !relevant.has(input)) continue
-      const sum = cotangents.get(input)
-      cotangents.set(input, sum ? ops.add(sum, contribution) : contribution)
+    const parts = contributions.get(node)
+    if (!parts || node.kind !== 'op' || !relevant.has(node)) continue
+    for (const [i, part] of vjpOf(ops, node, total(ops, parts)).entries()) {
+      const input = node.inputs[i]!
+      if (part && relevant.has(input)) contributions.set(input, [...(contributions.get(input) ?? []), part])
     }
   }
   return parameters.map((parameter, i) => {
-    const gradient = cotangents.get(parameter)
-    if (!gradient) throw new Error(`The loss does not depend on parameter ${i} (node ${parameter.id}).`)
-    return gradient
+    const parts = contributions.get(parameter)
+    if (!parts) throw new Error(`The loss does not depend on parameter ${i} (node ${parameter.id}).`)
+    return total(ops, parts)
   })
+}
+
+/** The sum of what the readers of a value contribute: slices that cut it up give theirs back side by side. */
+function total(ops: Ops<Node>, parts: readonly Node[]): Node {
+  const pads = parts
+    .filter((part): part is OpNode<'pad'> => part.kind === 'op' && part.op === 'pad')
+    .sort((a, b) => a.attributes.before - b.attributes.before)
+  const axis = pads[0]?.attributes.axis
+  let end = 0
+  const sideBySide = pads.every(({ inputs: [x], attributes }) => {
+    const fits = attributes.axis === axis && attributes.before === end
+    end += x!.shape[attributes.axis] as number
+    return fits
+  })
+  if (parts.length > 1 && pads.length === parts.length && sideBySide && pads.at(-1)!.attributes.after === 0) {
+    const whole = pads.map(({ inputs: [x] }) => x!)
+    return ops.concat(whole, axis!)
+  }
+  return parts.reduce((sum, part) => ops.add(sum, part))
 }
 
 function vjpOf<O extends Op>(ops: Ops<Node>, node: OpNode<O>, dy: Node): readonly (Node | null)[] {

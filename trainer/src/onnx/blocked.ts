@@ -11,6 +11,7 @@ import {
   pixelSum,
   statistics,
 } from './blocked-norm.ts'
+import { upsampledConvolution, upsampledInputGrad, upsampledWeightGrad } from './blocked-upsample.ts'
 import { reshape } from './composites.ts'
 import { elementwise, type Lowering } from './elementwise.ts'
 import { type Emitter, nchwc, type Value } from './emitter.ts'
@@ -142,16 +143,21 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
     return asRecorded(pixelSum(emitter, blocked(emitter, x!), x!.shape))
   },
 
-  conv2d: (emitter, node) => inBlocks(blockedConvolution(emitter, node, null)),
+  conv2d: (emitter, node) =>
+    inBlocks(upsampledConvolution(emitter, node) ?? blockedConvolution(emitter, node, null)),
   conv2dInputGrad: (emitter, node) => inBlocks(blockedInputGrad(emitter, node, null)),
-  conv2dWeightGrad: (emitter, node) => asRecorded(blockedWeightGrad(emitter, node)),
+  conv2dWeightGrad: (emitter, node) =>
+    asRecorded(upsampledWeightGrad(emitter, node) ?? blockedWeightGrad(emitter, node)),
   upsample2x(emitter, { inputs: [x] }) {
     if (!isBlocked(emitter, x!)) return null
     const attributes = { scales: [1, 1, 2, 2], mode: 'nearest' }
     return inBlocks(emitter.emit('Upsample', [blocked(emitter, x!)], attributes, { domain: nchwc }))
   },
-  sumPool2x(emitter, { inputs: [x] }) {
+  sumPool2x(emitter, node) {
+    const [x] = node.inputs
     if (!isBlocked(emitter, x!)) return null
+    const direct = upsampledInputGrad(emitter, node)
+    if (direct !== null) return inBlocks(direct)
     const channels = x!.shape[1] as number
     const ones = emitter.once(`ones ${channels} 2×2`, () =>
       emitter.float(new Float32Array(4 * channels).fill(1), [channels, 1, 2, 2]),

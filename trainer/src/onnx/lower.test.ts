@@ -76,13 +76,16 @@ test('what falls into blocks is computed in them, and its gradients, as float64 
     bias: [wide],
     shift: [2, wide, 1, 1],
     second: [narrow, wide, 3, 3],
+    up: [narrow, narrow, 3, 3],
+    upBias: [narrow],
+    reduce: [narrow, wide + narrow, 3, 3],
     third: [wide, wide + narrow, 1, 1],
     last: [1, wide, 3, 3],
   } as const
   const values = Object.entries(shapes).map(([name, shape], i) => ({ name, value: random(i + 1, shape) }))
-  const [x, first, bias, shift, second, third, last] = values.map(({ name, value }) =>
+  const [x, first, bias, shift, second, up, upBias, reduce, third, last] = values.map(({ name, value }) =>
     graph.input(name, value.shape),
-  ) as [Node, Node, Node, Node, Node, Node, Node]
+  ) as [Node, Node, Node, Node, Node, Node, Node, Node, Node, Node]
   const same: Convolution = { stride: 1, padding: [1, 1, 1, 1] }
   const pointwise: Convolution = { stride: 1, padding: [0, 0, 0, 0] }
   // A residual block with everything that the network does to a picture.
@@ -90,8 +93,11 @@ test('what falls into blocks is computed in them, and its gradients, as float64 
   const normalized = ops.groupNorm(ops.add(h, shift), bias, bias, { groups: 4, eps: 1e-5 })
   const masked = ops.mul(ops.silu(normalized), ops.sigmoid(shift))
   const half = ops.conv2d(masked, second, null, { ...same, stride: 2 })
-  const joined = ops.concat([h, ops.upsample2x(half)], 1)
-  const sum = ops.add(ops.conv2d(joined, third, bias, pointwise), ops.add(h, masked))
+  const doubled = ops.conv2d(ops.upsample2x(half), up, upBias, same)
+  const joined = ops.concat([h, ops.add(doubled, ops.upsample2x(half))], 1)
+  const narrowed = ops.upsample2x(ops.sumPool2x(ops.conv2d(joined, reduce, null, same)))
+  const widened = ops.concat([narrowed, narrowed], 1)
+  const sum = ops.add(ops.add(ops.conv2d(joined, third, bias, pointwise), widened), ops.add(h, masked))
   const output = ops.conv2d(
     ops.sub(sum, ops.slice(joined, { axis: 1, start: narrow, end: 3 * narrow })),
     last,
@@ -99,7 +105,7 @@ test('what falls into blocks is computed in them, and its gradients, as float64 
     same,
   )
   const loss = ops.reshape(ops.reduceSum(ops.mul(output, output), [0, 1, 2, 3]), [1])
-  const parameters = [first, bias, shift, second, third, last]
+  const parameters = [first, bias, shift, second, up, upBias, reduce, third, last]
   const nodes = [output, ...gradients(graph, loss, parameters)]
   const expected = evaluate(nodes, float64, new Map(values.map(({ name, value }) => [name, value])))
 

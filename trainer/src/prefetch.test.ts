@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
+import sharp from 'sharp'
 import { batchMaker } from './batches.ts'
 import { split } from './data/dataset.ts'
+import { readFolder } from './data/folder.ts'
+import { PictureGone } from './data/gather.ts'
 import { shapes } from './data/shapes.ts'
 import { prefetch } from './prefetch.ts'
 import { recipes } from './recipes.ts'
@@ -27,6 +33,34 @@ test('batches of the thread are bit for bit those of batchMaker, from any step o
       assert.deepEqual(batch, batchAt(from + i))
     })
     await source.close()
+  }
+})
+
+test('batches of pictures that stay in their files are those of the same pictures in memory', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'prefetch-'))
+  try {
+    const picture = { width: 32, height: 32, channels: 3 } as const
+    for (let i = 0; i < dataset.count; i++) {
+      const colour = { r: (i * 67) % 256, g: (i * 29) % 256, b: (i * 101) % 256 }
+      await mkdir(join(folder, String(i % 2)), { recursive: true })
+      await sharp({ create: { ...picture, background: colour } }).toFile(join(folder, `${i % 2}/${i}.png`))
+    }
+    const parts = async (cache?: number) =>
+      split(await readFolder(folder, { size: 32, channels: 'auto', cache }), 0.1, 0).train
+    const whole = await parts()
+    const batchAt = batchMaker(whole, createSchedule(paperSchedule), config, options)
+    for (const cache of [0, 20 * 3072]) {
+      const source = prefetch({ ...data, dataset: await parts(cache) }, 20)
+      for (let step = 0; step < 9; step++) assert.deepEqual(await source.batchAt(step), batchAt(step))
+      await source.close()
+    }
+
+    const source = prefetch({ ...data, dataset: await parts(0) }, 20)
+    await rm(folder, { recursive: true })
+    await assert.rejects(source.batchAt(0), PictureGone)
+    await source.close()
+  } finally {
+    await rm(folder, { recursive: true, force: true })
   }
 })
 

@@ -27,6 +27,18 @@ export function wholeNumber(text: string): number {
   throw new InvalidValue(`Found "${text}"; expected a whole number.`)
 }
 
+/** Reads an option's value as a whole number within bounds. */
+export function wholeBetween(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = wholeNumber(text)
+    if (value >= low && value <= high) return value
+    throw new InvalidValue(`Found ${value}; expected a whole number from ${low} to ${high}.`)
+  }
+}
+
+/** Reads an option's value as a TCP port; 0 is any that is free. */
+export const portNumber = wholeBetween(0, 65535)
+
 /** Reads an option's value as a number. */
 export function realNumber(text: string): number {
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)

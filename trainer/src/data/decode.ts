@@ -22,11 +22,19 @@ export interface Kind {
  * Decodes a picture: turned upright (EXIF), scaled so that its shorter side is `size`, cropped to the square in its
  * middle, laid on white where it is transparent, in 8 bits; of a moving one the first frame.
  * @param out receives [channels, size, size], as many channels as it has room for: of RGB into one, the first
- * @throws Error of the system or of sharp where it cannot be read
+ * @throws Error with the reason, in one line, where it cannot be read
  */
-export async function decode(path: string, { size, channels }: Decoding, out: Uint8Array): Promise<Kind> {
+export async function decode(path: string, decoding: Decoding, out: Uint8Array): Promise<Kind> {
   const file = await readFile(path)
   if (file.length === 0) throw new Error('the file is empty')
+  return decodeBytes(file, decoding, out).catch((error: Error) => {
+    const [reason] = error.message.trim().split('\n', 1)
+    // The decoders share one place for their words: of several that fail at once, one gets those of all.
+    throw new Error(reason === 'Unknown error' ? 'damaged' : reason)
+  })
+}
+
+async function decodeBytes(file: Buffer, { size, channels }: Decoding, out: Uint8Array): Promise<Kind> {
   const image = sharp(file, { failOn: 'error' })
   const { space } = await image.metadata()
   const pixels = await image

@@ -135,7 +135,7 @@ async function decodeAll(
     try {
       kinds[index] = await decode(join(folder, paths[index]!), { size, channels }, out)
     } catch (error) {
-      failures.push(`${paths[index]} (${(error as Error).message.trim()})`)
+      failures.push(`${paths[index]} (${(error as Error).message})`)
     }
     onProgress?.(++done, paths.length)
   })

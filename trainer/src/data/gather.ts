@@ -25,7 +25,7 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
       throw new PictureGone(
-        `Cannot read ${path} in ${files!.folder} (${error.message.trim()}), though it could be read when the training ` +
+        `Cannot read ${path} in ${files!.folder} (${error.message}), though it could be read when the training ` +
           'began. Put it back as it was.',
       )
     })

@@ -52,7 +52,7 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
     }
     return await readFolder(source, { ...options, size: size ?? defaultSize, channels })
   } catch (error) {
-    if (isSystemError(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
+    if (isForeseen(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
     throw error
   }
 }
@@ -99,6 +99,8 @@ async function startsAsIdx(path: string): Promise<boolean> {
   }
 }
 
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'syscall' in error
+/** Errors of the system, and of Node where a file is larger than it reads at once. */
+function isForeseen(error: unknown): error is NodeJS.ErrnoException {
+  if (!(error instanceof Error)) return false
+  return 'syscall' in error || (error as NodeJS.ErrnoException).code === 'ERR_FS_FILE_TOO_LARGE'
 }

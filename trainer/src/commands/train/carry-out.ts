@@ -10,7 +10,7 @@ import { formatDuration } from '../../duration.ts'
 import { chooseEngine, nameOf } from '../../engines/choose.ts'
 import type { Engine } from '../../engines/engine.ts'
 import { openEngine } from '../../engines/open.ts'
-import { describeCost, describeForecast, stepCost } from '../../estimate.ts'
+import { describeCost, describeForecast, type StepCost, stepCost } from '../../estimate.ts'
 import { CannotWrite, formatBytes, freeSpace } from '../../files.ts'
 import { lockRun } from '../../lock.ts'
 import { openMetrics } from '../../metrics.ts'
@@ -41,8 +41,9 @@ export async function carryOut(
   const options = threads === undefined ? {} : { threads }
   const choice = await chooseEngine(wish, spec, options)
   if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
-  const engine = await openEngine(choice, spec, tables, state, options)
   const cost = stepCost(spec)
+  if (choice.device === 'cpu') refuseTooLarge(cost)
+  const engine = await openEngine(choice, spec, tables, state, options)
   const watch = await watchRun({ folder, config }, cost, dashboard)
   if (isNew) {
     // Not before: a run that cannot start leaves no folder behind.
@@ -155,9 +156,19 @@ export async function carryOut(
 function introduce({ folder, config, pictures: { train, validation } }: Beginning, engine: Engine): void {
   const { classes } = config.pictures
   console.log(
-    `${train.count} pictures of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
+    `${train.count} ${train.count === 1 ? 'picture' : 'pictures'} of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
       `${classes.length === 0 ? 'no classes' : `${classes.length} classes`}), ${validation.count} for validation\n` +
       `${layoutOfRun(config).size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
+  )
+}
+
+/** What the graph needs at least is more than there is: the system would end the process in the middle of a step. */
+function refuseTooLarge({ bytes }: StepCost): void {
+  const free = process.availableMemory()
+  if (bytes <= free) return
+  throw new UserError(
+    `A step takes at least ${formatBytes(bytes)} of memory, but only ${formatBytes(free)} are free. Give a smaller ` +
+      '--batch-size, --size or --base-channels, or cut the step with --accumulate.',
   )
 }
 

@@ -1,5 +1,5 @@
 import { UserError } from '@ddpm/shared'
-import { byteCount, wholeNumber } from '@ddpm/shared/command'
+import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/command'
 import { type Command, Option } from 'commander'
 import type { Wish } from '../../engines/choose.ts'
 import { devices, engineNames } from '../../engines/engine.ts'
@@ -36,14 +36,14 @@ export function addOptions(command: Command): void {
         .choices(['auto', ...devices])
         .default('auto'),
     )
-    .option('--threads <n>', 'CPU threads (default: all)', wholeNumber)
+    .option('--threads <n>', 'CPU threads (default: all)', wholeBetween(1, 1024))
     .option(
       '--cache <size>',
       'memory for the pictures of a folder, as in 500MB; those beyond it are decoded whenever their turn comes ' +
         '(default: a quarter of what is free)',
       byteCount,
     )
-    .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', wholeNumber)
+    .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', portNumber)
   for (const [field, [value, , description]] of Object.entries(recipeFields)) {
     command.option(`${flag(field)} <${value}>`, description)
   }

@@ -153,7 +153,8 @@ function readConfig(path: string, text: string): RunConfig {
   }
   const { recipe, ...fields } = data.recipe
   // Runs that were begun before a field existed have its default.
-  return { ...data, recipe: { ...recipeDefaults, ...readFields(path, fields), recipe } as Recipe }
+  const read: Recipe = { recipe, data: '', size: null, ...recipeDefaults, ...readFields(path, fields) }
+  return { ...data, recipe: read }
 }
 
 /**

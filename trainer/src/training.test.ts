@@ -76,7 +76,12 @@ function essence(run: string) {
   }
 }
 
-const six = [...tiny, '--steps', '6', '--checkpoint-every', '3', '--validate-every', '2']
+/** Six steps, with all that is random. */
+const six = [
+  ...tiny,
+  ...['--steps', '6', '--checkpoint-every', '3', '--validate-every', '2'],
+  ...['--accumulate', '2', '--flip', 'true', '--label-dropout', '0.3'],
+]
 
 suite('npm run train', () => {
   test('a run that was stopped and resumed ends bit for bit as one that was not', () => {

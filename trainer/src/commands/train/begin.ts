@@ -145,7 +145,7 @@ async function readPictures(recipe: Recipe, cache = process.availableMemory() / 
     cache,
     onProgress: (done, total) => {
       const left = ((performance.now() - began) / 1000) * (total / done - 1)
-      bar.show(done, total, `${formatDuration(left)} left`)
+      bar.show(done, total, done < total ? `${formatDuration(left)} left` : '')
     },
     onWarning: (warning) => bar.log(warning),
   })

@@ -15,7 +15,8 @@ command
 Examples:
   npm run train                                       the built-in shapes
   npm run train -- --data my/pictures --out runs/mine a folder of pictures
-  npm run train -- --recipe mnist --data data/mnist
+  npm run train -- --recipe mnist --data data/mnist --dashboard
+  npm run train -- --recipe cifar10 --data data/cifar-10-batches-bin --steps 100000
   npm run train -- --resume runs/mine                 after Ctrl+C`,
   )
   .action(async (options: Options) => carryOut(await begin(options), options))

@@ -44,6 +44,7 @@ export function addOptions(command: Command): void {
       byteCount,
     )
     .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', portNumber)
+  command.optionsGroup('Fields of the recipe, where they are to differ from it:')
   for (const [field, [value, , description]] of Object.entries(recipeFields)) {
     command.option(`${flag(field)} <${value}>`, description)
   }

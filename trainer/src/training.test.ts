@@ -114,7 +114,7 @@ suite('npm run train', () => {
     assert.deepEqual(essence('again'), essence('whole'))
   })
 
-  test('pictures that memory does not hold train the same; one that goes meanwhile stops it, saved', async () => {
+  test('pictures that memory does not hold train the same; one that goes meanwhile stops it, saved', async (t) => {
     const pictures = join(folder, 'pictures')
     mkdirSync(pictures)
     for (let i = 0; i < 40; i++) {
@@ -135,6 +135,7 @@ suite('npm run train', () => {
       [script, ...args, '--steps', '100000', '--out', 'gone', '--cache', '0'],
       { cwd: folder },
     )
+    t.after(() => child.kill('SIGKILL'))
     let output = ''
     child.stderr.on('data', (text) => {
       output += text

@@ -57,7 +57,7 @@ const units = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const
 
 /** Reads an option's value as a number of bytes: 500MB, 1.5 GB, 4096. */
 export function byteCount(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?B?)$/.exec(text.trim()) ?? []
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?B)?$/.exec(text.trim()) ?? []
   const factor = units[(unit ?? '').toUpperCase() as keyof typeof units]
   if (number !== undefined && factor !== undefined) return Math.round(Number(number) * factor)
   throw new InvalidValue(`Found "${text}"; expected a size like 500MB or 4GB.`)

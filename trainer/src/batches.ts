@@ -7,7 +7,8 @@ import {
   targetWeights,
   uniforms,
 } from '@ddpm/shared'
-import { type Dataset, writePicture } from './data/dataset.ts'
+import { type Dataset, pictureSize, writePicture } from './data/dataset.ts'
+import { gather } from './data/gather.ts'
 import { dropMasks } from './dropout.ts'
 import type { Batch } from './engines/engine.ts'
 import type { Recipe } from './recipes.ts'
@@ -22,6 +23,7 @@ export type BatchOptions = Pick<
 /**
  * Makes the batch of any step. Everything random is a function of the seed and the step, so a run that was stopped
  * goes on with the batches it would have had.
+ * @param dataset all of it in memory
  * @returns for step 0, 1, …: the batch, in memory of its own
  */
 export function batchMaker(
@@ -30,12 +32,36 @@ export function batchMaker(
   config: UNetConfig,
   options: BatchOptions,
 ): (step: number) => Batch {
-  const { seed, batchSize: n } = options
-  const size = dataset.channels * dataset.height * dataset.width
-  const masked = dropoutLayout(config, dataset).size
-  const order = epochs(dataset.count, seed)
+  const batchOf = batchForm(dataset, schedule, config, options)
+  const indicesAt = pictureOrder(dataset.count, options)
+  return (step) => batchOf(step, dataset, indicesAt(step))
+}
 
-  return (step) => {
+/** The same batches from pictures that need not be in memory: those that are not are decoded for it. */
+export function batchReader(
+  dataset: Dataset,
+  schedule: Schedule,
+  config: UNetConfig,
+  options: BatchOptions,
+): (step: number) => Promise<Batch> {
+  const batchOf = batchForm(dataset, schedule, config, options)
+  const indicesAt = pictureOrder(dataset.count, options)
+  const inPlace = Uint32Array.from({ length: options.batchSize }, (_, i) => i)
+  return async (step) => batchOf(step, await gather(dataset, indicesAt(step)), inPlace)
+}
+
+/** What becomes of the pictures of a step, which `indices` finds in `held`. */
+function batchForm(
+  shape: Dataset,
+  schedule: Schedule,
+  config: UNetConfig,
+  options: BatchOptions,
+): (step: number, held: Dataset, indices: Uint32Array) => Batch {
+  const { seed, batchSize: n } = options
+  const size = pictureSize(shape)
+  const masked = dropoutLayout(config, shape).size
+
+  return (step, held, indices) => {
     const x0 = new Float32Array(n * size)
     const noise = new Float32Array(n * size)
     const timestep = new Float32Array(n)
@@ -46,14 +72,13 @@ export function batchMaker(
     const [offset] = uniforms(seed, { domain: domains.trainingTimestep, picture: 0, step }, 1)
     const flips = one(domains.augmentation)
     const unlabelled = one(domains.labelDropout)
-    for (let i = 0; i < n; i++) {
-      const index = order(step * n + i)
-      writePicture(dataset, index, x0, i * size, options.flip && flips[i]! < 0.5)
+    for (const [i, index] of indices.entries()) {
+      writePicture(held, index, x0, i * size, options.flip && flips[i]! < 0.5)
       normals(seed, { domain: domains.trainingNoise, picture: i, step }, noise, i * size, size)
       // Spread evenly over 0 … T−1 from a random start: each uniform, together with less variance than independent
       // ones (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
-      if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : dataset.labels![index]!
+      if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : held.labels![index]!
     }
     writeCoefficients(coefficients, timestep, schedule, options)
     if (dropout) dropMasks(seed, step, config.dropout, dropout)
@@ -75,18 +100,20 @@ export function microBatches(batch: Batch, count: number): Batch[] {
   }))
 }
 
-/** Every picture once per epoch, each epoch in an order of its own: position in the run → index. */
-function epochs(count: number, seed: number): (position: number) => number {
+/** Which pictures a step takes: every one once per epoch, each epoch in an order of its own. */
+function pictureOrder(count: number, { seed, batchSize }: BatchOptions): (step: number) => Uint32Array {
   let known = -1
   let order: Uint32Array = new Uint32Array()
-  return (position) => {
-    const epoch = Math.floor(position / count)
-    if (epoch !== known) {
-      order = permutation(seed, { domain: domains.shuffle, picture: 0, step: epoch }, count)
-      known = epoch
-    }
-    return order[position % count]!
-  }
+  return (step) =>
+    Uint32Array.from({ length: batchSize }, (_, i) => {
+      const position = step * batchSize + i
+      const epoch = Math.floor(position / count)
+      if (epoch !== known) {
+        order = permutation(seed, { domain: domains.shuffle, picture: 0, step: epoch }, count)
+        known = epoch
+      }
+      return order[position % count]!
+    })
 }
 
 function writeCoefficients(

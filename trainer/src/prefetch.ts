@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads'
 import type { ScheduleConfig } from '@ddpm/shared'
 import type { BatchOptions } from './batches.ts'
 import type { Dataset } from './data/dataset.ts'
+import { PictureGone } from './data/gather.ts'
 import type { Batch } from './engines/engine.ts'
 import type { UNetConfig } from './unet.ts'
 
@@ -13,11 +14,8 @@ export interface BatchWorkerData {
   readonly options: BatchOptions
 }
 
-/** What it answers a step's number with. */
-export interface BatchMessage {
-  readonly step: number
-  readonly batch: Batch
-}
+/** What it answers a step's number with: its batch, or why there is none. */
+export type BatchMessage = { readonly step: number } & ({ readonly batch: Batch } | { readonly gone: string })
 
 export interface Prefetch {
   /** The batch of a step; steps are asked for one after the other. */
@@ -32,7 +30,7 @@ export interface Prefetch {
 const ahead = 1
 
 /**
- * The batches of batchMaker, made in a thread of its own while the step before them runs: an engine may block this one
+ * The batches of batchReader, made in a thread of its own while the step before them runs: an engine may block this one
  * from beginning to end. Their memory changes hands and is not copied.
  * @param data its pixels are shared with the thread where they lie in a SharedArrayBuffer, and copied otherwise
  * @param until makes none from this step on
@@ -41,9 +39,11 @@ export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   const worker = new Worker(new URL('batch-worker.ts', import.meta.url), { workerData: data })
   const promises = new Map<number, Promise<Batch>>()
   const waiting = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
-  worker.on('message', ({ step, batch }: BatchMessage) => {
-    waiting.get(step)?.resolve(batch)
-    waiting.delete(step)
+  worker.on('message', (message: BatchMessage) => {
+    const asker = waiting.get(message.step)
+    if ('batch' in message) asker?.resolve(message.batch)
+    else asker?.reject(new PictureGone(message.gone))
+    waiting.delete(message.step)
   })
   worker.on('error', (error: Error) => {
     for (const { reject } of waiting.values()) reject(error)

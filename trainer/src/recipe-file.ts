@@ -29,8 +29,18 @@ function readRecipe(path: string): Recipe {
       `${path}: Found recipe ${JSON.stringify(base)}; expected what it is based on, one of ${names}.`,
     )
   }
-  const read = Object.entries(fields).map(([field, value]) => [field, readField(path, field, value)])
-  return { ...recipeNamed(base), ...Object.fromEntries(read), recipe: basename(path, '.json') }
+  return { ...recipeNamed(base), ...readFields(path, fields), recipe: basename(path, '.json') }
+}
+
+/**
+ * Fields of a recipe as JSON has them.
+ * @param path of the file they are from
+ * @throws UserError naming a field that is unknown or of another type
+ */
+export function readFields(path: string, fields: Readonly<Record<string, unknown>>): Partial<Recipe> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([field, value]) => [field, readField(path, field, value)]),
+  )
 }
 
 /** A field's value in JSON: what the command line reads from the same value written as text. */

@@ -25,6 +25,37 @@ test('every recipe is one that can be trained', () => {
   }
 })
 
+for (const [field, values] of Object.entries({
+  size: [0, -8, 100_000],
+  validation: [0, 1],
+  baseChannels: [0, 1e9],
+  numResBlocks: [0, 1000],
+  dropout: [-0.1, 1],
+  timesteps: [1, 1e9],
+  batchSize: [0, 1e6],
+  accumulate: [0, 3],
+  learningRate: [0, -1, Number.NaN, Number.POSITIVE_INFINITY],
+  beta1: [-0.1, 1],
+  beta2: [1],
+  eps: [0],
+  clipNorm: [-1],
+  emaDecay: [1],
+  labelDropout: [-0.1, 1.1],
+  samplingSteps: [0],
+  guidance: [-1],
+  sampleEvery: [0],
+  keep: [0],
+  betaStart: [0, -1e-4],
+  betaEnd: [1, 2],
+})) {
+  test(`an impossible ${field} is refused by name`, () => {
+    for (const value of values) {
+      const recipe = { ...recipes['pictures']!, [field]: value }
+      assert.throws(() => validateRecipe(recipe), { name: 'UserError', message: new RegExp(field) })
+    }
+  })
+}
+
 test('cifar10 and seed64 have as many parameters as the published network and the original', () => {
   const parameters = (name: string, side: number) =>
     layoutOf(parameterSpecs(networkOf(runOf(recipes[name]!, side)).unet)).size

@@ -1,6 +1,7 @@
 import {
   type BetaSchedule,
   betaSchedules,
+  createSchedule,
   defaultSampling,
   type LossWeighting,
   type PredictionType,
@@ -338,22 +339,29 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   keep: ['n', whole, 'latest checkpoints kept, beside one per tenth of the run'],
 }
 
-const bounds: { readonly [F in Field]?: readonly [low: number, high: number, expected: string] } = {
-  validation: [1e-9, 0.9, 'a part above 0 and up to 0.9'],
+/** What a field may be, and how its lowest value is put into words; upper bounds keep slips of the keyboard out. */
+const bounds: { readonly [F in Field]?: readonly [low: number, high: number, lowest: string] } = {
+  size: [1, 4096, 'at least 1'],
+  validation: [1e-9, 0.9, 'above 0'],
+  baseChannels: [1, 8192, 'at least 1'],
+  numResBlocks: [1, 64, 'at least 1'],
+  timeMultiple: [1, 64, 'at least 1'],
+  dropout: [0, 0.999, 'at least 0'],
   timesteps: [2, 1e6, 'at least 2'],
   steps: [1, 1e9, 'at least 1'],
   batchSize: [1, 65536, 'at least 1'],
   accumulate: [1, 65536, 'at least 1'],
-  learningRate: [1e-12, 1, 'above 0 and up to 1'],
+  learningRate: [1e-12, 1, 'above 0'],
+  warmup: [0, 1e9, 'at least 0'],
   weightDecay: [0, 10, 'at least 0'],
-  beta1: [0, 0.999999, 'from 0 to below 1'],
-  beta2: [0, 0.99999999, 'from 0 to below 1'],
+  beta1: [0, 0.999999, 'at least 0'],
+  beta2: [0, 0.99999999, 'at least 0'],
   eps: [1e-30, 1, 'above 0'],
   clipNorm: [0, 1e9, 'at least 0'],
-  emaDecay: [0, 0.9999999, 'from 0 to below 1'],
-  labelDropout: [0, 1, 'a probability'],
+  emaDecay: [0, 0.9999999, 'at least 0'],
+  labelDropout: [0, 1, 'at least 0'],
   samplingSteps: [1, 1e6, 'at least 1'],
-  guidance: [0, 100, 'from 0 (no class) to 100'],
+  guidance: [0, 100, 'at least 0 (no class)'],
   sampleEvery: [1, 1e9, 'at least 1'],
   validateEvery: [1, 1e9, 'at least 1'],
   checkpointEvery: [1, 1e9, 'at least 1'],
@@ -365,10 +373,11 @@ const bounds: { readonly [F in Field]?: readonly [low: number, high: number, exp
  * @throws UserError naming the field, what was found and what was expected
  */
 export function validateRecipe(recipe: Recipe): void {
-  for (const [field, [low, high, expected]] of Object.entries(bounds)) {
-    const value = recipe[field as Field] as number
-    if (!(value >= low && value <= high))
-      throw new UserError(`Found ${field} ${value}; expected ${expected}.`)
+  for (const [field, [low, high, lowest]] of Object.entries(bounds)) {
+    const value = recipe[field as Field] as number | null
+    if (value === null && field === 'size') continue
+    if (!(typeof value === 'number' && value >= low && value <= high))
+      throw new UserError(`Found ${field} ${value}; expected ${lowest} and at most ${high}.`)
   }
   const { batchSize, accumulate } = recipe
   if (batchSize % accumulate !== 0) {
@@ -377,6 +386,7 @@ export function validateRecipe(recipe: Recipe): void {
         'of equal size.',
     )
   }
+  createSchedule(recipe)
 }
 
 /** A recipe by its name. */

@@ -7,9 +7,11 @@ import {
   UserError,
   writeScheduler,
 } from '@ddpm/shared'
+import { z } from 'zod'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
 import { writeAtomically } from './files.ts'
 import { type Layout, layoutOf } from './parameters.ts'
+import { readFields } from './recipe-file.ts'
 import { type Recipe, recipeDefaults } from './recipes.ts'
 import { Damaged } from './safetensors.ts'
 import type { NetworkSpec, StepSpec } from './step.ts'
@@ -28,6 +30,20 @@ export interface RunConfig {
     readonly classes: readonly string[]
   }
 }
+
+const whole = z.int().positive()
+const configForm = z.object({
+  version: z.literal(1),
+  recipe: z.looseObject({ recipe: z.string(), data: z.string() }),
+  pictures: z.object({
+    name: z.string(),
+    count: whole,
+    channels: whole,
+    height: whole,
+    width: whole,
+    classes: z.array(z.string()),
+  }),
+})
 
 /** A folder with a training run: config.json, checkpoints, metrics.jsonl, samples. */
 export interface Run {
@@ -113,21 +129,32 @@ export function openRun(folder: string): Run {
         'Give the folder that `npm run train` or `npm run import` has made, like runs/shapes.',
     )
   }
-  let config: RunConfig
+  return { folder, config: readConfig(path, text) }
+}
+
+function readConfig(path: string, text: string): RunConfig {
+  let json: unknown
   try {
-    config = JSON.parse(text)
+    json = JSON.parse(text)
   } catch (error) {
     throw new UserError(
       `${path} is not JSON (${(error as Error).message}). Restore it from a copy, or train again.`,
     )
   }
-  if (config.version !== 1 || !config.recipe || !config.pictures) {
+  const { data, error } = configForm.safeParse(json)
+  const version = Object(json).version
+  if (version > 1) throw new UserError(`${path} is of version ${version}, this program reads 1: update it.`)
+  if (error) {
+    const [{ path: field, message }] = error.issues as [z.core.$ZodIssue]
     throw new UserError(
-      `${path} is not a run's configuration of version 1 (found version ${config.version}).`,
+      `${path} is not a run's configuration of version 1: ${[...field, message].join(': ')}. Restore it from a copy, ` +
+        'or train again.',
     )
   }
+  const { recipe, ...fields } = data.recipe
   // Runs that were begun before a field existed have its default.
-  return { folder, config: { ...config, recipe: { ...recipeDefaults, ...config.recipe } } }
+  const read: Recipe = { recipe, data: '', size: null, ...recipeDefaults, ...readFields(path, fields) }
+  return { ...data, recipe: read }
 }
 
 /**

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
+import sharp from 'sharp'
 import { batchMaker } from './batches.ts'
 import { listCheckpoints, saveCheckpoint } from './checkpoint.ts'
 import { shapes } from './data/shapes.ts'
@@ -73,7 +76,12 @@ function essence(run: string) {
   }
 }
 
-const six = [...tiny, '--steps', '6', '--checkpoint-every', '3', '--validate-every', '2']
+/** Six steps, with all that is random. */
+const six = [
+  ...tiny,
+  ...['--steps', '6', '--checkpoint-every', '3', '--validate-every', '2'],
+  ...['--accumulate', '2', '--flip', 'true', '--label-dropout', '0.3'],
+]
 
 suite('npm run train', () => {
   test('a run that was stopped and resumed ends bit for bit as one that was not', () => {
@@ -106,6 +114,44 @@ suite('npm run train', () => {
     assert.deepEqual(essence('again'), essence('whole'))
   })
 
+  test('pictures that memory does not hold train the same; one that goes meanwhile stops it, saved', async (t) => {
+    const pictures = join(folder, 'pictures')
+    mkdirSync(pictures)
+    for (let i = 0; i < 40; i++) {
+      const background = { r: (i * 67) % 256, g: (i * 29) % 256, b: (i * 101) % 256 }
+      const file = join(pictures, `${String(i).padStart(2, '0')}.png`)
+      await sharp({ create: { width: 20, height: 20, channels: 3, background } }).toFile(file)
+    }
+    const args = [...six, '--data', 'pictures', '--size', '8', '--flip', 'true']
+    const inMemory = trainCommand(...args, '--out', 'in-memory')
+    assert.equal(inMemory.status, 0, inMemory.output)
+    const few = trainCommand(...args, '--out', 'few', '--cache', '2kB')
+    assert.equal(few.status, 0, few.output)
+    assert.match(few.output, /10 of the 40 pictures are held in memory, 1\.9 kB; the others are decoded/)
+    assert.deepEqual(essence('few'), essence('in-memory'))
+
+    const child = spawn(
+      process.execPath,
+      [script, ...args, '--steps', '100000', '--out', 'gone', '--cache', '0'],
+      { cwd: folder },
+    )
+    t.after(() => child.kill('SIGKILL'))
+    let output = ''
+    child.stderr.on('data', (text) => {
+      output += text
+    })
+    while (listCheckpoints(join(folder, 'gone')).length === 0 && child.exitCode === null) await setTimeout(20)
+    rmSync(join(pictures, '07.png'))
+    const [status] = await once(child, 'close')
+    assert.equal(status, 1)
+    assert.match(output, /Cannot read 07\.png in pictures \(.*ENOENT.*Put it back as it was\.\n/)
+    const [, step] =
+      /The last good checkpoint is gone\/checkpoints\/step-0*(\d+).*Go on with: .*--resume gone/.exec(output)!
+    assert.equal(essence('gone').progress.step, Number(step))
+    const lines = readFileSync(join(folder, 'gone/metrics.jsonl'), 'utf8').trim().split('\n')
+    assert.equal(JSON.parse(lines.at(-1)!).step, Number(step))
+  })
+
   test('a finished run says so; a begun one is not overwritten', () => {
     assert.match(trainCommand('--resume', 'whole').output, /whole is trained: 6 of 6 steps/)
     const again = trainCommand(...tiny, '--out', 'whole')
@@ -121,6 +167,15 @@ suite('npm run train', () => {
     ],
     ['not a number', ['--steps', 'many'], /--steps: Found "many"; expected a whole number/],
     ['impossible number', ['--learning-rate', '-1'], /learningRate -1/],
+    ['impossible schedule', ['--beta-start', '0'], /β = 0 at timestep 0.*Mend betaStart/],
+    ['no port', ['--dashboard', '99999'], /dashboard.* Found 99999; expected a whole number from 0 to 65535/],
+    ['no threads', ['--threads', '0'], /threads.* Found 0; expected a whole number from 1/],
+    ['no size', ['--cache', 'much'], /cache.* Found "much"; expected a size like 500MB/],
+    [
+      'step that no memory holds',
+      ['--data', 'shapes:8', '--batch-size', '65536'],
+      /A step takes at least [\d.]+ [GT]B of memory, but only .* --accumulate/,
+    ],
     ['unknown option', ['--stepz', '5'], /unknown option '--stepz'/],
     ['no such folder', ['--data', 'nowhere'], /no file or folder nowhere/],
     ['network that does not fit', ['--channel-multiples', '1,2,2,2,2,2,2'], /attention for 4 levels/],

@@ -1,5 +1,5 @@
 import { createSchedule, type Network } from '@ddpm/shared'
-import { batchMaker, microBatches } from './batches.ts'
+import { batchReader, microBatches } from './batches.ts'
 import type { Dataset } from './data/dataset.ts'
 import type { Batch, Engine, TrainingState } from './engines/engine.ts'
 import { type StepScalars, stepScalarNames, stepScalars } from './optimizer.ts'
@@ -111,11 +111,11 @@ export async function validationLoss(
 ): Promise<number> {
   const batchSize = Math.min(chunk, dataset.count)
   const options = { ...recipe, batchSize, labelDropout: 0, flip: false, seed: recipe.seed + 1 }
-  const batchAt = batchMaker(dataset, createSchedule(scheduleOf(recipe)), config, options)
+  const batchAt = batchReader(dataset, createSchedule(scheduleOf(recipe)), config, options)
   const chunks = Math.max(1, Math.floor(Math.min(validated, dataset.count) / batchSize))
   let total = 0
   for (let step = 0; step < chunks; step++) {
-    const { x0, noise, timestep, label, coefficients } = batchAt(step)
+    const { x0, noise, timestep, label, coefficients } = await batchAt(step)
     const size = x0.length / batchSize
     const columns = coefficients.length / batchSize
     const coefficient = (i: number, column: number) => coefficients[Math.floor(i / size) * columns + column]!

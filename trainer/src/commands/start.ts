@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { runCommand, wholeNumber } from '@ddpm/shared/command'
+import { portNumber, runCommand } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { listCheckpoints } from '../checkpoint.ts'
 import { openCheckpoint } from '../run.ts'
@@ -12,7 +12,7 @@ const folder = join('runs', 'shapes')
 
 const command = new Command('npm start --')
   .description('Trains on the built-in shapes, exports, publishes locally and serves: the whole way, once.')
-  .option('--port <n>', 'of the page', wholeNumber, 8787)
+  .option('--port <n>', 'of the page', portNumber, 8787)
   .action(main)
 
 /** Runs one of the project's commands as a person would; ends this one where it fails. */

@@ -65,5 +65,7 @@ test('what does not fit is refused by name', async () => {
   await refused(record(1, 1, 1, 1).subarray(1), {}, /data_batch_1\.bin is truncated.*found 3072 bytes.*3073/)
   await refused(Buffer.of(), {}, /found 0 bytes/)
   await refused(record(10, 1, 1, 1), {}, /data_batch_1\.bin has the label 10 at byte 0; expected 0 to 9/)
+  const nameless = await folder({ 'data_batch_1.bin': record(1, 1, 1, 1), 'batches.meta.txt': '\n' })
+  await assert.rejects(openData(nameless, { seed: 0 }), /batches\.meta\.txt names no classes/)
   await refused(record(1, 1, 1, 1), { channels: 1 }, /CIFAR-10, which is RGB/)
 })

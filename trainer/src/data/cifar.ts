@@ -70,5 +70,7 @@ async function classNames(folder: string): Promise<string[]> {
   const path = join(folder, namesFile)
   if (!existsSync(path)) return Array.from({ length: 10 }, (_, label) => String(label))
   const text = await readFile(path, 'utf8')
-  return text.split(/\r?\n/).filter((line) => line !== '')
+  const names = text.split(/\r?\n/).filter((line) => line !== '')
+  if (names.length > 0) return names
+  throw new UserError(`${path} names no classes; expected a name per line. Fetch it again, or remove it.`)
 }

@@ -1,6 +1,7 @@
 import { domains, permutation, UserError } from '@ddpm/shared'
+import type { Decoding } from './decode.ts'
 
-/** Pictures in memory: the one form that every source becomes. */
+/** Pictures: the one form that every source becomes. */
 export interface Dataset {
   readonly name: string
   readonly channels: number
@@ -9,10 +10,25 @@ export interface Dataset {
   readonly count: number
   /** Names of the classes; [] when unlabelled. */
   readonly classes: readonly string[]
-  /** [count, channels, height, width], bytes. */
+  /** Bytes of the pictures in memory, [count, channels, height, width]; where there are `files`, of the first ones. */
   readonly pixels: Uint8Array
   /** [count], index into `classes`; null when unlabelled. */
   readonly labels: Uint16Array | null
+  /** The pictures after those in memory; absent where all are. */
+  readonly files?: PictureFiles
+}
+
+/** Pictures that are decoded when they are asked for, for there are more than memory holds. */
+export interface PictureFiles {
+  readonly folder: string
+  /** Of each picture, inside the folder. */
+  readonly paths: readonly string[]
+  readonly decoding: Decoding
+}
+
+/** Bytes of a picture. */
+export function pictureSize({ channels, height, width }: Dataset): number {
+  return channels * height * width
 }
 
 /** A byte as the network sees it: 0 … 255 becomes −1 … 1 (DDPM section 3.3). */
@@ -21,7 +37,7 @@ export function toSigned(byte: number): number {
 }
 
 /**
- * Writes picture `index` as float32 in [−1, 1].
+ * Writes picture `index`, one of those in memory, as float32 in [−1, 1].
  * @param out receives [channels, height, width] from `offset` on
  * @param flip mirror left and right
  */
@@ -32,8 +48,8 @@ export function writePicture(
   offset: number,
   flip: boolean,
 ): void {
-  const { pixels, channels, height, width } = dataset
-  const size = channels * height * width
+  const { pixels, width } = dataset
+  const size = pictureSize(dataset)
   const start = index * size
   for (let row = 0; row < size; row += width) {
     for (let column = 0; column < width; column++) {
@@ -43,6 +59,12 @@ export function writePicture(
   }
 }
 
+/** Pictures to train on, and those that are kept from it. */
+export interface Parts {
+  readonly train: Dataset
+  readonly validation: Dataset
+}
+
 /**
  * Takes a random part away for validation.
  * @param fraction of the pictures that go to `validation`, rounded; with 0 < fraction < 1 both parts get at
@@ -50,11 +72,7 @@ export function writePicture(
  * @param seed the same seed makes the same split
  * @throws UserError when there are too few pictures for two parts
  */
-export function split(
-  dataset: Dataset,
-  fraction: number,
-  seed: number,
-): { train: Dataset; validation: Dataset } {
+export function split(dataset: Dataset, fraction: number, seed: number): Parts {
   if (dataset.count < 2) {
     throw new UserError(
       `Found ${dataset.count} picture in ${dataset.name}; training needs at least 2, one of them for validation. ` +
@@ -69,21 +87,30 @@ export function split(
   }
 }
 
-/** The pictures with the given indices, in that order. */
+/** The pictures with the given indices, which rise: those in memory stay the first. */
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
-  const size = dataset.channels * dataset.height * dataset.width
+  const size = pictureSize(dataset)
+  const held = dataset.pixels.length / size
+  const { files, labels, ...facts } = dataset
+  const inMemory = indices.filter((index) => index < held)
   // Shared memory, so that the thread that makes batches reads these very pixels.
-  const pixels = new Uint8Array(new SharedArrayBuffer(indices.length * size))
-  indices.forEach((index, to) => {
+  const pixels = new Uint8Array(new SharedArrayBuffer(inMemory.length * size))
+  inMemory.forEach((index, to) => {
     pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   })
-  const { labels } = dataset
+  const paths = Array.from(indices.subarray(inMemory.length), (index) => files!.paths[index - held]!)
   return {
-    ...dataset,
+    ...facts,
     count: indices.length,
     pixels,
-    labels: labels && Uint16Array.from(indices, (index) => labels[index]!),
+    labels: labels && labelsOf(labels, indices),
+    ...(files && paths.length > 0 && { files: { ...files, paths } }),
   }
+}
+
+/** The labels of the pictures with the given indices. */
+export function labelsOf(labels: Uint16Array, indices: Uint32Array): Uint16Array {
+  return Uint16Array.from(indices, (index) => labels[index]!)
 }
 
 /**

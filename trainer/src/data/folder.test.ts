@@ -6,7 +6,9 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp, { type Sharp } from 'sharp'
+import { split } from './dataset.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
+import { gather } from './gather.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'folder-'))
 after(() => rm(scratch, { recursive: true }))
@@ -176,6 +178,65 @@ test('one spoiled picture among 200 is named and left out; the others keep their
   await writeFile(join(path, 'dogs/001.png'), 'not a picture')
   await writeFile(join(path, 'dogs/002.png'), (await png(red)).subarray(0, 60))
   await assertUserError(read(path), /Cannot read 3 of the 200.*cats\/050.*dogs\/001.*dogs\/002.*Up to 1 %/)
+})
+
+/** A hundred spectra of two classes, one of them spoiled: grey ones are stored as colour. */
+async function spectra(saturation: number): Promise<string> {
+  const files = Array.from({ length: 120 }, async (_, i) => {
+    const colours = [0, 1, 2, 3].map((k): Rgb => {
+      const byte = (channel: number) => (i * 41 + k * 59 + channel * saturation * 83) % 256
+      return [byte(0), byte(1), byte(2)]
+    })
+    return [
+      `${i % 3 === 0 ? 'cats' : 'dogs'}/${i}.png`,
+      await bands(colours, 16, 12).png().toBuffer(),
+    ] as const
+  })
+  return folder({ ...Object.fromEntries(await Promise.all(files)), 'dogs/7.png': 'not a picture' })
+}
+
+for (const [what, saturation, channels] of [
+  ['colour', 1, 'auto'],
+  ['colour without colours', 0, 'auto'],
+  ['colour taken as grey', 1, 1],
+] as const) {
+  test(`pictures beyond the cache are decoded when asked for, to the same bytes: ${what}`, async () => {
+    const path = await spectra(saturation)
+    const stored = (channels === 1 ? 1 : 3) * 16
+    const whole = await read(path, { channels })
+    const { train, validation } = split(whole, 0.2, 3)
+    for (const held of [0, 50, 120]) {
+      const warnings: string[] = []
+      const cache = held * stored + stored - 1
+      const part = await read(path, { channels, cache, onWarning: (warning) => warnings.push(warning) })
+      const inMemory = part.pixels.length / part.channels / 16
+      assert.equal(inMemory, held < 80 ? held : held - 1)
+      assert.equal(part.files === undefined, held === 120)
+      if (held < 120) assert.match(warnings.join(), new RegExp(`${inMemory} of the 119 pictures are held`))
+      const parts = split(part, 0.2, 3)
+      for (const [found, expected] of [
+        [parts.train, train],
+        [parts.validation, validation],
+      ] as const) {
+        assert.ok(found.pixels.length <= cache)
+        const backwards = Uint32Array.from({ length: expected.count }, (_, i) => expected.count - 1 - i)
+        const gathered = await gather(found, backwards)
+        assert.deepEqual(gathered, await gather(expected, backwards))
+        assert.deepEqual(gathered.labels!.toReversed(), expected.labels)
+      }
+    }
+  })
+}
+
+test('a picture that has gone since is named', async () => {
+  const path = await folder({ 'a.png': await png(red), 'b.png': await png(green) })
+  const dataset = await read(path, { cache: 48 })
+  await rm(join(path, 'b.png'))
+  assertNear((await gather(dataset, Uint32Array.of(0))).pixels, 0, 5, red)
+  await assertUserError(
+    gather(dataset, Uint32Array.of(0, 1)),
+    /Cannot read b\.png in .* \(ENOENT.*though it could be read/,
+  )
 })
 
 test('of a moving picture the first frame counts; links are followed; what is no file is passed over', {

@@ -1,27 +1,16 @@
 import { type Dirent, statSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import sharp from 'sharp'
 import { formatBytes } from '../files.ts'
 import type { Dataset } from './dataset.ts'
+import { type Decoding, decode, type Kind, severalAtOnce } from './decode.ts'
 
-export interface FolderOptions {
-  /** Side of the square that every picture becomes, in pixels. */
-  readonly size: number
-  /** 1 grey, 3 RGB; auto: grey when no picture has any colour. */
-  readonly channels: 'auto' | 1 | 3
+export interface FolderOptions extends Decoding {
+  /** Bytes of pictures that are held in memory; the others are left in their files. All are held unless told. */
+  readonly cache?: number | undefined
   readonly onProgress?: ((done: number, total: number) => void) | undefined
   readonly onWarning?: ((message: string) => void) | undefined
-}
-
-/** What a picture turned out to be, when its pixels had been read. */
-interface Kind {
-  /** The file itself has one channel. */
-  readonly storedGrey: boolean
-  /** It shows only greys. */
-  readonly colourless: boolean
 }
 
 /** The part of the pictures that may be beyond reading: those are named and left out. */
@@ -31,9 +20,9 @@ const pictureName = /\.(png|jpe?g|webp)$/i
 
 /**
  * Reads a folder of PNG, JPEG and WebP. Folders inside it are classes: whatever lies below `cats/` is a cat.
- * A flat folder is unlabelled. Pictures come in the order of their paths. Each is turned upright (EXIF),
- * scaled so that its shorter side is `size`, cropped to the square in its middle, and laid on white where it
- * is transparent; of a moving one the first frame counts. One that cannot be read is named and left out.
+ * A flat folder is unlabelled. Pictures come in the order of their paths; what becomes of each is told at `decode`.
+ * All are decoded once, so that whatever cannot be read is named and left out before training begins; the first of
+ * them stay in memory, as many as `cache` has room for.
  * @throws UserError when there are no pictures, some lie in the folder and others in folders inside it, more than 1 %
  *   cannot be read, or grey files are mixed with colour and `channels` is auto
  */
@@ -50,15 +39,23 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
     )
   }
 
-  const { pixels: all, kinds } = await decodeAll(folder, paths, options)
+  const { pixels: all, held, stored, kinds } = await decodeAll(folder, paths, options)
   const read = paths.flatMap((path, index) => (kinds[index] ? [{ path, index, ...kinds[index] }] : []))
   const depth = channels === 'auto' ? chooseChannels(read, onWarning) : channels
   // Closes the gaps: of colourless RGB the first channel is the grey. Every part moves towards the beginning.
-  const size2 = size * size
-  read.forEach(({ index }, to) => {
-    const start = index * (all.length / paths.length)
-    all.copyWithin(to * depth * size2, start, start + depth * size2)
+  const bytes = depth * size * size
+  const inMemory = read.filter(({ index }) => index < held)
+  inMemory.forEach(({ index }, to) => {
+    all.copyWithin(to * bytes, index * stored, index * stored + bytes)
   })
+  const others = read.slice(inMemory.length).map(({ path }) => path)
+  if (others.length > 0) {
+    onWarning?.(
+      `${inMemory.length} of the ${read.length} pictures are held in memory, ${formatBytes(inMemory.length * bytes)}; ` +
+        'the others are decoded whenever their turn comes. Hold more with --cache.',
+    )
+  }
+  const labelOf = new Map(classes.map((name, label) => [name, label]))
   return {
     name: basename(resolve(folder)),
     channels: depth,
@@ -66,8 +63,9 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
     width: size,
     count: read.length,
     classes,
-    pixels: all.subarray(0, read.length * depth * size2),
-    labels: labelled ? Uint16Array.from(read, ({ path }) => classes.indexOf(classOf(path))) : null,
+    pixels: all.subarray(0, inMemory.length * bytes),
+    labels: labelled ? Uint16Array.from(read, ({ path }) => labelOf.get(classOf(path))!) : null,
+    ...(others.length > 0 && { files: { folder, paths: others, decoding: { size, channels } } }),
   }
 }
 
@@ -111,34 +109,36 @@ function areLabelled(folder: string, paths: readonly string[]): boolean {
   return nested.length > 0
 }
 
-/**
- * Decodes several at a time, two for each core, so that one is being read while another is decoded.
- * @returns planes [paths, channels, size, size] and what each picture is; null for those that cannot be read
- */
+/** Every picture, decoded. */
+interface Decoded {
+  /** Planes of the first pictures: [held, stored bytes]. */
+  readonly pixels: Uint8Array
+  readonly held: number
+  readonly stored: number
+  /** What each picture is; null for those that cannot be read. */
+  readonly kinds: readonly (Kind | null)[]
+}
+
 async function decodeAll(
   folder: string,
   paths: readonly string[],
-  { size, channels, onProgress, onWarning }: FolderOptions,
-): Promise<{ pixels: Uint8Array; kinds: (Kind | null)[] }> {
-  const depth = channels === 1 ? 1 : 3
-  const pixels = room(folder, paths.length, depth * size * size)
+  { size, channels, cache = Number.POSITIVE_INFINITY, onProgress, onWarning }: FolderOptions,
+): Promise<Decoded> {
+  const stored = (channels === 1 ? 1 : 3) * size * size
+  const held = Math.min(paths.length, Math.floor(cache / stored))
+  const pixels = room(folder, held, stored)
   const kinds: (Kind | null)[] = paths.map(() => null)
   const failures: string[] = []
-  let next = 0
   let done = 0
-  const work = async () => {
-    while (next < paths.length) {
-      const index = next++
-      try {
-        const out = pixels.subarray(index * depth * size * size, (index + 1) * depth * size * size)
-        kinds[index] = await decode(join(folder, paths[index]!), size, channels, out)
-      } catch (error) {
-        failures.push(`${paths[index]} (${(error as Error).message.trim()})`)
-      }
-      onProgress?.(++done, paths.length)
+  await severalAtOnce(paths.length, async (index) => {
+    const out = index < held ? pixels.subarray(index * stored, (index + 1) * stored) : new Uint8Array(stored)
+    try {
+      kinds[index] = await decode(join(folder, paths[index]!), { size, channels }, out)
+    } catch (error) {
+      failures.push(`${paths[index]} (${(error as Error).message})`)
     }
-  }
-  await Promise.all(Array.from({ length: 2 * availableParallelism() }, work))
+    onProgress?.(++done, paths.length)
+  })
   if (failures.length > 0) {
     const found = `${failures.length} of the ${paths.length} pictures in ${folder}: ${some(failures.sort())}.`
     if (failures.length > spoiledAtMost * paths.length) {
@@ -148,45 +148,21 @@ async function decodeAll(
     }
     onWarning?.(`Left out, because they cannot be read: ${found}`)
   }
-  return { pixels, kinds }
+  return { pixels, held, stored, kinds }
 }
 
 /** @throws UserError where the pictures do not fit into memory */
-function room(folder: string, count: number, size: number): Uint8Array {
+function room(folder: string, count: number, stored: number): Uint8Array {
   // They are there twice while some are taken away for validation.
-  const needed = 2 * count * size
+  const needed = 2 * count * stored
   const free = process.availableMemory()
   if (needed > free) {
     throw new UserError(
-      `The ${count} pictures of ${folder} take ${formatBytes(needed)} of memory while they are read, but only ` +
-        `${formatBytes(free)} are free. Give a smaller --size or fewer pictures.`,
+      `${count} pictures of ${folder} take ${formatBytes(needed)} of memory while they are read, but only ` +
+        `${formatBytes(free)} are free. Hold fewer of them with --cache, or give a smaller --size.`,
     )
   }
-  return new Uint8Array(count * size)
-}
-
-async function decode(
-  path: string,
-  size: number,
-  channels: FolderOptions['channels'],
-  out: Uint8Array,
-): Promise<Kind> {
-  const file = await readFile(path)
-  if (file.length === 0) throw new Error('the file is empty')
-  const image = sharp(file, { failOn: 'error' })
-  const { space } = await image.metadata()
-  const pixels = await image
-    .autoOrient()
-    .resize(size, size, { fit: 'cover', position: 'centre' })
-    .flatten({ background: 'white' })
-    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
-    .raw({ depth: 'uchar' })
-    .toBuffer()
-  toPlanes(pixels, out, size * size)
-  return {
-    storedGrey: space === 'b-w' || space === 'grey16',
-    colourless: channels === 1 || isColourless(pixels),
-  }
+  return new Uint8Array(count * stored)
 }
 
 /**
@@ -209,23 +185,6 @@ function chooseChannels(
   }
   if (colourless.length > 0) onWarning?.(`Took as colour, though they show only greys: ${some(colourless)}.`)
   return 3
-}
-
-/** @param rgb [pixels, 3] */
-function isColourless(rgb: Uint8Array): boolean {
-  for (let at = 0; at < rgb.length; at += 3) {
-    if (rgb[at] !== rgb[at + 1] || rgb[at] !== rgb[at + 2]) return false
-  }
-  return true
-}
-
-/** [pixels, channels] to [channels, pixels] */
-function toPlanes(from: Uint8Array, to: Uint8Array, area: number): void {
-  const channels = to.length / area
-  const stored = from.length / area
-  for (let channel = 0; channel < channels; channel++) {
-    for (let pixel = 0; pixel < area; pixel++) to[channel * area + pixel] = from[pixel * stored + channel]!
-  }
 }
 
 /** How many and which: the first three by name. */

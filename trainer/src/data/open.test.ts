@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -46,12 +46,17 @@ test('a folder of pictures is 32×32 unless a size is given', async () => {
   assert.equal((await openData(pictures, { seed: 0, size: 8 })).pixels.length, 3 * 64)
 })
 
+const large = join(scratch, 'large-images-idx3-ubyte')
+await writeFile(large, Buffer.from('00000803', 'hex'))
+await truncate(large, 3 * 2 ** 30)
+
 const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
   ['nothing there', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Give "shapes"/],
   ['something below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
   ['a picture', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
   ['an archive', join(scratch, 'pictures.tar'), {}, /unpack it first/],
   ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /0x00000801; expected 0x00000803/],
+  ['a file beyond what is read at once', large, {}, /Cannot read .*large.*greater than 2 GiB/],
   ['a count that is none', 'shapes:many', {}, /"shapes:many".*shapes:COUNT/],
   ['no shapes', 'shapes:0', {}, /from 1 to/],
   ['too many shapes', 'shapes:1e9', {}, /from 1 to/],

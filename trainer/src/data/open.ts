@@ -19,6 +19,11 @@ const accepted =
   'Give "shapes" (built in; "shapes:1000" for 1000 of them), a folder of PNG, JPEG or WebP pictures, MNIST-style IDX ' +
   'files (their folder or the images file), or CIFAR-10 binaries (their folder or one of the files).'
 
+/** Whether a source is the set that the program makes itself. */
+export function isBuiltIn(source: string): boolean {
+  return source === 'shapes' || source.startsWith('shapes:')
+}
+
 /**
  * Opens pictures by what they turn out to be: the built-in set when `source` is `shapes` or `shapes:COUNT` (a
  * folder of that name is ./shapes), otherwise IDX files, CIFAR-10 binaries or a folder of pictures. `size`
@@ -30,7 +35,7 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
   if (size !== undefined && !(Number.isInteger(size) && size > 0)) {
     throw new UserError(`Found the size ${size}; expected a whole number of pixels, like 32.`)
   }
-  if (source === 'shapes' || source.startsWith('shapes:')) return openShapes(source, options)
+  if (isBuiltIn(source)) return openShapes(source, options)
 
   try {
     const format = await formatOf(source)
@@ -47,7 +52,7 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
     }
     return await readFolder(source, { ...options, size: size ?? defaultSize, channels })
   } catch (error) {
-    if (isSystemError(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
+    if (isForeseen(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
     throw error
   }
 }
@@ -94,6 +99,8 @@ async function startsAsIdx(path: string): Promise<boolean> {
   }
 }
 
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'syscall' in error
+/** Errors of the system, and of Node where a file is larger than it reads at once. */
+function isForeseen(error: unknown): error is NodeJS.ErrnoException {
+  if (!(error instanceof Error)) return false
+  return 'syscall' in error || (error as NodeJS.ErrnoException).code === 'ERR_FS_FILE_TOO_LARGE'
 }

@@ -1,5 +1,5 @@
+import { make } from '@ddpm/shared/dom'
 import uPlot from 'uplot'
-import { make } from './dom.ts'
 import { short, steps } from './words.ts'
 
 export interface Curve {
@@ -19,6 +19,9 @@ export interface Chart {
 }
 
 const height = 220
+
+/** Steps are whole: 1, 2 and 5 times the powers of ten. */
+const wholeIncrements = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat()
 
 /** A custom property of the style sheet, as it is now: light and dark have their own. */
 function colour(name: string): string {
@@ -74,6 +77,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
           ...axis,
           size: 30,
           space: 44,
+          incrs: wholeIncrements,
           values: (_, splits) => splits.map(steps),
         },
         {

@@ -1,7 +1,7 @@
+import { byId, make } from '@ddpm/shared/dom'
 import type uPlot from 'uplot'
 import type { Quantity, Update } from '../protocol.ts'
 import { createChart } from './chart.ts'
-import { byId, make } from './dom.ts'
 
 /** Exponential moving average, corrected for its start as Adam's moments are (Kingma & Ba 2015, section 3). */
 export function smooth(values: readonly number[], decay: number): number[] {

@@ -1,7 +1,7 @@
+import { byId, make } from '@ddpm/shared/dom'
 import { formatDuration } from '../../duration.ts'
 import { type Inlined, quantities, type RunFacts, type RunState, type Update } from '../protocol.ts'
 import { createCurves } from './curves.ts'
-import { byId, make } from './dom.ts'
 import { createSamples } from './samples.ts'
 import { large, short } from './words.ts'
 

@@ -1,5 +1,5 @@
+import { byId } from '@ddpm/shared/dom'
 import type { Sample } from '../protocol.ts'
-import { byId } from './dom.ts'
 
 const triangle = 'M2 0l7 5-7 5z'
 const bars = 'M1 0h3v10H1zM6 0h3v10H6z'

@@ -1,3 +1,5 @@
+// For pages: the one part of shared that needs a document.
+
 /** The element of an id, checked to be of the expected kind. */
 export function byId<T extends Element>(id: string, kind: new () => T): T {
   const element = document.getElementById(id)

@@ -1,0 +1,37 @@
+import { join } from 'node:path'
+import { isBuiltIn } from '../../data/open.ts'
+import { side } from '../../data/shapes.ts'
+import { parseShape } from '../../data/shapes-parser.ts'
+import type { Engine } from '../../engines/engine.ts'
+import { writeAtomically } from '../../files.ts'
+import { draw } from '../../inference.ts'
+import { gridPng } from '../../pictures.ts'
+import { factsOf, type RunConfig } from '../../run.ts'
+import { emaNetwork } from '../../training.ts'
+
+const count = 16
+
+/** Draws the grid of a step into `samples`. @returns what to say of it */
+export async function drawSamples(
+  folder: string,
+  config: RunConfig,
+  engine: Engine,
+  step: number,
+): Promise<string> {
+  const facts = factsOf(config)
+  const pictures = await draw(facts, emaNetwork(engine), { seed: config.recipe.seed, count })
+  const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
+  writeAtomically(path, await gridPng(pictures, facts.shape))
+  const judged = isBuiltIn(config.recipe.data) ? `, ${clean(pictures)} of ${count} clean` : ''
+  return `samples in ${path}${judged}`
+}
+
+/** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
+function clean(pictures: Float32Array): number {
+  const size = 3 * side * side
+  let parsed = 0
+  for (let start = 0; start < pictures.length; start += size) {
+    if (parseShape(pictures.subarray(start, start + size)).shape !== null) parsed += 1
+  }
+  return parsed
+}

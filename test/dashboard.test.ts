@@ -35,7 +35,9 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ddpm-dashboard-'))
   browser = await launch({ webgpu: false })
 })
+const children: ChildProcess[] = []
 after(async () => {
+  for (const child of children) child.kill('SIGKILL')
   await browser?.close()
   await rm(folder, { recursive: true })
 })
@@ -49,6 +51,7 @@ interface Training {
 
 function train(...args: string[]): Training {
   const child = spawn(process.execPath, [script, ...args], { cwd: folder })
+  children.push(child)
   let output = ''
   const url = new Promise<string>((resolve, reject) => {
     const take = (text: string) => {
@@ -136,9 +139,10 @@ async function pointAt(page: Page, fraction: number): Promise<{ step: number; ke
 }
 
 async function assertCurvesAreMetrics(page: Page): Promise<void> {
-  const { steps, validation } = metrics()
   for (const fraction of [0.001, 0.3, 0.62, 0.999]) {
     const { step, keys } = await pointAt(page, fraction)
+    // Read after the page was: the run goes on.
+    const { steps, validation } = metrics()
     assertShows(keys.get('raw'), steps.get(step)!.loss, `loss at step ${step}`)
     const validated = [...validation.keys()].filter((at) => at <= step).at(-1)
     if (validated)
@@ -154,11 +158,13 @@ async function assertCurvesAreMetrics(page: Page): Promise<void> {
   }
 }
 
-suite('npm run train -- --dashboard', { timeout: 120_000 }, () => {
+suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
   test('shows a run as it goes, survives a reload, a stop, a kill and resumptions', async () => {
     const first = train(...tiny, '--out', 'run', '--dashboard', '0')
     const url = await first.url
     const page = await browser.newPage()
+    // 600 steps, on a machine that may have other work.
+    page.setDefaultTimeout(120_000)
     const errors: string[] = []
     page.on('pageerror', ({ message }) => errors.push(message))
     await page.goto(url)

@@ -4,11 +4,8 @@ import { begin } from './train/begin.ts'
 import { carryOut } from './train/carry-out.ts'
 import { addOptions, type Options } from './train/options.ts'
 
-const command = new Command('npm run train --').description(
-  'Trains a model on pictures and leaves it, with samples and metrics, in a folder.',
-)
-addOptions(command)
-command
+const command = new Command('npm run train --')
+  .description('Trains a model on pictures and leaves it, with samples and metrics, in a folder.')
   .addHelpText(
     'after',
     `
@@ -20,5 +17,6 @@ Examples:
   npm run train -- --resume runs/mine                 after Ctrl+C`,
   )
   .action(async (options: Options) => carryOut(await begin(options), options))
+addOptions(command)
 
 await runCommand(command)

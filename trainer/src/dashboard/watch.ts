@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { UserError } from '@ddpm/shared'
 import type { StepCost } from '../estimate.ts'
+import { type Recipe, recipeFields } from '../recipes.ts'
 import { type Run, runName } from '../run.ts'
 import { buildPage } from './page.ts'
 import type { RunFacts, RunState } from './protocol.ts'
@@ -52,8 +53,14 @@ function factsFor(run: Run, { parameters, flops }: StepCost): RunFacts {
     steps: recipe.steps,
     batchSize: recipe.batchSize,
     sampleEvery: recipe.sampleEvery,
-    recipe: { ...recipe },
+    recipe: inOrder(recipe),
   }
+}
+
+/** A recipe's fields in the order of the command line: the page takes facts that are written otherwise for another run. */
+function inOrder(recipe: Recipe): Record<string, unknown> {
+  const fields = ['recipe', ...Object.keys(recipeFields)] as (keyof Recipe)[]
+  return Object.fromEntries(fields.map((field) => [field, recipe[field]]))
 }
 
 async function serve(folder: string, facts: RunFacts, dashboard: number | true) {

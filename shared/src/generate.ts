@@ -168,10 +168,7 @@ function prepare(
   const size = channels * height * width
   const pictures = Array.from({ length: count }, (_, i) => first + i)
   const choice = classesNamed(model.classes, className)
-  const labels = Float32Array.from(pictures, (picture) => {
-    const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
-    return choice[Math.floor(u! * choice.length)] ?? 0
-  })
+  const labels = Float32Array.from(pictures, (picture) => labelOf(choice, seed, picture))
   const asked = { classes: model.classes.length, labels, size, scale: guidance, rescale: guidanceRescale }
   return {
     denoise: denoiserFor(network, asked),
@@ -196,6 +193,20 @@ function noised(picture: Float32Array, alphaBar: number, noise: Float32Array): F
 export function sharedWords(classes: readonly string[]): string[] {
   const words = classes.flatMap((name) => [...new Set(name.split(' '))])
   return [...new Set(words.filter((word, i) => words.indexOf(word) !== i && !classes.includes(word)))]
+}
+
+/** The class that a picture of a seed takes where any may be: a name, or null where the model knows none. */
+export function classOf(
+  { classes }: Pick<ModelFacts, 'classes'>,
+  seed: number,
+  picture: number,
+): string | null {
+  return classes[labelOf(classesNamed(classes, null), seed, picture)] ?? null
+}
+
+function labelOf(choice: readonly number[], seed: number, picture: number): number {
+  const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
+  return choice[Math.floor(u! * choice.length)] ?? 0
 }
 
 /** The labels of the classes that a name stands for. */

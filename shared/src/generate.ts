@@ -195,13 +195,12 @@ export function sharedWords(classes: readonly string[]): string[] {
   return [...new Set(words.filter((word, i) => words.indexOf(word) !== i && !classes.includes(word)))]
 }
 
-/** The class that a picture of a seed takes where any may be: a name, or null where the model knows none. */
+/** The class that a picture of a seed takes, of those that a name stands for; null where the model knows none. */
 export function classOf(
   { classes }: Pick<ModelFacts, 'classes'>,
-  seed: number,
-  picture: number,
+  { seed, picture, name }: { seed: number; picture: number; name: string | null },
 ): string | null {
-  return classes[labelOf(classesNamed(classes, null), seed, picture)] ?? null
+  return classes[labelOf(classesNamed(classes, name), seed, picture)] ?? null
 }
 
 function labelOf(choice: readonly number[], seed: number, picture: number): number {

@@ -1,21 +1,20 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import {
   classOf,
   defaultJumps,
-  drawNoise,
+  evaluationsOf,
   type GenerateOptions,
   type ModelFacts,
+  noiseBetween,
   planFor,
-  slerp,
   UserError,
 } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { formatDuration } from '../duration.ts'
-import { writeAtomically } from '../files.ts'
+import { frameRecorder } from '../frames.ts'
 import { draw, invertAll, type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
-import { type GridOptions, gridGif, gridPng, singlePng } from '../pictures.ts'
+import { isMoving, writePictures } from '../picture-files.ts'
+import type { GridOptions } from '../pictures.ts'
 import { psnr } from '../psnr.ts'
 import { readMask, startingPictures } from '../starting-pictures.ts'
 import { type ProgressBar, progressBar } from './progress.ts'
@@ -109,7 +108,7 @@ async function main(path: string, options: Options): Promise<void> {
       ...(options.guidance !== undefined && { guidance: options.guidance }),
       ...(options.guidanceRescale !== undefined && { guidanceRescale: options.guidanceRescale }),
     }
-    console.log(`${model.description}; ${plan.name}, ${plan.rows.length} evaluations, seed ${options.seed}`)
+    console.log(`${model.description}; ${plan.name}, ${evaluationsOf(plan)} steps, seed ${options.seed}`)
     const began = performance.now()
     const bar = progressBar(options.invert ? 'Inverting' : 'Drawing')
     const show = progressWithTime(bar, began)
@@ -152,19 +151,19 @@ async function drawOnce(
   show: (done: number, total: number) => void,
 ): Promise<void> {
   const start = await startOf(facts, options)
-  const moving = options.out.toLowerCase().endsWith('.gif')
-  const frames = moving ? frameRecorder(facts, asked.count) : null
-  const pictures = await draw(facts, network, { ...asked, ...start }, show, frames?.record)
+  const moving = isMoving(options.out) ? frameRecorder(facts, asked.count) : null
+  const pictures = await draw(facts, network, { ...asked, ...start }, show, moving?.record)
   bar.end()
-  await write(pictures, facts, options, frames?.frames)
+  console.log(await writePictures(options.out, pictures, facts, gridOf(options), moving?.frames))
 }
 
 /** What --from, --mask and --to-seed say of where to start. */
 async function startOf(facts: ModelFacts, options: Options): Promise<Partial<GenerateOptions>> {
   const { from, mask, count, seed, toSeed } = options
   if (toSeed !== undefined) {
-    const className = options.class ?? classOf(facts, seed, 0)
-    return { noise: noiseBetween(facts, seed, toSeed, count), className }
+    const className = classOf(facts, { seed, picture: 0, name: options.class ?? null })
+    const { channels, height, width } = facts.shape
+    return { noise: noiseBetween(channels * height * width, [seed, toSeed], count), className }
   }
   if (from === undefined) return {}
   const picture = await startingPictures(from, count, facts.shape)
@@ -173,38 +172,6 @@ async function startOf(facts: ModelFacts, options: Options): Promise<Partial<Gen
     picture,
     strength,
     ...(mask && { mask: await readMask(mask, count, facts.shape), jumps: { jump, resample } }),
-  }
-}
-
-/** The first noise of two seeds, and what lies between. */
-function noiseBetween({ shape }: ModelFacts, seed: number, toSeed: number, count: number): Float32Array {
-  const size = shape.channels * shape.height * shape.width
-  const [a, b] = [seed, toSeed].map((of) => {
-    const noise = new Float32Array(size)
-    drawNoise(of, [0], 0, noise)
-    return noise
-  }) as [Float32Array, Float32Array]
-  const out = new Float32Array(count * size)
-  for (let i = 0; i < count; i++) out.set(slerp(a, b, count === 1 ? 0 : i / (count - 1)), i * size)
-  return out
-}
-
-/** At most so many frames: a longer denoising is shown in leaps. */
-const mostFrames = 60
-
-function frameRecorder({ shape }: ModelFacts, count: number) {
-  const size = shape.channels * shape.height * shape.width
-  const frames: Float32Array[] = []
-  return {
-    frames,
-    record({ step, steps, x }: { step: number; steps: number; x: Float32Array }, first: number) {
-      const leap = Math.ceil(steps / mostFrames)
-      if ((steps - 1 - step) % leap !== 0) return
-      const frame = (frames[Math.floor((step - ((steps - 1) % leap)) / leap)] ??= new Float32Array(
-        count * size,
-      ))
-      frame.set(x, first * size)
-    },
   }
 }
 
@@ -218,8 +185,9 @@ async function invertAndBack(
 ): Promise<void> {
   const { count } = asked
   const pictures = await startingPictures(options.from!, count, facts.shape)
-  // There and back is the same path only where nothing is guided, clamped or noisy.
-  const straight = { ...asked, sampler: 'ddim', eta: 0, clamp: null, guidance: asked.guidance ?? 1 } as const
+  // There and back is the same path only where nothing is clamped or noisy; what class they have is not known.
+  const guidance = asked.guidance ?? (asked.className === null ? 0 : 1)
+  const straight = { ...asked, sampler: 'ddim', eta: 0, clamp: null, guidance, guidanceRescale: 0 } as const
   const noise = await invertAll(facts, network, pictures, straight, (done, total) => show(done, 2 * total))
   const back = await draw(facts, network, { ...straight, noise }, (done, total) =>
     show(total + done, 2 * total),
@@ -231,7 +199,7 @@ async function invertAndBack(
     both.set(pictures.subarray(i * size, (i + 1) * size), 2 * i * size)
     both.set(back.subarray(i * size, (i + 1) * size), (2 * i + 1) * size)
   }
-  await write(both, facts, { ...options, count: 2 * count })
+  console.log(await writePictures(options.out, both, facts, gridOf(options)))
   const each = Array.from({ length: count }, (_, i) =>
     psnr(pictures.subarray(i * size, (i + 1) * size), back.subarray(i * size, (i + 1) * size)),
   )
@@ -244,28 +212,8 @@ async function invertAndBack(
   )
 }
 
-async function write(
-  pictures: Float32Array,
-  { shape }: ModelFacts,
-  { out, count, columns, scale }: Pick<Options, 'out' | 'count' | 'columns' | 'scale'>,
-  frames?: readonly Float32Array[],
-): Promise<void> {
-  const grid: GridOptions = { scale, ...(columns && { columns }) }
-  if (frames) {
-    writeAtomically(out, await gridGif(frames, shape, grid))
-    console.log(`${count} pictures in ${frames.length} frames in ${out}`)
-  } else if (out.endsWith('/') || (existsSync(out) && statSync(out).isDirectory())) {
-    mkdirSync(out, { recursive: true })
-    const digits = String(count - 1).length
-    for (let i = 0; i < count; i++) {
-      const name = `${String(i).padStart(digits, '0')}.png`
-      writeAtomically(join(out, name), await singlePng(pictures, i, shape, scale))
-    }
-    console.log(`${count} pictures in ${out}`)
-  } else {
-    writeAtomically(out, await gridPng(pictures, shape, grid))
-    console.log(`${count} pictures in ${out}`)
-  }
+function gridOf({ scale, columns }: Options): GridOptions {
+  return { scale, ...(columns && { columns }) }
 }
 
 await runCommand(command)

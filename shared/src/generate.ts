@@ -59,14 +59,17 @@ export function samplingOf(
   given: Partial<SamplerOptions> = {},
 ): { schedule: Schedule; options: SamplerOptions } {
   const { schedule, sampling: block, ...reading } = readScheduler(model.scheduler)
-  const { guidance, guidanceRescale, ...offered } = model.sampling
-  const sampler = given.sampler ?? offered.sampler
+  const { sampler: offered, steps, spacing, guidance, guidanceRescale, ...own } = model.sampling
+  const sampler = given.sampler ?? offered
   const options = {
     ...defaultSampling,
     ...reading,
-    // What the block says of its own sampler holds for no other.
+    // What block and manifest say of one sampler holds for no other.
     ...(block.sampler === sampler && block),
-    ...offered,
+    ...(offered === sampler && own),
+    sampler,
+    steps,
+    spacing,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
     predictionType: reading.predictionType,
   }

@@ -129,6 +129,23 @@ suite('pictures that start from pictures', () => {
     assert.ok(worst(back, picture) < 0.01, `off by ${worst(back, picture)}`)
   })
 
+  test('given pictures of no given class are drawn without one', async () => {
+    const asked = new Set<number>()
+    const spy = (x: Float32Array, t: Float32Array, label: Float32Array | null) => {
+      asked.add(label![0]!)
+      return label![0] === 2 ? best(x, t) : x.map(() => 9)
+    }
+    const two = {
+      ...facts,
+      classes: ['one', 'other'],
+      sampling: { ...facts.sampling, steps: 4, guidance: 3 },
+    }
+    const x = await generate(two, spy, { seed: 0, count: 1, picture, strength: 0.5 })
+    assert.ok(x.every((value) => Math.abs(value) < 2) && asked.has(2))
+    const asOne = await generate(two, spy, { seed: 0, count: 1, picture, strength: 0.5, className: 'one' })
+    assert.ok(asOne.some((value) => Math.abs(value) > 2))
+  })
+
   test('sizes that do not fit, and a mask without its picture, are refused', () => {
     const refused = (options: object, message: RegExp) =>
       assert.throws(() => generate(facts, best, { seed: 0, count: 1, ...options }), message)

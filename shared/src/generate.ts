@@ -36,7 +36,10 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
    * picture then takes one at random, by its seed; null takes any class.
    */
   readonly className?: string | null
-  /** Classifier-free guidance: 1 follows the class as trained, more exaggerates it; 0 ignores it. */
+  /**
+   * Classifier-free guidance: 1 follows the class as trained, more exaggerates it; 0 ignores it, which is the default
+   * for given pictures of no given class: one at random would draw against them.
+   */
   readonly guidance?: number
   /** How far guidance is brought back to the spread it found, 0 … 1: see `guide`. */
   readonly guidanceRescale?: number
@@ -96,7 +99,7 @@ export function generate(
   options: GenerateOptions,
 ): Promise<Float32Array> {
   const { noise, picture, strength = 1, mask, jumps = defaultJumps, ...rest } = options
-  const { denoise, request, sampler } = prepare(model, network, rest)
+  const { denoise, request, sampler } = prepare(model, network, rest, picture !== undefined)
   const length = request.pictures.length * request.size
   for (const [name, values] of Object.entries({ noise, picture, mask })) {
     if (values && values.length !== length) {
@@ -135,7 +138,7 @@ export function invert(
   pictures: Float32Array,
   options: GenerateOptions,
 ): Promise<Float32Array> {
-  const { denoise, request, sampler } = prepare(model, network, options)
+  const { denoise, request, sampler } = prepare(model, network, options, true)
   const { schedule, options: sampling } = samplingOf(model, { ...sampler, sampler: 'ddim' })
   const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
   return runPlan(plan, denoise, { ...request, from: pictures })
@@ -146,13 +149,14 @@ function prepare(
   model: ModelFacts,
   network: Network,
   options: GenerateOptions,
+  fromPictures: boolean,
 ): { denoise: Denoiser; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
   const {
     seed,
     count,
     first = 0,
     className = null,
-    guidance = model.sampling.guidance,
+    guidance = fromPictures && className === null ? 0 : model.sampling.guidance,
     guidanceRescale = model.sampling.guidanceRescale ?? 0,
     onStep,
     signal,

@@ -126,7 +126,7 @@ function readX0(
   stride: number,
   size: number,
   x0: Float32Array,
-) {
+): void {
   for (let start = 0, from = 0; start < x.length; start += size, from += stride) {
     for (let i = 0; i < size; i++) x0[start + i] = p * x[start + i]! + q * output[from + i]!
   }

@@ -230,7 +230,7 @@ function classesNamed(classes: readonly string[], name: string | null): number[]
   )
 }
 
-/** Asks the network for each picture's class, with a second evaluation without any where guidance is not 1. */
+/** Asks the network for each picture's class, without any at guidance 0, and both ways elsewhere but at 1. */
 function denoiserFor(
   network: Network,
   {
@@ -245,6 +245,7 @@ function denoiserFor(
   return async (x, t) => {
     timestep.fill(t)
     if (classes === 0) return network(x, timestep, null)
+    if (guidance.scale === 0) return network(x, timestep, none)
     const output = await network(x, timestep, labels)
     return guidance.scale === 1
       ? output

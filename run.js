@@ -12,6 +12,7 @@ const commands = {
   start: 'trainer/src/commands/start.ts',
   train: 'trainer/src/commands/train.ts',
   sample: 'trainer/src/commands/sample.ts',
+  plan: 'trainer/src/commands/plan.ts',
   export: 'trainer/src/commands/export.ts',
   import: 'trainer/src/commands/import.ts',
   publish: 'edge/commands/publish.ts',
@@ -21,6 +22,8 @@ const commands = {
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
+  'bench:samplers': 'test/bench/samplers.ts',
+  'bench:sampling': 'test/bench/sampling.ts',
 }
 
 const root = fileURLToPath(new URL('.', import.meta.url))

@@ -28,6 +28,7 @@ export const domains = {
   shapes: 8,
   split: 9,
   label: 10,
+  inpainting: 12,
 } as const
 
 const parity = 0x1bd11bda

@@ -28,6 +28,10 @@ export const domains = {
   shapes: 8,
   split: 9,
   label: 10,
+  bootstrap: 20,
+  likelihood: 21,
+  likelihoodTimestep: 22,
+  selection: 23,
 } as const
 
 const parity = 0x1bd11bda

@@ -191,7 +191,7 @@ suite('precision, recall, density, coverage', () => {
   })
 
   test('as the definitions say, of points in the plane', () => {
-    const [real, generated] = [gaussian(60, 2, 1), map(gaussian(50, 2, 2), (value) => value * 1.3 + 0.4)]
+    const [real, generated] = [gaussian(60, 2, 1), map(gaussian(50, 2, 2), (value) => value * 1.1 + 1)]
     const at = ({ values }: Features, i: number) => [values[2 * i]!, values[2 * i + 1]!] as const
     const apart = (a: readonly [number, number], b: readonly [number, number]) =>
       Math.hypot(a[0] - b[0], a[1] - b[1])

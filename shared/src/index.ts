@@ -1,6 +1,7 @@
 export * from './diffusion.ts'
 export * from './errors.ts'
 export * from './generate.ts'
+export * from './likelihood.ts'
 export * from './manifest.ts'
 export * from './picture.ts'
 export * from './random.ts'

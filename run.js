@@ -12,6 +12,7 @@ const commands = {
   start: 'trainer/src/commands/start.ts',
   train: 'trainer/src/commands/train.ts',
   sample: 'trainer/src/commands/sample.ts',
+  evaluate: 'trainer/src/commands/evaluate.ts',
   export: 'trainer/src/commands/export.ts',
   import: 'trainer/src/commands/import.ts',
   publish: 'edge/commands/publish.ts',

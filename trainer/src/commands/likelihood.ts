@@ -1,11 +1,9 @@
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { createSchedule, readScheduler, UserError, type VarianceType, varianceTypes } from '@ddpm/shared'
 import { choice, wholeNumber } from '@ddpm/shared/command'
 import * as Plot from '@observablehq/plot'
 import { Command } from 'commander'
 import { chartSvg } from '../chart.ts'
-import { formatLeft } from '../duration.ts'
 import { writeAtomically } from '../files.ts'
 import { type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
 import {
@@ -18,8 +16,7 @@ import {
 } from '../likelihood.ts'
 import { digestOf, keep, keyOf, readKept } from '../quality/kept.ts'
 import { type Evaluated, folderOf, openEvaluated, type Split, splits } from '../quality/pictures.ts'
-import { progressBar } from './progress.ts'
-import { stopOnSignals } from './signals.ts'
+import { working } from './work.ts'
 
 interface Options {
   data?: string
@@ -159,27 +156,18 @@ const interval = 15_000
 
 /** @returns the exit code where it was stopped, null where all is done */
 async function measure(request: BoundRequest, state: BoundState, write: () => void): Promise<number | null> {
-  if (state.totals.length >= request.pictures) return null
-  const bar = progressBar('Measuring')
-  const stop = stopOnSignals((signal) => bar.log(`${signal}: stopping after these pictures …`))
-  const before = state.totals.length
-  const began = performance.now()
-  let written = began
-  await measureBound(request, state, async (done) => {
-    // The network blocks the event loop: signals are heard only when it turns.
-    await setImmediate()
-    const now = performance.now()
-    bar.show(done, request.pictures, formatLeft(now - began, done - before, request.pictures - before))
-    if (now - written > interval) {
-      write()
-      written = performance.now()
-    }
-    return stop.signal !== null
-  })
-  stop.release()
-  bar.end()
+  let written = performance.now()
+  const { stopped } = await working('Measuring', request.pictures, (report) =>
+    measureBound(request, state, async (done) => {
+      if (performance.now() - written > interval) {
+        write()
+        written = performance.now()
+      }
+      return await report(done)
+    }),
+  )
   write()
-  return state.totals.length < request.pictures ? stop.exitCode : null
+  return state.totals.length < request.pictures ? stopped : null
 }
 
 /** Every term over t, which is shown from 1 as in the paper, so that L_0 is L_{t−1} at t = 1. */

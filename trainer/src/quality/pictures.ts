@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { type ModelFacts, UserError } from '@ddpm/shared'
+import { domains, type ModelFacts, permutation, UserError } from '@ddpm/shared'
 import { type Dataset, split } from '../data/dataset.ts'
 import { openData } from '../data/open.ts'
 import { openRun, type Run } from '../run.ts'
@@ -68,4 +68,32 @@ export async function openEvaluated(
   const dataset =
     chosen === 'all' ? whole : split(whole, run!.config.recipe.validation, run!.config.recipe.seed)[chosen]
   return { dataset, source, split: chosen }
+}
+
+/** Pictures as bytes: [count, channels, height, width]. */
+export interface Pictures {
+  readonly channels: number
+  readonly height: number
+  readonly width: number
+  readonly pixels: Uint8Array
+}
+
+export function countOf({ channels, height, width, pixels }: Pictures): number {
+  return pixels.length / (channels * height * width)
+}
+
+/**
+ * A random choice of a set's pictures.
+ * @param from how many of the same seed's choice to leave out before
+ */
+export function choosePictures(dataset: Dataset, count: number, seed: number, from = 0): Pictures {
+  const { channels, height, width } = dataset
+  const size = channels * height * width
+  const order = permutation(seed, { domain: domains.selection, picture: 1, step: 0 }, dataset.count)
+  const chosen = order.subarray(from, from + count)
+  const pixels = new Uint8Array(chosen.length * size)
+  chosen.forEach((index, to) => {
+    pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
+  })
+  return { channels, height, width, pixels }
 }

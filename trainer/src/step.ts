@@ -14,6 +14,7 @@ import {
 import { type Chunk, chunksOf, layoutOf } from './parameters.ts'
 import { sizeOf } from './shapes.ts'
 import { dropoutLayout, parameterSpecs, type UNetConfig, type UNetInputs, unet } from './unet.ts'
+import { variationalTerm } from './variational.ts'
 
 /** A network and the pictures it is for. */
 export interface NetworkSpec {
@@ -30,6 +31,8 @@ export interface StepSpec extends NetworkSpec {
   readonly adam: AdamConfig
   /** Bound of the gradient's norm; null does not clip. */
   readonly clipNorm: number | null
+  /** Of a network that learns variances: variationalTable of its schedule. */
+  readonly variational?: Float32Array
 }
 
 /**
@@ -48,10 +51,35 @@ export interface BatchInputs<T> {
   readonly dropout: T | null
 }
 
-/** The loss [1] of a batch: L_simple (DDPM eq. 14) where all weights are 1. */
-export function denoisingLoss<T>(
+/**
+ * The network's answers: what predictionType says, and of one that learns variances where each log variance lies in its
+ * range, −1 … 1 (Improved DDPM eq. 15).
+ */
+export function prediction<T>(
   ops: Ops<T>,
   config: UNetConfig,
+  parameters: Parameters<T>,
+  inputs: UNetInputs<T>,
+): { output: T; variance: T | null } {
+  const whole = unet(ops, config, parameters, inputs)
+  const { inputChannels: channels, outputChannels } = config
+  if (outputChannels === channels) return { output: whole, variance: null }
+  return {
+    output: ops.slice(whole, { axis: 1, start: 0, end: channels }),
+    variance: ops.slice(whole, { axis: 1, start: channels, end: 2 * channels }),
+  }
+}
+
+/** The share of L_vlb in the loss of a network that learns variances (Improved DDPM section 3.1). */
+const variationalWeight = 0.001
+
+/**
+ * The loss [1] of a batch: L_simple (DDPM eq. 14) where all weights are 1. A network that learns variances has L_hybrid,
+ * L_simple + 0.001·L_vlb (Improved DDPM eq. 16), L_vlb being T times the mean of its terms, in bits per dimension.
+ */
+export function denoisingLoss<T>(
+  ops: Ops<T>,
+  { unet: config, variational }: Pick<StepSpec, 'unet' | 'variational'>,
   parameters: Parameters<T>,
   { x0, noise, timestep, label, coefficients, dropout }: BatchInputs<T>,
 ): T {
@@ -67,7 +95,7 @@ export function denoisingLoss<T>(
   }
   const mix = (a: T, b: T) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
 
-  const output = unet(ops, config, parameters, {
+  const { output, variance } = prediction(ops, config, parameters, {
     x: mix(coefficient('signal'), coefficient('noise')),
     timestep,
     label,
@@ -78,7 +106,11 @@ export function denoisingLoss<T>(
   const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
   const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
   const elements = shape.reduce((a, b) => a * b, 1)
-  return ops.reshape(ops.scale(total, 1 / elements), [1])
+  const simple = ops.reshape(ops.scale(total, 1 / elements), [1])
+  if (variance === null || variational === undefined) return simple
+  const terms = variationalTerm(ops, variational, { timestep, x0, error, place: variance })
+  const bound = ops.scale(ops.reduceSum(terms, [0]), config.timesteps / shape[0]!)
+  return ops.add(simple, ops.reshape(ops.scale(bound, variationalWeight), [1]))
 }
 
 /** The masks of all blocks come as one tensor [N, dropoutLayout's size]. */
@@ -126,7 +158,7 @@ function flatParameters(
 export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
   const graph = createGraph()
   const { parameters } = flatParameters(graph, stateChunks(config), (i) => chunkName('parameters', i))
-  const output = unet(graph.ops, config, parameters, {
+  const { output } = prediction(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
     label: config.classes > 0 ? graph.input('label', ['N']) : null,
@@ -135,19 +167,21 @@ export function predictionGraph({ unet: config, height, width }: NetworkSpec): R
 }
 
 /**
- * The network with every parameter an input of its own, for export. The batch is open.
+ * The network with every parameter an input of its own, for export: `output`, and `variance` of one that learns
+ * variances. The batch is open.
  * @param names of the graph's inputs
  */
 export function networkGraph(
   { unet: config, height, width }: NetworkSpec,
   names: { readonly sample: string; readonly timestep: string; readonly label: string },
-): Node {
+): Record<string, Node> {
   const graph = createGraph()
-  return unet(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
+  const { output, variance } = prediction(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
     x: graph.input(names.sample, ['N', config.inputChannels, height, width]),
     timestep: graph.input(names.timestep, ['N']),
     label: config.classes > 0 ? graph.input(names.label, ['N']) : null,
   })
+  return { output, ...(variance && { variance }) }
 }
 
 /** The loss and its gradient, recorded; inputs: parameters, x0, noise, timestep, label, coefficients, dropout. */
@@ -181,7 +215,7 @@ function objective(spec: StepSpec, chunks: readonly Chunk[]): Objective {
   const graph = createGraph()
   const { ops } = graph
   const { vectors, views, parameters } = flatParameters(graph, chunks, (i) => chunkName('parameters', i))
-  const loss = denoisingLoss(ops, spec.unet, parameters, batchInputs(graph, spec))
+  const loss = denoisingLoss(ops, spec, parameters, batchInputs(graph, spec))
   const parts = gradients(graph, loss, views.flat()).map((part) => ops.reshape(part, [sizeOf(part.shape)]))
   let taken = 0
   const gradientOf = (own: readonly Node[]) => ops.concat(parts.slice(taken, (taken += own.length)), 0)

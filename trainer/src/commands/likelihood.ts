@@ -81,7 +81,14 @@ async function main(path: string, options: Options): Promise<void> {
     )
   }
   const labels = labelsFor(model, evaluated, options.class)
-  const varianceType = options.variance ?? scheduler.varianceType
+  const varianceType = options.variance ?? (model.withVariances ? 'learnedRange' : scheduler.varianceType)
+  const network = varianceType === 'learnedRange' ? model.withVariances : model.network
+  if (network === null) {
+    throw new UserError(
+      `Found --variance learnedRange; ${path} has learned none. Train with --variance-type learnedRange, or choose ` +
+        'fixedSmall or fixedLarge.',
+    )
+  }
   const settings = {
     model: model.digest,
     weights: options.weights,
@@ -108,7 +115,7 @@ async function main(path: string, options: Options): Promise<void> {
     ...scheduler,
     varianceType,
     schedule,
-    network: model.network,
+    network,
     dataset,
     labels: labels.values,
     pictures,

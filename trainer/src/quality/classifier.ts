@@ -28,9 +28,9 @@ export interface ClassifierSpec {
 /** Numbers that a picture becomes before it is put into a class. */
 export const featureDims = 64
 
-const levels = [16, 32, 64, 64] as const
+const levels = [32, 64, 64] as const
 
-/** Four convolutions, each after the first one halving the picture, then what is known of it in 64 numbers. */
+/** Three convolutions, each halving the picture, then what is known of it in 64 numbers. */
 function classifier<T>(
   ops: Ops<T>,
   parameters: Parameters<T>,
@@ -44,7 +44,7 @@ function classifier<T>(
     h = conv2d(inside(scope, 'conv'), h, {
       outputs,
       kernel: 3,
-      stride: level === 0 ? 1 : 2,
+      stride: 2,
       padding: [1, 1, 1, 1],
     })
     h = ops.silu(groupNorm(inside(scope, 'norm'), h, { groups: 8, eps: 1e-5 }))
@@ -128,7 +128,7 @@ export interface ClassifierTraining {
   readonly seed: number
 }
 
-export const classifierTraining: ClassifierTraining = { epochs: 3, batch: 64, learningRate: 2e-3, seed: 0 }
+export const classifierTraining: ClassifierTraining = { epochs: 2, batch: 64, learningRate: 2e-3, seed: 0 }
 
 /**
  * Trains a classifier.

@@ -53,7 +53,7 @@ export interface FactorDistance {
   readonly factor: Factor
   /** Total variation ½Σ|p − q| over the factor's cells: 0 alike, 1 disjoint. */
   readonly distance: number
-  /** The mean distance of as many pictures drawn from the data itself: what chance alone makes. */
+  /** The mean distance of two samples of the data itself, of as many pictures as either: what chance alone makes. */
   readonly chance: number
 }
 
@@ -107,11 +107,17 @@ export function factorDistances(
   return (Object.keys(factors) as Factor[]).map((factor) => {
     const cells = cellsOf(factor, data, drawn)
     const expected = countsOf(cells.data, cells.count)
+    // Both counts are samples: two draws from the data, as many of each, differ as two such samples do.
+    const resampled = (count: number, picture: number, step: number) => {
+      const u = uniforms(seed, { domain: domains.bootstrap, picture, step }, count)
+      return countsOf(
+        Array.from(u, (value) => cells.data[Math.floor(value * data.length)]!),
+        cells.count,
+      )
+    }
     let chance = 0
     for (let step = 0; step < replicates; step++) {
-      const u = uniforms(seed, { domain: domains.bootstrap, picture: 3, step }, drawn.length)
-      const picked = Array.from(u, (value) => cells.data[Math.floor(value * data.length)]!)
-      chance += totalVariation(countsOf(picked, cells.count), expected) / replicates
+      chance += totalVariation(resampled(drawn.length, 3, step), resampled(data.length, 4, step)) / replicates
     }
     return { factor, distance: totalVariation(countsOf(cells.drawn, cells.count), expected), chance }
   })

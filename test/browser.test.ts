@@ -82,6 +82,9 @@ describe('in the browser', { timeout: 500_000 }, () => {
     ['webgpu', { sampler: 'ddim', steps: 20 }],
     ['wasm', { sampler: 'ddim', steps: 20 }],
     ['wasm', { sampler: 'ddpm', steps: 100 }],
+    ['wasm', { sampler: 'unipc', order: 3, spacing: 'karras', steps: 12 }],
+    ['wasm', { sampler: 'sde-dpmpp', steps: 12 }],
+    ['wasm', { sampler: 'heun', steps: 8 }],
     ['wasm', { sampler: 'ddim', steps: 10, eta: 0.5, className: 'warm', guidance: 2, first: 3 }],
   ] as const) {
     const { sampler, steps } = options

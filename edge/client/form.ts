@@ -1,10 +1,18 @@
 import { byId, make } from './dom.ts'
-import { type Manifest, type ModelSummary, sharedWords } from './sampler.ts'
+import { type Manifest, type ModelSummary, samplers, sharedWords } from './sampler.ts'
 import { mostPictures, type Settings } from './settings.ts'
 
-const samplerNotes = {
-  ddim: 'DDIM goes straight from noise to picture; 20 to 50 steps do.',
-  ddpm: 'DDPM, as in the original paper, adds fresh noise in every step; it wants hundreds of steps.',
+const samplerWords: Record<Settings['sampler'], readonly [name: string, note: string]> = {
+  ddim: ['DDIM', 'DDIM goes straight from noise to picture; 20 to 50 steps do.'],
+  ddpm: [
+    'DDPM',
+    'DDPM, as in the original paper, adds fresh noise in every step; it wants hundreds of steps.',
+  ],
+  dpmpp: ['DPM-Solver++', 'DPM-Solver++ looks back at earlier steps; 10 to 20 do.'],
+  'sde-dpmpp': ['SDE-DPM-Solver++', 'DPM-Solver++ with fresh noise in every step; 20 to 50 do.'],
+  unipc: ['UniPC', 'UniPC looks back at earlier steps and corrects them; 10 to 20 do.'],
+  euler: ['Euler', 'Euler takes the same straight path as DDIM; 20 to 50 steps do.'],
+  heun: ['Heun', 'Heun asks the network twice per step; 10 to 20 do.'],
 }
 
 export interface Form {
@@ -30,9 +38,10 @@ export function createForm(handlers: { onModel(name: string): void; onCount(coun
   const sampler = byId('sampler', HTMLSelectElement)
   const steps = byId('steps', HTMLInputElement)
   count.max = String(mostPictures)
+  sampler.replaceChildren(...samplers.map((value) => make('option', { value }, samplerWords[value][0])))
 
   const update = () => {
-    byId('sampler-note', HTMLElement).textContent = samplerNotes[sampler.value as Settings['sampler']]
+    byId('sampler-note', HTMLElement).textContent = samplerWords[sampler.value as Settings['sampler']][1]
   }
   form.addEventListener('input', update)
   count.addEventListener('input', () => count.validity.valid && handlers.onCount(count.valueAsNumber))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { UserError } from '@ddpm/shared'
+import { samplers, UserError } from '@ddpm/shared'
 import fc from 'fast-check'
 import { fromQuery, type Settings, toQuery } from './settings.ts'
 
@@ -12,7 +12,7 @@ test('a link brings back every setting', () => {
       guidance: fc.double({ min: 0, max: 100, noNaN: true }).map((value) => value + 0),
       count: fc.integer({ min: 1, max: 64 }),
       seed: fc.maxSafeNat(),
-      sampler: fc.constantFrom('ddim', 'ddpm'),
+      sampler: fc.constantFrom(...samplers),
       steps: fc.integer({ min: 1, max: 1000 }),
     },
     { noNullPrototype: true },
@@ -39,7 +39,7 @@ test('an impossible link is refused with what it says and what is possible', () 
     ['?seed=', /seed=; expected a whole number/],
     ['?count=65', /count=65; expected a whole number from 1 to 64/],
     ['?count=1.5', /count=1\.5; expected a whole number/],
-    ['?sampler=heun', /sampler=heun; expected ddpm or ddim/],
+    ['?sampler=pndm', /sampler=pndm; expected ddpm, ddim, dpmpp/],
     ['?guidance=-1', /guidance=-1; expected a number from 0/],
   ] as const
   for (const [link, message] of cases) {

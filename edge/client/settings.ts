@@ -53,7 +53,7 @@ export function fromQuery(search: string): Partial<Settings> {
   }
   const sampler = text('sampler')
   if (sampler !== undefined && !isSampler(sampler)) {
-    throw new UserError(`The link says sampler=${sampler}; expected ${samplers.join(' or ')}.`)
+    throw new UserError(`The link says sampler=${sampler}; expected ${samplers.join(', ')}.`)
   }
   const said = {
     model: text('model'),

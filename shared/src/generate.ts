@@ -1,9 +1,14 @@
 import { UserError } from './errors.ts'
-import { type Manifest, readScheduler } from './manifest.ts'
+import { guide } from './guidance.ts'
+import { planInversion } from './inversion.ts'
+import type { Manifest } from './manifest.ts'
+import type { Plan } from './plan.ts'
 import { domains, uniforms } from './random.ts'
-import { defaultSampling, type Plan, planSampler, type SamplerOptions } from './samplers.ts'
-import { type Denoiser, guide, runPlan, type SamplingStep } from './sampling.ts'
-import { createSchedule } from './schedule.ts'
+import { defaultJumps, type Jumps, keeper, planRepaint } from './repaint.ts'
+import { defaultSampling, planLevels, planSampler, type SamplerOptions, samplerLevels } from './samplers.ts'
+import { type Denoiser, drawNoise, runPlan, type SamplingRequest, type SamplingStep } from './sampling.ts'
+import { createSchedule, type Schedule } from './schedule.ts'
+import { readScheduler } from './scheduler-config.ts'
 
 /** What every sampling front end needs to know of a model: all of it stands in the manifest. */
 export type ModelFacts = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'sampling'>
@@ -11,9 +16,9 @@ export type ModelFacts = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'sam
 /**
  * The network, wherever it runs.
  * @param x [count, channels, height, width]
- * @param timestep [count], index of the schedule
+ * @param timestep [count], index of the schedule; between two rows of it the nearest is meant
  * @param label [count], class index or the number of classes for "no class"; null where the model has no classes
- * @returns as x, in memory that the next call leaves alone
+ * @returns as x, or with twice the channels where it also says a variance, in memory that the next call leaves alone
  */
 export type Network = (
   x: Float32Array,
@@ -21,7 +26,7 @@ export type Network = (
   label: Float32Array | null,
 ) => Float32Array | Promise<Float32Array>
 
-export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictionType' | 'clamp'>> {
+export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictionType'>> {
   readonly seed: number
   readonly count: number
   /** Index of the first picture of this seed, 0 unless told: pictures 4…7 are the same whether drawn alone or not. */
@@ -33,24 +38,48 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   readonly className?: string | null
   /** Classifier-free guidance: 1 follows the class as trained, more exaggerates it; 0 ignores it. */
   readonly guidance?: number
+  /** How far guidance is brought back to the spread it found, 0 … 1: see `guide`. */
+  readonly guidanceRescale?: number
+  /** The noise to start from, [count, channels, height, width]; the seed's own unless given. */
+  readonly noise?: Float32Array
+  /** A picture to start from instead, [count, channels, height, width] in [−1, 1]; goes with strength, mask or both. */
+  readonly picture?: Float32Array
+  /** How much of the way to noise the picture goes (SDEdit): 0 leaves it, 1, the default, lets nearly nothing of it through. */
+  readonly strength?: number
+  /** [count, channels, height, width]: 1 where something new is drawn, 0 where the picture stays (RePaint). */
+  readonly mask?: Float32Array
+  readonly jumps?: Jumps
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
 
-/** The sampler's table for a model; what is not said is as the manifest has it. */
-export function planFor(model: ModelFacts, options: Partial<SamplerOptions> = {}): Plan {
-  const { schedule, predictionType, clamp, varianceType } = readScheduler(model.scheduler)
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  return planSampler(createSchedule(schedule), {
+/** A model's schedule, and how it is sampled from: what is not said is as the manifest has it. */
+export function samplingOf(
+  model: Pick<ModelFacts, 'scheduler' | 'sampling'>,
+  given: Partial<SamplerOptions> = {},
+): { schedule: Schedule; options: SamplerOptions } {
+  const { schedule, sampling: block, ...reading } = readScheduler(model.scheduler)
+  const { guidance, guidanceRescale, ...offered } = model.sampling
+  const sampler = given.sampler ?? offered.sampler
+  const options = {
     ...defaultSampling,
-    sampler: model.sampling.sampler,
-    steps: model.sampling.steps,
-    spacing: model.sampling.spacing,
-    varianceType,
-    ...given,
-    predictionType,
-    clamp,
-  })
+    ...reading,
+    // What the block says of its own sampler holds for no other.
+    ...(block.sampler === sampler && block),
+    ...offered,
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+    predictionType: reading.predictionType,
+  }
+  return { schedule: createSchedule(schedule), options }
+}
+
+/** The sampler's table for a model. */
+export function planFor(
+  model: Pick<ModelFacts, 'scheduler' | 'sampling'>,
+  given: Partial<SamplerOptions> = {},
+): Plan {
+  const { schedule, options } = samplingOf(model, given)
+  return planSampler(schedule, options)
 }
 
 /**
@@ -63,14 +92,68 @@ export function generate(
   network: Network,
   options: GenerateOptions,
 ): Promise<Float32Array> {
+  const { noise, picture, strength = 1, mask, jumps = defaultJumps, ...rest } = options
+  const { denoise, request, sampler } = prepare(model, network, rest)
+  const length = request.pictures.length * request.size
+  for (const [name, values] of Object.entries({ noise, picture, mask })) {
+    if (values && values.length !== length) {
+      throw new UserError(
+        `Found ${values.length} numbers of ${name}; expected ${length}: ${request.pictures.length} pictures of ${request.size}.`,
+      )
+    }
+  }
+  if (!picture) {
+    if (mask) throw new UserError('Found a mask without a picture; give the picture that it is laid over.')
+    return runPlan(planFor(model, sampler), denoise, { ...request, ...(noise && { from: noise }) })
+  }
+  if (!(strength >= 0 && strength <= 1)) {
+    throw new UserError(`Found strength ${strength}; expected a number from 0 (the picture itself) to 1.`)
+  }
+  const { schedule, options: sampling } = samplingOf(model, sampler)
+  const all = samplerLevels(schedule, sampling)
+  const kept = all.length - 1 - Math.floor((all.length - 1) * strength)
+  if (kept === all.length - 1) return Promise.resolve(picture.slice())
+  const levels = all.slice(kept)
+  const from = noised(picture, levels[0]!.alphaBar, noise ?? firstNoise(request))
+  if (!mask) return runPlan(planLevels(levels, sampling), denoise, { ...request, from })
+  const plan = planRepaint(levels, sampling, jumps)
+  return runPlan(plan, denoise, { ...request, from, afterRow: keeper(picture, mask, request) })
+}
+
+/**
+ * The noise from which DDIM leads to given pictures, for `noise` of `generate`: with eta 0 and clamp null there, and
+ * the same steps and spacing, it draws them again, nearly.
+ * @param pictures [count, channels, height, width] in [−1, 1]
+ * @returns as pictures
+ */
+export function invert(
+  model: ModelFacts,
+  network: Network,
+  pictures: Float32Array,
+  options: GenerateOptions,
+): Promise<Float32Array> {
+  const { denoise, request, sampler } = prepare(model, network, options)
+  const { schedule, options: sampling } = samplingOf(model, { ...sampler, sampler: 'ddim' })
+  const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
+  return runPlan(plan, denoise, { ...request, from: pictures })
+}
+
+/** Takes the options apart: what the network is asked, what the loop needs, what decides the plan. */
+function prepare(
+  model: ModelFacts,
+  network: Network,
+  options: GenerateOptions,
+): { denoise: Denoiser; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
   const {
     seed,
     count,
     first = 0,
+    className = null,
     guidance = model.sampling.guidance,
+    guidanceRescale = model.sampling.guidanceRescale ?? 0,
     onStep,
     signal,
-    ...samplerOptions
+    ...sampler
   } = options
   if (!Number.isInteger(count) || count < 1) {
     throw new UserError(`Found a count of ${count} pictures; expected a whole number of at least 1.`)
@@ -78,21 +161,35 @@ export function generate(
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new UserError(`Found the seed ${seed}; expected a whole number from 0 to 2⁵³ − 1.`)
   }
+  if (!(guidanceRescale >= 0 && guidanceRescale <= 1)) {
+    throw new UserError(`Found guidance rescale ${guidanceRescale}; expected a number from 0 to 1.`)
+  }
   const { channels, height, width } = model.shape
+  const size = channels * height * width
   const pictures = Array.from({ length: count }, (_, i) => first + i)
-  const choice = classesNamed(model.classes, options.className ?? null)
+  const choice = classesNamed(model.classes, className)
   const labels = Float32Array.from(pictures, (picture) => {
     const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
     return choice[Math.floor(u! * choice.length)] ?? 0
   })
-  const classes = model.classes.length
-  return runPlan(planFor(model, samplerOptions), denoiserFor(network, { classes, labels, guidance }), {
-    seed,
-    pictures,
-    size: channels * height * width,
-    ...(onStep && { onStep }),
-    ...(signal && { signal }),
-  })
+  const asked = { classes: model.classes.length, labels, size, scale: guidance, rescale: guidanceRescale }
+  return {
+    denoise: denoiserFor(network, asked),
+    request: { seed, pictures, size, ...(onStep && { onStep }), ...(signal && { signal }) },
+    sampler,
+  }
+}
+
+function firstNoise({ seed, pictures, size }: SamplingRequest): Float32Array {
+  const noise = new Float32Array(pictures.length * size)
+  drawNoise(seed, pictures, 0, noise)
+  return noise
+}
+
+/** q(x_t | x_0), DDPM eq. 4. */
+function noised(picture: Float32Array, alphaBar: number, noise: Float32Array): Float32Array {
+  const [signal, deviation] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)]
+  return picture.map((value, i) => signal * value + deviation * noise[i]!)
 }
 
 /** The words that several classes have in common: each may be asked for in their place. */
@@ -119,12 +216,21 @@ function classesNamed(classes: readonly string[], name: string | null): number[]
 /** Asks the network for each picture's class, with a second evaluation without any where guidance is not 1. */
 function denoiserFor(
   network: Network,
-  { classes, labels, guidance }: { classes: number; labels: Float32Array; guidance: number },
+  {
+    classes,
+    labels,
+    ...guidance
+  }: { classes: number; labels: Float32Array; size: number; scale: number; rescale: number },
 ): Denoiser {
-  const filled = (value: number) => new Float32Array(labels.length).fill(value)
+  const count = labels.length
+  const timestep = new Float32Array(count)
+  const none = new Float32Array(count).fill(classes)
   return async (x, t) => {
-    if (classes === 0) return network(x, filled(t), null)
-    const output = await network(x, filled(t), labels)
-    return guidance === 1 ? output : guide(output, await network(x, filled(t), filled(classes)), guidance)
+    timestep.fill(t)
+    if (classes === 0) return network(x, timestep, null)
+    const output = await network(x, timestep, labels)
+    return guidance.scale === 1
+      ? output
+      : guide(output, await network(x, timestep, none), { count, ...guidance })
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { formatManifest, type Manifest, modelName, parseManifest, writeScheduler } from './manifest.ts'
+import { formatManifest, type Manifest, modelName, parseManifest } from './manifest.ts'
 import { paperSchedule } from './schedule.ts'
+import { writeScheduler } from './scheduler-config.ts'
 
 const valid: Manifest = {
   version: 1,
@@ -58,7 +59,7 @@ test('what is wrong is named, with what was expected', () => {
 })
 
 test('scheduler options that are not implemented are refused by name, never ignored', () => {
-  refused({ scheduler: { ...valid.scheduler, thresholding: true } }, /scheduler\.thresholding/)
+  refused({ scheduler: { ...valid.scheduler, variance_type: 'learned' } }, /scheduler\.variance_type/)
   refused({ scheduler: { ...valid.scheduler, beta_schedule: 'scaled_linear' } }, /scheduler\.beta_schedule/)
   refused({ scheduler: { ...valid.scheduler, solver_order: 2 } }, /solver_order/)
 })

@@ -1,11 +1,8 @@
-import * as z from 'zod'
-import type { PredictionType } from './diffusion.ts'
 import { UserError } from './errors.ts'
-import { samplers, timestepSpacings } from './samplers.ts'
-import type { ScheduleConfig } from './schedule.ts'
-
-// Zod otherwise probes whether it may compile code, which pages with a strict content policy report as an attempt to.
-z.config({ jitless: true })
+import { timestepSpacings } from './levels.ts'
+import { samplers } from './samplers.ts'
+import { schedulerConfig } from './scheduler-config.ts'
+import { z } from './zod.ts'
 
 /** The manifest format this code writes; a reader refuses later ones. */
 export const manifestVersion = 1
@@ -19,31 +16,6 @@ export const modelName = z
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\/[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
     'expected owner/name made of letters, digits, ".", "-" and "_", at most 64 characters each',
   )
-
-/**
- * The block that diffusers keeps in `scheduler_config.json`, every field written out. Options that are not
- * implemented here are literals, so that a file which uses one is refused by its name.
- */
-const scheduler = z.strictObject({
-  _class_name: z.enum(['DDPMScheduler', 'DDIMScheduler']),
-  _diffusers_version: z.string(),
-  num_train_timesteps: z.int().positive(),
-  beta_start: z.number(),
-  beta_end: z.number(),
-  beta_schedule: z.enum(['linear', 'squaredcos_cap_v2', 'sigmoid']),
-  trained_betas: z.null(),
-  variance_type: z.enum(['fixed_small', 'fixed_large']),
-  clip_sample: z.boolean(),
-  clip_sample_range: z.number().positive(),
-  prediction_type: z.enum(['epsilon', 'sample', 'v_prediction']),
-  thresholding: z.literal(false),
-  dynamic_thresholding_ratio: z.number(),
-  sample_max_value: z.number(),
-  timestep_spacing: z.enum(['leading', 'trailing', 'linspace']),
-  steps_offset: z.literal(0),
-  rescale_betas_zero_snr: z.literal(false),
-})
-export type SchedulerConfig = z.infer<typeof scheduler>
 
 const file = z.strictObject({
   /** What the file is for: 'graph' is the ONNX model, 'preview' a grid of samples. */
@@ -86,13 +58,16 @@ const manifest = z.strictObject({
     loss: z.number().nullable(),
     validationLoss: z.number().nullable(),
   }),
-  scheduler,
+  scheduler: schedulerConfig,
   /** What a page offers first. */
   sampling: z.strictObject({
     sampler: z.enum(samplers),
     steps: z.int().positive(),
     spacing: z.enum(timestepSpacings),
     guidance: z.number().nonnegative(),
+    guidanceRescale: z.number().min(0).max(1).exactOptional(),
+    eta: z.union([z.number().min(0).max(1), z.literal('hat')]).exactOptional(),
+    order: z.union([z.literal(1), z.literal(2), z.literal(3)]).exactOptional(),
   }),
 })
 
@@ -131,54 +106,6 @@ export function formatManifest(value: Manifest): string {
 /** The ONNX file of a model. */
 export function graphFile({ files }: Manifest): ManifestFile {
   return files.find(({ role }) => role === 'graph')!
-}
-
-/** diffusers' names. */
-const schedulesOfName = { linear: 'linear', squaredcos_cap_v2: 'cosine', sigmoid: 'sigmoid' } as const
-const namesOfSchedule = { linear: 'linear', cosine: 'squaredcos_cap_v2', sigmoid: 'sigmoid' } as const
-const predictionTypes = { epsilon: 'epsilon', sample: 'x0', v_prediction: 'v' } as const
-
-/** The schedule and the meaning of the network's output that a scheduler block stands for. */
-export function readScheduler(config: SchedulerConfig): {
-  schedule: ScheduleConfig
-  predictionType: PredictionType
-  clamp: number | null
-  varianceType: 'fixedSmall' | 'fixedLarge'
-} {
-  return {
-    schedule: {
-      betaSchedule: schedulesOfName[config.beta_schedule],
-      timesteps: config.num_train_timesteps,
-      betaStart: config.beta_start,
-      betaEnd: config.beta_end,
-    },
-    predictionType: predictionTypes[config.prediction_type],
-    clamp: config.clip_sample ? config.clip_sample_range : null,
-    varianceType: config.variance_type === 'fixed_small' ? 'fixedSmall' : 'fixedLarge',
-  }
-}
-
-/** The scheduler block of a model trained with this schedule and kind of output. */
-export function writeScheduler(schedule: ScheduleConfig, predictionType: PredictionType): SchedulerConfig {
-  return {
-    _class_name: 'DDPMScheduler',
-    _diffusers_version: '0.35.0',
-    num_train_timesteps: schedule.timesteps,
-    beta_start: schedule.betaStart,
-    beta_end: schedule.betaEnd,
-    beta_schedule: namesOfSchedule[schedule.betaSchedule],
-    trained_betas: null,
-    variance_type: 'fixed_small',
-    clip_sample: true,
-    clip_sample_range: 1,
-    prediction_type: predictionType === 'x0' ? 'sample' : predictionType === 'v' ? 'v_prediction' : 'epsilon',
-    thresholding: false,
-    dynamic_thresholding_ratio: 0.995,
-    sample_max_value: 1,
-    timestep_spacing: 'trailing',
-    steps_offset: 0,
-    rescale_betas_zero_snr: false,
-  }
 }
 
 /** Where the edge keeps things: content under its hash, manifests under the model's name. */

@@ -28,6 +28,7 @@ export const domains = {
   shapes: 8,
   split: 9,
   label: 10,
+  inpainting: 12,
   bootstrap: 20,
   likelihood: 21,
   likelihoodTimestep: 22,

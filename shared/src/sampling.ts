@@ -1,7 +1,11 @@
+import { UserError } from './errors.ts'
+import { type Clamp, depthOf, type Plan, type Row } from './plan.ts'
 import { domains, normals } from './random.ts'
-import type { Plan } from './samplers.ts'
 
-/** ε_θ (or x_0, or v): [count, …] in, the same shape out. All pictures of a batch are at the same timestep. */
+/**
+ * ε_θ (or x_0, or v): [count, size] in, the same out, or [count, 2·size] where the network also says a variance, for
+ * each picture after its own. All pictures of a batch are at the same timestep.
+ */
 export type Denoiser = (x: Float32Array, t: number) => Float32Array | Promise<Float32Array>
 
 export interface SamplingStep {
@@ -20,67 +24,167 @@ export interface SamplingRequest {
   readonly pictures: readonly number[]
   /** Numbers per picture: channels · height · width. */
   readonly size: number
+  /** x that the first row takes, [count, size]; the plan's own noise unless given. */
+  readonly from?: Float32Array
+  /** May change x in place after a row, as inpainting does with what it keeps. */
+  readonly afterRow?: (x: Float32Array, row: Row, index: number) => void
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
 
 /**
- * Runs a plan from pure noise to pictures: the one sampling loop.
+ * Runs a plan from pure noise, or from a given x, to pictures: the one sampling loop. Its memory is laid out before the
+ * first step; a step adds none.
  * @returns [pictures.length, size], about [−1, 1]
- * @throws the signal's reason when aborted
+ * @throws UserError where the plan wants a variance that the network does not say; the signal's reason when aborted
  */
 export async function runPlan(
   plan: Plan,
   denoise: Denoiser,
   request: SamplingRequest,
 ): Promise<Float32Array> {
-  const { seed, pictures, size } = request
-  const draw = (out: Float32Array, step: number) => {
-    for (const [i, picture] of pictures.entries()) {
-      normals(seed, { domain: domains.sampling, picture, step }, out, i * size, size)
-    }
-  }
-
-  const length = pictures.length * size
+  const { seed, pictures, size, from, afterRow, onStep, signal } = request
+  const { rows } = plan
+  const count = pictures.length
+  const length = count * size
   let x = new Float32Array(length)
-  draw(x, 0)
+  let next = new Float32Array(length)
   const z = new Float32Array(length)
-  /** The x_0 of earlier steps, latest first. */
-  const history: Float32Array[] = []
-  const depth = Math.max(0, ...plan.rows.map((row) => row.c.length))
+  /** x_0 of this step and of earlier ones, latest first. */
+  const recent = Array.from({ length: depthOf(plan) + 1 }, () => new Float32Array(length))
+  const scratch = new Float32Array(rows.some(({ clamp }) => isThreshold(clamp)) ? size : 0)
 
-  for (const [index, row] of plan.rows.entries()) {
-    request.signal?.throwIfAborted()
-    const output = await denoise(x, row.t)
-    request.signal?.throwIfAborted()
-    if (row.d !== 0) draw(z, index + 1)
-
-    const { p, q, a, b, c, d, e } = row
-    const bound = row.clamp ?? Number.POSITIVE_INFINITY
-    const x0 = new Float32Array(length)
-    const next = new Float32Array(length)
-    for (let i = 0; i < length; i++) {
-      const clean = Math.min(Math.max(p * x[i]! + q * output[i]!, -bound), bound)
-      x0[i] = clean
-      let sum = a * x[i]! + b * clean + e * output[i]! + d * z[i]!
-      for (let k = 0; k < c.length; k++) sum += c[k]! * history[k]![i]!
-      next[i] = sum
+  if (from) {
+    x.set(from)
+  } else {
+    drawNoise(seed, pictures, 0, x)
+    if (plan.start !== 1) for (let i = 0; i < length; i++) x[i]! *= plan.start
+  }
+  let t = rows[0]?.t ?? 0
+  for (let index = 0; index < rows.length; index++) {
+    const row = rows[index]!
+    signal?.throwIfAborted()
+    if (row.d !== 0) drawNoise(seed, pictures, index + 1, z)
+    if (row.t === null) {
+      for (let i = 0; i < length; i++) next[i] = row.a * x[i]! + (row.d as number) * z[i]!
+    } else {
+      t = row.t
+      const output = await denoise(x, t)
+      signal?.throwIfAborted()
+      rotate(recent)
+      const stride = strideOf(output, count, size, row)
+      readX0(row, x, output, stride, size, recent[0]!)
+      bound(row.clamp, recent[0]!, size, scratch)
+      stepX(row, x, recent, output, stride, size, z, next)
     }
-    history.unshift(x0)
-    history.length = Math.min(history.length, depth)
+    const held = x
     x = next
-    await request.onStep?.({ step: index, steps: plan.rows.length, t: row.t, x, x0 })
+    next = held
+    afterRow?.(x, row, index)
+    await onStep?.({ step: index, steps: rows.length, t, x, x0: recent[0]! })
   }
   return x
 }
 
-/**
- * Classifier-free guidance (Ho & Salimans 2022): unconditional + scale·(conditional − unconditional).
- * @param conditional, unconditional the network's outputs with the class and without; `conditional` is overwritten
- */
-export function guide(conditional: Float32Array, unconditional: Float32Array, scale: number): Float32Array {
-  for (let i = 0; i < conditional.length; i++) {
-    conditional[i] = unconditional[i]! + scale * (conditional[i]! - unconditional[i]!)
+/** The noise that step `step` of every picture takes: a picture's is the same in whatever batch. */
+export function drawNoise(
+  seed: number,
+  pictures: readonly number[],
+  step: number,
+  out: Float32Array,
+  domain: number = domains.sampling,
+): void {
+  const size = out.length / pictures.length
+  for (let i = 0; i < pictures.length; i++) {
+    normals(seed, { domain, picture: pictures[i]!, step }, out, i * size, size)
   }
-  return conditional
+}
+
+/** Puts the last to the front. */
+function rotate(arrays: Float32Array[]): void {
+  const last = arrays[arrays.length - 1]!
+  for (let i = arrays.length - 1; i > 0; i--) arrays[i] = arrays[i - 1]!
+  arrays[0] = last
+}
+
+/** Numbers per picture of the network's output. */
+function strideOf(output: Float32Array, count: number, size: number, { d }: Row): number {
+  const stride = output.length / count
+  if (stride === 2 * size || (stride === size && typeof d === 'number')) return stride
+  throw new UserError(
+    `The network returned ${output.length} numbers for ${count} pictures of ${size}; expected ${size} each` +
+      (typeof d === 'number'
+        ? ', or twice as many where it says a variance.'
+        : ' and as many of its variance.'),
+  )
+}
+
+function readX0(
+  { p, q }: Row,
+  x: Float32Array,
+  output: Float32Array,
+  stride: number,
+  size: number,
+  x0: Float32Array,
+) {
+  for (let start = 0, from = 0; start < x.length; start += size, from += stride) {
+    for (let i = 0; i < size; i++) x0[start + i] = p * x[start + i]! + q * output[from + i]!
+  }
+}
+
+function isThreshold(clamp: Clamp): boolean {
+  return clamp !== null && typeof clamp !== 'number'
+}
+
+/** Clamps x_0 in place. */
+function bound(clamp: Clamp, x0: Float32Array, size: number, scratch: Float32Array): void {
+  if (clamp === null) return
+  if (typeof clamp === 'number') {
+    for (let i = 0; i < x0.length; i++) x0[i] = Math.min(Math.max(x0[i]!, -clamp), clamp)
+    return
+  }
+  for (let start = 0; start < x0.length; start += size) {
+    for (let i = 0; i < size; i++) scratch[i] = Math.abs(x0[start + i]!)
+    const s = Math.min(Math.max(quantile(scratch, clamp.ratio), 1), clamp.max)
+    for (let i = start; i < start + size; i++) x0[i] = Math.min(Math.max(x0[i]!, -s), s) / s
+  }
+}
+
+/** The quantile between order statistics, linear, as NumPy and PyTorch have it; sorts the values in place. */
+function quantile(values: Float32Array, ratio: number): number {
+  values.sort()
+  const place = ratio * (values.length - 1)
+  const low = Math.min(Math.floor(place), values.length - 2)
+  if (low < 0) return values[0]!
+  return values[low]! + (place - low) * (values[low + 1]! - values[low]!)
+}
+
+function stepX(
+  { a, b, c, d, e }: Row,
+  x: Float32Array,
+  recent: readonly Float32Array[],
+  output: Float32Array,
+  stride: number,
+  size: number,
+  z: Float32Array,
+  next: Float32Array,
+): void {
+  const x0 = recent[0]!
+  for (let start = 0, from = 0; start < x.length; start += size, from += stride) {
+    for (let i = start, o = from; i < start + size; i++, o++) {
+      let sum = a * x[i]! + b * x0[i]! + e * output[o]!
+      for (let k = 0; k < c.length; k++) sum += c[k]! * recent[k + 1]![i]!
+      next[i] = sum
+    }
+    if (d === 0) continue
+    for (let i = start, o = from + size; i < start + size; i++, o++) {
+      next[i]! += typeof d === 'number' ? d * z[i]! : deviation(d, output[o]!) * z[i]!
+    }
+  }
+}
+
+/** σ from log σ² = f·log β + (1−f)·log β̃ with f = (v+1)/2: Nichol & Dhariwal 2021, eq. 15. */
+function deviation([small, large]: readonly [number, number], v: number): number {
+  const f = (v + 1) / 2
+  return Math.exp((f * large + (1 - f) * small) / 2)
 }

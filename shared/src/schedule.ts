@@ -11,6 +11,10 @@ export interface ScheduleConfig {
   /** β of the first and the last step; the cosine schedule does not use them. */
   readonly betaStart: number
   readonly betaEnd: number
+  /** β_t written out, [timesteps]: goes before betaSchedule, betaStart and betaEnd. */
+  readonly betas?: readonly number[]
+  /** Shifts and scales √ᾱ so that ᾱ_{T−1} is 0, pure noise: Lin et al. 2023, algorithm 1. */
+  readonly zeroTerminalSnr?: boolean
 }
 
 /** The schedule of the paper (section 4): T = 1000, β from 1e-4 to 0.02. */
@@ -64,24 +68,41 @@ const betasOf: Record<BetaSchedule, (config: ScheduleConfig) => Float64Array> = 
     }),
 }
 
+/** Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed", algorithm 1. */
+function zeroTerminalSnr(betas: Float64Array): Float64Array {
+  let product = 1
+  const roots = betas.map((beta) => Math.sqrt((product *= 1 - beta)))
+  const [first, last] = [roots[0]!, roots.at(-1)!]
+  const bars = roots.map((root) => (((root - last) * first) / (first - last)) ** 2)
+  return bars.map((bar, t) => 1 - (t === 0 ? bar : bar / bars[t - 1]!))
+}
+
 /**
  * All tables of a schedule.
- * @throws UserError where T is not a positive integer or a β lies outside (0, 1)
+ * @throws UserError where T is not a positive integer, a β lies outside (0, 1), or as many β are not written out
  */
 export function createSchedule(config: ScheduleConfig): Schedule {
   const { timesteps } = config
   if (!Number.isInteger(timesteps) || timesteps < 1) {
     throw new UserError(`Found ${timesteps} timesteps; expected a whole number of at least 1, usually 1000.`)
   }
-  const betas = betasOf[config.betaSchedule](config)
-  const outside = betas.findIndex((beta) => !(beta > 0 && beta < 1))
+  const given = config.betas ? Float64Array.from(config.betas) : betasOf[config.betaSchedule](config)
+  if (given.length !== timesteps) {
+    throw new UserError(`Found ${given.length} β written out; expected ${timesteps}, one for each timestep.`)
+  }
+  const outside = given.findIndex((beta) => !(beta > 0 && beta < 1))
   if (outside >= 0) {
     throw new UserError(
-      `Found β = ${betas[outside]} at timestep ${outside}; expected values strictly between 0 and 1. ` +
+      `Found β = ${given[outside]} at timestep ${outside}; expected values strictly between 0 and 1. ` +
         'Mend betaStart and betaEnd (the paper has 0.0001 and 0.02).',
     )
   }
 
+  if (config.zeroTerminalSnr && timesteps < 2) {
+    throw new UserError('Found 1 timestep; a schedule that ends at zero signal needs at least 2.')
+  }
+
+  const betas = config.zeroTerminalSnr ? zeroTerminalSnr(given) : given
   const alphas = betas.map((beta) => 1 - beta)
   let product = 1
   const alphasCumprod = alphas.map((alpha) => (product *= alpha))

@@ -43,7 +43,8 @@ def hybrid(network, x0, noise, timestep):
     tilde[0] = tilde[1]
     at = lambda table: table[timestep].float().view(-1, 1, 1, 1)  # noqa: E731
     xt = at(bars.sqrt()) * x0 + at((1 - bars).sqrt()) * noise
-    epsilon, v = network(xt, timestep).chunk(2, 1)
+    whole = network(xt, timestep)
+    epsilon, v = whole.chunk(2, 1)
     simple = ((epsilon - noise) ** 2).mean()
 
     # p's mean as a function of the predicted noise, DDPM eq. 11, held; q's by eq. 7.
@@ -54,7 +55,7 @@ def hybrid(network, x0, noise, timestep):
     p, q = Normal(mean, (log_variance / 2).exp()), Normal(wanted, at(tilde.sqrt()))
     first = (timestep == 0).view(-1, 1, 1, 1)
     terms = torch.where(first, byte_nats(x0, p), kl_divergence(q, p)).flatten(1).mean(1) / math.log(2)
-    return simple + 0.001 * T * terms.mean(), xt, epsilon
+    return simple + 0.001 * T * terms.mean(), xt, whole
 
 
 def make():
@@ -79,11 +80,11 @@ def make():
     adam = torch.optim.Adam(trained, 2e-3)
     losses = []
     for step in range(5):
-        loss, xt, epsilon = hybrid(network, x0, noise, timestep)
+        loss, xt, whole = hybrid(network, x0, noise, timestep)
         adam.zero_grad()
         loss.backward()
         if step == 0:
-            out |= {"xt": xt, "epsilon": epsilon, "loss": loss.reshape(1)}
+            out |= {"xt": xt, "epsilon": whole, "loss": loss.reshape(1)}
             out |= {f"grad.{n}": p.grad.clone() for n, p in zip(names, trained)}
         adam.step()
         losses.append(loss.item())

@@ -21,8 +21,6 @@ import { type ModelFile, toTfjs } from './tfjs/model.ts'
 
 /** Names of inputs and output in exported graphs. */
 export const graphNames = { sample: 'x', timestep: 'timestep', label: 'label', output: 'output' } as const
-/** The second output of a network that learns variances. */
-const varianceName = 'variance'
 
 export type WeightsKind = 'ema' | 'raw'
 
@@ -39,7 +37,7 @@ function freeze(config: RunConfig, { state, tables }: Trained, weights: WeightsK
   const values = new Map(tables)
   for (const [name, { data }] of unflatten(layoutOfRun(config), flat)) values.set(name, data)
   return {
-    outputs: networkGraph(networkOf(config), graphNames),
+    outputs: { [graphNames.output]: networkGraph(networkOf(config), graphNames) },
     weights: values,
   }
 }
@@ -73,11 +71,6 @@ export function toGraphModel(
 export interface OpenedModel {
   readonly facts: ModelFacts
   readonly network: Network
-  /**
-   * The network with the variances that it has learned: [count, 2·channels, height, width], of each picture what it
-   * predicts, then where each log variance lies in its range; null where variances are fixed.
-   */
-  readonly withVariances: Network | null
   /** What was opened, for people. */
   readonly description: string
   /** SHA-256 of graph and weights. */
@@ -116,33 +109,18 @@ export async function openGraph(
 ): Promise<OpenedModel> {
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ['cpu'] })
   const { channels, height, width } = facts.shape
-  const run = (...[x, timestep, label]: Parameters<Network>) =>
-    session.run({
-      [names.sample]: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
-      [names.timestep]: new ort.Tensor('float32', timestep, [timestep.length]),
-      ...(label && { [names.label]: new ort.Tensor('float32', label, [label.length]) }),
-    })
   return {
     facts,
     description,
     digest: createHash('sha256').update(bytes).digest('hex'),
     async network(x, timestep, label) {
-      const results = await run(x, timestep, label)
+      const results = await session.run({
+        [names.sample]: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
+        [names.timestep]: new ort.Tensor('float32', timestep, [timestep.length]),
+        ...(label && { [names.label]: new ort.Tensor('float32', label, [label.length]) }),
+      })
       return results[names.output]!.data as Float32Array
     },
-    withVariances: session.outputNames.includes(varianceName)
-      ? async (x, timestep, label) => {
-          const results = await run(x, timestep, label)
-          const size = x.length / timestep.length
-          const out = new Float32Array(2 * x.length)
-          for (const [half, name] of [names.output, varianceName].entries()) {
-            const values = results[name]!.data as Float32Array
-            for (let i = 0; i < timestep.length; i++)
-              out.set(values.subarray(i * size, (i + 1) * size), (2 * i + half) * size)
-          }
-          return out
-        }
-      : null,
     dispose: () => session.release(),
   }
 }

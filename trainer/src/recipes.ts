@@ -338,7 +338,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   labelDropout: ['p', number, 'probability of training a picture without its class'],
   flip: ['bool', truth, 'mirror pictures half of the time'],
   seed: ['n', whole, 'seed of everything random'],
-  sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(' or ')}`],
+  sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(', ')}`],
   samplingSteps: ['n', whole, 'network evaluations per picture when it is drawn from'],
   guidance: ['scale', number, 'classifier-free guidance when it is drawn from, 1 for none'],
   sampleEvery: ['n', whole, 'steps between sample grids'],

@@ -89,11 +89,7 @@ export function factsOf({ recipe, pictures }: RunConfig): ModelFacts {
   return {
     shape: { channels: pictures.channels, height: pictures.height, width: pictures.width },
     classes: [...pictures.classes],
-    // Samplers with fixed variances draw from a network that learns them as well.
-    scheduler: {
-      ...writeScheduler(scheduleOf(recipe), recipe.predictionType),
-      variance_type: recipe.varianceType === 'fixedLarge' ? 'fixed_large' : 'fixed_small',
-    },
+    scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType, recipe.varianceType),
     sampling: {
       sampler: recipe.sampler,
       steps: Math.min(recipe.samplingSteps, recipe.timesteps),

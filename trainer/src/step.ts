@@ -51,25 +51,6 @@ export interface BatchInputs<T> {
   readonly dropout: T | null
 }
 
-/**
- * The network's answers: what predictionType says, and of one that learns variances where each log variance lies in its
- * range, −1 … 1 (Improved DDPM eq. 15).
- */
-export function prediction<T>(
-  ops: Ops<T>,
-  config: UNetConfig,
-  parameters: Parameters<T>,
-  inputs: UNetInputs<T>,
-): { output: T; variance: T | null } {
-  const whole = unet(ops, config, parameters, inputs)
-  const { inputChannels: channels, outputChannels } = config
-  if (outputChannels === channels) return { output: whole, variance: null }
-  return {
-    output: ops.slice(whole, { axis: 1, start: 0, end: channels }),
-    variance: ops.slice(whole, { axis: 1, start: channels, end: 2 * channels }),
-  }
-}
-
 /** The share of L_vlb in the loss of a network that learns variances (Improved DDPM section 3.1). */
 const variationalWeight = 0.001
 
@@ -95,20 +76,24 @@ export function denoisingLoss<T>(
   }
   const mix = (a: T, b: T) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
 
-  const { output, variance } = prediction(ops, config, parameters, {
+  const whole = unet(ops, config, parameters, {
     x: mix(coefficient('signal'), coefficient('noise')),
     timestep,
     label,
     dropoutMask:
       dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, picture: shape }),
   })
+  // Of a network that learns variances the first half of the channels predicts, the second one places the variances.
+  const part = (start: number) => ops.slice(whole, { axis: 1, start, end: start + config.inputChannels })
+  const output = variational === undefined ? whole : part(0)
   const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
   const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
   const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
   const elements = shape.reduce((a, b) => a * b, 1)
   const simple = ops.reshape(ops.scale(total, 1 / elements), [1])
-  if (variance === null || variational === undefined) return simple
-  const terms = variationalTerm(ops, variational, { timestep, x0, error, place: variance })
+  if (variational === undefined) return simple
+  const place = part(config.inputChannels)
+  const terms = variationalTerm(ops, variational, { timestep, x0, error, place })
   const bound = ops.scale(ops.reduceSum(terms, [0]), config.timesteps / shape[0]!)
   return ops.add(simple, ops.reshape(ops.scale(bound, variationalWeight), [1]))
 }
@@ -158,7 +143,7 @@ function flatParameters(
 export function predictionGraph({ unet: config, height, width }: NetworkSpec): Record<string, Node> {
   const graph = createGraph()
   const { parameters } = flatParameters(graph, stateChunks(config), (i) => chunkName('parameters', i))
-  const { output } = prediction(graph.ops, config, parameters, {
+  const output = unet(graph.ops, config, parameters, {
     x: graph.input('x', ['N', config.inputChannels, height, width]),
     timestep: graph.input('timestep', ['N']),
     label: config.classes > 0 ? graph.input('label', ['N']) : null,
@@ -167,21 +152,19 @@ export function predictionGraph({ unet: config, height, width }: NetworkSpec): R
 }
 
 /**
- * The network with every parameter an input of its own, for export: `output`, and `variance` of one that learns
- * variances. The batch is open.
+ * The network with every parameter an input of its own, for export. The batch is open.
  * @param names of the graph's inputs
  */
 export function networkGraph(
   { unet: config, height, width }: NetworkSpec,
   names: { readonly sample: string; readonly timestep: string; readonly label: string },
-): Record<string, Node> {
+): Node {
   const graph = createGraph()
-  const { output, variance } = prediction(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
+  return unet(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
     x: graph.input(names.sample, ['N', config.inputChannels, height, width]),
     timestep: graph.input(names.timestep, ['N']),
     label: config.classes > 0 ? graph.input(names.label, ['N']) : null,
   })
-  return { output, ...(variance && { variance }) }
 }
 
 /** The loss and its gradient, recorded; inputs: parameters, x0, noise, timestep, label, coefficients, dropout. */

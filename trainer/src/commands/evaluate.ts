@@ -1,12 +1,5 @@
 import { dirname, join, resolve } from 'node:path'
-import {
-  defaultSampling,
-  planFor,
-  type SamplerOptions,
-  samplers,
-  timestepSpacings,
-  UserError,
-} from '@ddpm/shared'
+import { defaultSampling, type SamplerOptions, samplers, timestepSpacings, UserError } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { type Dataset, toSigned } from '../data/dataset.ts'
@@ -77,7 +70,7 @@ const command = new Command('npm run evaluate --')
   )
   .option('--count <n>', 'pictures to draw', wholeNumber, 2000)
   .option('--reference <n>', 'real pictures to hold them to, chosen at random', wholeNumber, 10_000)
-  .option('--sampler <name>', `${samplers.join(' or ')} (default: the model's)`, choice(samplers))
+  .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
   .option('--steps <n>', "network evaluations (default: the model's)", wholeNumber)
   .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
   .option('--eta <η>', 'DDIM: 0 is deterministic, 1 as noisy as DDPM', realNumber)
@@ -234,7 +227,7 @@ async function score(evaluation: Evaluation): Promise<void> {
     model: { description: model.description, weights: options.weights, digest: model.digest },
     drawn: {
       count,
-      sampler: planFor(facts, drawingOf(options)).sampler,
+      sampler: options.sampler ?? facts.sampling.sampler,
       steps: options.steps ?? facts.sampling.steps,
       spacing: options.spacing ?? facts.sampling.spacing,
       eta: options.eta ?? defaultSampling.eta,

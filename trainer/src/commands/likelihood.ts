@@ -81,9 +81,8 @@ async function main(path: string, options: Options): Promise<void> {
     )
   }
   const labels = labelsFor(model, evaluated, options.class)
-  const varianceType = options.variance ?? (model.withVariances ? 'learnedRange' : scheduler.varianceType)
-  const network = varianceType === 'learnedRange' ? model.withVariances : model.network
-  if (network === null) {
+  const varianceType = options.variance ?? scheduler.varianceType
+  if (varianceType === 'learnedRange' && scheduler.varianceType !== 'learnedRange') {
     throw new UserError(
       `Found --variance learnedRange; ${path} has learned none. Train with --variance-type learnedRange, or choose ` +
         'fixedSmall or fixedLarge.',
@@ -112,10 +111,12 @@ async function main(path: string, options: Options): Promise<void> {
 
   const write = () => keep(file, { settings, ...summarize(state), state })
   const request = {
-    ...scheduler,
+    predictionType: scheduler.predictionType,
+    // A bound is one of the pictures as they are: thresholds that move with the picture become the data's range.
+    clamp: scheduler.clamp === null ? null : 1,
     varianceType,
     schedule,
-    network,
+    network: model.network,
     dataset,
     labels: labels.values,
     pictures,

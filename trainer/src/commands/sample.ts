@@ -33,7 +33,7 @@ const command = new Command('npm run sample --')
   .option('--out <file>', 'the PNG', 'samples.png')
   .option('--count <n>', 'number of pictures', wholeNumber, 64)
   .option('--seed <n>', 'picture i of a seed is the same on every machine', wholeNumber, 0)
-  .option('--sampler <name>', `${samplers.join(' or ')} (default: the model's)`, choice(samplers))
+  .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
   .option('--steps <n>', "network evaluations (default: the model's)", wholeNumber)
   .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
   .option('--eta <η>', 'DDIM: 0 is deterministic, 1 as noisy as DDPM', realNumber)
@@ -76,7 +76,7 @@ async function main(path: string, options: Options): Promise<void> {
     console.log(formatPlan(plan))
     return
   }
-  console.log(`${model.description}; ${plan.sampler}, ${plan.rows.length} steps, seed ${options.seed}`)
+  console.log(`${model.description}; ${plan.name}, ${plan.rows.length} steps, seed ${options.seed}`)
 
   const bar = progressBar('Drawing')
   const pictures = await draw(

@@ -9,8 +9,8 @@ import {
   stepScalarNames,
 } from '../optimizer.ts'
 import { type Layout, layoutOf } from '../parameters.ts'
-import { type BatchInputs, denoisingLoss, mapState, prediction, type StepSpec, stateNames } from '../step.ts'
-import { parameterSpecs } from '../unet.ts'
+import { type BatchInputs, denoisingLoss, mapState, type StepSpec, stateNames } from '../step.ts'
+import { parameterSpecs, unet } from '../unet.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from './engine.ts'
 import { openBackend } from './tfjs-backend.ts'
 import { tfjs } from './tfjs-ops.ts'
@@ -126,11 +126,11 @@ export async function createTfjsEngine(
       await tf.setBackend(backend)
       const output = tf.tidy(() => {
         const views = viewsOf(layout, weights === 'ema' ? current.ema : current.parameters)
-        return prediction(ops, config, parametersFrom(views), {
+        return unet(ops, config, parametersFrom(views), {
           x: pictures(x, timestep.length),
           timestep: tf.tensor1d(timestep),
           label: label && tf.tensor1d(label),
-        }).output
+        })
       })
       const values = await output.data()
       output.dispose()

@@ -29,8 +29,8 @@ export async function drawKept(
   const { channels, height, width } = model.facts.shape
   const size = channels * height * width
   const { seed, className = null, guidance = model.facts.sampling.guidance, ...sampling } = options
-  const { rows } = planFor(model.facts, sampling)
-  const key = keyOf({ digest: model.digest, rows, seed, className, guidance })
+  const plan = planFor(model.facts, sampling)
+  const key = keyOf({ digest: model.digest, plan, seed, className, guidance })
   const path = join(folder, `drawn-${key}.bytes`)
   changing(path, 0, () => mkdirSync(folder, { recursive: true }))
   let done = existsSync(path) ? Math.floor(statSync(path).size / size) : 0
@@ -38,7 +38,7 @@ export async function drawKept(
   if (existsSync(path)) truncateSync(path, done * size)
 
   while (done < count) {
-    const some = Math.min(chunkOf(rows.length), count - done)
+    const some = Math.min(chunkOf(plan.rows.length), count - done)
     const pictures = await generate(model.facts, model.network, {
       ...options,
       first: done,

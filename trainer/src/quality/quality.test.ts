@@ -126,7 +126,7 @@ suite('factors of the built-in shapes', () => {
     const drawn = await readShapes(shapes(80, 2).pixels)
     assert.equal(drawn.shapes.length, 80)
     for (const { factor, distance, chance } of factorDistances(data, drawn.shapes, 0)) {
-      assert.ok(distance < 1.6 * chance, `${factor}: ${distance}, by chance ${chance}`)
+      assert.ok(distance < 2 * chance, `${factor}: ${distance}, by chance ${chance}`)
     }
     const distanceOf = (shapes: typeof data, factor: string) =>
       factorDistances(data, shapes, 0).find((one) => one.factor === factor)!.distance

@@ -1,0 +1,247 @@
+// Figures that diffusers publishes in its own tests (tests/schedulers/test_scheduler_*.py), each within the tolerance
+// that its test has. Every figure comes out of a scheduler_config.json block, read as a file would be.
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { planInversion } from '@ddpm/shared'
+import {
+  begun,
+  type Figures,
+  fromBlock,
+  loop,
+  noisyLoop,
+  peerSample,
+  scalingLoop,
+} from './support/published.ts'
+
+const linear = { num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear' }
+
+function near(found: Figures, wanted: { sum?: number; mean: number }): void {
+  const { sum, mean } = wanted
+  const text = `Σ|x| ${found.sum}, mean |x| ${found.mean}`
+  if (sum !== undefined) assert.ok(Math.abs(found.sum - sum) < 1e-2, `${text}; published Σ ${sum}`)
+  assert.ok(Math.abs(found.mean - mean) < 1e-3, `${text}; published mean ${mean}`)
+}
+
+function loopBegun(read: ReturnType<typeof fromBlock>, skipped: number): Promise<Figures> {
+  const { plan, from } = begun(read, skipped)
+  return loop(plan, from)
+}
+
+suite('DDIMScheduler, test_scheduler_ddim.py', () => {
+  const block = { _class_name: 'DDIMScheduler', ...linear, clip_sample: true }
+  const figures = [
+    ['test_full_loop_no_noise', {}, { sum: 172.0067, mean: 0.223967 }],
+    ['…_with_v_prediction', { prediction_type: 'v_prediction' }, { sum: 52.5302, mean: 0.0684 }],
+    [
+      '…_with_set_alpha_to_one',
+      { set_alpha_to_one: true, beta_start: 0.01 },
+      { sum: 149.8295, mean: 0.1951 },
+    ],
+    [
+      '…_with_no_set_alpha_to_one',
+      { set_alpha_to_one: false, beta_start: 0.01 },
+      { sum: 149.0784, mean: 0.1941 },
+    ],
+  ] as const
+  for (const [name, change, wanted] of figures) {
+    test(name, async () =>
+      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), wanted),
+    )
+  }
+
+  test('…_with_noise', async () => {
+    near(await loopBegun(fromBlock(block, {}), 8), { sum: 354.5418, mean: 0.4616 })
+  })
+
+  test('test_steps_offset', () => {
+    const { plan } = fromBlock({ ...block, steps_offset: 1 }, { steps: 5 })
+    assert.deepEqual(
+      plan.rows.map(({ t }) => t),
+      [801, 601, 401, 201, 1],
+    )
+  })
+
+  test('test_variance, with η = 1', () => {
+    const variance = (from: number, to: number) => {
+      const steps = 1000 / (from - to)
+      const { plan } = fromBlock({ ...block, clip_sample: false }, { steps, eta: 1 })
+      return (plan.rows.find(({ t }) => t === from)!.d as number) ** 2
+    }
+    // 1e-5 on their float32; float64 gives 0.147720.
+    assert.ok(Math.abs(variance(420, 400) - 0.14771) < 2e-5)
+    assert.ok(Math.abs(variance(980, 960) - 0.3246) < 1e-5)
+    assert.ok(Math.abs(variance(487, 486) - 0.00979) < 1e-5)
+    assert.ok(Math.abs(variance(999, 998) - 0.02) < 1e-5)
+  })
+})
+
+suite('DDIMInverseScheduler, test_scheduler_ddim_inverse.py', () => {
+  for (const [name, change, wanted] of [
+    ['test_full_loop_no_noise', {}, { sum: 671.6816, mean: 0.8746 }],
+    ['…_with_set_alpha_to_one', { beta_start: 0.01 }, { sum: 539.9622, mean: 0.7031 }],
+    [
+      '…_with_no_set_alpha_to_one',
+      { beta_start: 0.01, set_alpha_to_one: false },
+      { sum: 542.6722, mean: 0.7066 },
+    ],
+  ] as const) {
+    test(name, async () => {
+      const { levels, options } = fromBlock({ _class_name: 'DDIMScheduler', ...linear, ...change }, {})
+      near(await loop(planInversion(levels, options), peerSample()), wanted)
+    })
+  }
+})
+
+suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
+  const block = { _class_name: 'DDPMScheduler', ...linear, variance_type: 'fixed_small', clip_sample: true }
+  const v = { prediction_type: 'v_prediction' }
+  for (const [name, change, wanted] of [
+    ['test_full_loop_no_noise', {}, { sum: 258.9606, mean: 0.3372 }],
+    ['…_with_v_prediction', v, { sum: 202.0296, mean: 0.2631 }],
+  ] as const) {
+    test(name, async () => {
+      near(await noisyLoop(fromBlock({ ...block, ...change }, { steps: 1000 }).plan, peerSample()), wanted)
+    })
+  }
+
+  test('…_with_noise', async () => {
+    const { plan, from } = begun(fromBlock(block, { steps: 1000 }), 998)
+    const found = await noisyLoop(plan, from)
+    near(found, { mean: 0.5051 })
+    // Published is 387.9466, of float32 tables: at t = 1 they lose 5e-4 of 1 − ᾱ. PyTorch in float64 has this one.
+    assert.ok(Math.abs(found.sum - 387.96725) < 1e-3, `Σ|x| ${found.sum}`)
+  })
+
+  test('test_variance', () => {
+    const { rows } = fromBlock(block, { steps: 1000 }).plan
+    const variance = (t: number) => (rows.find((row) => row.t === t)!.d as number) ** 2
+    assert.equal(variance(0), 0)
+    assert.ok(Math.abs(variance(487) - 0.00979) < 1e-5)
+    assert.ok(Math.abs(variance(999) - 0.02) < 1e-5)
+  })
+
+  test('test_custom_timesteps: each step leads to the next that is visited', () => {
+    const { rows } = fromBlock({ ...block, timestep_spacing: 'trailing' }, { steps: 13 }).plan
+    assert.deepEqual(
+      rows.map(({ t }) => t),
+      [999, 922, 845, 768, 691, 614, 537, 461, 384, 307, 230, 153, 76],
+    )
+    rows.slice(1).forEach((row, i) => {
+      assert.equal(rows[i]!.alphaBarNext, row.alphaBar)
+    })
+  })
+})
+
+suite('DPMSolverMultistepScheduler, test_scheduler_dpm_multi.py', () => {
+  const block = {
+    _class_name: 'DPMSolverMultistepScheduler',
+    ...linear,
+    solver_order: 2,
+    prediction_type: 'epsilon',
+    thresholding: false,
+    sample_max_value: 1.0,
+    algorithm_type: 'dpmsolver++',
+    solver_type: 'midpoint',
+    lower_order_final: false,
+    euler_at_final: false,
+    lambda_min_clipped: '-Infinity',
+    variance_type: null,
+    final_sigmas_type: 'sigma_min',
+  }
+  const v = { prediction_type: 'v_prediction' }
+  for (const [name, change, mean] of [
+    ['test_full_loop_no_noise', {}, 0.3301],
+    [
+      '…_no_noise_thres',
+      { thresholding: true, dynamic_thresholding_ratio: 0.87, sample_max_value: 0.5 },
+      1.1364,
+    ],
+    ['…_with_v_prediction', v, 0.2251],
+    ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.2096],
+    ['…_with_lu_and_v_prediction', { ...v, use_lu_lambdas: true }, 0.1554],
+  ] as const) {
+    test(name, async () =>
+      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+    )
+  }
+
+  test('…_with_noise', async () => {
+    near(await loopBegun(fromBlock(block, {}), 5), { sum: 318.4111, mean: 0.4146 })
+  })
+})
+
+suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
+  const block = {
+    _class_name: 'UniPCMultistepScheduler',
+    ...linear,
+    solver_order: 2,
+    solver_type: 'bh2',
+    final_sigmas_type: 'sigma_min',
+  }
+  const v = { prediction_type: 'v_prediction' }
+  for (const [name, change, mean] of [
+    ['test_full_loop_no_noise', {}, 0.2464],
+    ['…_with_karras', { use_karras_sigmas: true }, 0.2925],
+    ['…_with_v_prediction', v, 0.1014],
+    ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1966],
+  ] as const) {
+    test(name, async () =>
+      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+    )
+  }
+
+  test('…_with_noise', async () => {
+    near(await loopBegun(fromBlock(block, {}), 8), { sum: 315.5757, mean: 0.4109 })
+  })
+})
+
+suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py and …_heun.py', () => {
+  const base = { ...linear, num_train_timesteps: 1100 }
+  const euler = { _class_name: 'EulerDiscreteScheduler', ...base }
+  const heun = { _class_name: 'HeunDiscreteScheduler', ...base }
+  const karras = { use_karras_sigmas: true }
+  const scaled = (factor: number) => peerSample().map((value) => value * factor)
+  for (const [name, block, wanted] of [
+    ['Euler, test_full_loop_no_noise', euler, { sum: 10.0807, mean: 0.0131 }],
+    [
+      'Euler, …_with_v_prediction',
+      { ...euler, prediction_type: 'v_prediction' },
+      { sum: 0.0002, mean: 2.2676e-6 },
+    ],
+    [
+      'Euler, …_device_karras_sigmas',
+      { ...euler, ...karras },
+      { sum: 124.52299499511719, mean: 0.16213932633399963 },
+    ],
+    ['Heun, test_full_loop_no_noise', heun, { sum: 0.1233, mean: 0.0002 }],
+    ['Heun, …_device_karras_sigmas', { ...heun, ...karras }, { sum: 0.00015, mean: 1.9869554535e-7 }],
+  ] as const) {
+    test(name, async () => {
+      const { plan } = fromBlock(block, {})
+      near(await scalingLoop(plan, scaled(plan.start)), wanted)
+    })
+  }
+
+  for (const [name, block, wanted] of [
+    ['Euler, …_with_noise', euler, { sum: 57062.9297, mean: 74.3007 }],
+    ['Heun, …_with_noise', heun, { sum: 75074.8906, mean: 97.7538 }],
+  ] as const) {
+    test(name, async () => {
+      const read = fromBlock(block, {})
+      const { plan, from } = begun(read, 8, scaled(Math.sqrt(1 / read.levels[0]!.alphaBar - 1)))
+      const found = await scalingLoop(plan, from)
+      assert.ok(Math.abs(found.mean - wanted.mean) < 1e-3, `mean ${found.mean}`)
+      // Their tolerance of 1e-2 on so large a sum is less than what float32 loses in adding it up.
+      assert.ok(Math.abs(found.sum / wanted.sum - 1) < 2e-6, `Σ|x| ${found.sum}`)
+    })
+  }
+})
+
+test('the plan that a block stands for starts where diffusers starts', () => {
+  const start = (block: object) => fromBlock(block, {}).plan.start
+  const euler = { _class_name: 'EulerDiscreteScheduler', ...linear }
+  assert.equal(start({ ...euler, timestep_spacing: 'leading' }), 1)
+  // σ_max/√(σ_max² + 1) of the linear schedule: √(1 − 4.0358e-5).
+  assert.ok(Math.abs(start(euler) - Math.sqrt(1 - 4.035829765e-5)) < 1e-9)
+  assert.equal(start({ _class_name: 'DDIMScheduler', ...linear }), 1)
+})

@@ -22,6 +22,7 @@ const commands = {
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
+  'bench:quality': 'test/bench/quality.ts',
 }
 
 const root = fileURLToPath(new URL('.', import.meta.url))

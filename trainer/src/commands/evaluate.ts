@@ -1,9 +1,8 @@
-import { dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { defaultSampling, type SamplerOptions, samplers, timestepSpacings, UserError } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { type Dataset, toSigned } from '../data/dataset.ts'
-import { openData } from '../data/open.ts'
 import { writeAtomically } from '../files.ts'
 import { type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
 import { gridPng } from '../pictures.ts'
@@ -12,7 +11,7 @@ import { type DrawingOptions, drawKept } from '../quality/drawn.ts'
 import { type Extractor, openExtractor } from '../quality/extractor.ts'
 import { factorDistances, readShapes } from '../quality/factors.ts'
 import { keep, keyOf } from '../quality/kept.ts'
-import { classifierOf } from '../quality/labelled.ts'
+import { classifierFolder, classifierOf, labelledOf } from '../quality/labelled.ts'
 import { nearestRows } from '../quality/neighbours.ts'
 import {
   choosePictures,
@@ -21,7 +20,6 @@ import {
   folderOf,
   openEvaluated,
   type Pictures,
-  runOf,
   type Split,
   splits,
 } from '../quality/pictures.ts'
@@ -154,19 +152,10 @@ async function extractorFor(path: string, options: Options, dataset: Dataset): P
     featuresOutput = null,
   } = options
   if (features !== undefined) return openExtractor(features, { size, mean, std }, featuresOutput)
-  const run = runOf(path)
-  const labelled =
-    run === null
-      ? dataset
-      : await openData(run.config.recipe.data, {
-          ...(run.config.recipe.size !== null && { size: run.config.recipe.size }),
-          channels: run.config.recipe.channels,
-          seed: run.config.recipe.seed,
-        })
-  const folder = join(dirname(resolve(folderOf(path))), 'classifiers')
-  const { value } = await working('Training a classifier', 1, (report) =>
-    classifierOf(labelled, folder, async (step, steps) => {
-      if (await report(step / steps))
+  const labelled = await labelledOf(path, dataset)
+  const { value } = await working('Training a classifier, %', 100, (report) =>
+    classifierOf(labelled, classifierFolder(path), async (step, steps) => {
+      if (await report((100 * step) / steps))
         throw new UserError('Stopped; the classifier will be trained from the start.')
     }),
   )

@@ -217,20 +217,28 @@ export async function openClassifier(spec: ClassifierSpec, parameters: Float32Ar
   }
 }
 
-/** The part of a labelled set's pictures that are put into their class. */
-export async function accuracyOf(classifier: Classifier, dataset: Dataset): Promise<number> {
+/**
+ * Tries a classifier on labelled pictures.
+ * @returns the part that is put into its class, and the root mean square of the features
+ */
+export async function tryClassifier(
+  classifier: Classifier,
+  dataset: Dataset,
+): Promise<{ accuracy: number; featureScale: number }> {
   const size = dataset.channels * dataset.height * dataset.width
   const classes = dataset.classes.length
   let right = 0
+  let squares = 0
   for (let first = 0; first < dataset.count; first += 256) {
     const n = Math.min(256, dataset.count - first)
     const x = new Float32Array(n * size)
     for (let i = 0; i < n; i++) writePicture(dataset, first + i, x, i * size, false)
-    const { logits } = await classifier.run(x, n)
+    const { features, logits } = await classifier.run(x, n)
     for (let i = 0; i < n; i++) {
       const row = logits.subarray(i * classes, (i + 1) * classes)
       if (row.indexOf(Math.max(...row)) === dataset.labels![first + i]) right += 1
     }
+    for (const value of features) squares += value ** 2
   }
-  return right / dataset.count
+  return { accuracy: right / dataset.count, featureScale: Math.sqrt(squares / dataset.count / featureDims) }
 }

@@ -4,7 +4,6 @@ import ort from 'onnxruntime-node'
 import sharp from 'sharp'
 import { toSigned } from '../data/dataset.ts'
 import type { Classifier } from './classifier.ts'
-import { featureDims } from './classifier.ts'
 import type { Features } from './features.ts'
 import { digestOf } from './kept.ts'
 import { countOf, type Pictures } from './pictures.ts'
@@ -45,19 +44,22 @@ async function extractBy(
   return { count, dims, values }
 }
 
-/** The last layer but one of a classifier. */
+/**
+ * The last layer but one of a classifier.
+ * @param scale what features are divided by: their root mean square over real pictures, for the kernel of KID, a third
+ * power, wants features of about 1
+ */
 export function classifierExtractor(
   classifier: Classifier,
-  parameters: Float32Array,
-  description: string,
+  { scale, description, digest }: { scale: number; description: string; digest: string },
 ): Extractor {
   return {
     description,
-    digest: digestOf(parameters),
+    digest,
     extract: (pictures) =>
       extractBy(pictures, async (pixels, n) => {
         const { features } = await classifier.run(Float32Array.from(pixels, toSigned), n)
-        return features.slice(0, n * featureDims)
+        return features.map((value) => value / scale)
       }),
     dispose: () => classifier.dispose(),
   }

@@ -37,7 +37,7 @@ export interface QualityReport {
 export const fewestPictures = 2000
 
 const labels: { readonly [name in keyof Scores]: readonly [label: string, digits: number] } = {
-  fid: ['FID', 2],
+  fid: ['FID', 3],
   kid: ['KID', 5],
   precision: ['precision', 3],
   recall: ['recall', 3],

@@ -291,6 +291,58 @@ suite('npm run evaluate', () => {
     assert.ok(!evaluate(...asked, '--variance', 'fixedLarge', '--no-class').includes(`${figure} bits/dim`))
   })
 
+  test('bench:quality: a table and a chart, each cell measured once', () => {
+    const bench = (...steps: string[]) => {
+      const asked = [
+        'runs/tiny',
+        '--samplers',
+        'ddim,heun',
+        '--count',
+        '8',
+        '--reference',
+        '30',
+        '--steps',
+        ...steps,
+      ]
+      const { status, output } = run('../../../test/bench/quality', ...asked)
+      assert.equal(status, 0, output)
+      return output
+    }
+    const rowOf = (line: string) => line.split('|').map((cell) => cell.trim())
+    const table = () =>
+      readFileSync(keptPath('quality-by-steps.md'), 'utf8')
+        .split('\n')
+        .filter((line) => line.startsWith('|'))
+        .map(rowOf)
+    assert.match(bench('2'), /Drawing|ddim, 2 steps/)
+    const first = table()
+    assert.deepEqual(
+      first.map(([, sampler, steps, evaluations]) => [sampler, steps, evaluations]).filter((_, i) => i !== 1),
+      [
+        ['sampler', 'steps', 'evaluations'],
+        ['ddim', '2', '2'],
+        ['heun', '2', '3'],
+        ['real pictures', '', ''],
+      ],
+    )
+    const cells = kept('cell-')
+    const times = cells.map((name) => statSync(keptPath(name)).mtimeMs)
+    bench('2,3')
+    assert.deepEqual(
+      cells.map((name) => statSync(keptPath(name)).mtimeMs),
+      times,
+    )
+    const second = table()
+    assert.equal(second.length, first.length + 2)
+    assert.deepEqual(
+      second.find(([, sampler, steps]) => sampler === 'heun' && steps === '2'),
+      first[3],
+    )
+    const chart = readFileSync(keptPath('quality-by-steps.svg'), 'utf8')
+    for (const label of ['ddim', 'heun', 'real pictures'])
+      assert.ok(chart.includes(`>${label}</text>`), label)
+  })
+
   for (const [what, args, message] of [
     ['no model', ['nowhere'], /There is no nowhere/],
     [

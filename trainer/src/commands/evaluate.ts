@@ -107,6 +107,8 @@ const command = new Command('npm run evaluate --')
     wholeNumber,
   )
   .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
+  // What stands behind `likelihood` is its own, also where both have an option of the same name.
+  .enablePositionalOptions()
   .addCommand(likelihoodCommand)
   .addHelpText(
     'after',
@@ -121,6 +123,9 @@ Examples:
   .action(main)
 
 async function main(path: string, options: Options): Promise<void> {
+  for (const [name, value] of Object.entries({ nearest: options.nearest, neighbours: options.neighbours })) {
+    if (value === 0) throw new UserError(`Found --${name} 0; expected a whole number of at least 1.`)
+  }
   const model = await openModel(path, options.weights)
   const evaluated = await openEvaluated(path, model.facts, options, 'train')
   const folder = options.out ?? join(folderOf(path), 'evaluation')

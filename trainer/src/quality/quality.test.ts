@@ -288,6 +288,8 @@ suite('npm run evaluate', () => {
       /^<svg [^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/,
     )
     assert.ok(evaluate(...asked).includes(`${figure} bits/dim`))
+    const others = evaluate(...asked, '--data', 'shapes:7', '--seed', '3', '--weights', 'raw')
+    assert.match(others, /raw weights.*\n4 of 7 pictures of shapes:7 \(all\).*seed 3/)
     assert.ok(!evaluate(...asked, '--variance', 'fixedLarge', '--no-class').includes(`${figure} bits/dim`))
   })
 
@@ -350,6 +352,7 @@ suite('npm run evaluate', () => {
       ['runs/tiny', '--data', 'shapes:3', '--split', 'half'],
       /expected train, validation, all/,
     ],
+    ['k of 0', ['runs/tiny', '--nearest', '0'], /Found --nearest 0; expected a whole number of at least 1/],
     ['too few of them', ['runs/tiny', '--data', 'shapes:3'], /3 to hold them to; expected more than 5/],
     [
       'too many terms',

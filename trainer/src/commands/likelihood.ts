@@ -112,8 +112,8 @@ async function main(path: string, options: Options): Promise<void> {
   const write = () => keep(file, { settings, ...summarize(state), state })
   const request = {
     predictionType: scheduler.predictionType,
-    // A bound is one of the pictures as they are: thresholds that move with the picture become the data's range.
-    clamp: scheduler.clamp === null ? null : 1,
+    // In place of a threshold that moves with the picture stands the range of the data.
+    clamp: typeof scheduler.clamp === 'object' && scheduler.clamp !== null ? 1 : scheduler.clamp,
     varianceType,
     schedule,
     network: model.network,
@@ -136,8 +136,15 @@ async function main(path: string, options: Options): Promise<void> {
   const plot = file.replace(/json$/, 'svg')
   writeAtomically(plot, plotOf(summary))
   report(summary)
+  if (labels.told === told) {
+    const { classes, shape } = model.facts
+    const more = Math.log2(classes.length) / (shape.channels * shape.height * shape.width)
+    console.log(`  Of pictures whose class is not known, each as likely: at most ${more.toFixed(4)} more`)
+  }
   console.log(`Every term is in ${file}, their plot in ${plot}`)
 }
+
+const told = 'each told its class'
 
 /** The labels to tell the network, and in words whether it is told any. */
 function labelsFor(
@@ -156,7 +163,7 @@ function labelsFor(
         'Give pictures with the same classes, or --no-class.',
     )
   }
-  return { values: dataset.labels, told: 'each told its class' }
+  return { values: dataset.labels, told }
 }
 
 /** How often what is done is written down, in milliseconds. */

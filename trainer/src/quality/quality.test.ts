@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   mkdtempSync,
@@ -291,6 +291,23 @@ suite('npm run evaluate', () => {
     const others = evaluate(...asked, '--data', 'shapes:7', '--seed', '3', '--weights', 'raw')
     assert.match(others, /raw weights.*\n4 of 7 pictures of shapes:7 \(all\).*seed 3/)
     assert.ok(!evaluate(...asked, '--variance', 'fixedLarge', '--no-class').includes(`${figure} bits/dim`))
+  })
+
+  test('likelihood: Ctrl+C keeps what is done, and the same command ends where one that was not stopped ends', async () => {
+    const asked = ['likelihood', 'runs/tiny', '--pictures', '4', '--terms', '200']
+    const child = spawn(process.execPath, [script('evaluate'), ...asked], { cwd: folder })
+    let output = ''
+    let asking: NodeJS.Timeout | null = null
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+    child.stdout.on('data', (text) => {
+      output += text
+      if (/200 of 1000 timesteps each/.test(output)) asking ??= setTimeout(() => child.kill('SIGINT'), 200)
+    })
+    assert.equal(await ended, 130, output)
+    const [, done] = /Stopped at (\d) of 4 pictures, which are kept/.exec(output)!
+    assert.ok(Number(done) > 0 && Number(done) < 4)
+    const figures = (...more: string[]) => /[\d.]+ bits\/dim.*\n.*/.exec(evaluate(...asked, ...more))![0]
+    assert.equal(figures(), figures('--out', 'runs/unstopped'))
   })
 
   test('bench:quality: a table and a chart, each cell measured once', () => {

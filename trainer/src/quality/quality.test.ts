@@ -294,19 +294,21 @@ suite('npm run evaluate', () => {
   })
 
   test('likelihood: Ctrl+C keeps what is done, and the same command ends where one that was not stopped ends', async () => {
-    const asked = ['likelihood', 'runs/tiny', '--pictures', '4', '--terms', '200']
-    const child = spawn(process.execPath, [script('evaluate'), ...asked], { cwd: folder })
+    const measuring = ['likelihood', 'runs/tiny', '--pictures', '5', '--terms', '60']
+    const child = spawn(process.execPath, [script('evaluate'), ...measuring], { cwd: folder })
     let output = ''
-    let asking: NodeJS.Timeout | null = null
+    let asked = false
     const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
     child.stdout.on('data', (text) => {
       output += text
-      if (/200 of 1000 timesteps each/.test(output)) asking ??= setTimeout(() => child.kill('SIGINT'), 200)
+      if (asked || !/60 of 1000 timesteps each/.test(output)) return
+      asked = true
+      setTimeout(() => child.kill('SIGINT'), 200)
     })
     assert.equal(await ended, 130, output)
-    const [, done] = /Stopped at (\d) of 4 pictures, which are kept/.exec(output)!
-    assert.ok(Number(done) > 0 && Number(done) < 4)
-    const figures = (...more: string[]) => /[\d.]+ bits\/dim.*\n.*/.exec(evaluate(...asked, ...more))![0]
+    const [, done] = /Stopped at (\d) of 5 pictures, which are kept/.exec(output)!
+    assert.ok(Number(done) > 0 && Number(done) < 5)
+    const figures = (...more: string[]) => /[\d.]+ bits\/dim.*\n.*/.exec(evaluate(...measuring, ...more))![0]
     assert.equal(figures(), figures('--out', 'runs/unstopped'))
   })
 

@@ -47,7 +47,7 @@ export const likelihoodCommand = new Command('likelihood')
     '--terms <n>',
     'timesteps asked per picture, one in each of as many strata; all for the exact sum',
     (text) => (text === 'all' ? text : wholeNumber(text)),
-    20,
+    10,
   )
   .option('--variance <kind>', `${varianceTypes.join(', ')} (default: the model's)`, choice(varianceTypes))
   .option('--no-class', 'do not tell the network the class of each picture')

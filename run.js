@@ -13,6 +13,7 @@ const commands = {
   train: 'trainer/src/commands/train.ts',
   sample: 'trainer/src/commands/sample.ts',
   evaluate: 'trainer/src/commands/evaluate.ts',
+  plan: 'trainer/src/commands/plan.ts',
   export: 'trainer/src/commands/export.ts',
   import: 'trainer/src/commands/import.ts',
   publish: 'edge/commands/publish.ts',
@@ -23,6 +24,8 @@ const commands = {
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
   'bench:quality': 'test/bench/quality.ts',
+  'bench:samplers': 'test/bench/samplers.ts',
+  'bench:sampling': 'test/bench/sampling.ts',
 }
 
 const root = fileURLToPath(new URL('.', import.meta.url))

@@ -193,6 +193,23 @@ suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
   test('…_with_noise', async () => {
     near(await loopBegun(fromBlock(block, {}), 8), { sum: 315.5757, mean: 0.4109 })
   })
+
+  suite('UniPCMultistepScheduler1DTest', () => {
+    const line = peerSample(3 * 8)
+    for (const [name, change, mean] of [
+      ['test_full_loop_no_noise', {}, 0.2441],
+      ['…_with_karras', { use_karras_sigmas: true }, 0.2898],
+      ['…_with_v_prediction', v, 0.1014],
+      ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1944],
+    ] as const) {
+      test(name, async () => near(await loop(fromBlock({ ...block, ...change }, {}).plan, line), { mean }))
+    }
+
+    test('…_with_noise', async () => {
+      const { plan, from } = begun(fromBlock(block, {}), 8, line)
+      near(await loop(plan, from), { sum: 39.087, mean: 0.4072 })
+    })
+  })
 })
 
 suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py and …_heun.py', () => {
@@ -214,6 +231,12 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
       { sum: 124.52299499511719, mean: 0.16213932633399963 },
     ],
     ['Heun, test_full_loop_no_noise', heun, { sum: 0.1233, mean: 0.0002 }],
+    // Less than their tolerance: only that nothing is left.
+    [
+      'Heun, …_with_v_prediction',
+      { ...heun, prediction_type: 'v_prediction' },
+      { sum: 4.6934e-7, mean: 6.1112e-10 },
+    ],
     ['Heun, …_device_karras_sigmas', { ...heun, ...karras }, { sum: 0.00015, mean: 1.9869554535e-7 }],
   ] as const) {
     test(name, async () => {

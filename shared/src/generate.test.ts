@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { generate, invert, type ModelFacts, samplingOf } from './generate.ts'
+import { generate, invert, type ModelFacts, planFor, samplingOf } from './generate.ts'
 import { slerp } from './interpolate.ts'
 import { planRepaint } from './repaint.ts'
 import { samplerLevels } from './samplers.ts'
@@ -137,6 +137,15 @@ suite('pictures that start from pictures', () => {
     refused({ picture, strength: 1.5 }, /strength 1\.5/)
     refused({ guidanceRescale: 2 }, /guidance rescale 2/)
   })
+})
+
+test('what a manifest says of its sampler holds for no other', () => {
+  const scheduler = writeScheduler(paperSchedule, 'epsilon')
+  const sampling = { sampler: 'unipc', order: 3, steps: 8, spacing: 'karras', guidance: 1 } as const
+  const name = (given: object) => planFor({ scheduler, sampling }, given).name
+  assert.equal(name({}), 'unipc of order 3')
+  assert.equal(name({ sampler: 'sde-dpmpp' }), 'sde-dpmpp of order 2')
+  assert.equal(name({ order: 2 }), 'unipc of order 2')
 })
 
 suite('RePaint', () => {

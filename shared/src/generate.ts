@@ -59,14 +59,17 @@ export function samplingOf(
   given: Partial<SamplerOptions> = {},
 ): { schedule: Schedule; options: SamplerOptions } {
   const { schedule, sampling: block, ...reading } = readScheduler(model.scheduler)
-  const { guidance, guidanceRescale, ...offered } = model.sampling
-  const sampler = given.sampler ?? offered.sampler
+  const { sampler: offered, steps, spacing, guidance, guidanceRescale, ...own } = model.sampling
+  const sampler = given.sampler ?? offered
   const options = {
     ...defaultSampling,
     ...reading,
-    // What the block says of its own sampler holds for no other.
+    // What block and manifest say of one sampler holds for no other.
     ...(block.sampler === sampler && block),
-    ...offered,
+    ...(offered === sampler && own),
+    sampler,
+    steps,
+    spacing,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
     predictionType: reading.predictionType,
   }
@@ -168,10 +171,7 @@ function prepare(
   const size = channels * height * width
   const pictures = Array.from({ length: count }, (_, i) => first + i)
   const choice = classesNamed(model.classes, className)
-  const labels = Float32Array.from(pictures, (picture) => {
-    const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
-    return choice[Math.floor(u! * choice.length)] ?? 0
-  })
+  const labels = Float32Array.from(pictures, (picture) => labelOf(choice, seed, picture))
   const asked = { classes: model.classes.length, labels, size, scale: guidance, rescale: guidanceRescale }
   return {
     denoise: denoiserFor(network, asked),
@@ -196,6 +196,19 @@ function noised(picture: Float32Array, alphaBar: number, noise: Float32Array): F
 export function sharedWords(classes: readonly string[]): string[] {
   const words = classes.flatMap((name) => [...new Set(name.split(' '))])
   return [...new Set(words.filter((word, i) => words.indexOf(word) !== i && !classes.includes(word)))]
+}
+
+/** The class that a picture of a seed takes, of those that a name stands for; null where the model knows none. */
+export function classOf(
+  { classes }: Pick<ModelFacts, 'classes'>,
+  { seed, picture, name }: { seed: number; picture: number; name: string | null },
+): string | null {
+  return classes[labelOf(classesNamed(classes, name), seed, picture)] ?? null
+}
+
+function labelOf(choice: readonly number[], seed: number, picture: number): number {
+  const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
+  return choice[Math.floor(u! * choice.length)] ?? 0
 }
 
 /** The labels of the classes that a name stands for. */

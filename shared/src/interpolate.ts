@@ -1,3 +1,5 @@
+import { drawNoise } from './sampling.ts'
+
 /**
  * Spherical interpolation between two pictures of noise (Shoemake 1985): it keeps their length, which for noise in
  * many dimensions is nearly always √size, where a straight line between them would cut across a region that the
@@ -21,4 +23,24 @@ export function slerp(a: Float32Array, b: Float32Array, fraction: number): Float
       ? [1 - fraction, fraction]
       : [Math.sin((1 - fraction) * angle) / sine, Math.sin(fraction * angle) / sine]
   return a.map((value, i) => wa * value + wb * b[i]!)
+}
+
+/**
+ * The noise that one seed's first picture starts from, that of another seed, and what lies between.
+ * @param size numbers per picture
+ * @returns [count, size]
+ */
+export function noiseBetween(
+  size: number,
+  seeds: readonly [from: number, to: number],
+  count: number,
+): Float32Array {
+  const [a, b] = seeds.map((seed) => {
+    const noise = new Float32Array(size)
+    drawNoise(seed, [0], 0, noise)
+    return noise
+  }) as [Float32Array, Float32Array]
+  const out = new Float32Array(count * size)
+  for (let i = 0; i < count; i++) out.set(slerp(a, b, count === 1 ? 0 : i / (count - 1)), i * size)
+  return out
 }

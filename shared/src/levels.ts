@@ -105,10 +105,11 @@ function uniformLambda(sigmaMax: number, sigmaMin: number, steps: number): numbe
   return logs.map((log, i) => (i === 0 ? sigmaMax : i === steps - 1 ? sigmaMin : Math.exp(log)))
 }
 
-/** The table σ_t at any t in 0 … T−1, linear between timesteps. */
-function interpolate(table: Float64Array, t: number): number {
-  const low = Math.min(Math.floor(t), table.length - 2)
-  return low < 0 ? table[0]! : table[low]! + (t - low) * (table[low + 1]! - table[low]!)
+/** σ_t at any t in 0 … T−1, linear between timesteps. */
+function sigmaAt({ alphasCumprod }: Schedule, t: number): number {
+  const low = sigmaOf(alphasCumprod[Math.floor(t)]!)
+  const rest = t - Math.floor(t)
+  return rest === 0 ? low : low + rest * (sigmaOf(alphasCumprod[Math.ceil(t)]!) - low)
 }
 
 /** The t at which log σ_t, linear between timesteps, is log σ. */
@@ -120,13 +121,35 @@ function timestepOfSigma(table: Float64Array, sigma: number): number {
   return above - 1 + (Math.log(sigma) - low) / (high - low)
 }
 
+/** Levels that are laid in σ or log σ from one timestep's to another's. */
+function levelsInSigma(
+  schedule: Schedule,
+  { spacing, steps, whole = true }: SpacingOptions,
+  from: number,
+  to: number,
+): Level[] {
+  const [sigmaMax, sigmaMin] = [sigmaAt(schedule, from), sigmaAt(schedule, to)]
+  if (sigmaMax === Number.POSITIVE_INFINITY) {
+    throw new UserError(
+      `The spacing ${spacing} is laid in log σ, which a schedule of zero terminal SNR does not bound. Use trailing.`,
+    )
+  }
+  const table = schedule.alphasCumprod.map(sigmaOf)
+  const lay = spacing === 'karras' ? karras : uniformLambda
+  return lay(sigmaMax, sigmaMin, steps).map((sigma) => {
+    const t = timestepOfSigma(table, sigma)
+    const alphaBar = Number.isInteger(t) ? schedule.alphasCumprod[t]! : 1 / (1 + sigma ** 2)
+    return { t: whole ? round(t) : t, alphaBar }
+  })
+}
+
 /**
  * The noise levels of a sampler: one per step, and the end.
  * @throws UserError where steps is not in 1 … T, or the spacing asks for timesteps beyond the schedule
  */
 export function levelsOf(schedule: Schedule, options: SpacingOptions): Level[] {
   const { timesteps, alphasCumprod } = schedule
-  const { steps, spacing, within, open = false, whole = true, lambdaMin, end = 'clean' } = options
+  const { steps, spacing, within, open = false, lambdaMin, end = 'clean' } = options
   if (!Number.isInteger(steps) || steps < 1 || steps > timesteps) {
     throw new UserError(
       `Found ${steps} steps; expected a whole number from 1 to ${timesteps}, the schedule's length.`,
@@ -138,23 +161,8 @@ export function levelsOf(schedule: Schedule, options: SpacingOptions): Level[] {
       : alphasCumprod.filter((alphaBar) => lambdaOf(alphaBar) >= lambdaMin).length
   const last: Level = end === 'clean' ? { t: -1, alphaBar: 1 } : { t: 0, alphaBar: alphasCumprod[0]! }
   if (spacing === 'lambda' || spacing === 'karras') {
-    const table = alphasCumprod.map(sigmaOf)
     const ends = within ? timestepsOf(timesteps, length, { ...options, spacing: within }) : [timesteps - 1, 0]
-    const [sigmaMax, sigmaMin] = [interpolate(table, ends[0]!), interpolate(table, ends.at(-1)!)]
-    if (sigmaMax === Number.POSITIVE_INFINITY) {
-      throw new UserError(
-        `The spacing ${spacing} is laid in log σ, which a schedule of zero terminal SNR does not bound. Use trailing.`,
-      )
-    }
-    const sigmas = (spacing === 'karras' ? karras : uniformLambda)(sigmaMax, sigmaMin, steps)
-    const between = sigmas.map((sigma) => timestepOfSigma(table, sigma))
-    return [
-      ...sigmas.map((sigma, i) => ({
-        t: whole ? round(between[i]!) : between[i]!,
-        alphaBar: 1 / (1 + sigma ** 2),
-      })),
-      last,
-    ]
+    return [...levelsInSigma(schedule, options, ends[0]!, ends.at(-1)!), last]
   }
   const visited = timestepsOf(timesteps, length, options)
   if (
@@ -169,7 +177,7 @@ export function levelsOf(schedule: Schedule, options: SpacingOptions): Level[] {
   }
   const level = (t: number): Level => {
     if (Number.isInteger(t)) return { t, alphaBar: alphasCumprod[t]! }
-    return { t, alphaBar: 1 / (1 + interpolate(alphasCumprod.map(sigmaOf), t) ** 2) }
+    return { t, alphaBar: 1 / (1 + sigmaAt(schedule, t) ** 2) }
   }
   return [...visited.map(level), last]
 }

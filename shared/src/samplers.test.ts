@@ -215,6 +215,21 @@ suite('zero terminal SNR', () => {
   })
 })
 
+test('a step between levels that coincide leaves x as it is', () => {
+  // Karras's last level is that of timestep 0, and so is the end.
+  const still = { spacing: 'karras', end: 'first', lowerOrderFinal: false, clamp: null } as const
+  for (const sampler of ['dpmpp', 'sde-dpmpp', 'unipc'] as const) {
+    for (const order of [1, 2, 3] as const) {
+      if (sampler === 'sde-dpmpp' && order === 3) continue
+      const { a, b, c, d } = plan({ ...still, sampler, order }).rows.at(-1)!
+      // What UniPC mends of the step before stays.
+      const rest = sampler === 'unipc' ? 0 : b + Math.abs(c.reduce((sum, weight) => sum + weight, 0))
+      assert.deepEqual([a, rest, d], [1, 0, 0], `${sampler} of order ${order}`)
+      for (const weight of [b, ...c]) assert.ok(Number.isFinite(weight))
+    }
+  }
+})
+
 test('Heun asks twice per interval, once where it ends at the clean picture', () => {
   const { rows } = plan({ sampler: 'heun' })
   assert.equal(rows.length, 19)

@@ -161,3 +161,25 @@ test('what comes after a row may change x in place', async () => {
   const x = await runPlan(planOf(plain, plain), () => Float32Array.of(0), { ...one, afterRow })
   assert.deepEqual([[...x], rows], [[1], [0, 1]])
 })
+
+test('a step takes no new memory for pictures', async () => {
+  const rows = planSampler(schedule, {
+    ...defaultSampling,
+    sampler: 'unipc',
+    order: 3,
+    steps: 40,
+    predictionType: 'epsilon',
+    clamp: { ratio: 0.995, max: 2 },
+  }).rows.map((row) => ({ ...row, d: 0.1 }))
+  const output = new Float32Array(4 * 512)
+  const memory: number[] = []
+  await runPlan(planOf(...rows), () => output, {
+    seed: 0,
+    pictures: [0, 1, 2, 3],
+    size: 512,
+    onStep: () => void memory.push(process.memoryUsage().arrayBuffers),
+  })
+  // Collecting garbage may free some; arrays of this size are never so small.
+  for (const [i, now] of memory.slice(1).entries())
+    assert.ok(now - memory[i]! < 512, `${now - memory[i]!} bytes`)
+})

@@ -60,6 +60,15 @@ test('the files that published pipelines carry are read, what they leave out as 
     offset: 0,
   })
   assert.equal(dpm.clamp, null)
+  // DDIM keeps the network's own ε beside a clamped x0, as its pipelines do.
+  assert.deepEqual(read({ _class_name: 'DDIMScheduler', set_alpha_to_one: false }).sampling, {
+    sampler: 'ddim',
+    spacing: 'leading',
+    eta: 0,
+    epsilon: 'raw',
+    end: 'first',
+    offset: 0,
+  })
   // Heun's defaults are others than everyone's.
   assert.deepEqual(
     [

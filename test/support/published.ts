@@ -14,20 +14,24 @@ import {
 } from '@ddpm/shared'
 import { torchNormals } from './torch-random.ts'
 
-/** What diffusers' scheduler tests start from: arange over (3, 8, 8, 4), scaled, batch last moved first. */
-export function peerSample(): Float32Array {
-  return peerOrder((i) => i)
+/**
+ * What diffusers' scheduler tests start from: arange over (3, 8, 8, 4), scaled, batch last moved first.
+ * @param size numbers per picture: 3·8 in their tests of one dimension
+ */
+export function peerSample(size = planeSize): Float32Array {
+  return peerOrder(size, (i) => i)
 }
 
 /** Their noise: the same, counted down. */
-export function peerNoise(): Float32Array {
-  return peerOrder((i) => total - 1 - i)
+function peerNoise(size: number): Float32Array {
+  return peerOrder(size, (i) => batch * size - 1 - i)
 }
 
-const [batch, size] = [4, 3 * 8 * 8]
-const total = batch * size
+const batch = 4
+const planeSize = 3 * 8 * 8
 
-function peerOrder(value: (i: number) => number): Float32Array {
+function peerOrder(size: number, value: (i: number) => number): Float32Array {
+  const total = batch * size
   return Float32Array.from(
     { length: total },
     (_, i) => value((i % size) * batch + Math.floor(i / size)) / total,
@@ -57,16 +61,21 @@ export interface Figures {
   readonly mean: number
 }
 
-const request = { seed: 0, pictures: [0, 1, 2, 3], size }
+const requestFrom = (from: Float32Array) => ({
+  seed: 0,
+  pictures: [0, 1, 2, 3],
+  size: from.length / batch,
+  from,
+})
 
 /** Σ|x| and mean |x| after the loop. */
 export async function loop(plan: Plan, from: Float32Array): Promise<Figures> {
-  return figuresOf(await runPlan(plan, peerModel, { ...request, from }))
+  return figuresOf(await runPlan(plan, peerModel, requestFrom(from)))
 }
 
 function figuresOf(x: Float32Array): Figures {
   const sum = x.reduce((so, value) => so + Math.abs(value), 0)
-  return { sum, mean: sum / total }
+  return { sum, mean: sum / x.length }
 }
 
 /** The same with PyTorch's noise of seed 0 in every row that wants any, as their DDPM tests have it. */
@@ -75,11 +84,11 @@ export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Pr
   const afterRow = (x: Float32Array, _: Row, index: number) => {
     const { d } = rows[index]!
     if (typeof d !== 'number' || d === 0) return
-    const noise = draw(total)
+    const noise = draw(x.length)
     for (let i = 0; i < x.length; i++) x[i]! += d * noise[i]!
   }
   const quiet = rows.map((row) => ({ ...row, d: 0 }))
-  return figuresOf(await runPlan({ ...plan, rows: quiet }, peerModel, { ...request, from, afterRow }))
+  return figuresOf(await runPlan({ ...plan, rows: quiet }, peerModel, { ...requestFrom(from), afterRow }))
 }
 
 /**
@@ -101,7 +110,7 @@ export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): 
   }
   const root = Math.sqrt(rows[0]!.alphaBar)
   const start = from.map((value) => value * root)
-  return figuresOf(await runPlan({ ...plan, rows }, denoise, { ...request, from: start, afterRow }))
+  return figuresOf(await runPlan({ ...plan, rows }, denoise, { ...requestFrom(start), afterRow }))
 }
 
 /** The plan after some steps, and their sample mixed with their noise as its first level has it. */
@@ -112,7 +121,7 @@ export function begun(
 ): { plan: Plan; from: Float32Array } {
   const rest = levels.slice(skipped)
   const [signal, deviation] = [Math.sqrt(rest[0]!.alphaBar), Math.sqrt(1 - rest[0]!.alphaBar)]
-  const noise = peerNoise()
+  const noise = peerNoise(sample.length / batch)
   const from = sample.map((value, i) => signal * value + deviation * noise[i]!)
   return { plan: planLevels(rest, options), from }
 }

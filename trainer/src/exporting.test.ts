@@ -131,7 +131,7 @@ suite('npm run sample', () => {
     for (const [args, message] of [
       [['nowhere'], /There is no nowhere/],
       [['run', '--class', 'blue'], /class "blue"; this model knows light, warm/],
-      [['run', '--sampler', 'euler'], /expected ddpm, ddim/],
+      [['run', '--sampler', 'pndm'], /expected ddpm, ddim/],
       [['run', '--steps', '5000'], /Found 5000 steps/],
       [['.'], /no training run in \./],
     ] as const) {

@@ -5,9 +5,11 @@ import {
   type GenerateOptions,
   generate,
   graphFile,
+  invert,
   type ModelFacts,
   type Network,
   parseManifest,
+  type SamplingStep,
   UserError,
 } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
@@ -128,24 +130,65 @@ export async function openGraph(
 /** Pictures per call of the network; a picture does not depend on it. */
 const chunk = 64
 
-/** Draws any number of pictures, in chunks: [count, channels, height, width]. */
+/**
+ * Draws any number of pictures, in chunks: [count, channels, height, width].
+ * @param onStep told of each step of each chunk, and which picture the chunk begins with
+ */
 export async function draw(
   facts: ModelFacts,
   network: Network,
   options: GenerateOptions,
   onProgress: (done: number, total: number) => void = () => {},
+  onStep: (step: SamplingStep, first: number) => void = () => {},
 ): Promise<Float32Array> {
-  const { channels, height, width } = facts.shape
-  const out = new Float32Array(options.count * channels * height * width)
+  return inChunks(facts, options, (part, first) =>
+    generate(facts, network, {
+      ...part,
+      onStep(step) {
+        onProgress(first * step.steps + part.count * (step.step + 1), options.count * step.steps)
+        onStep(step, first)
+      },
+    }),
+  )
+}
+
+/** The noise that leads to pictures, in chunks: as pictures. */
+export async function invertAll(
+  facts: ModelFacts,
+  network: Network,
+  pictures: Float32Array,
+  options: GenerateOptions,
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<Float32Array> {
+  return inChunks(facts, { ...options, picture: pictures }, ({ picture, ...part }, first) =>
+    invert(facts, network, picture!, {
+      ...part,
+      onStep: ({ step, steps }) => onProgress(first * steps + part.count * (step + 1), options.count * steps),
+    }),
+  )
+}
+
+/** Cuts the pictures asked for, and what is given for each of them, into chunks, and puts the results together. */
+async function inChunks(
+  { shape: { channels, height, width } }: ModelFacts,
+  options: GenerateOptions,
+  work: (part: GenerateOptions, first: number) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const size = channels * height * width
+  const out = new Float32Array(options.count * size)
+  const { noise, picture, mask } = options
   for (let first = 0; first < options.count; first += chunk) {
     const count = Math.min(chunk, options.count - first)
-    const pictures = await generate(facts, network, {
+    const cut = (values: Float32Array) => values.subarray(first * size, (first + count) * size)
+    const part = {
       ...options,
       first: (options.first ?? 0) + first,
       count,
-      onStep: ({ step, steps }) => onProgress(first * steps + count * (step + 1), options.count * steps),
-    })
-    out.set(pictures, first * channels * height * width)
+      ...(noise && { noise: cut(noise) }),
+      ...(picture && { picture: cut(picture) }),
+      ...(mask && { mask: cut(mask) }),
+    }
+    out.set(await work(part, first), first * size)
   }
   return out
 }

@@ -7,16 +7,30 @@ interface PictureShape {
   readonly width: number
 }
 
+export interface GridOptions {
+  /** Pictures per row; as square as possible unless told. */
+  readonly columns?: number
+  /** Pixels per pixel. */
+  readonly scale?: number
+}
+
+/** Bytes of an image: [height, width, channels]. */
+interface Pixels {
+  readonly data: Uint8Array
+  readonly width: number
+  readonly height: number
+  readonly channels: 1 | 3
+}
+
 /**
- * Pictures side by side as one PNG, enlarged by whole pixels, two pixels of white between them.
+ * Pictures side by side, enlarged by whole pixels, two pixels of white between and around them.
  * @param values [count, channels, height, width] in [−1, 1]
- * @param columns pictures per row; as square as possible unless told
  */
-export function gridPng(
+function gridPixels(
   values: Float32Array,
   { channels, height, width }: PictureShape,
-  { columns, scale = 2 }: { columns?: number; scale?: number } = {},
-): Promise<Buffer> {
+  { columns, scale = 2 }: GridOptions,
+): Pixels {
   const size = channels * height * width
   const count = values.length / size
   const across = columns ?? Math.ceil(Math.sqrt(count))
@@ -24,7 +38,7 @@ export function gridPng(
   const gap = 2
   const [cellWidth, cellHeight] = [width * scale + gap, height * scale + gap]
   const [totalWidth, totalHeight] = [across * cellWidth + gap, down * cellHeight + gap]
-  const pixels = new Uint8Array(totalWidth * totalHeight * channels).fill(255)
+  const data = new Uint8Array(totalWidth * totalHeight * channels).fill(255)
   const bytes = toBytes(values)
   for (let i = 0; i < count; i++) {
     const left = gap + (i % across) * cellWidth
@@ -33,10 +47,63 @@ export function gridPng(
       for (let x = 0; x < width * scale; x++) {
         const from = Math.floor(y / scale) * width + Math.floor(x / scale)
         const to = ((top + y) * totalWidth + left + x) * channels
-        for (let c = 0; c < channels; c++) pixels[to + c] = bytes[i * size + c * height * width + from]!
+        for (let c = 0; c < channels; c++) data[to + c] = bytes[i * size + c * height * width + from]!
       }
     }
   }
-  const raw = { width: totalWidth, height: totalHeight, channels: channels as 1 | 3 }
-  return sharp(pixels, { raw }).png({ compressionLevel: 9 }).toBuffer()
+  return { data, width: totalWidth, height: totalHeight, channels: channels as 1 | 3 }
+}
+
+/** Pictures side by side as one PNG. */
+export function gridPng(
+  values: Float32Array,
+  shape: PictureShape,
+  options: GridOptions = {},
+): Promise<Buffer> {
+  const { data, ...raw } = gridPixels(values, shape, options)
+  return sharp(data, { raw }).png({ compressionLevel: 9 }).toBuffer()
+}
+
+/** How long each picture of an animation stands, in milliseconds; the last one longer, to be looked at. */
+const [frameTime, lastFrameTime] = [80, 2000]
+
+/**
+ * Grids one after the other as an animated GIF that repeats (libvips' encoder, through sharp).
+ * @param frames [count, channels, height, width] each
+ */
+export function gridGif(
+  frames: readonly Float32Array[],
+  shape: PictureShape,
+  options: GridOptions = {},
+): Promise<Buffer> {
+  const grids = frames.map((values) => gridPixels(values, shape, options))
+  const { width, height: pageHeight, channels } = grids[0]!
+  const data = Buffer.concat(grids.map((grid) => grid.data))
+  return sharp(data, { raw: { width, height: pageHeight * grids.length, channels, pageHeight } })
+    .gif({
+      loop: 0,
+      delay: grids.map((_, i) => (i === grids.length - 1 ? lastFrameTime : frameTime)),
+      dither: 0,
+    })
+    .toBuffer()
+}
+
+/** One picture of many as a PNG of its own, without an edge. */
+export function singlePng(
+  values: Float32Array,
+  index: number,
+  { channels, height, width }: PictureShape,
+  scale: number,
+): Promise<Buffer> {
+  const size = channels * height * width
+  const planes = toBytes(values.subarray(index * size, (index + 1) * size))
+  const data = new Uint8Array(size)
+  const area = height * width
+  for (let pixel = 0; pixel < area; pixel++) {
+    for (let c = 0; c < channels; c++) data[pixel * channels + c] = planes[c * area + pixel]!
+  }
+  return sharp(data, { raw: { width, height, channels: channels as 1 | 3 } })
+    .resize(width * scale, height * scale, { kernel: 'nearest' })
+    .png({ compressionLevel: 9 })
+    .toBuffer()
 }

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { createSchedule, readScheduler } from '@ddpm/shared'
 import { layoutOf } from './parameters.ts'
 import { differences, openRecipe } from './recipe-file.ts'
 import { type Recipe, recipes, validateRecipe } from './recipes.ts'
-import { networkOf, stepOf } from './run.ts'
+import { factsOf, networkOf, scheduleOf, stepOf } from './run.ts'
 import { parameterSpecs } from './unet.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-recipes-'))
@@ -32,6 +33,18 @@ test('cifar10 and seed64 have as many parameters as the published network and th
   assert.equal(parameters('seed64', 64), 17_217_923)
   const { batch, accumulate } = stepOf(runOf(recipes['cifar10']!, 32))
   assert.equal(batch * accumulate!, 128)
+})
+
+test('a schedule of zero terminal SNR goes into training and into the manifest, but not with epsilon', () => {
+  const recipe: Recipe = { ...recipes['shapes']!, zeroTerminalSnr: true, predictionType: 'v' }
+  validateRecipe(recipe)
+  assert.equal(createSchedule(scheduleOf(recipe)).alphasCumprod.at(-1), 0)
+  const { scheduler } = factsOf(runOf(recipe, 32))
+  assert.equal(createSchedule(readScheduler(scheduler).schedule).alphasCumprod.at(-1), 0)
+  assert.throws(
+    () => validateRecipe({ ...recipe, predictionType: 'epsilon' }),
+    /zeroTerminalSnr .* expected x0 or v/,
+  )
 })
 
 function file(name: string, json: unknown): string {

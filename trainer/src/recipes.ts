@@ -49,6 +49,8 @@ export interface Recipe {
   readonly timesteps: number
   readonly betaStart: number
   readonly betaEnd: number
+  /** Shifts the schedule so that its last timestep is pure noise (Lin et al. 2023); wants x0 or v. */
+  readonly zeroTerminalSnr: boolean
   /** What the network's output means: the noise, the picture, or v (Salimans & Ho 2022). */
   readonly predictionType: PredictionType
   /** How timesteps are weighed in the loss: alike, or min-SNR-5 (Hang et al. 2023). */
@@ -129,6 +131,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   timesteps: paperSchedule.timesteps,
   betaStart: paperSchedule.betaStart,
   betaEnd: paperSchedule.betaEnd,
+  zeroTerminalSnr: false,
   predictionType: 'epsilon',
   lossWeighting: 'uniform',
   varianceType: 'fixedSmall',
@@ -320,6 +323,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   timesteps: ['T', whole, 'number of noising steps'],
   betaStart: ['β', number, 'β of the first noising step'],
   betaEnd: ['β', number, 'β of the last noising step'],
+  zeroTerminalSnr: ['bool', truth, 'let the last noising step leave pure noise'],
   predictionType: ['kind', oneOf('epsilon', 'x0', 'v'), 'what the network predicts: epsilon, x0 or v'],
   lossWeighting: ['kind', oneOf('uniform', 'min-snr'), 'uniform or min-snr'],
   varianceType: ['kind', oneOf(...varianceTypes), `variances: ${varianceTypes.join(', ')}`],
@@ -379,7 +383,12 @@ export function validateRecipe(recipe: Recipe): void {
     if (!(value >= low && value <= high))
       throw new UserError(`Found ${field} ${value}; expected ${expected}.`)
   }
-  const { batchSize, accumulate } = recipe
+  const { batchSize, accumulate, zeroTerminalSnr, predictionType } = recipe
+  if (zeroTerminalSnr && predictionType === 'epsilon') {
+    throw new UserError(
+      'Found zeroTerminalSnr with predictionType epsilon; expected x0 or v, for pure noise tells nothing of the picture.',
+    )
+  }
   if (batchSize % accumulate !== 0) {
     throw new UserError(
       `Found accumulate ${accumulate}; expected a divisor of batchSize ${batchSize}, for a step is cut into micro-batches ` +

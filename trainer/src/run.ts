@@ -80,8 +80,9 @@ export function layoutOfRun(config: RunConfig): Layout {
   return layoutOf(parameterSpecs(networkOf(config).unet))
 }
 
-export function scheduleOf({ betaSchedule, timesteps, betaStart, betaEnd }: Recipe): ScheduleConfig {
-  return { betaSchedule, timesteps, betaStart, betaEnd }
+export function scheduleOf({ zeroTerminalSnr, ...recipe }: Recipe): ScheduleConfig {
+  const { betaSchedule, timesteps, betaStart, betaEnd } = recipe
+  return { betaSchedule, timesteps, betaStart, betaEnd, ...(zeroTerminalSnr && { zeroTerminalSnr }) }
 }
 
 /** What sampling needs to know of a run's model. */

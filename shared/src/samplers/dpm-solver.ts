@@ -40,7 +40,7 @@ function onHistory(
   order: number,
   [h, h0, h1]: readonly number[],
 ): Pick<Step, 'b' | 'c'> {
-  if (order === 1) return { b: w0 }
+  if (order === 1 || h === 0) return { b: w0 }
   const slope = h! / h0!
   if (order === 2) return { b: w0 + w1 * slope, c: [-w1 * slope] }
   const r0 = h0! / h!
@@ -53,7 +53,7 @@ function onHistory(
 }
 
 /**
- * DPM-Solver++, multistep (Lu et al. 2022, algorithm 2 and, order 3, as their code has it): the probability-flow ODE
+ * DPM-Solver++, multistep (Lu et al. 2022, algorithm 2; order 3 after their code): the probability-flow ODE
  * in λ with x_0 for its data, x_t = (σ_t/σ_s)·x + α_t·Σ_n w_n·D_n, w_n the integrals of e^{λ−λ_t}(λ−λ_s)ⁿ/hⁿ.
  */
 export function dpmSolver(levels: readonly Level[], options: DpmSolverOptions): Row[] {

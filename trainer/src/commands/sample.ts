@@ -1,46 +1,59 @@
-import { join } from 'node:path'
-import { formatPlan, planFor, samplers, timestepSpacings } from '@ddpm/shared'
+import {
+  classOf,
+  defaultJumps,
+  evaluationsOf,
+  type GenerateOptions,
+  type ModelFacts,
+  noiseBetween,
+  planFor,
+  UserError,
+} from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
-import { writeAtomically } from '../files.ts'
-import { draw, openModel, type WeightsKind } from '../inference.ts'
-import { gridPng } from '../pictures.ts'
-import { progressBar } from './progress.ts'
+import { formatDuration } from '../duration.ts'
+import { frameRecorder } from '../frames.ts'
+import { draw, invertAll, type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
+import { isMoving, writePictures } from '../picture-files.ts'
+import type { GridOptions } from '../pictures.ts'
+import { psnr } from '../psnr.ts'
+import { readMask, startingPictures } from '../starting-pictures.ts'
+import { type ProgressBar, progressBar } from './progress.ts'
+import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './sampler-options.ts'
 
-interface Options {
+interface Options extends SamplerFlags {
   out: string
   count: number
   seed: number
-  sampler?: (typeof samplers)[number]
-  steps?: number
-  spacing?: (typeof timestepSpacings)[number]
-  eta?: number
-  variance?: 'fixedSmall' | 'fixedLarge'
-  epsilon?: 'rederived' | 'raw'
   class?: string
   guidance?: number
+  guidanceRescale?: number
   weights: WeightsKind
   columns?: number
   scale: number
-  plan?: true
+  from?: string
+  strength?: number
+  mask?: string
+  jump: number
+  resample: number
+  invert?: true
+  toSeed?: number
 }
 
-const command = new Command('npm run sample --')
-  .description(
-    'Draws pictures from a trained run, one of its checkpoints, or an exported model, as a grid PNG.',
-  )
-  .argument('<model>', 'a folder made by train, import or export, or a checkpoint file')
-  .option('--out <file>', 'the PNG', 'samples.png')
-  .option('--count <n>', 'number of pictures', wholeNumber, 64)
-  .option('--seed <n>', 'picture i of a seed is the same on every machine', wholeNumber, 0)
-  .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
-  .option('--steps <n>', "network evaluations (default: the model's)", wholeNumber)
-  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
-  .option('--eta <η>', 'DDIM: 0 is deterministic, 1 as noisy as DDPM', realNumber)
-  .option('--variance <kind>', 'DDPM: fixedSmall or fixedLarge', choice(['fixedSmall', 'fixedLarge']))
-  .option('--epsilon <kind>', 'DDIM after clamping: rederived or raw', choice(['rederived', 'raw']))
+const command = addSamplerOptions(
+  new Command('npm run sample --')
+    .description('Draws pictures from a trained run, one of its checkpoints, or an exported model.')
+    .argument('<model>', 'a folder made by train, import or export, or a checkpoint file')
+    .option(
+      '--out <path>',
+      'a grid (.png), the denoising as a moving grid (.gif), or a folder (ends in /) of single PNGs',
+      'samples.png',
+    )
+    .option('--count <n>', 'number of pictures', wholeNumber, 64)
+    .option('--seed <n>', 'picture i of a seed is the same on every machine', wholeNumber, 0),
+)
   .option('--class <name>', 'draw only this class')
   .option('--guidance <scale>', 'classifier-free guidance, 1 for none', realNumber)
+  .option('--guidance-rescale <part>', 'how far guided pictures keep their spread, 0 … 1', realNumber)
   .option(
     '--weights <kind>',
     'ema (averaged) or raw; exported models have one kind',
@@ -49,56 +62,158 @@ const command = new Command('npm run sample --')
   )
   .option('--columns <n>', 'pictures per row', wholeNumber)
   .option('--scale <n>', 'pixels per pixel', wholeNumber, 2)
-  .option('--plan', "print the sampler's table of coefficients and stop")
+  .option('--from <pictures>', 'start from a picture (taken --count times), or from what training takes')
+  .option(
+    '--strength <part>',
+    'how much of --from is drawn anew, 0 … 1 (default: 0.6, with --mask 1)',
+    realNumber,
+  )
+  .option('--mask <picture>', 'draw --from anew where this is white, keep it where it is black (RePaint)')
+  .option('--jump <levels>', 'RePaint: how far it jumps back', wholeNumber, defaultJumps.jump)
+  .option('--resample <n>', 'RePaint: how often it draws each stretch', wholeNumber, defaultJumps.resample)
+  .option('--invert', 'find the noise behind --from and draw from it again; prints how near that comes')
+  .option('--to-seed <n>', 'pictures on the way from --seed to this seed', wholeNumber)
   .addHelpText(
     'after',
     `
 Examples:
   npm run sample -- runs/shapes
   npm run sample -- runs/mnist --class 7 --guidance 2 --count 16 --out sevens.png
-  npm run sample -- runs/mnist --sampler ddpm --steps 1000 --seed 5
-  npm run sample -- runs/shapes --steps 10 --plan`,
+  npm run sample -- runs/mnist --sampler unipc --order 3 --steps 10 --spacing karras
+  npm run sample -- runs/shapes --out denoising.gif         the pictures as they appear
+  npm run sample -- runs/shapes --out pictures/ --scale 1   single PNGs
+  npm run sample -- runs/shapes --from sketch.png --strength 0.7 --count 16
+  npm run sample -- runs/shapes --from photo.png --mask hole.png --count 8
+  npm run sample -- runs/mnist --from data/mnist --invert --count 8
+  npm run sample -- runs/shapes --seed 1 --to-seed 2 --count 10 --columns 10
+npm run plan shows what a sampler does, step by step.`,
   )
   .action(main)
 
 async function main(path: string, options: Options): Promise<void> {
+  if (options.count < 1) throw new UserError(`Found --count ${options.count}; expected at least 1.`)
+  if (options.jump < 1 || options.resample < 1) {
+    throw new UserError('Found 0 for --jump or --resample; expected at least 1.')
+  }
+  requireFrom(options)
   const model = await openModel(path, options.weights)
-  const sampling = {
-    ...(options.sampler && { sampler: options.sampler }),
-    ...(options.steps && { steps: options.steps }),
-    ...(options.spacing && { spacing: options.spacing }),
-    ...(options.eta !== undefined && { eta: options.eta }),
-    ...(options.variance && { varianceType: options.variance }),
-    ...(options.epsilon && { epsilon: options.epsilon }),
-  }
-  const plan = planFor(model.facts, sampling)
-  if (options.plan) {
-    console.log(formatPlan(plan))
-    return
-  }
-  console.log(`${model.description}; ${plan.name}, ${plan.rows.length} steps, seed ${options.seed}`)
-
-  const bar = progressBar('Drawing')
-  const pictures = await draw(
-    model.facts,
-    model.network,
-    {
+  try {
+    const sampling = samplerOptionsOf(options)
+    const plan = planFor(model.facts, sampling)
+    const asked: GenerateOptions = {
       ...sampling,
       seed: options.seed,
       count: options.count,
       className: options.class ?? null,
       ...(options.guidance !== undefined && { guidance: options.guidance }),
-    },
-    (done, total) => bar.show(done, total),
+      ...(options.guidanceRescale !== undefined && { guidanceRescale: options.guidanceRescale }),
+    }
+    console.log(`${model.description}; ${plan.name}, ${evaluationsOf(plan)} steps, seed ${options.seed}`)
+    const began = performance.now()
+    const bar = progressBar(options.invert ? 'Inverting' : 'Drawing')
+    const show = progressWithTime(bar, began)
+    if (options.invert) await invertAndBack(model, asked, options, bar, show)
+    else await drawOnce(model, asked, options, bar, show)
+  } finally {
+    await model.dispose()
+  }
+}
+
+/** @throws UserError where an option needs --from, or two of them ask for different things */
+function requireFrom({ from, strength, mask, invert, toSeed }: Options): void {
+  const needing = { '--strength': strength, '--mask': mask, '--invert': invert }
+  for (const [name, value] of Object.entries(needing)) {
+    if (value !== undefined && from === undefined) {
+      throw new UserError(`${name} goes with --from, which says what picture to start from.`)
+    }
+  }
+  if (toSeed !== undefined && from !== undefined) {
+    throw new UserError('--to-seed goes from noise to noise and --from starts from a picture: leave one out.')
+  }
+  if (invert && (strength !== undefined || mask !== undefined)) {
+    throw new UserError('--invert goes all the way to noise and back: leave out --strength and --mask.')
+  }
+}
+
+function progressWithTime(bar: ProgressBar, began: number): (done: number, total: number) => void {
+  return (done, total) => {
+    const left = ((performance.now() - began) / 1000 / done) * (total - done)
+    bar.show(done, total, done < total ? `${formatDuration(left)} left` : '')
+  }
+}
+
+/** Draws, and writes what --out asks for. */
+async function drawOnce(
+  { facts, network }: OpenedModel,
+  asked: GenerateOptions,
+  options: Options,
+  bar: ProgressBar,
+  show: (done: number, total: number) => void,
+): Promise<void> {
+  const start = await startOf(facts, options)
+  const moving = isMoving(options.out) ? frameRecorder(facts, asked.count) : null
+  const pictures = await draw(facts, network, { ...asked, ...start }, show, moving?.record)
+  bar.end()
+  console.log(await writePictures(options.out, pictures, facts, gridOf(options), moving?.frames))
+}
+
+/** What --from, --mask and --to-seed say of where to start. */
+async function startOf(facts: ModelFacts, options: Options): Promise<Partial<GenerateOptions>> {
+  const { from, mask, count, seed, toSeed } = options
+  if (toSeed !== undefined) {
+    const className = classOf(facts, { seed, picture: 0, name: options.class ?? null })
+    const { channels, height, width } = facts.shape
+    return { noise: noiseBetween(channels * height * width, [seed, toSeed], count), className }
+  }
+  if (from === undefined) return {}
+  const picture = await startingPictures(from, count, facts.shape)
+  const { jump, resample, strength = mask ? 1 : 0.6 } = options
+  return {
+    picture,
+    strength,
+    ...(mask && { mask: await readMask(mask, count, facts.shape), jumps: { jump, resample } }),
+  }
+}
+
+/** Inverts --from, draws it again, writes both side by side and prints how near they are. */
+async function invertAndBack(
+  { facts, network }: OpenedModel,
+  asked: GenerateOptions,
+  options: Options,
+  bar: ProgressBar,
+  show: (done: number, total: number) => void,
+): Promise<void> {
+  const { count } = asked
+  const pictures = await startingPictures(options.from!, count, facts.shape)
+  // There and back is the same path only where nothing is clamped or noisy; what class they have is not known.
+  const guidance = asked.guidance ?? (asked.className === null ? 0 : 1)
+  const straight = { ...asked, sampler: 'ddim', eta: 0, clamp: null, guidance, guidanceRescale: 0 } as const
+  const noise = await invertAll(facts, network, pictures, straight, (done, total) => show(done, 2 * total))
+  const back = await draw(facts, network, { ...straight, noise }, (done, total) =>
+    show(total + done, 2 * total),
   )
   bar.end()
-  await model.dispose()
-  const { columns, scale } = options
-  writeAtomically(
-    join(options.out),
-    await gridPng(pictures, model.facts.shape, { scale, ...(columns && { columns }) }),
+  const size = pictures.length / count
+  const both = new Float32Array(2 * pictures.length)
+  for (let i = 0; i < count; i++) {
+    both.set(pictures.subarray(i * size, (i + 1) * size), 2 * i * size)
+    both.set(back.subarray(i * size, (i + 1) * size), (2 * i + 1) * size)
+  }
+  console.log(await writePictures(options.out, both, facts, gridOf(options)))
+  const each = Array.from({ length: count }, (_, i) =>
+    psnr(pictures.subarray(i * size, (i + 1) * size), back.subarray(i * size, (i + 1) * size)),
   )
-  console.log(`${options.count} pictures in ${options.out}`)
+  const mean = noise.reduce((sum, value) => sum + value, 0) / noise.length
+  const deviation = Math.sqrt(noise.reduce((sum, value) => sum + (value - mean) ** 2, 0) / noise.length)
+  console.log(
+    `PSNR of what came back: ${psnr(pictures, back).toFixed(1)} dB over all, ` +
+      `from ${Math.min(...each).toFixed(1)} to ${Math.max(...each).toFixed(1)} dB a picture. ` +
+      `The noise found has mean ${mean.toFixed(3)} and deviation ${deviation.toFixed(3)}.`,
+  )
+}
+
+function gridOf({ scale, columns }: Options): GridOptions {
+  return { scale, ...(columns && { columns }) }
 }
 
 await runCommand(command)

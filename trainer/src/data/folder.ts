@@ -131,7 +131,7 @@ async function decodeAll(
       const index = next++
       try {
         const out = pixels.subarray(index * depth * size * size, (index + 1) * depth * size * size)
-        kinds[index] = await decode(join(folder, paths[index]!), size, channels, out)
+        kinds[index] = await decodePicture(join(folder, paths[index]!), size, channels, out)
       } catch (error) {
         failures.push(`${paths[index]} (${(error as Error).message.trim()})`)
       }
@@ -165,7 +165,12 @@ function room(folder: string, count: number, size: number): Uint8Array {
   return new Uint8Array(count * size)
 }
 
-async function decode(
+/**
+ * Decodes one picture: turned upright, scaled so that the shorter side fits, cropped in the middle, laid on white.
+ * @param out receives [channels, size, size] bytes, with 3 channels for 'auto'
+ * @throws Error of sharp where it cannot be read
+ */
+export async function decodePicture(
   path: string,
   size: number,
   channels: FolderOptions['channels'],

@@ -1,0 +1,46 @@
+import { formatPlan, planFor } from '@ddpm/shared'
+import { runCommand } from '@ddpm/shared/command'
+import { Command } from 'commander'
+import { writeAtomically } from '../files.ts'
+import { noiseBars, noiseSvg } from '../noise-chart.ts'
+import { planSource } from '../plan-source.ts'
+import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './sampler-options.ts'
+
+interface Options extends SamplerFlags {
+  svg?: string
+  chart: boolean
+}
+
+const command = addSamplerOptions(
+  new Command('npm run plan --')
+    .description("Prints a sampler's table of coefficients and draws its noise levels.")
+    .argument(
+      '[source]',
+      "a run's or an exported folder, a manifest.json, or a scheduler_config.json of diffusers (default: the paper's schedule)",
+    ),
+)
+  .option('--svg <file>', 'draw the noise levels into this file as well')
+  .option('--no-chart', 'only the table')
+  .addHelpText(
+    'after',
+    `
+Each row is one step: x ← a·x + b·x0 + Σ c·x0₋ + e·output + d·z, with x0 = clamp(p·x + q·output).
+
+Examples:
+  npm run plan -- runs/shapes --sampler unipc --order 3 --steps 10
+  npm run plan -- --sampler dpmpp --spacing karras --steps 20 --svg levels.svg
+  npm run plan -- downloaded/scheduler/scheduler_config.json --steps 25
+npm run bench:samplers shows how fast each of them converges.`,
+  )
+  .action(main)
+
+function main(path: string | undefined, { svg, chart, ...flags }: Options): void {
+  const plan = planFor(planSource(path), samplerOptionsOf(flags))
+  console.log(formatPlan(plan))
+  if (chart) console.log(`\n${noiseBars(plan)}`)
+  if (svg === undefined) return
+  writeAtomically(svg, noiseSvg(plan))
+  console.log(`\nNoise levels drawn in ${svg}`)
+}
+
+await runCommand(command)

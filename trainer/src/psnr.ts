@@ -1,0 +1,8 @@
+/**
+ * Peak signal-to-noise ratio in decibels, 10·log₁₀(range²/MSE), of values in [−1, 1].
+ * @param a, b of the same length
+ */
+export function psnr(a: Float32Array, b: Float32Array): number {
+  const squares = a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0)
+  return 10 * Math.log10(4 / (squares / a.length))
+}

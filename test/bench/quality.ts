@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { planFor, type Sampler, samplers, UserError } from '@ddpm/shared'
+import { evaluationsOf, planFor, type Sampler, samplers, UserError } from '@ddpm/shared'
 import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { working } from '../../trainer/src/commands/work.ts'
@@ -106,8 +106,7 @@ async function main(path: string, options: Options): Promise<void> {
   for (const cell of cellsOf(options)) {
     const scores = await measure(bench, cell)
     if (scores === null) break
-    const { rows } = planFor(model.facts, cell)
-    measured.push({ ...cell, evaluations: rows.filter(({ t }) => t !== null).length, scores })
+    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, cell)), scores })
     console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
     write()
   }

@@ -26,7 +26,7 @@ export interface ClassifierSpec {
 }
 
 /** Numbers that a picture becomes before it is put into a class. */
-export const featureDims = 64
+const featureDims = 64
 
 const levels = [32, 64, 64] as const
 
@@ -64,7 +64,7 @@ function pictureInput(
 }
 
 /** Where each parameter lies in the flat vector. */
-export function classifierLayout(spec: ClassifierSpec): Layout {
+function classifierLayout(spec: ClassifierSpec): Layout {
   const graph = createGraph()
   const specs: ParameterSpec[] = []
   classifier(

@@ -5,7 +5,7 @@ import { domains, normals } from '@ddpm/shared'
 import { Matrix } from 'ml-matrix'
 import { halfWidth, quantile, resamplings } from './bootstrap.ts'
 import { compare } from './compare.ts'
-import { type Features, rowsOf } from './features.ts'
+import type { Features } from './features.ts'
 import { frechetDistance, momentsOf } from './frechet.ts'
 import { kernelDistances } from './kernel.ts'
 import { manifoldMeasures } from './manifold.ts'
@@ -83,9 +83,11 @@ suite('Fréchet distance', () => {
   test('a weight of two is a row that is there twice', () => {
     const a = gaussian(9, 3, 4)
     const weights = [2, 0, 1, 1, 3, 0, 1, 1, 0]
-    const repeated = rowsOf(
-      a,
-      weights.flatMap((weight, row) => new Array<number>(weight).fill(row)),
+    const repeated = features(
+      weights.flatMap((weight, row) => {
+        const values = [...a.values.subarray(row * 3, row * 3 + 3)]
+        return new Array<number[]>(weight).fill(values)
+      }),
     )
     const [found, wanted] = [momentsOf(a, weights), momentsOf(repeated)]
     found.mean.forEach((value, k) => {

@@ -5,15 +5,6 @@ export interface Features {
   readonly values: Float32Array
 }
 
-/** Some of the rows, in the given order. */
-export function rowsOf({ dims, values }: Features, indices: ArrayLike<number>): Features {
-  const out = new Float32Array(indices.length * dims)
-  for (let i = 0; i < indices.length; i++) {
-    out.set(values.subarray(indices[i]! * dims, (indices[i]! + 1) * dims), i * dims)
-  }
-  return { count: indices.length, dims, values: out }
-}
-
 /** The first rows, as a view. */
 export function firstRows({ dims, values }: Features, count: number): Features {
   return { count, dims, values: values.subarray(0, count * dims) }

@@ -34,7 +34,7 @@ export interface QualityReport {
 }
 
 /** From so few pictures on FID says more about their number than about the model. */
-export const fewestPictures = 2000
+const fewestPictures = 2000
 
 const labels: { readonly [name in keyof Scores]: readonly [label: string, digits: number] } = {
   fid: ['FID', 3],

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { evaluationsOf, planFor, type Sampler, samplers, UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
+import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { working } from '../../trainer/src/commands/work.ts'
 import { writeAtomically } from '../../trainer/src/files.ts'
@@ -21,7 +21,7 @@ interface Options {
   count: number
   reference: number
   seed: number
-  guidance?: number
+  guidance: number
 }
 
 const list =
@@ -44,7 +44,7 @@ const command = new Command('npm run bench:quality --')
   .option('--count <n>', 'pictures of a cell', wholeNumber, 2000)
   .option('--reference <n>', 'real pictures that they are held to', wholeNumber, 10_000)
   .option('--seed <n>', 'of the pictures and the bootstrap', wholeNumber, 0)
-  .option('--guidance <scale>', 'classifier-free guidance', Number, 1)
+  .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
   .addHelpText(
     'after',
     `
@@ -141,7 +141,7 @@ async function kept(
 /** A cell; null where it was stopped. */
 async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
   const { folder, model, extractor, real, options } = bench
-  const { count, seed, guidance = 1 } = options
+  const { count, seed, guidance } = options
   const drawing = { ...cell, seed, guidance }
   return kept(bench, { model: model.digest, plan: planFor(model.facts, cell), guidance }, async () => {
     const { value: pixels, stopped } = await working(

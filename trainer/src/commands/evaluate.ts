@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import { defaultSampling, type SamplerOptions, samplers, timestepSpacings, UserError } from '@ddpm/shared'
+import {
+  defaultSampling,
+  evaluationsOf,
+  planFor,
+  type SamplerOptions,
+  samplers,
+  timestepSpacings,
+  UserError,
+} from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { type Dataset, toSigned } from '../data/dataset.ts'
@@ -223,6 +231,7 @@ async function score(evaluation: Evaluation): Promise<void> {
       count,
       sampler: options.sampler ?? facts.sampling.sampler,
       steps: options.steps ?? facts.sampling.steps,
+      evaluations: evaluationsOf(planFor(facts, drawingOf(options))),
       spacing: options.spacing ?? facts.sampling.spacing,
       eta: options.eta ?? defaultSampling.eta,
       guidance: options.guidance ?? facts.sampling.guidance,

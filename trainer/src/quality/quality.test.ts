@@ -218,7 +218,10 @@ suite('npm run evaluate', () => {
 
   test('all that decides the figures stands beside them, in text and JSON; few pictures are warned of', () => {
     const output = evaluate(...drawing)
-    assert.match(output, /Drawn: 12 pictures, ddim, 2 steps, spacing trailing, η 0, guidance 1\.5, seed 0/)
+    assert.match(
+      output,
+      /Drawn: 12 pictures, ddim, 2 steps \(2 evaluations\), spacing trailing, η 0, guidance 1\.5, seed 0/,
+    )
     assert.match(output, /Against: 40 of 91 pictures of shapes:96 \(train\)/)
     assert.match(output, /averaged weights after 4 steps/)
     assert.match(output, /classifier of shapes, \d+\.\d\d % right on the 10 pictures/)

@@ -9,6 +9,8 @@ export interface QualityReport {
     readonly count: number
     readonly sampler: string
     readonly steps: number
+    /** Of the network per picture, guidance aside. */
+    readonly evaluations: number
     readonly spacing: string
     readonly eta: number
     readonly guidance: number
@@ -58,7 +60,7 @@ export function formatReport(report: QualityReport): string {
   const lines = [
     model.description,
     `Drawn: ${drawn.count} pictures${drawn.className === null ? '' : ` of class ${drawn.className}`}, ${drawn.sampler}, ` +
-      `${drawn.steps} steps, spacing ${drawn.spacing}, η ${drawn.eta}, guidance ${drawn.guidance}, seed ${drawn.seed}`,
+      `${drawn.steps} steps (${drawn.evaluations} evaluations), spacing ${drawn.spacing}, η ${drawn.eta}, guidance ${drawn.guidance}, seed ${drawn.seed}`,
     `Against: ${reference.count} of ${reference.of} pictures of ${reference.source} (${reference.split})`,
     `Features: ${features.dims} of ${features.description}`,
     '',

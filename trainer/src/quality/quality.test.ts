@@ -236,6 +236,7 @@ suite('npm run evaluate', () => {
           count: 12,
           sampler: 'ddim',
           steps: 2,
+          evaluations: 2,
           spacing: 'trailing',
           eta: 0,
           guidance: 1.5,

@@ -19,16 +19,16 @@ export interface Stratum {
 }
 
 /**
- * The timesteps in strata: 0 alone, whose term is L_0, then ever wider ones, for the terms are largest, and change most
- * from one to the next, where there is little noise. As many strata as timesteps take each on its own.
+ * The timesteps in strata: 0 alone, whose term is L_0, then ones that widen by the same factor, for the terms fall like a
+ * power of t: each stratum holds a like part of their sum. As many strata as timesteps take each on its own.
  * @param count from 2 to `timesteps`
  */
 export function strataOf(timesteps: number, count: number): Stratum[] {
   const strata: Stratum[] = [{ start: 0, end: 1 }]
   for (let start = 1, k = 1; k < count; k++) {
-    const quadratic = Math.round(1 + (timesteps - 1) * (k / (count - 1)) ** 2)
+    const geometric = Math.round(timesteps ** (k / (count - 1)))
     // At least one timestep in this one, and enough left for one in each of the others.
-    const end = Math.min(Math.max(quadratic, start + 1), timesteps - (count - 1 - k))
+    const end = Math.min(Math.max(geometric, start + 1), timesteps - (count - 1 - k))
     strata.push({ start, end })
     start = end
   }

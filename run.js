@@ -12,6 +12,7 @@ const commands = {
   start: 'trainer/src/commands/start.ts',
   train: 'trainer/src/commands/train.ts',
   sample: 'trainer/src/commands/sample.ts',
+  evaluate: 'trainer/src/commands/evaluate.ts',
   plan: 'trainer/src/commands/plan.ts',
   export: 'trainer/src/commands/export.ts',
   import: 'trainer/src/commands/import.ts',
@@ -22,6 +23,7 @@ const commands = {
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
+  'bench:quality': 'test/bench/quality.ts',
   'bench:samplers': 'test/bench/samplers.ts',
   'bench:sampling': 'test/bench/sampling.ts',
 }

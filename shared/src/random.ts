@@ -29,6 +29,10 @@ export const domains = {
   split: 9,
   label: 10,
   inpainting: 12,
+  bootstrap: 20,
+  likelihood: 21,
+  likelihoodTimestep: 22,
+  selection: 23,
 } as const
 
 const parity = 0x1bd11bda

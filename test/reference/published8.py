@@ -126,4 +126,5 @@ def make():
     (here / "published8.config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-make()
+if __name__ == "__main__":
+    make()

@@ -10,7 +10,7 @@ import { freshState, train } from '../../trainer/src/training.ts'
 import { parameterSpecs } from '../../trainer/src/unet.ts'
 
 /** Discs on a dark ground, light or warm: enough for a network to have something to learn. */
-function discs(count: number, side: number): Dataset {
+export function discs(count: number, side: number): Dataset {
   const pixels = new Uint8Array(count * 3 * side * side)
   const labels = new Uint16Array(count)
   for (let i = 0; i < count; i++) {

@@ -21,7 +21,7 @@ const here = fileURLToPath(new URL('../reference', import.meta.url))
 const folders = [here, process.env['DDPM_REFERENCE'], join(here, '../../../shared/reference')]
 
 /** Reads a case, or returns null where its files are not at hand. */
-export function readReference(name: 'gray16' | 'rgb16' | 'published8'): Reference | null {
+export function readReference(name: 'gray16' | 'rgb16' | 'published8' | 'hybrid8'): Reference | null {
   const folder = folders.find(
     (path) => path !== undefined && existsSync(join(path, `${name}.case.safetensors`)),
   )

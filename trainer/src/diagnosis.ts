@@ -26,7 +26,7 @@ export async function diagnose(
 
   const graph = createGraph()
   const fed = batchInputs(graph, spec)
-  const loss = denoisingLoss(graph.ops, spec.unet, ({ name, shape }) => graph.input(name, shape), fed)
+  const loss = denoisingLoss(graph.ops, spec, ({ name, shape }) => graph.input(name, shape), fed)
   const parameters = layout.entries.map(({ name, shape }) => graph.input(name, shape))
   const forward = usesOf(graph, new Map(parameters.map((node, i) => [node, layout.entries[i]!.name])))
   const backward = gradients(graph, loss, parameters)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -74,6 +75,8 @@ export interface OpenedModel {
   readonly network: Network
   /** What was opened, for people. */
   readonly description: string
+  /** SHA-256 of graph and weights. */
+  readonly digest: string
   dispose(): Promise<void>
 }
 
@@ -111,6 +114,7 @@ export async function openGraph(
   return {
     facts,
     description,
+    digest: createHash('sha256').update(bytes).digest('hex'),
     async network(x, timestep, label) {
       const results = await session.run({
         [names.sample]: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),

@@ -9,6 +9,8 @@ import {
   type Sampler,
   samplers,
   UserError,
+  type VarianceType,
+  varianceTypes,
 } from '@ddpm/shared'
 import { defaultUNet } from './unet.ts'
 
@@ -54,6 +56,11 @@ export interface Recipe {
   readonly predictionType: PredictionType
   /** How timesteps are weighed in the loss: alike, or min-SNR-5 (Hang et al. 2023). */
   readonly lossWeighting: LossWeighting
+  /**
+   * Variances of the reverse process: fixedSmall or fixedLarge (DDPM section 3.2), which do not change the training, or
+   * learnedRange, which the network learns beside (Nichol & Dhariwal 2021).
+   */
+  readonly varianceType: VarianceType
 
   // The optimisation.
   /** Steps of the optimizer in the whole run. */
@@ -128,6 +135,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   zeroTerminalSnr: false,
   predictionType: 'epsilon',
   lossWeighting: 'uniform',
+  varianceType: 'fixedSmall',
   steps: 10_000,
   batchSize: 32,
   accumulate: 1,
@@ -319,6 +327,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   zeroTerminalSnr: ['bool', truth, 'let the last noising step leave pure noise'],
   predictionType: ['kind', oneOf('epsilon', 'x0', 'v'), 'what the network predicts: epsilon, x0 or v'],
   lossWeighting: ['kind', oneOf('uniform', 'min-snr'), 'uniform or min-snr'],
+  varianceType: ['kind', oneOf(...varianceTypes), `variances: ${varianceTypes.join(', ')}`],
   steps: ['n', whole, 'training steps'],
   batchSize: ['n', whole, 'pictures per step'],
   accumulate: ['n', whole, 'micro-batches that a step is cut into, to take less memory'],

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import {
+  createSchedule,
   defaultSampling,
   type ModelFacts,
   type ScheduleConfig,
@@ -16,6 +17,7 @@ import { type Recipe, recipeDefaults } from './recipes.ts'
 import { Damaged } from './safetensors.ts'
 import type { NetworkSpec, StepSpec } from './step.ts'
 import { parameterSpecs, type UNetConfig, validateUNet } from './unet.ts'
+import { variationalTable } from './variational.ts'
 
 /** What `config.json` of a run says: the recipe as it was carried out, and what the pictures turned out to be. */
 export interface RunConfig {
@@ -55,7 +57,7 @@ export interface Run {
 export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
   const unet: UNetConfig = {
     inputChannels: pictures.channels,
-    outputChannels: pictures.channels,
+    outputChannels: (recipe.varianceType === 'learnedRange' ? 2 : 1) * pictures.channels,
     numResBlocks: recipe.numResBlocks,
     baseChannels: recipe.baseChannels,
     channelMultiples: recipe.channelMultiples,
@@ -77,13 +79,16 @@ export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
 
 /** The training step of a run. */
 export function stepOf(config: RunConfig): StepSpec {
-  const { batchSize, accumulate, beta1, beta2, eps, clipNorm } = config.recipe
+  const { batchSize, accumulate, beta1, beta2, eps, clipNorm, predictionType, varianceType } = config.recipe
   return {
     ...networkOf(config),
     batch: batchSize / accumulate,
     accumulate,
     adam: { beta1, beta2, eps },
     clipNorm: clipNorm === 0 ? null : clipNorm,
+    ...(varianceType === 'learnedRange' && {
+      variational: variationalTable(createSchedule(scheduleOf(config.recipe)), predictionType),
+    }),
   }
 }
 
@@ -101,7 +106,7 @@ export function factsOf({ recipe, pictures }: RunConfig): ModelFacts {
   return {
     shape: { channels: pictures.channels, height: pictures.height, width: pictures.width },
     classes: [...pictures.classes],
-    scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType),
+    scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType, recipe.varianceType),
     sampling: {
       sampler: recipe.sampler,
       steps: Math.min(recipe.samplingSteps, recipe.timesteps),

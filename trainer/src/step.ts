@@ -13,6 +13,7 @@ import {
 import type { Chunk } from './parameters.ts'
 import { sameShape, sizeOf } from './shapes.ts'
 import { dropoutLayout, type UNetConfig, type UNetInputs, unet } from './unet.ts'
+import { variationalTerm } from './variational.ts'
 
 /** A network and the pictures it is for. */
 export interface NetworkSpec {
@@ -29,6 +30,8 @@ export interface StepSpec extends NetworkSpec {
   readonly adam: AdamConfig
   /** Bound of the gradient's norm; null does not clip. */
   readonly clipNorm: number | null
+  /** Of a network that learns variances: variationalTable of its schedule. */
+  readonly variational?: Float32Array
 }
 
 /**
@@ -47,10 +50,16 @@ export interface BatchInputs<T> {
   readonly dropout: T | null
 }
 
-/** The loss [1] of a batch: L_simple (DDPM eq. 14) where all weights are 1. */
+/** The share of L_vlb in the loss of a network that learns variances (Improved DDPM section 3.1). */
+const variationalWeight = 0.001
+
+/**
+ * The loss [1] of a batch: L_simple (DDPM eq. 14) where all weights are 1. A network that learns variances has L_hybrid,
+ * L_simple + 0.001·L_vlb (Improved DDPM eq. 16), L_vlb being T times the mean of its terms, in bits per dimension.
+ */
 export function denoisingLoss<T>(
   ops: Ops<T>,
-  config: UNetConfig,
+  { unet: config, variational }: Pick<StepSpec, 'unet' | 'variational'>,
   parameters: Parameters<T>,
   { x0, noise, timestep, label, coefficients, dropout }: BatchInputs<T>,
 ): T {
@@ -66,18 +75,26 @@ export function denoisingLoss<T>(
   }
   const mix = (a: T, b: T) => ops.add(ops.mul(x0, a), ops.mul(noise, b))
 
-  const output = unet(ops, config, parameters, {
+  const whole = unet(ops, config, parameters, {
     x: mix(coefficient('signal'), coefficient('noise')),
     timestep,
     label,
     dropoutMask:
       dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, picture: shape }),
   })
+  // Of a network that learns variances the first half of the channels predicts, the second one places the variances.
+  const part = (start: number) => ops.slice(whole, { axis: 1, start, end: start + config.inputChannels })
+  const output = variational === undefined ? whole : part(0)
   const error = ops.sub(output, mix(coefficient('targetSignal'), coefficient('targetNoise')))
   const squares = ops.reduceSum(ops.mul(error, error), [1, 2, 3])
   const total = ops.reduceSum(ops.mul(squares, coefficient('weight')), [0])
   const elements = shape.reduce((a, b) => a * b, 1)
-  return ops.reshape(ops.scale(total, 1 / elements), [1])
+  const simple = ops.reshape(ops.scale(total, 1 / elements), [1])
+  if (variational === undefined) return simple
+  const place = part(config.inputChannels)
+  const terms = variationalTerm(ops, variational, { timestep, x0, error, place })
+  const bound = ops.scale(ops.reduceSum(terms, [0]), config.timesteps / shape[0]!)
+  return ops.add(simple, ops.reshape(ops.scale(bound, variationalWeight), [1]))
 }
 
 /** The masks of all blocks come as one tensor [N, dropoutLayout's size]. */
@@ -193,7 +210,7 @@ export function gradientGraph(spec: StepSpec, chunks: readonly Chunk[]): Record<
   const graph = createGraph()
   const { ops, input } = graph
   const { views, parameters } = flatParameters(graph, chunks)
-  const loss = denoisingLoss(ops, spec.unet, parameters, batchInputs(graph, spec))
+  const loss = denoisingLoss(ops, spec, parameters, batchInputs(graph, spec))
   const parts = gradients(graph, loss, views.flat())
   let taken = 0
   const given = new Set<Node>()

@@ -121,9 +121,12 @@ export async function validationLoss(
     const coefficient = (i: number, column: number) => coefficients[Math.floor(i / size) * columns + column]!
     const xt = x0.map((value, i) => coefficient(i, 0) * value + coefficient(i, 1) * noise[i]!)
     const output = await engine.predict('ema', xt, timestep, label)
-    for (let i = 0; i < output.length; i++) {
+    // Where variances are learned, each picture's prediction is followed by them.
+    const stride = output.length / batchSize
+    for (let i = 0; i < x0.length; i++) {
       const target = coefficient(i, 2) * x0[i]! + coefficient(i, 3) * noise[i]!
-      total += (coefficient(i, 4) * (output[i]! - target) ** 2) / output.length
+      const predicted = output[Math.floor(i / size) * stride + (i % size)]!
+      total += (coefficient(i, 4) * (predicted - target) ** 2) / x0.length
     }
   }
   return total / chunks

@@ -13,6 +13,7 @@ import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../parameter
 import { type StepSpec, stateNames } from '../step.ts'
 import { emaDecayAt, freshState } from '../training.ts'
 import { defaultUNet, dropoutLayout, parameterSpecs } from '../unet.ts'
+import { variationalTable } from '../variational.ts'
 import { candidates, nameOf } from './choose.ts'
 import type { Batch, Candidate, Engine, TrainingState } from './engine.ts'
 import { openEngine } from './open.ts'
@@ -195,7 +196,7 @@ for (const [candidate, finding] of findings) {
     'a graphics card in software: only the twenty steps, unless DDPM_SLOW_TESTS is set'
 
   suite(nameOf(candidate), { skip: missing }, () => {
-    for (const size of ['gray16', 'rgb16', 'published8'] as const) {
+    for (const size of ['gray16', 'rgb16', 'published8', 'hybrid8'] as const) {
       const reference = readReference(size)
       const large =
         size === 'rgb16' && name === 'tfjs' && device === 'cpu' && 'takes minutes in plain JavaScript'
@@ -338,7 +339,18 @@ async function agreesWithPyTorch(
   }
   const [batch, , height, width] = tensor('x0').shape as [number, number, number, number]
   const { weightDecay, clipNorm } = optimizer
-  const spec: StepSpec = { unet: config, batch, height, width, adam, clipNorm }
+  const schedule = createSchedule(paperSchedule)
+  const variational =
+    config.outputChannels === config.inputChannels ? null : variationalTable(schedule, 'epsilon')
+  const spec: StepSpec = {
+    unet: config,
+    batch,
+    height,
+    width,
+    adam,
+    clipNorm,
+    ...(variational && { variational }),
+  }
   const layout = layoutOf(parameterSpecs(config))
   const parameters = flatten(layout, weights, 'the reference')
   const timestep = tensor('timestep').data
@@ -347,7 +359,7 @@ async function agreesWithPyTorch(
     noise: tensor('noise').data,
     timestep,
     label: null,
-    coefficients: coefficientsOf(timestep, createSchedule(paperSchedule).alphasCumprod),
+    coefficients: coefficientsOf(timestep, schedule.alphasCumprod),
     dropout: known.get('dropout')?.data ?? null,
   }
   const state = freshState(parameters.slice())

@@ -72,7 +72,7 @@ export async function createTfjsEngine(
 
   function differentiate(batch: Batch): Differentiated {
     const inputs = inputsOf(batch)
-    const loss = (...views: tf.Tensor[]) => denoisingLoss(ops, config, parametersFrom(views), inputs)
+    const loss = (...views: tf.Tensor[]) => denoisingLoss(ops, spec, parametersFrom(views), inputs)
     const { value, grads } = tf.valueAndGrads(loss)(viewsOf(layout, current.parameters))
     return {
       loss: value,

@@ -16,11 +16,14 @@ const commands = {
   import: 'trainer/src/commands/import.ts',
   publish: 'edge/commands/publish.ts',
   dev: 'edge/commands/dev.ts',
+  serve: 'edge/commands/self-host.ts',
   deploy: 'edge/commands/deploy.ts',
   check: 'test/commands/check.ts',
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'test/bench/train.ts',
+  'bench:edge': 'test/bench/edge.ts',
+  'mutate:edge': 'test/commands/mutate.ts',
 }
 
 const root = fileURLToPath(new URL('.', import.meta.url))

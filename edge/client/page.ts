@@ -65,6 +65,8 @@ copyLink.addEventListener('click', () =>
   }),
 )
 attempt(start)
+// Makes the page work without a network; where a browser has or allows no service worker, it works with one.
+navigator.serviceWorker?.register('/offline.js').catch(() => {})
 
 async function start(): Promise<void> {
   const { deviceReason } = await detect()
@@ -176,7 +178,16 @@ async function modelFor(name: string, signal: AbortSignal): Promise<Model> {
   status.say('Loading the model.')
   model = await load(name, { signal, onProgress: showLoading })
   byId('device', HTMLElement).textContent = `Draws on ${model.deviceReason}.`
+  keepAnswers(name).catch(() => {})
   return model
+}
+
+/** On the first visit the service worker comes too late to keep what the server said: it is asked once more. */
+async function keepAnswers(name: string): Promise<void> {
+  const { serviceWorker } = navigator
+  if (!serviceWorker || serviceWorker.controller) return
+  await new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
+  await Promise.all([listModels(), loadManifest(name)])
 }
 
 function showLoading(progress: LoadProgress): void {

@@ -90,6 +90,17 @@ test('the log has one line a request, with the route and not the path, and nothi
   )
 })
 
+test('what is too much for one request is refused before it is read, and what says no length, too', async () => {
+  const { app } = appOn({ publishToken: 'secret' })
+  const put = (headers: Record<string, string>) =>
+    app.request(`/files/${'a'.repeat(64)}`, {
+      method: 'PUT',
+      headers: { Authorization: 'Bearer secret', ...headers },
+    })
+  assert.equal((await put({ 'Content-Length': String(64 * 2 ** 20 + 1) })).status, 413)
+  assert.equal((await put({})).status, 411)
+})
+
 test('a host whose limit is reached refuses what costs and serves the rest', async () => {
   const { app } = appOn({
     allow: async (cost) => cost !== 'list',

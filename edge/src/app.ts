@@ -1,6 +1,7 @@
 import { UserError } from '@ddpm/shared'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { type Context, Hono } from 'hono'
+import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
 import type { Env, Host } from './host.ts'
 import { security, sharing } from './http/headers.ts'
@@ -70,6 +71,8 @@ export function createApp(hostOf: (c: Context<Env>) => Host): Hono<Env> {
     if (error instanceof Refusal)
       return problem(c, statuses[error.reason], error.message, retries(error.reason))
     if (error instanceof Mismatch || error instanceof UserError) return problem(c, 422, error.message)
+    // What Hono itself refuses, such as JSON that is none.
+    if (error instanceof HTTPException && error.status < 500) return problem(c, 400, error.message)
     return problem(c, 500, 'The server failed to answer; its log says why.')
   })
   return app

@@ -64,8 +64,10 @@ export function ask(
   body?: Buffer,
 ): Promise<Reply> {
   const { hostname, port } = new URL(url)
+  // Node says the length of some methods' content only.
+  const sent = body === undefined ? headers : { 'Content-Length': String(body.length), ...headers }
   return new Promise((resolve, reject) => {
-    request({ hostname, port, path, headers, method }, async (reply) => {
+    request({ hostname, port, path, headers: sent, method }, async (reply) => {
       try {
         const content = Buffer.concat(await reply.toArray())
         const headers = reply.headers as Record<string, string | undefined>

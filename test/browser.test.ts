@@ -319,9 +319,11 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const page = await open('/?model=test/discs&seed=4&count=2&steps=3', '', traveller)
     const drawn = page.getByText(/^2 pictures in/).first()
     await drawn.waitFor()
-    await page.waitForFunction(async () => {
-      const cache = await caches.open('ddpm-answers')
-      return (await cache.match('/api/models')) && (await cache.match('/api/models/test/discs'))
+    await page.evaluate(async () => {
+      const kept = async (path: string) => (await (await caches.open('ddpm-answers')).match(path)) !== undefined
+      while (!((await kept('/api/models')) && (await kept('/api/models/test/discs')))) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
     })
     const expected = await canvases(page)
     const broken = site.paths.length

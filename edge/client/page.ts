@@ -64,9 +64,10 @@ copyLink.addEventListener('click', () =>
     }
   }),
 )
-attempt(start)
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
+const wasControlled = Boolean(navigator.serviceWorker?.controller)
 navigator.serviceWorker?.register('/offline.js').catch(() => {})
+attempt(start)
 
 async function start(): Promise<void> {
   const { deviceReason } = await detect()
@@ -185,8 +186,10 @@ async function modelFor(name: string, signal: AbortSignal): Promise<Model> {
 /** On the first visit the service worker comes too late to keep what the server said: it is asked once more. */
 async function keepAnswers(name: string): Promise<void> {
   const { serviceWorker } = navigator
-  if (!serviceWorker || serviceWorker.controller) return
-  await new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
+  if (!serviceWorker || wasControlled) return
+  if (!serviceWorker.controller) {
+    await new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
+  }
   await Promise.all([listModels(), loadManifest(name)])
 }
 

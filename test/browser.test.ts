@@ -320,7 +320,8 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const drawn = page.getByText(/^2 pictures in/).first()
     await drawn.waitFor()
     await page.evaluate(async () => {
-      const kept = async (path: string) => (await (await caches.open('ddpm-answers')).match(path)) !== undefined
+      const kept = async (path: string) =>
+        (await (await caches.open('ddpm-answers')).match(path)) !== undefined
       while (!((await kept('/api/models')) && (await kept('/api/models/test/discs')))) {
         await new Promise((resolve) => setTimeout(resolve, 50))
       }

@@ -188,7 +188,9 @@ async function keepAnswers(name: string): Promise<void> {
   const { serviceWorker } = navigator
   if (!serviceWorker || wasControlled) return
   if (!serviceWorker.controller) {
-    await new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
+    await new Promise((resolve) =>
+      serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
+    )
   }
   await Promise.all([listModels(), loadManifest(name)])
 }

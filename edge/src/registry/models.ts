@@ -32,11 +32,15 @@ export async function findRecord(storage: Storage, name: string): Promise<Record
 }
 
 /**
- * A version of a model.
+ * A version of a model, its manifest as stored.
  * @param reference an alias, a version, or the beginning of one
  * @throws Refusal that says what there is
  */
-export async function findVersion(storage: Storage, name: string, reference = 'latest'): Promise<Found> {
+export async function findStored(
+  storage: Storage,
+  name: string,
+  reference = 'latest',
+): Promise<Omit<Found, 'manifest'>> {
   const record = await findRecord(storage, name)
   if (record === null) throw await unknownModel(storage, name)
   const version = resolveVersion(record, reference)
@@ -45,7 +49,13 @@ export async function findVersion(storage: Storage, name: string, reference = 'l
   if (stored === null) {
     throw new Error(`The manifest ${version} of ${name} is missing from the store; publish the model again.`)
   }
-  return { record, version, text: stored.text, manifest: parseManifest(stored.text, `${name} ${version}`) }
+  return { record, version, text: stored.text }
+}
+
+/** As `findStored`, with the manifest read. */
+export async function findVersion(storage: Storage, name: string, reference?: string): Promise<Found> {
+  const found = await findStored(storage, name, reference)
+  return { ...found, manifest: parseManifest(found.text, `${name} ${found.version}`) }
 }
 
 export async function unknownModel(storage: Storage, name: string): Promise<Refusal> {

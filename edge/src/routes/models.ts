@@ -4,7 +4,7 @@ import type { Context, TypedResponse } from 'hono'
 import type { Env } from '../host.ts'
 import { lists } from '../http/conditions.ts'
 import { limited } from '../http/guards.ts'
-import { findRecord, findVersion, listModels, unknownModel } from '../registry/models.ts'
+import { findRecord, findStored, listModels, unknownModel } from '../registry/models.ts'
 import { refuseInvalid } from './invalid.ts'
 import { json, listQuery, modelList, modelParams, modelVersions, problems, versionParams } from './schemas.ts'
 
@@ -69,7 +69,7 @@ async function manifestOf(
   c: Context<Env>,
   { owner, name, version }: { owner: string; name: string; version?: string },
 ): Promise<TypedResponse<Manifest, 200, 'json'>> {
-  const found = await findVersion(c.var.host.storage, `${owner}/${name}`, version)
+  const found = await findStored(c.var.host.storage, `${owner}/${name}`, version)
   // Weak, because a proxy may compress the text and keep the tag.
   const etag = `W/"${found.version}"`
   // Shared caches leave it alone, and a browser asks whether it is still the latest.

@@ -18,6 +18,7 @@ const commands = {
   import: 'trainer/src/commands/import.ts',
   publish: 'edge/commands/publish.ts',
   dev: 'edge/commands/dev.ts',
+  serve: 'edge/commands/self-host.ts',
   deploy: 'edge/commands/deploy.ts',
   check: 'test/commands/check.ts',
   test: 'test/commands/test.ts',
@@ -26,6 +27,8 @@ const commands = {
   'bench:quality': 'test/bench/quality.ts',
   'bench:samplers': 'test/bench/samplers.ts',
   'bench:sampling': 'test/bench/sampling.ts',
+  'bench:edge': 'test/bench/edge.ts',
+  'mutate:edge': 'test/commands/mutate.ts',
 }
 
 const root = fileURLToPath(new URL('.', import.meta.url))

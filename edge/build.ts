@@ -47,9 +47,28 @@ export async function buildClient(): Promise<{ publicFolder: string; runtimeFile
       define: { ONNXRUNTIME: JSON.stringify(runtime) },
     })
   }
-  for (const name of ['index.html', 'style.css', 'icon.svg'])
-    await put(name, await readFile(join(client, name)))
+  const plain = ['index.html', 'style.css', 'icon.svg']
+  for (const name of plain) await put(name, await readFile(join(client, name)))
+  const modules = ['sampler.js', 'page.js', ...Object.keys(ortBuilds).map((name) => `worker-${name}.js`)]
+  const glue = runtimeFiles.filter(({ mediaType }) => mediaType === 'text/javascript')
+  await bundle({
+    entryPoints: { offline: join(client, 'offline.ts') },
+    define: { SHELL: JSON.stringify(await shellOf([...plain, ...modules], glue)) },
+  })
   return { publicFolder, runtimeFiles }
+}
+
+/** What the service worker keeps: the paths, and a version that changes with what is there. */
+async function shellOf(
+  names: readonly string[],
+  files: readonly RuntimeFile[],
+): Promise<{ version: string; paths: string[] }> {
+  const hash = createHash('sha256')
+  for (const name of names) hash.update(await readFile(join(publicFolder, name)))
+  for (const { sha256 } of files) hash.update(sha256)
+  const paths = names.map((name) => (name === 'index.html' ? '/' : `/${name}`))
+  const version = hash.digest('hex').slice(0, 16)
+  return { version, paths: [...paths, ...files.map(({ sha256 }) => `/files/${sha256}`)] }
 }
 
 /** The page uses the sampler as everyone does: by importing the public module. */

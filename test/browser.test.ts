@@ -5,16 +5,26 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { type GenerateOptions, generate, graphFile, type Manifest, storageKeys, toRgba } from '@ddpm/shared'
+import {
+  formatManifest,
+  type GenerateOptions,
+  generate,
+  graphFile,
+  type Manifest,
+  toRgba,
+} from '@ddpm/shared'
 import * as ort from 'onnxruntime-node'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import sharp from 'sharp'
 import { buildClient } from '../edge/build.ts'
 import type { SampleOptions } from '../edge/client/sampler.ts'
-import { type Bucket, localBucket } from '../edge/commands/bucket.ts'
 import { readExported } from '../edge/commands/exported.ts'
+import { localBucket, type Opened } from '../edge/commands/local.ts'
+import { storeRegistry } from '../edge/commands/registry.ts'
+import { sendRuntime, storageTarget } from '../edge/commands/runtime.ts'
 import { type Serving, serve } from '../edge/commands/serve.ts'
-import { uploadModel, uploadRuntime } from '../edge/commands/upload.ts'
+import { keys } from '../edge/src/registry/keys.ts'
+import { begin, commit } from '../edge/src/registry/publishing.ts'
 import { launch } from './support/browser.ts'
 import { exportTinyModel } from './support/model.ts'
 import { type Between, startProxy } from './support/proxy.ts'
@@ -25,7 +35,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
   let publicFolder: string
   let manifest: Manifest
   let session: ort.InferenceSession
-  let bucket: Bucket
+  let bucket: Opened
   let serving: Serving
   let site: Between
   let browser: Browser
@@ -46,12 +56,16 @@ describe('in the browser', { timeout: 500_000 }, () => {
     publicFolder = client.publicFolder
     const persistTo = join(folder, 'state')
     bucket = await localBucket(persistTo)
-    await uploadRuntime(bucket, client.runtimeFiles)
-    await uploadModel(bucket, manifest, files)
+    await sendRuntime(storageTarget(bucket.storage), client.runtimeFiles)
+    const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
+    const { version } = await registry.begin(manifest, formatManifest(manifest))
+    for (const file of files) await registry.send(file, () => {})
+    await registry.commit(manifest.name, version, [])
     serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
     site = await startProxy(serving.url)
     browser = await launch()
-    context = await browser.newContext()
+    // What stands between page and server must not be bypassed; there is a test of its own for being offline.
+    context = await browser.newContext({ serviceWorkers: 'block' })
     plain = await launch({ webgpu: false })
   })
 
@@ -146,7 +160,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
   })
 
   test('a second load takes every file from the cache', async () => {
-    const fresh = await browser.newContext()
+    const fresh = await browser.newContext({ serviceWorkers: 'block' })
     const page = await open('/icon.svg', '', fresh)
     const asked = { count: 1, seed: 7, steps: 2 }
     const from = site.paths.length
@@ -166,9 +180,11 @@ describe('in the browser', { timeout: 500_000 }, () => {
   test('contents that are not what the hash promises are refused and not kept', async () => {
     const sha256 = 'ab'.repeat(32)
     const { bytes } = graphFile(manifest)
-    await bucket.putText(storageKeys.file(sha256), 'x'.repeat(bytes))
+    await bucket.storage.put(keys.file(sha256), 'x'.repeat(bytes), { mediaType: 'application/octet-stream' })
     const files = manifest.files.map((file) => (file.role === 'graph' ? { ...file, sha256 } : file))
-    await uploadModel(bucket, { ...manifest, name: 'test/damaged', files }, [])
+    const damaged = formatManifest({ ...manifest, name: 'test/damaged', files })
+    const { version } = await begin(bucket.storage, damaged)
+    await commit(bucket.storage, 'test/damaged', version, [])
     const page = await open('/icon.svg')
     const failure = await draw(page, { name: 'test/damaged', device: 'wasm' }).catch(String)
     assert.match(
@@ -184,7 +200,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
   })
 
   test('a download that breaks off is told and can be repeated', async () => {
-    const fresh = await browser.newContext()
+    const fresh = await browser.newContext({ serviceWorkers: 'block' })
     const page = await open('/icon.svg', '', fresh)
     const file = graphFile(manifest)
     site.breakOff = `/files/${file.sha256}`
@@ -251,7 +267,10 @@ describe('in the browser', { timeout: 500_000 }, () => {
   })
 
   test('the page draws, saves, and its link draws the same again', async () => {
-    const desk = await plain.newContext({ permissions: ['clipboard-read', 'clipboard-write'] })
+    const desk = await plain.newContext({
+      serviceWorkers: 'block',
+      permissions: ['clipboard-read', 'clipboard-write'],
+    })
     const page = await open('/', '', desk)
     await page.locator('#draw:enabled').waitFor()
     await page.locator('#model').selectOption('test/discs')
@@ -296,6 +315,35 @@ describe('in the browser', { timeout: 500_000 }, () => {
       .waitFor()
     assert.deepEqual(await canvases(second), shown)
     await desk.close()
+  })
+
+  test('once loaded, page and model work without a network, and the page is still isolated', async () => {
+    const traveller = await plain.newContext()
+    const page = await open('/?model=test/discs&seed=4&count=2&steps=3', '', traveller)
+    const drawn = page.getByText(/^2 pictures in/).first()
+    await drawn.waitFor()
+    await page.evaluate(async () => {
+      const kept = async (path: string) =>
+        (await (await caches.open('ddpm-answers')).match(path)) !== undefined
+      while (!((await kept('/api/models')) && (await kept('/api/models/test/discs')))) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    })
+    const expected = await canvases(page)
+    const broken = site.paths.length
+    await traveller.setOffline(true)
+    await page.goto(`${site.url}/?model=test/discs&seed=4&count=2&steps=3`)
+    await drawn.waitFor()
+    assert.deepEqual(await canvases(page), expected)
+    assert.equal(await page.evaluate(() => crossOriginIsolated), true)
+    await page.fill('#seed', '5')
+    await page.locator('#draw').click()
+    await page.waitForFunction(() => /seed 5/.test(document.querySelector('#caption')!.textContent!))
+    await drawn.waitFor()
+    await traveller.setOffline(false)
+    const asked = site.paths.slice(broken)
+    assert.deepEqual(asked, [], 'nothing reached the server')
+    await traveller.close()
   })
 
   test('a link that cannot be followed is explained on a page that works', async () => {

@@ -1,117 +1,141 @@
-// Publishing to Cloudflare: our commands and the real wrangler, against a stand-in for Cloudflare's API.
+// Deploying to Cloudflare: our commands and the real wrangler, against a stand-in for Cloudflare's API.
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { formatManifest } from '@ddpm/shared'
-import { ensureRemoteBucket, remoteBucket } from '../edge/commands/bucket.ts'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { serve } from '../edge/commands/serve.ts'
+import { keys } from '../edge/src/registry/keys.ts'
+import { type Account, startAccount } from './support/cloudflare.ts'
 import { command } from './support/command.ts'
 import { writeExported } from './support/exported.ts'
 
 let folder: string
-let server: Server
+let account: Account
 let env: Record<string, string>
-
-/** The account: whether it has the bucket, what is in it, and every request that changed something. */
-const account = {
-  bucket: false,
-  objects: new Map<string, { type: string | undefined; content: Buffer }>(),
-  changes: [] as string[],
-}
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ddpm-remote-'))
-  server = createServer(async (request, response) => {
-    const { method, url = '' } = request
-    const body = Buffer.concat(await request.toArray())
-    if (method !== 'GET') account.changes.push(`${method} ${url}`)
-    const answer = (status: number, result: object | null, errors: object[] = []) => {
-      response.writeHead(status, { 'Content-Type': 'application/json' })
-      response.end(JSON.stringify({ success: status === 200, result, errors, messages: [] }))
-    }
-    const missing = () =>
-      answer(404, null, [{ code: 10006, message: 'The specified bucket does not exist.' }])
-    const key = /^\/accounts\/me\/r2\/buckets\/ddpm-models\/objects\/(.*)$/.exec(url)?.[1]
-    if (key !== undefined) {
-      const stored = account.objects.get(key)
-      if (!account.bucket) missing()
-      else if (method === 'PUT') {
-        account.objects.set(key, { type: request.headers['content-type'], content: body })
-        answer(200, {})
-      } else if (stored === undefined) answer(404, null, [{ code: 10007, message: 'No such key.' }])
-      else response.end(stored.content)
-    } else if (url === '/accounts/me/r2/buckets' && method === 'POST') {
-      account.bucket = true
-      answer(200, {})
-    } else if (url === '/accounts/me/r2/buckets/ddpm-models' && account.bucket) {
-      answer(200, {
-        name: 'ddpm-models',
-        creation_date: '2026-01-01',
-        location: 'WEUR',
-        storage_class: 'Standard',
-      })
-    } else if (url === '/graphql') answer(200, { viewer: { accounts: [] } })
-    else missing()
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  env = {
-    CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
-    CLOUDFLARE_API_TOKEN: 'token',
-    CLOUDFLARE_ACCOUNT_ID: 'me',
-  }
+  account = await startAccount()
+  env = { ...account.env, DDPM_DEPLOYMENTS: join(folder, 'deployments.json') }
 })
 
 after(async () => {
-  server.close()
+  await account?.close()
   await rm(folder, { recursive: true, force: true })
 })
 
-test('publish --remote: objects first, manifest last; twice changes nothing', async () => {
-  const { manifest, contents } = await writeExported(folder, 'ada/shapes', { graph: 100_000 })
-  const publish = () => command(['publish', folder, '--remote'], env)
+test('deploy creates what is missing and says so; the second time it sends the Worker alone', {
+  timeout: 300_000,
+}, async () => {
+  const first = await command(['deploy', '--env', 'staging'], env)
+  assert.deepEqual(first, {
+    status: 0,
+    stdout: [
+      'Bucket ddpm-models-staging: created.',
+      'Files of onnxruntime: sent 6, each also compressed.',
+      'Worker: at https://ddpm-staging.ada.workers.dev. Token for publishing: created.',
+      '',
+    ].join('\n'),
+    stderr: '',
+  })
+  const sent = account.changes.filter((change) => change.startsWith('PUT /r2/'))
+  const worker = account.changes.indexOf('PUT /workers/scripts/ddpm-staging')
+  assert.ok(worker > account.changes.lastIndexOf(sent.at(-1)!), 'files before the page that asks for them')
 
-  Object.assign(process.env, env)
-  const bucket = await remoteBucket()
-  await assert.rejects(
-    bucket.putText('key', 'text'),
-    /bucket .* does not exist on Cloudflare yet. "npm run deploy"/,
-  )
-  assert.equal(await ensureRemoteBucket(), 'created')
-  assert.equal(await ensureRemoteBucket(), 'there')
+  const stored = (key: string) => account.objects.get(`ddpm-models-staging/${key}`)!
+  const runtime = JSON.parse(stored(keys.runtime).content.toString()) as { sha256: string; sent: boolean }[]
+  assert.equal(runtime.length, 6)
+  assert.equal(account.objects.size, 1 + 3 * 6)
+  for (const { sha256, sent } of runtime) {
+    assert.ok(sent)
+    const { content, type } = stored(keys.file(sha256))
+    assert.match(type!, /^(application\/wasm|text\/javascript)$/)
+    assert.ok(brotliDecompressSync(stored(keys.variant(sha256, 'br')).content).equals(content))
+    assert.ok(gunzipSync(stored(keys.variant(sha256, 'gzip')).content).equals(content))
+  }
+
+  const bindings = account.workers.get('ddpm-staging')!.bindings
+  const names = bindings.map(({ name, type }) => `${name} ${type}`).sort()
+  assert.deepEqual(names, [
+    'ASSETS assets',
+    'LISTS ratelimit',
+    'MODELS r2_bucket',
+    'PUBLISH_TOKEN secret_text',
+    'READS ratelimit',
+  ])
+  const path = env['DDPM_DEPLOYMENTS']!
+  const { staging } = JSON.parse(await readFile(path, 'utf8'))
+  assert.equal(staging.token, bindings.find(({ name }) => name === 'PUBLISH_TOKEN')!.text)
+  assert.equal(Buffer.from(staging.token, 'base64url').length, 32)
+  if (process.platform !== 'win32') assert.equal((await stat(path)).mode & 0o777, 0o600)
 
   account.changes.length = 0
-  const first = await publish()
-  assert.deepEqual(first, { status: 0, stdout: 'Published ada/shapes on Cloudflare.\n', stderr: '' })
-  const file = `files/${manifest.files[0]!.sha256}`
-  const objects = '/accounts/me/r2/buckets/ddpm-models/objects'
-  const sent = [`PUT ${objects}/${file}`, `PUT ${objects}/models/ada/shapes.json`]
-  assert.deepEqual(account.changes, sent)
-  assert.equal(account.objects.get(file)?.type, 'application/octet-stream')
-  assert.ok(account.objects.get(file)?.content.equals(contents[0]!))
-  assert.equal(account.objects.get('models/ada/shapes.json')?.content.toString(), formatManifest(manifest))
-
-  const second = await publish()
-  assert.equal(second.stdout, 'ada/shapes is already published on Cloudflare; nothing changed.\n')
-  assert.deepEqual(account.changes, sent)
+  const second = await command(['deploy', '--env', 'staging'], env)
+  assert.match(
+    second.stdout,
+    /was there\.\nFiles of onnxruntime: were there\.\nWorker: .*Token for publishing: as before\./,
+  )
+  assert.deepEqual(
+    account.changes.filter((change) => change.startsWith('PUT /r2/')),
+    [],
+  )
 })
 
-test('without an account, --remote and deploy say how to log in', async () => {
-  const nobody = { CLOUDFLARE_API_TOKEN: '', HOME: folder, XDG_CONFIG_HOME: folder }
-  await writeExported(folder, 'ada/shapes', { graph: 100 })
-  for (const args of [['publish', folder, '--remote'], ['deploy']]) {
-    const { status, stderr } = await command(args, nobody)
-    assert.equal(status, 1)
-    assert.match(stderr, /^Not logged in to Cloudflare. Run "npx wrangler login"[^\n]*\n$/)
+test('publish --remote goes to the Worker that was deployed from here, with its token', async () => {
+  const exported = join(folder, 'export')
+  await writeExported(exported, 'ada/shapes', { graph: 100_000 })
+  const unknown = await command(['publish', exported, '--remote', '--env', 'production'], env)
+  assert.equal(unknown.status, 1)
+  assert.match(
+    unknown.stderr,
+    /^No production Worker was deployed from here. Run "npm run deploy"[^\n]*--to[^\n]*\n$/,
+  )
+
+  const worker = await serve({
+    port: 0,
+    persistTo: join(folder, 'state'),
+    quiet: true,
+    publishToken: 'right',
+  })
+  const deployed = (token: string) =>
+    writeFile(env['DDPM_DEPLOYMENTS']!, JSON.stringify({ production: { url: worker.url, token } }))
+  try {
+    await deployed('wrong')
+    assert.match((await command(['publish', exported, '--remote'], env)).stderr, /needs the right token/)
+    await deployed('right')
+    const host = new URL(worker.url).host
+    const { stdout, stderr } = await command(['publish', exported, '--remote'], env)
+    assert.match(
+      stdout,
+      new RegExp(`^Published ada/shapes on Cloudflare \\(${host}\\), version [0-9a-f]{12}\\.\\n$`),
+      stderr,
+    )
+    assert.match((await command(['publish', 'list', '--remote'], env)).stdout, /^ada\/shapes\n/)
+  } finally {
+    await worker.stop()
   }
 })
 
+test('without an account, deploy says how to log in', async () => {
+  const nobody = { CLOUDFLARE_API_TOKEN: '', HOME: folder, XDG_CONFIG_HOME: folder }
+  const { status, stderr } = await command(['deploy'], nobody)
+  assert.equal(status, 1)
+  assert.match(stderr, /^Not logged in to Cloudflare. Run "npx wrangler login"[^\n]*\n$/)
+})
+
 test('deploy --dry-run needs no account and complains of nothing', async () => {
-  const { status, stdout, stderr } = await command(['deploy', '--dry-run'], { HOME: folder })
-  assert.deepEqual([status, stderr], [0, ''])
-  assert.match(stdout, /env\.MODELS \(ddpm-models\)/)
-  assert.match(stdout, /env\.ASSETS/)
+  for (const [name, bucket] of [
+    ['production', 'ddpm-models'],
+    ['staging', 'ddpm-models-staging'],
+  ]) {
+    const { status, stdout, stderr } = await command(['deploy', '--dry-run', '--env', name!], {
+      HOME: folder,
+    })
+    assert.deepEqual([status, stderr], [0, ''])
+    for (const binding of [`env.MODELS (${bucket})`, 'env.ASSETS', 'env.LISTS', 'env.READS']) {
+      assert.ok(stdout.includes(binding), `${binding} in ${stdout}`)
+    }
+  }
 })

@@ -1,15 +1,18 @@
 // The whole server side as it runs: models published by the command, served by workerd, asked over HTTP.
 import assert from 'node:assert/strict'
 import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type IncomingHttpHeaders, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { formatManifest, type Manifest, storageKeys } from '@ddpm/shared'
-import { localBucket } from '../edge/commands/bucket.ts'
-import { type Overrides, readExported } from '../edge/commands/exported.ts'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { formatManifest, type Manifest } from '@ddpm/shared'
+import { localBucket } from '../edge/commands/local.ts'
+import { sendRuntime, storageTarget } from '../edge/commands/runtime.ts'
 import { type Serving, serve } from '../edge/commands/serve.ts'
-import { uploadModel, uploadRuntime } from '../edge/commands/upload.ts'
+import { unpublish } from '../edge/src/registry/models.ts'
+import { sha256Of } from '../edge/src/registry/publishing.ts'
+import type { Reply } from './http/check.ts'
+import { ask as askHost } from './http/hosts.ts'
 import { command } from './support/command.ts'
 import { writeExported } from './support/exported.ts'
 
@@ -50,24 +53,8 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-interface Reply {
-  status: number
-  headers: IncomingHttpHeaders
-  body: Buffer
-}
-
-/** Sends the path as it is; fetch would tidy it. */
-function ask(path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Reply> {
-  const { hostname, port } = new URL(server.url)
-  return new Promise((resolve, reject) => {
-    request({ hostname, port, path, headers, method }, async (reply) => {
-      const body = Buffer.concat(await reply.toArray())
-      resolve({ status: reply.statusCode!, headers: reply.headers, body })
-    })
-      .on('error', reject)
-      .end()
-  })
-}
+const ask = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+  askHost(server.url, path, headers, method)
 
 /** Checks that a reply is a problem (RFC 9457) of this status, not to be stored; gives its detail. */
 function problemOf(reply: Reply, status: number): string {
@@ -85,7 +72,7 @@ const publish = (...args: string[]) => command(['publish', ...args, '--persist-t
 
 test('an empty bucket: no models, and how to publish one', async () => {
   const list = await ask('/api/models')
-  assert.deepEqual(json(list), { models: [] })
+  assert.deepEqual(json(list), { models: [], next: null })
   assert.equal(list.headers['cache-control'], 'no-store')
   assert.match(
     problemOf(await ask('/api/models/ada/shapes'), 404),
@@ -119,19 +106,8 @@ test('publish refuses what is no sound export, and stores nothing of it', async 
   const absent = await publish(join(folder, 'absent'))
   assert.match(absent.stderr, /^There is no folder ".*absent"; expected [^\n]*\n$/, 'one line, no stack')
 
-  assert.deepEqual(json(await ask('/api/models')), { models: [] })
+  assert.deepEqual(json(await ask('/api/models')), { models: [], next: null })
   for (const { sha256 } of [graph!, preview!]) problemOf(await ask(`/files/${sha256}`), 404)
-})
-
-test('the bucket itself refuses bytes that are not those of the hash', async () => {
-  const path = join(folder, 'bytes')
-  await writeFile(path, 'bytes')
-  const bucket = await localBucket(persistTo)
-  const sha256 = 'a'.repeat(64)
-  const file = { path, sha256, bytes: 5, mediaType: 'text/plain' }
-  await assert.rejects(bucket.putFile(storageKeys.file(sha256), file), /checksum/)
-  await bucket.close()
-  problemOf(await ask(`/files/${sha256}`), 404)
 })
 
 test('a bucket that cannot be kept where it should be is named', async () => {
@@ -139,136 +115,68 @@ test('a bucket that cannot be kept where it should be is named', async () => {
   await assert.rejects(localBucket(file), /Cannot keep the local bucket in ".*model.onnx".*--persist-to/)
 })
 
-test('publish, while the server runs: a run folder, twice, then under another name', async () => {
-  const first = await publish(join(folder, 'run'))
-  assert.deepEqual(first, { status: 0, stdout: 'Published ada/shapes locally.\n', stderr: '' })
+test('publish, while the server runs: a run folder, twice, then changed, then under another name', async () => {
+  const run = join(folder, 'run')
+  const version = sha256Of(formatManifest(manifest))
+  const dry = await publish(run, '--dry-run')
+  assert.match(
+    dry.stdout,
+    /^Would publish ada\/shapes locally, version [0-9a-f]{12}:\n {2}to send {3}0.7 MB {2}\S+model.onnx\n/,
+  )
+  problemOf(await ask('/api/models/ada/shapes'), 404)
+
+  const first = await publish(run)
+  const said = `Published ada/shapes locally, version ${version.slice(0, 12)}.\n`
+  assert.deepEqual(first, { status: 0, stdout: said, stderr: '' })
   const stored = await ask('/api/models/ada/shapes')
   assert.equal(stored.body.toString(), formatManifest(manifest))
+  assert.equal(stored.headers['x-version'], version)
+  const file = await ask(address)
+  assert.ok(file.body.equals(model))
 
-  const second = await publish(join(folder, 'run/export'))
-  assert.equal(second.stdout, 'ada/shapes is already published locally; nothing changed.\n')
-  assert.equal((await ask('/api/models/ada/shapes')).headers.etag, stored.headers.etag)
-
-  const bucket = await localBucket(persistTo)
-  const again = async (overrides: Overrides) => {
-    const exported = await readExported(join(folder, 'run'), overrides)
-    return await uploadModel(bucket, exported.manifest, exported.files)
+  for (const args of [[join(run, 'export')], [run, '--dry-run']]) {
+    assert.equal(
+      (await publish(...args)).stdout,
+      'ada/shapes is already published locally; nothing changed.\n',
+    )
   }
-  assert.equal(await again({ description: 'Figures.', licence: 'MIT' }), 'changed')
-  assert.notEqual((await ask('/api/models/ada/shapes')).headers.etag, stored.headers.etag)
-  assert.equal(await again({ name: 'bob/figures' }), 'new')
-  await bucket.close()
+  assert.match(
+    (await publish(run, '--description', 'Figures.', '--licence', 'MIT')).stdout,
+    /^Replaced ada\/shapes/,
+  )
+  const changed = await ask('/api/models/ada/shapes')
+  assert.notEqual(changed.headers['etag'], stored.headers['etag'])
+  assert.match(
+    (await publish(run, '--name', 'bob/figures', '--alias', 'stable')).stdout,
+    /^Published bob\/figures/,
+  )
 
   const { name, shape, classes, licence, training, description, files } = manifest
   const summary = { name, description, shape, classes, licence, training, preview: files[1]!.sha256 }
-  assert.deepEqual(json(await ask('/api/models')), {
-    models: [
+  const { models } = json(await ask('/api/models'))
+  assert.deepEqual(
+    models.map(({ version, published, ...known }: Record<string, unknown>) => known),
+    [
       { ...summary, description: 'Figures.', licence: 'MIT' },
       { ...summary, name: 'bob/figures' },
     ],
-  })
+  )
   const detail = problemOf(await ask('/api/models/ada/shape'), 404)
   assert.equal(detail, 'No model is named "ada/shape"; published here: ada/shapes, bob/figures.')
 })
 
-test('a manifest of another version does not spoil the list', async () => {
+test('rollback and gc of the local registry', async () => {
+  const version = sha256Of(formatManifest(manifest))
+  const back = await publish('rollback', 'ada/shapes')
+  assert.equal(back.stdout, `The latest version of ada/shapes locally is ${version.slice(0, 12)} again.\n`)
+  assert.equal((await ask('/api/models/ada/shapes')).headers['x-version'], version)
   const bucket = await localBucket(persistTo)
-  await bucket.putText(storageKeys.manifest('eve/future'), '{"version": 99}')
+  await unpublish(bucket.storage, 'bob/figures')
   await bucket.close()
-  const { models } = json(await ask('/api/models')) as { models: { name: string }[] }
-  assert.deepEqual(
-    models.map(({ name }) => name),
-    ['ada/shapes', 'bob/figures'],
-  )
-})
-
-test('a manifest is revalidated by its entity tag', async () => {
-  const { headers } = await ask('/api/models/ada/shapes')
-  assert.equal(headers['content-type'], 'application/json')
-  assert.equal(headers['cache-control'], 'no-cache')
-  const again = await ask('/api/models/ada/shapes', { 'If-None-Match': headers.etag! })
-  assert.deepEqual([again.status, again.body.length, again.headers.etag], [304, 0, headers.etag])
-})
-
-test('a file whole: its bytes, and headers that let it be kept for ever', async () => {
-  const { status, headers, body } = await ask(address)
-  assert.equal(status, 200)
-  assert.ok(body.equals(model))
-  assert.equal(headers['content-length'], String(model.length))
-  assert.equal(headers['content-type'], 'application/octet-stream')
-  assert.equal(headers['etag'], `"${manifest.files[0]!.sha256}"`)
-  assert.equal(headers['cache-control'], 'public, max-age=31536000, immutable')
-  assert.equal(headers['accept-ranges'], 'bytes')
-  const preview = await ask(`/files/${manifest.files[1]!.sha256}`)
-  assert.deepEqual([preview.headers['content-type'], preview.body.length], ['image/png', 999])
-
-  const head = await ask(address, {}, 'HEAD')
-  assert.equal(head.status, 200)
-  assert.equal(head.body.length, 0)
-  for (const name of [
-    'content-length',
-    'content-type',
-    'etag',
-    'accept-ranges',
-    'cache-control',
-    'last-modified',
-  ]) {
-    assert.equal(head.headers[name], headers[name], name)
-  }
-})
-
-test('ranges of a file', async () => {
-  const size = 700_001
-  const parts: [string, number, number][] = [
-    ['bytes=0-0', 0, 1],
-    ['bytes=100-299999', 100, 300_000],
-    ['bytes=700000-', 700_000, size],
-    ['bytes=699999-800000', 699_999, size],
-    ['bytes=-5', size - 5, size],
-    ['bytes=-800000', 0, size],
-  ]
-  for (const [range, start, end] of parts) {
-    const { status, headers, body } = await ask(address, { Range: range })
-    assert.equal(status, 206, range)
-    assert.equal(headers['content-range'], `bytes ${start}-${end - 1}/${size}`)
-    assert.equal(headers['content-length'], String(end - start))
-    assert.match(headers['cache-control']!, /immutable, no-transform$/)
-    assert.ok(body.equals(model.subarray(start, end)), range)
-  }
-  for (const range of ['bytes=0-1,5-6', 'bytes=5-2', 'lines=0-1', 'bytes=x-y']) {
-    const { status, headers, body } = await ask(address, { Range: range })
-    assert.deepEqual([status, headers['content-range'], body.equals(model)], [200, undefined, true], range)
-  }
-  for (const range of ['bytes=700001-', 'bytes=-0']) {
-    const reply = await ask(address, { Range: range })
-    assert.match(problemOf(reply, 416), /700001 bytes/)
-    assert.equal(reply.headers['content-range'], 'bytes */700001')
-  }
-  const head = await ask(address, { Range: 'bytes=0-1' }, 'HEAD')
-  assert.deepEqual([head.status, head.headers['content-length']], [200, '700001'])
-})
-
-test('a download that broke off goes on where it stopped', async () => {
-  const start = await ask(address, { Range: 'bytes=0-123455' })
-  const rest = await ask(address, { Range: 'bytes=123456-', 'If-Range': start.headers.etag! })
-  assert.equal(rest.status, 206)
-  assert.ok(Buffer.concat([start.body, rest.body]).equals(model))
-  const changed = await ask(address, { Range: 'bytes=123456-', 'If-Range': '"another"' })
-  assert.deepEqual([changed.status, changed.body.equals(model)], [200, true])
-})
-
-test('preconditions of a file', async () => {
-  const { etag, 'last-modified': modified } = (await ask(address, {}, 'HEAD')).headers
-  for (const method of ['GET', 'HEAD']) {
-    for (const condition of [{ 'If-None-Match': etag! }, { 'If-Modified-Since': modified! }]) {
-      const reply = await ask(address, { ...condition, Range: 'bytes=0-1' }, method)
-      assert.deepEqual([reply.status, reply.body.length, reply.headers.etag], [304, 0, etag])
-      assert.match(reply.headers['cache-control']!, /immutable/)
-    }
-  }
-  problemOf(await ask(address, { 'If-Match': '"another"' }), 412)
-  problemOf(await ask(address, { 'If-Unmodified-Since': 'Mon, 01 Jan 2001 00:00:00 GMT' }), 412)
-  assert.equal((await ask(address, { 'If-Match': etag! })).status, 200)
+  problemOf(await ask('/api/models/bob/figures'), 404)
+  const collected = await publish('gc', '--keep-days', '0')
+  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files, 0.0 MB, locally; \d+ stay.\n$/)
+  assert.ok((await ask(address)).body.equals(model), 'the other model has it, too')
 })
 
 test('paths that name nothing, or try to name something else', async () => {
@@ -287,6 +195,12 @@ test('paths that name nothing, or try to name something else', async () => {
     '/api/models/ada%2fshapes',
     '/api/models/ada/shapes%00',
     '/api/models/ada/shapes.json',
+    '/api/models/ada/shapes/versions/nothing',
+    `/files/${sha256}.br`,
+    '/ada/shapes/resolve/main/..%2f..%2fsecret',
+    '/ada/shapes/resolve/main/nothing',
+    '/ada/shapes/resolve/nothing/model.onnx',
+    '/..%2fregistry/x/resolve/main/model.onnx',
     '/api/models//shapes',
     '/api/models/ada/%E0%A4%A',
     '/api/nothing',
@@ -308,7 +222,7 @@ test('other methods are refused by name', async () => {
     for (const method of ['POST', 'PUT', 'DELETE']) {
       const reply = await ask(path, {}, method)
       assert.match(problemOf(reply, 405), new RegExp(method))
-      assert.equal(reply.headers['allow'], 'GET, HEAD', path)
+      assert.match(reply.headers['allow']!, /GET.*HEAD/, path)
     }
   }
 })
@@ -340,7 +254,10 @@ test('other sites may read models and the sampler, but not the page', async () =
     const { headers } = await ask(path, origin)
     assert.equal(headers['access-control-allow-origin'], '*', path)
     assert.equal(headers['cross-origin-resource-policy'], 'cross-origin', path)
-    assert.equal(headers['access-control-expose-headers'], 'ETag,Content-Length,Content-Range,Accept-Ranges')
+    assert.match(
+      headers['access-control-expose-headers']!,
+      /^ETag,Content-Length,Content-Range,Accept-Ranges/,
+    )
   }
   for (const path of ['/', '/page.js', '/style.css']) {
     const { headers } = await ask(path, origin)
@@ -357,17 +274,52 @@ test('other sites may read models and the sampler, but not the page', async () =
   assert.equal(preflight.headers['access-control-allow-methods'], 'GET,HEAD')
 })
 
-test("onnxruntime's files come from the bucket, sent once", async () => {
-  const path = join(folder, 'run/export/preview.png')
-  const { sha256, bytes } = manifest.files[1]!
-  const runtime = [{ path, sha256, bytes, mediaType: 'application/wasm' }]
+test("onnxruntime's files come from the bucket, sent once, byte for byte in every coding", async () => {
+  const content = Buffer.from('wasm '.repeat(5000))
+  const path = join(folder, 'run/runtime.wasm')
+  await writeFile(path, content)
+  const sha256 = sha256Of(content.toString())
+  const runtime = [{ path, sha256, bytes: content.length, mediaType: 'application/wasm' }]
   const bucket = await localBucket(persistTo)
-  assert.equal(await uploadRuntime(bucket, runtime), 'new')
-  assert.equal(await uploadRuntime(bucket, runtime), 'unchanged')
+  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 1)
+  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 0)
   await bucket.close()
-  const { headers } = await ask(`/files/${sha256}`)
-  assert.equal(headers['content-type'], 'application/wasm')
-  assert.equal(headers['cross-origin-resource-policy'], 'cross-origin')
+  for (const [coding, decode] of [
+    ['br', brotliDecompressSync],
+    ['gzip', gunzipSync],
+    ['identity', (bytes: Buffer) => bytes],
+  ] as const) {
+    const { headers, body } = await ask(`/files/${sha256}`, { 'Accept-Encoding': coding })
+    assert.equal(headers['content-encoding'] ?? 'identity', coding)
+    assert.equal(headers['content-length'], String(body.length))
+    assert.equal(headers['content-type'], 'application/wasm')
+    assert.equal(headers['cross-origin-resource-policy'], 'cross-origin')
+    assert.ok(decode(body).equals(content), coding)
+  }
+})
+
+test('whether the store answers', async () => {
+  const { status, headers, body } = await ask('/healthz')
+  assert.deepEqual(
+    [status, JSON.parse(body.toString()).status, headers['cache-control']],
+    [200, 'ok', 'no-store'],
+  )
+})
+
+test('who asks too often waits; files are read more often than lists', async () => {
+  const publicFolder = join(folder, 'public')
+  const limited = await serve({ port: 0, persistTo, publicFolder, quiet: true, environment: 'staging' })
+  try {
+    const statuses = []
+    for (let i = 0; i < 125; i++) statuses.push((await askHost(limited.url, '/api/models')).status)
+    assert.deepEqual(statuses.indexOf(429), 120)
+    const refused = await askHost(limited.url, '/api/models')
+    assert.match(problemOf(refused, 429), /wait a minute/)
+    assert.equal(refused.headers['retry-after'], '60')
+    assert.equal((await askHost(limited.url, address)).status, 404, 'its bucket is another, and reads go on')
+  } finally {
+    await limited.stop()
+  }
 })
 
 test('a port in use, an impossible one and an unknown host are named', async () => {

@@ -64,6 +64,9 @@ copyLink.addEventListener('click', () =>
     }
   }),
 )
+// Makes the page work without a network; where a browser has or allows no service worker, it works with one.
+const wasControlled = Boolean(navigator.serviceWorker?.controller)
+navigator.serviceWorker?.register('/offline.js').catch(() => {})
 attempt(start)
 
 async function start(): Promise<void> {
@@ -176,7 +179,20 @@ async function modelFor(name: string, signal: AbortSignal): Promise<Model> {
   status.say('Loading the model.')
   model = await load(name, { signal, onProgress: showLoading })
   byId('device', HTMLElement).textContent = `Draws on ${model.deviceReason}.`
+  keepAnswers(name).catch(() => {})
   return model
+}
+
+/** On the first visit the service worker comes too late to keep what the server said: it is asked once more. */
+async function keepAnswers(name: string): Promise<void> {
+  const { serviceWorker } = navigator
+  if (!serviceWorker || wasControlled) return
+  if (!serviceWorker.controller) {
+    await new Promise((resolve) =>
+      serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
+    )
+  }
+  await Promise.all([listModels(), loadManifest(name)])
 }
 
 function showLoading(progress: LoadProgress): void {

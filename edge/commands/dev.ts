@@ -1,11 +1,11 @@
 import { runCommand } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { buildClient } from '../build.ts'
-import type { ModelSummary } from '../src/routes/models.ts'
-import { localBucket } from './bucket.ts'
+import type { ModelSummary } from '../src/registry/record.ts'
+import { localBucket } from './local.ts'
 import { port } from './options.ts'
+import { sendRuntime, storageTarget } from './runtime.ts'
 import { freePort, serve } from './serve.ts'
-import { uploadRuntime } from './upload.ts'
 
 const command = new Command('npm run dev --')
   .description('Serves the page and the published models on this machine.')
@@ -28,7 +28,7 @@ Examples:
     await freePort(options.port, options.host)
     const { publicFolder, runtimeFiles } = await buildClient()
     const bucket = await localBucket(options.persistTo)
-    await uploadRuntime(bucket, runtimeFiles).finally(() => bucket.close())
+    await sendRuntime(storageTarget(bucket.storage), runtimeFiles).finally(() => bucket.close())
     const { url, stop } = await serve({ ...options, publicFolder })
     stopWithParent(stop)
     console.log(`Serving ${url}`)

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Manifest, parseManifest, UserError } from '@ddpm/shared'
-import type { HashedFile } from './bucket.ts'
+import type { HashedFile } from './runtime.ts'
 
 /** What a person may say otherwise than the trainer did. */
 export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence'>>

@@ -2,7 +2,8 @@ import { lookup } from 'node:dns/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { defaultPersistTo } from './bucket.ts'
+import type { Environment } from './cloudflare.ts'
+import { defaultPersistTo } from './local.ts'
 import { configPath, wranglerModule } from './wrangler.ts'
 
 /** Where and how to serve. */
@@ -16,6 +17,10 @@ export interface ServeOptions {
   publicFolder?: string
   /** Without the Worker's own log. */
   quiet?: boolean
+  /** Which of `wrangler.toml`'s environments; none, which has no rate limits, unless told. */
+  environment?: Environment
+  /** As if it were the Worker's secret PUBLISH_TOKEN. */
+  publishToken?: string
 }
 
 /** A Worker that answers at `url` until it is stopped. */
@@ -31,11 +36,16 @@ export interface Serving {
  */
 export async function serve(options: ServeOptions = {}): Promise<Serving> {
   const { host = 'localhost', persistTo = defaultPersistTo, publicFolder, quiet = false } = options
+  const { environment, publishToken } = options
   const port = await freePort(options.port ?? 8787, host)
   const { unstable_startWorker } = await wranglerModule()
   const worker = await unstable_startWorker({
     config: configPath,
     ...(publicFolder === undefined ? {} : { assets: publicFolder }),
+    ...(environment === undefined ? {} : { env: environment }),
+    ...(publishToken === undefined
+      ? {}
+      : { bindings: { PUBLISH_TOKEN: { type: 'plain_text', value: publishToken } } }),
     dev: {
       server: { hostname: host, port },
       persist: resolve(persistTo),

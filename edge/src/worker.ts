@@ -1,36 +1,32 @@
-import { Hono } from 'hono'
-import { methodNotAllowed } from 'hono/method-not-allowed'
-import type { Env } from './bindings.ts'
-import { security, sharing } from './headers.ts'
-import { problem } from './problem.ts'
-import { assets } from './routes/assets.ts'
-import { files } from './routes/files.ts'
-import { models } from './routes/models.ts'
+import type { Fetcher, R2Bucket, RateLimit } from '@cloudflare/workers-types'
+import { createApp } from './app.ts'
+import { r2Storage } from './storage/r2.ts'
 
-/** Hands out models, the sampler and the page; browsers do the drawing. */
-const app = new Hono<Env>()
+/** What `wrangler.toml` binds to the Worker. */
+interface Bindings {
+  readonly MODELS: R2Bucket
+  /** The built page and modules. */
+  readonly ASSETS: Fetcher
+  /** Requests of one address that list the store, and those that read it. Not bound on a developer's machine. */
+  readonly LISTS?: RateLimit
+  readonly READS?: RateLimit
+  /** A secret. */
+  readonly PUBLISH_TOKEN?: string
+}
 
-app.use(sharing)
-app.use(security)
-app.use(
-  methodNotAllowed({
-    app,
-    onMethodNotAllowed: (c, methods) =>
-      problem(c, 405, `Found the method ${c.req.method}; expected one of: ${methods.join(', ')}.`, {
-        Allow: methods.join(', '),
-      }),
-  }),
-)
-
-app.route('/api/models', models)
-app.route('/files', files)
-app.all('/api/*', (c) => problem(c, 404, `No such endpoint: "${c.req.path}"; models are at "/api/models".`))
-app.route('/', assets)
-
-app.notFound((c) => problem(c, 404, `Nothing is served at "${c.req.path}".`))
-app.onError((error, c) => {
-  console.error(error)
-  return problem(c, 500, 'The server failed to answer; its log says why.')
+/** The app on Cloudflare Workers. */
+export default createApp((c) => {
+  const { MODELS, ASSETS, LISTS, READS, PUBLISH_TOKEN } = c.env as unknown as Bindings
+  const limits = { list: LISTS, read: READS }
+  return {
+    storage: r2Storage(MODELS),
+    assets: async (request) => (await ASSETS.fetch(request as never)) as unknown as Response,
+    publishToken: PUBLISH_TOKEN || null,
+    async allow(cost) {
+      // Addresses are compared, never written down.
+      const key = c.req.header('CF-Connecting-IP') ?? 'unknown'
+      return (await limits[cost]?.limit({ key }))?.success ?? true
+    },
+    log: (entry) => console[entry.level](JSON.stringify(entry)),
+  }
 })
-
-export default app

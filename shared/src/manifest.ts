@@ -7,13 +7,21 @@ import { z } from './zod.ts'
 /** The manifest format this code writes; a reader refuses later ones. */
 export const manifestVersion = 1
 
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 as 64 lower-case hexadecimal digits')
+/** A SHA-256 in hexadecimal. */
+export const sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 as 64 lower-case hexadecimal digits')
 
-/** `owner/name`: letters, digits, dot, hyphen and underscore, each part starting with a letter or digit. */
+const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,63}'
+
+/** One half of a model's name: letters, digits, dot, hyphen and underscore, starting with a letter or digit. */
+export const namePart = z.string().regex(new RegExp(`^${part}$`))
+
+/** `owner/name`. */
 export const modelName = z
   .string()
   .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\/[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    new RegExp(`^${part}/${part}$`),
     'expected owner/name made of letters, digits, ".", "-" and "_", at most 64 characters each',
   )
 
@@ -27,7 +35,8 @@ const file = z.strictObject({
 })
 export type ManifestFile = z.infer<typeof file>
 
-const manifest = z.strictObject({
+/** The schema of a manifest, for those who describe or check it. */
+export const manifestSchema = z.strictObject({
   version: z.literal(manifestVersion),
   name: modelName,
   description: z.string(),
@@ -72,7 +81,7 @@ const manifest = z.strictObject({
 })
 
 /** What is published beside a model. */
-export type Manifest = z.infer<typeof manifest>
+export type Manifest = z.infer<typeof manifestSchema>
 
 /**
  * Reads a manifest.
@@ -93,7 +102,7 @@ export function parseManifest(text: string, source: string): Manifest {
       `${source} has manifest version ${version}; this program reads up to ${manifestVersion}. Update the program.`,
     )
   }
-  const result = manifest.safeParse(json)
+  const result = manifestSchema.safeParse(json)
   if (result.success) return result.data
   throw new UserError(`${source} is not a valid manifest:\n${z.prettifyError(result.error)}`)
 }
@@ -107,10 +116,3 @@ export function formatManifest(value: Manifest): string {
 export function graphFile({ files }: Manifest): ManifestFile {
   return files.find(({ role }) => role === 'graph')!
 }
-
-/** Where the edge keeps things: content under its hash, manifests under the model's name. */
-export const storageKeys = {
-  file: (sha256: string) => `files/${sha256}`,
-  manifestPrefix: 'models/',
-  manifest: (name: string) => `models/${name}.json`,
-} as const

@@ -22,7 +22,14 @@ export async function writeExported(
   }
   const files = [await write('graph', 'model.onnx', 'application/octet-stream', sizes.graph)]
   if (sizes.preview) files.push(await write('preview', 'preview.png', 'image/png', sizes.preview))
-  const manifest: Manifest = {
+  const manifest = writeManifest(name, files)
+  await writeFile(join(folder, 'manifest.json'), formatManifest(manifest))
+  return { manifest, contents }
+}
+
+/** A true manifest of a model that draws nothing. */
+export function writeManifest(name: string, files: Manifest['files']): Manifest {
+  return {
     version: 1,
     name,
     description: 'Bytes that draw nothing.',
@@ -50,6 +57,4 @@ export async function writeExported(
     ),
     sampling: { sampler: 'ddim', steps: 20, spacing: 'trailing', guidance: 1 },
   }
-  await writeFile(join(folder, 'manifest.json'), formatManifest(manifest))
-  return { manifest, contents }
 }

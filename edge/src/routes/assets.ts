@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
-import type { Env } from '../bindings.ts'
-import { problem } from '../problem.ts'
+import type { Env } from '../host.ts'
+import { problem } from '../http/problem.ts'
 
 /** Plain paths: no empty, hidden or encoded segments, which the asset server would normalise or redirect. */
 const plainPath = /^\/(\w[\w.-]*\/)*(\w[\w.-]*)?$/
@@ -9,9 +9,9 @@ const plainPath = /^\/(\w[\w.-]*\/)*(\w[\w.-]*)?$/
 export const assets = new Hono<Env>().get('*', async (c) => {
   const { pathname } = new URL(c.req.url)
   if (plainPath.test(pathname)) {
-    const found = await c.env.ASSETS.fetch(c.req.raw as never)
+    const found = await c.var.host.assets(c.req.raw)
     // A copy, because the original's headers cannot be changed.
-    if (found.status !== 404) return new Response(found.body as never, found as never)
+    if (found.status !== 404) return new Response(found.body, found)
   }
   return problem(c, 404, `Nothing is served at "${pathname}"; the page is at "/", models at "/api/models".`)
 })

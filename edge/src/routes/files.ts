@@ -1,47 +1,73 @@
-import { storageKeys } from '@ddpm/shared'
 import { Hono } from 'hono'
-import type { Env } from '../bindings.ts'
-import { evaluate } from '../conditions.ts'
-import { problem } from '../problem.ts'
-import { r2Storage } from '../storage.ts'
+import type { Env } from '../host.ts'
+import { deliver } from '../http/deliver.ts'
+import { limited, publishers } from '../http/guards.ts'
+import { Problem } from '../http/problem.ts'
+import { sha256Pattern } from '../registry/keys.ts'
+import { putFile } from '../registry/publishing.ts'
+import { assembleFile, listParts, maxFileBytes, maxRequestBytes, putPart } from '../registry/uploading.ts'
 
-/** `GET /files/:sha256`: content that never changes, with ranges and preconditions. */
-export const files = new Hono<Env>().get('/:sha256', async (c) => {
-  const sha256 = c.req.param('sha256')
-  if (!/^[0-9a-f]{64}$/.test(sha256)) {
-    return problem(c, 404, `Found the file name "${sha256}"; expected a SHA-256 as 64 lower-case hex digits.`)
-  }
-  const key = storageKeys.file(sha256)
-  const storage = r2Storage(c.env.MODELS)
-  const facts = await storage.facts(key)
-  if (facts === null) return problem(c, 404, `No file with the SHA-256 ${sha256} is published here.`)
-
-  const etag = `"${sha256}"`
-  const { bytes, mediaType, uploaded } = facts
-  const answer = evaluate(c.req.method, c.req.raw.headers, { etag, lastModified: uploaded, bytes })
-  if (answer.status === 412) return problem(c, 412, `The file's entity tag is ${etag}.`)
-  if (answer.status === 416) {
-    return problem(c, 416, `Found the range "${c.req.header('Range')}" of a file of ${bytes} bytes.`, {
-      'Content-Range': `bytes */${bytes}`,
-    })
-  }
-
-  const headers = new Headers({
-    ETag: etag,
-    'Last-Modified': uploaded.toUTCString(),
-    'Cache-Control': 'public, max-age=31536000, immutable',
-    'Accept-Ranges': 'bytes',
+/**
+ * `/files/:sha256`: content that never changes, with ranges and preconditions. Publishers put it there, once: in one
+ * request (PUT), or in parts of one size (PUT `/parts/:index`, from 0 on) that a POST puts together.
+ */
+export const files = new Hono<Env>()
+  .use('/:sha256/*', async (c, next) => {
+    const sha256 = c.req.param('sha256')
+    if (sha256Pattern.test(sha256)) return next()
+    throw new Problem(404, `Found the file name "${sha256}"; expected a SHA-256 as 64 lower-case hex digits.`)
   })
-  if (answer.status === 304) return new Response(null, { status: 304, headers })
+  .get('/:sha256', limited('read'), (c) => deliver(c, c.req.param('sha256')))
+  .put('/:sha256', publishers, async (c) => {
+    const sha256 = c.req.param('sha256')
+    const file = { sha256, bytes: lengthOf(c.req.raw), mediaType: typeOf(c.req.raw) }
+    const written = await putFile(c.var.host.storage, file, () => bodyOf(c.req.raw))
+    return stored(sha256, written)
+  })
+  .get('/:sha256/parts', publishers, async (c) => {
+    const parts = await listParts(c.var.host.storage, c.req.param('sha256'))
+    return c.json({ parts }, 200, { 'Cache-Control': 'no-store' })
+  })
+  .put('/:sha256/parts/:index', publishers, async (c) => {
+    const { sha256, index } = c.req.param()
+    if (!/^\d{1,4}$/.test(index)) throw new Problem(404, `Found the part "${index}"; expected 0 to 9999.`)
+    await putPart(c.var.host.storage, sha256, Number(index), bodyOf(c.req.raw), lengthOf(c.req.raw))
+    return c.body(null, 204)
+  })
+  .post('/:sha256', publishers, async (c) => {
+    const sha256 = c.req.param('sha256')
+    const bytes = Number(c.req.query('bytes'))
+    if (!Number.isInteger(bytes) || bytes < 1 || bytes > maxFileBytes) {
+      throw new Problem(
+        422,
+        `Found ?bytes=${c.req.query('bytes')}; expected the file's size, up to ${maxFileBytes}.`,
+      )
+    }
+    const written = await assembleFile(c.var.host.storage, { sha256, bytes, mediaType: typeOf(c.req.raw) })
+    return stored(sha256, written)
+  })
 
-  const { offset, length } = answer.range
-  headers.set('Content-Type', mediaType)
-  headers.set('Content-Length', String(length))
-  if (answer.status === 206) {
-    headers.set('Content-Range', `bytes ${offset}-${offset + length - 1}/${bytes}`)
-    // Positions count the bytes as stored: a part must not be compressed on its way.
-    headers.append('Cache-Control', 'no-transform')
+function stored(sha256: string, written: boolean): Response {
+  const headers = { ETag: `"${sha256}"`, Location: `/files/${sha256}`, 'Cache-Control': 'no-store' }
+  return new Response(null, { status: written ? 201 : 204, headers })
+}
+
+/** @throws Problem where the length is not said beforehand, or is too much for one request */
+function lengthOf({ headers }: Request): number {
+  const length = headers.get('Content-Length')
+  if (length === null) throw new Problem(411, 'The request does not say its length; send Content-Length.')
+  if (Number(length) > maxRequestBytes) {
+    const found = `Found ${length} bytes in one request; expected at most ${maxRequestBytes}.`
+    throw new Problem(413, `${found} Send the file in parts.`)
   }
-  const body = c.req.method === 'HEAD' ? null : await storage.stream(key, answer.range)
-  return new Response(body, { status: answer.status, headers })
-})
+  return Number(length)
+}
+
+function typeOf({ headers }: Request): string {
+  return headers.get('Content-Type') ?? 'application/octet-stream'
+}
+
+/** The body as a stream; an empty one where the request has none. */
+function bodyOf({ body }: Request): ReadableStream<Uint8Array> {
+  return body ?? new Blob([]).stream()
+}

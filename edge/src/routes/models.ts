@@ -1,66 +1,82 @@
-import { type Manifest, modelName, parseManifest, storageKeys } from '@ddpm/shared'
-import { type Context, Hono } from 'hono'
-import type { Env } from '../bindings.ts'
-import { lists } from '../conditions.ts'
-import { problem } from '../problem.ts'
-import { r2Storage, type Storage } from '../storage.ts'
+import { type Manifest, manifestSchema } from '@ddpm/shared'
+import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
+import type { Context, TypedResponse } from 'hono'
+import type { Env } from '../host.ts'
+import { lists } from '../http/conditions.ts'
+import { limited } from '../http/guards.ts'
+import { findRecord, findStored, listModels, unknownModel } from '../registry/models.ts'
+import { refuseInvalid } from './invalid.ts'
+import { json, listQuery, modelList, modelParams, modelVersions, problems, versionParams } from './schemas.ts'
 
-/** How many names an answer about an unknown model suggests. */
-const suggestions = 5
+const list = createRoute({
+  method: 'get',
+  path: '/',
+  summary: 'What is published, by name',
+  request: { query: listQuery },
+  middleware: [limited('list')] as const,
+  responses: { 200: json('a page of models', modelList), ...problems(400, 429) },
+})
 
-/** `GET /api/models` and `GET /api/models/:owner/:name`. */
-export const models = new Hono<Env>()
-  .get('/', async (c) => {
-    const manifests = await publishedManifests(r2Storage(c.env.MODELS))
-    return c.json({ models: manifests.map(summary) }, 200, { 'Cache-Control': 'no-store' })
+const latest = createRoute({
+  method: 'get',
+  path: '/{owner}/{name}',
+  summary: 'The manifest of the latest version',
+  request: { params: modelParams },
+  middleware: [limited('read')] as const,
+  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
+})
+
+const versions = createRoute({
+  method: 'get',
+  path: '/{owner}/{name}/versions',
+  summary: 'Versions in the order of publication, and the names that aliases give to them',
+  request: { params: modelParams },
+  middleware: [limited('read')] as const,
+  responses: { 200: json('versions and aliases', modelVersions), ...problems(404, 429) },
+})
+
+const version = createRoute({
+  method: 'get',
+  path: '/{owner}/{name}/versions/{version}',
+  summary: 'The manifest of a version',
+  request: { params: versionParams },
+  middleware: [limited('read')] as const,
+  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
+})
+
+/** `/api/models`: names, versions, aliases. */
+export const models = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
+  .openapi(list, async (c) => {
+    const { q, limit, after } = c.req.valid('query')
+    const page = await listModels(c.var.host.storage, { query: q, limit, after })
+    const query = new URLSearchParams({ ...(q && { q }), limit: String(limit), after: page.next ?? '' })
+    const next: Record<string, string> = page.next ? { Link: `</api/models?${query}>; rel="next"` } : {}
+    return c.json(page, 200, { 'Cache-Control': 'no-store', ...next })
   })
-  .get('/:owner/:name', async (c) => {
-    const name = `${c.req.param('owner')}/${c.req.param('name')}`
-    const storage = r2Storage(c.env.MODELS)
-    const stored = modelName.safeParse(name).success ? await storage.text(storageKeys.manifest(name)) : null
-    if (stored === null) return unknownModel(c, name, storage)
-    // Weak, because a proxy may compress the text and keep the tag.
-    const etag = `W/"${stored.version}"`
-    const headers = { ETag: etag, 'Cache-Control': 'no-cache' }
-    if (lists(c.req.header('If-None-Match') ?? '', etag, 'weak')) return c.body(null, 304, headers)
-    return c.body(stored.text, 200, { ...headers, 'Content-Type': 'application/json' })
+  .openapi(latest, (c) => manifestOf(c, c.req.valid('param')))
+  .openapi(versions, async (c) => {
+    const { owner, name } = c.req.valid('param')
+    const { storage } = c.var.host
+    const record = await findRecord(storage, `${owner}/${name}`)
+    if (record === null) throw await unknownModel(storage, `${owner}/${name}`)
+    const { versions, aliases } = record
+    return c.json({ name: record.name, versions, aliases }, 200, { 'Cache-Control': 'no-store' })
   })
+  .openapi(version, (c) => manifestOf(c, c.req.valid('param')))
 
-/** One line of the list of models. */
-export interface ModelSummary
-  extends Pick<Manifest, 'name' | 'description' | 'shape' | 'classes' | 'licence' | 'training'> {
-  /** SHA-256 of a grid of samples, or null where there is none. */
-  preview: string | null
-}
-
-function summary(manifest: Manifest): ModelSummary {
-  const { name, description, shape, classes, licence, training, files } = manifest
-  const preview = files.find(({ role }) => role === 'preview')?.sha256 ?? null
-  return { name, description, shape, classes, licence, training, preview }
-}
-
-/** Every manifest that this version reads, by name; one that it cannot read is logged and left out. */
-async function publishedManifests(storage: Storage): Promise<Manifest[]> {
-  const keys = await storage.keys(storageKeys.manifestPrefix)
-  const texts = await Promise.all(keys.map((key) => storage.text(key)))
-  return texts.flatMap((stored, i) => {
-    if (stored === null) return []
-    try {
-      return [parseManifest(stored.text, keys[i]!)]
-    } catch (error) {
-      console.error((error as Error).message)
-      return []
-    }
-  })
-}
-
-async function unknownModel(c: Context<Env>, name: string, storage: Storage): Promise<Response> {
-  const prefix = storageKeys.manifestPrefix
-  const names = (await storage.keys(prefix)).map((key) => key.slice(prefix.length, -'.json'.length))
-  const more = names.length > suggestions ? ` and ${names.length - suggestions} more (GET /api/models)` : ''
-  const known =
-    names.length === 0
-      ? 'none is published here yet; "npm run publish -- FOLDER" publishes one'
-      : `published here: ${names.slice(0, suggestions).join(', ')}${more}`
-  return problem(c, 404, `No model is named "${name}"; ${known}.`)
+/** A manifest as it is stored, so that its SHA-256 is its version. */
+async function manifestOf(
+  c: Context<Env>,
+  { owner, name, version }: { owner: string; name: string; version?: string },
+): Promise<TypedResponse<Manifest, 200, 'json'>> {
+  const found = await findStored(c.var.host.storage, `${owner}/${name}`, version)
+  // Weak, because a proxy may compress the text and keep the tag.
+  const etag = `W/"${found.version}"`
+  // Shared caches leave it alone, and a browser asks whether it is still the latest.
+  const headers = { ETag: etag, 'Cache-Control': 'private, no-cache', 'X-Version': found.version }
+  const unchanged = lists(c.req.header('If-None-Match') ?? '', etag, 'weak')
+  const answer = unchanged
+    ? c.body(null, 304, headers)
+    : c.body(found.text, 200, { ...headers, 'Content-Type': 'application/json' })
+  return answer as unknown as TypedResponse<Manifest, 200, 'json'>
 }

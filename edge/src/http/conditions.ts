@@ -1,6 +1,7 @@
 // Conditional and range requests by RFC 9110, sections 13 and 14. R2's own evaluation is another: it
 // answers unsatisfiable, reversed and foreign ranges with the whole object, and knows no If-Range.
-import type { ByteRange } from './storage.ts'
+import type { ByteRange } from '../storage/storage.ts'
+import { parseHttpDate } from './date.ts'
 
 /** The stored representation that a request is about. */
 export interface Representation {
@@ -23,13 +24,13 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
   const modified = Math.floor(stored.lastModified.getTime() / 1000) * 1000
 
   const ifMatch = headers.get('If-Match')
-  const ifUnmodifiedSince = date(headers.get('If-Unmodified-Since'))
+  const ifUnmodifiedSince = parseHttpDate(headers.get('If-Unmodified-Since'))
   if (ifMatch !== null) {
     if (!lists(ifMatch, stored.etag, 'strong')) return { status: 412 }
   } else if (ifUnmodifiedSince !== null && modified > ifUnmodifiedSince) return { status: 412 }
 
   const ifNoneMatch = headers.get('If-None-Match')
-  const ifModifiedSince = date(headers.get('If-Modified-Since'))
+  const ifModifiedSince = parseHttpDate(headers.get('If-Modified-Since'))
   if (ifNoneMatch !== null) {
     if (lists(ifNoneMatch, stored.etag, 'weak')) return { status: 304 }
   } else if (ifModifiedSince !== null && modified <= ifModifiedSince) return { status: 304 }
@@ -49,12 +50,14 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
  * malformed are ignored, as section 14.2 allows: the answer is then the whole.
  */
 export function selectRange(header: string, bytes: number): ByteRange | 'ignore' | 'unsatisfiable' {
-  const match = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header)
+  const match = /^bytes=(\d*)-(\d*)$/i.exec(header)
   if (match === null) return 'ignore'
   const [first, last] = [match[1]!, match[2]!]
   if (first === '') {
     if (last === '') return 'ignore'
     const length = Math.min(Number(last), bytes)
+    // The end of nothing is nothing, and a Content-Range cannot say so: the answer is the whole, which is empty.
+    if (bytes === 0 && Number(last) > 0) return 'ignore'
     return length === 0 ? 'unsatisfiable' : { offset: bytes - length, length }
   }
   const offset = Number(first)
@@ -67,22 +70,16 @@ export function selectRange(header: string, bytes: number): ByteRange | 'ignore'
 /** Whether If-Range lets the range through: no header, or a strong match (section 13.1.5). */
 function rangeApplies(ifRange: string | null, etag: string, modified: number): boolean {
   if (ifRange === null) return true
-  if (ifRange.includes('"')) return ifRange.trim() === etag
+  if (ifRange.includes('"')) return ifRange === etag
   // A date is a strong validator here: what is stored under a hash never changes.
-  return date(ifRange) === modified
+  return parseHttpDate(ifRange) === modified
 }
 
 /** Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag. */
 export function lists(header: string, etag: string, comparison: 'strong' | 'weak'): boolean {
-  if (header.trim() === '*') return true
+  if (header === '*') return true
   for (const [, weak, tag] of header.matchAll(/(W\/)?("[^"]*")/g)) {
     if (tag === etag.replace(/^W\//, '') && (comparison === 'weak' || weak === undefined)) return true
   }
   return false
-}
-
-/** An HTTP date in milliseconds; what is no date counts as no header. */
-function date(header: string | null): number | null {
-  const time = header === null ? Number.NaN : Date.parse(header)
-  return Number.isNaN(time) ? null : time
 }

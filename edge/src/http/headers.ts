@@ -31,20 +31,35 @@ export const security: MiddlewareHandler = secureHeaders({
 })
 
 /** What other sites may read and embed: models, the module that runs them, and the scripts it starts. */
-const sharedPath = /^\/(api\/|files\/|sampler\.js$|worker-[a-z]+\.js$)/
+const sharedPath = /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|worker-[a-z]+\.js$)/
 
 const publicCors = cors({
   origin: '*',
   allowMethods: ['GET', 'HEAD'],
   allowHeaders: ['Range', 'If-Range', 'If-Match', 'If-None-Match'],
-  exposeHeaders: ['ETag', 'Content-Length', 'Content-Range', 'Accept-Ranges'],
+  exposeHeaders: [
+    'ETag',
+    'Content-Length',
+    'Content-Range',
+    'Accept-Ranges',
+    'Link',
+    'X-Request-Id',
+    'X-Repo-Commit',
+    'X-Linked-ETag',
+    'X-Linked-Size',
+    'X-Error-Code',
+  ],
   maxAge: 86400,
 })
 
-/** Opens the shared paths to every origin. Stands outside `security`, whose resource policy it widens. */
+/**
+ * Opens the shared paths to every origin. Stands outside `security`, whose resource policy it widens, and sets headers
+ * on the finished answer: set before, Hono would rebuild it, and lose that its body is compressed already.
+ */
 export const sharing: MiddlewareHandler = async (c, next) => {
   if (!sharedPath.test(c.req.path)) return next()
-  const preflight = await publicCors(c, next)
-  if (preflight !== undefined) return preflight
+  if (c.req.method === 'OPTIONS') return publicCors(c, next)
+  await next()
+  await publicCors(c, async () => {})
   c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
 }

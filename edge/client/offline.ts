@@ -1,0 +1,65 @@
+/// <reference lib="webworker" />
+// The service worker: page, sampler and the small files of onnxruntime are kept when it is installed, so that the page
+// and every model that was loaded once work without a network. Models and WebAssembly are not its business: the
+// sampler keeps them itself, under their hashes.
+declare const self: ServiceWorkerGlobalScope
+/** What to keep, with a name that changes with it; filled in by `edge/build.ts`. */
+declare const SHELL: { readonly version: string; readonly paths: readonly string[] }
+
+const shellCache = `ddpm-shell-${SHELL.version}`
+const answersCache = 'ddpm-answers'
+
+self.addEventListener('install', (event) => {
+  const keep = async () => {
+    const cache = await caches.open(shellCache)
+    await cache.addAll(SHELL.paths.map((path) => new Request(path, { cache: 'reload' })))
+    await self.skipWaiting()
+  }
+  event.waitUntil(keep())
+})
+
+self.addEventListener('activate', (event) => {
+  const takeOver = async () => {
+    for (const name of await caches.keys()) {
+      if (name.startsWith('ddpm-shell-') && name !== shellCache) await caches.delete(name)
+    }
+    await self.clients.claim()
+  }
+  event.waitUntil(takeOver())
+})
+
+self.addEventListener('fetch', (event) => {
+  const { request } = event
+  const { origin, pathname } = new URL(request.url)
+  if (request.method !== 'GET' || origin !== self.location.origin) return
+  if (pathname.startsWith('/api/models')) event.respondWith(answerOf(request))
+  else if (SHELL.paths.includes(pathname)) event.respondWith(shellOf(request, pathname))
+})
+
+/** What the server says now; what it said last where it cannot be reached. */
+async function answerOf(request: Request): Promise<Response> {
+  const cache = await caches.open(answersCache)
+  try {
+    const answer = await fetch(request)
+    if (answer.ok) await cache.put(request, answer.clone())
+    return answer
+  } catch (error) {
+    const kept = await cache.match(request)
+    if (kept !== undefined) return kept
+    throw error
+  }
+}
+
+/** Names that are hashes never change; everything else is the server's as long as there is one. */
+async function shellOf(request: Request, pathname: string): Promise<Response> {
+  const cache = await caches.open(shellCache)
+  const kept = () => cache.match(pathname)
+  if (pathname.startsWith('/files/')) return (await kept()) ?? (await fetch(request))
+  try {
+    return await fetch(request)
+  } catch (error) {
+    const found = await kept()
+    if (found !== undefined) return found
+    throw error
+  }
+}

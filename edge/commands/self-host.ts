@@ -1,0 +1,36 @@
+import { runCommand } from '@ddpm/shared/command'
+import { Command } from 'commander'
+import { buildClient } from '../build.ts'
+import { folderStorage } from '../src/storage/folder.ts'
+import { serveOnNode } from './node.ts'
+import { port } from './options.ts'
+import { sendRuntime, storageTarget } from './runtime.ts'
+
+const command = new Command('npm run serve --')
+  .description('Serves the page and the models of a folder from this machine, without Cloudflare.')
+  .argument('[folder]', 'where everything is kept', 'registry')
+  .option('--port <number>', 'where to listen', port, 8787)
+  .option('--host <name>', 'on which address', 'localhost')
+  .addHelpText(
+    'after',
+    `
+Put a server with HTTPS before it, such as nginx or Caddy. Publish into it with
+  npm run publish -- runs/mine --folder registry
+or, from other machines, with --to and the token in this server's environment variable DDPM_PUBLISH_TOKEN.
+
+Examples:
+  npm run serve
+  DDPM_PUBLISH_TOKEN=secret npm run serve -- models --host 0.0.0.0 --port 80`,
+  )
+  .action(async (folder: string, options: { port: number; host: string }) => {
+    const { publicFolder, runtimeFiles } = await buildClient()
+    const storage = folderStorage(folder)
+    await sendRuntime(storageTarget(storage), runtimeFiles)
+    const publishToken = process.env['DDPM_PUBLISH_TOKEN'] || null
+    const { url, stop } = await serveOnNode({ ...options, storage, publicFolder, publishToken })
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => stop().then(() => process.exit()))
+    console.log(`Serving ${url} from ${folder}. Ctrl+C stops.`)
+  })
+
+await runCommand(command)

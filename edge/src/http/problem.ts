@@ -1,0 +1,54 @@
+import type { Context } from 'hono'
+import * as z from 'zod'
+
+const titles = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  411: 'Length Required',
+  412: 'Precondition Failed',
+  413: 'Content Too Large',
+  416: 'Range Not Satisfiable',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+} as const
+
+export type ProblemStatus = keyof typeof titles
+
+/** An error's body (RFC 9457). */
+export const problemSchema = z.object({
+  type: z.literal('about:blank'),
+  title: z.string(),
+  status: z.int(),
+  /** What was found, what was expected and what to do. */
+  detail: z.string(),
+})
+
+/** An error as `application/problem+json`, which nobody is to keep. */
+export function problem(
+  c: Context,
+  status: ProblemStatus,
+  detail: string,
+  headers: Record<string, string> = {},
+): Response {
+  return c.body(JSON.stringify({ type: 'about:blank', title: titles[status], status, detail }), status, {
+    ...headers,
+    'Content-Type': 'application/problem+json',
+    'Cache-Control': 'no-store',
+  })
+}
+
+/** Ends the request with a problem, from wherever it is thrown. */
+export class Problem extends Error {
+  readonly status: ProblemStatus
+  readonly headers: Record<string, string>
+  constructor(status: ProblemStatus, detail: string, headers: Record<string, string> = {}) {
+    super(detail)
+    this.status = status
+    this.headers = headers
+  }
+}

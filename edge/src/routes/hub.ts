@@ -1,0 +1,113 @@
+// The addresses at which clients of the Hugging Face hub look for a model, as far as they need them to list and
+// download one: https://huggingface.co/docs/hub/api. A revision is a version or the first 40 digits of it, as long as
+// a Git commit; `main` and `HEAD` are the latest.
+import type { ManifestFile } from '@ddpm/shared'
+import { type Context, Hono } from 'hono'
+import type { Env } from '../host.ts'
+import { deliver, immutable } from '../http/deliver.ts'
+import { limited } from '../http/guards.ts'
+import { Problem } from '../http/problem.ts'
+import { Refusal } from '../registry/errors.ts'
+import { type Found, findVersion } from '../registry/models.ts'
+import { hasModelName } from './names.ts'
+
+const commitLength = 40
+
+/** The codes by which the hub's clients know what is missing. */
+const codes = { 'unknown model': 'RepoNotFound', 'unknown version': 'RevisionNotFound' } as const
+
+async function find(c: Context<Env, '/:owner/:name/:revision'>): Promise<Found> {
+  const { owner, name, revision } = c.req.param()
+  if (!hasModelName(owner, name)) {
+    throw new Problem(404, `No model is named "${owner}/${name}".`, {
+      'X-Error-Code': codes['unknown model'],
+    })
+  }
+  const reference = revision === 'main' || revision === 'HEAD' ? 'latest' : revision
+  try {
+    return await findVersion(c.var.host.storage, `${owner}/${name}`, reference)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    const code = codes[error.reason as keyof typeof codes] ?? 'RepoNotFound'
+    throw new Problem(404, error.message, { 'X-Error-Code': code, 'X-Error-Message': error.message })
+  }
+}
+
+/** What a version holds for a hub's client: the manifest's files, and the manifest itself. */
+function filesOf({ version, manifest, text }: Found): Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>[] {
+  const own = { path: 'manifest.json', sha256: version, bytes: new TextEncoder().encode(text).length }
+  return [...manifest.files, own]
+}
+
+const published = ({ record, version }: Found) =>
+  record.versions.find((each) => each.version === version)!.published
+
+function entriesOf(found: Found) {
+  const commit = { id: found.version.slice(0, commitLength), title: 'published', date: published(found) }
+  return filesOf(found).map(({ path, sha256, bytes }) => ({
+    type: 'file',
+    path,
+    size: bytes,
+    oid: sha256.slice(0, commitLength),
+    lfs: { oid: sha256, size: bytes, pointerSize: 134 },
+    lastCommit: commit,
+  }))
+}
+
+const noStore = { 'Cache-Control': 'no-store' }
+
+/** `/:owner/:name/resolve/:revision/:path`, and what the hub's API says of a revision. */
+export const hub = new Hono<Env>()
+  .get('/:owner/:name/resolve/:revision/:path', limited('read'), async (c) => {
+    const found = await find(c)
+    const path = c.req.param('path')
+    const file = filesOf(found).find((each) => each.path === path)
+    if (file === undefined) {
+      const detail = `${found.record.name} has no file "${path}"; it has: ${filesOf(found)
+        .map(({ path }) => path)
+        .join(', ')}.`
+      throw new Problem(404, detail, {
+        'X-Error-Code': 'EntryNotFound',
+        'X-Error-Message': 'Entry not found',
+      })
+    }
+    return await deliver(c, file.sha256, {
+      'X-Repo-Commit': found.version.slice(0, commitLength),
+      'X-Linked-Size': String(file.bytes),
+      'X-Linked-ETag': `"${file.sha256}"`,
+      'Content-Disposition': `inline; filename="${path}"`,
+      // An alias moves on; a version does not.
+      'Cache-Control': found.version.startsWith(c.req.param('revision')) ? immutable : 'no-cache',
+    })
+  })
+  .get('/api/models/:owner/:name/revision/:revision', limited('read'), async (c) => {
+    const found = await find(c)
+    const { name, versions } = found.record
+    const info = {
+      _id: found.version.slice(0, 24),
+      id: name,
+      sha: found.version.slice(0, commitLength),
+      private: false,
+      gated: false,
+      downloads: 0,
+      likes: 0,
+      pipeline_tag: 'unconditional-image-generation',
+      createdAt: versions[0]!.published,
+      lastModified: published(found),
+      siblings: filesOf(found).map(({ path }) => ({ rfilename: path })),
+    }
+    return c.json(info, 200, noStore)
+  })
+  .get('/api/models/:owner/:name/tree/:revision', limited('read'), async (c) =>
+    c.json(entriesOf(await find(c)), 200, noStore),
+  )
+  .post('/api/models/:owner/:name/paths-info/:revision', limited('read'), async (c) => {
+    const { paths } = (await c.req.json().catch(() => ({}))) as { paths?: unknown }
+    if (!Array.isArray(paths)) throw new Problem(422, 'Expected JSON with a list "paths".')
+    const entries = entriesOf(await find(c))
+    return c.json(
+      entries.filter(({ path }) => paths.includes(path)),
+      200,
+      noStore,
+    )
+  })

@@ -1,0 +1,82 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { localBucket } from '../../edge/commands/local.ts'
+import { serveOnNode } from '../../edge/commands/node.ts'
+import { serve } from '../../edge/commands/serve.ts'
+import { folderStorage } from '../../edge/src/storage/folder.ts'
+import type { Storage } from '../../edge/src/storage/storage.ts'
+import type { Reply } from './check.ts'
+import { page } from './site.ts'
+
+/** A host of the app, with the store behind it. */
+export interface RunningHost {
+  readonly url: string
+  readonly storage: Storage
+  stop(): Promise<void>
+}
+
+export interface Settings {
+  readonly publishToken?: string
+}
+
+/** The hosts that the app is proved on. */
+export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<RunningHost> } = {
+  'workerd, with R2': async (settings = {}) => {
+    const { folder, publicFolder } = await room()
+    const persistTo = join(folder, 'state')
+    const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true, ...settings })
+    const bucket = await localBucket(persistTo)
+    const stop = async () => {
+      await bucket.close()
+      await serving.stop()
+      await rm(folder, { recursive: true, force: true })
+    }
+    return { url: serving.url, storage: bucket.storage, stop }
+  },
+  'Node, with a folder': async (settings = {}) => {
+    const { folder, publicFolder } = await room()
+    const storage = folderStorage(join(folder, 'store'))
+    const serving = await serveOnNode({ storage, publicFolder, port: 0, log: () => {}, ...settings })
+    const stop = async () => {
+      await serving.stop()
+      await rm(folder, { recursive: true, force: true })
+    }
+    return { url: serving.url, storage, stop }
+  },
+}
+
+async function room(): Promise<{ folder: string; publicFolder: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'ddpm-host-'))
+  const publicFolder = join(folder, 'public')
+  await mkdir(publicFolder)
+  await writeFile(join(publicFolder, 'index.html'), page)
+  return { folder, publicFolder }
+}
+
+/** Asks with the path and the headers as they are; fetch would tidy both. */
+export function ask(
+  url: string,
+  path: string,
+  headers: Record<string, string> = {},
+  method = 'GET',
+  body?: Buffer,
+): Promise<Reply> {
+  const { hostname, port } = new URL(url)
+  // Node says the length of some methods' content only.
+  const sent = body === undefined ? headers : { 'Content-Length': String(body.length), ...headers }
+  return new Promise((resolve, reject) => {
+    request({ hostname, port, path, headers: sent, method }, async (reply) => {
+      try {
+        const content = Buffer.concat(await reply.toArray())
+        const headers = reply.headers as Record<string, string | undefined>
+        resolve({ status: reply.statusCode!, headers, body: content })
+      } catch (error) {
+        reject(error)
+      }
+    })
+      .on('error', reject)
+      .end(body)
+  })
+}

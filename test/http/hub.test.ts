@@ -1,0 +1,91 @@
+// The Hugging Face hub's own client for JavaScript pulls models from here.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { downloadFile, fileDownloadInfo, listFiles, modelInfo, snapshotDownload } from '@huggingface/hub'
+import { ask, hosts, type RunningHost } from './hosts.ts'
+import { fill, type Site } from './site.ts'
+
+for (const [name, start] of Object.entries(hosts)) {
+  describe(`a hub's client: ${name}`, () => {
+    let host: RunningHost
+    let site: Site
+    let folder: string
+    before(async () => {
+      host = await start()
+      site = await fill(host.storage)
+      folder = await mkdtemp(join(tmpdir(), 'ddpm-hub-'))
+    })
+    after(async () => {
+      await host?.stop()
+      await rm(folder, { recursive: true, force: true })
+    })
+    const repo = 'ada/shapes'
+
+    test('finds the model, its revision and its files', async () => {
+      const info = await modelInfo({ name: repo, hubUrl: host.url, additionalFields: ['sha', 'author'] })
+      assert.deepEqual([info.name, info.sha, info.private], [repo, site.version.slice(0, 40), false])
+      const entries = await Array.fromAsync(listFiles({ repo, hubUrl: host.url }))
+      assert.deepEqual(
+        entries.map(({ path, size, type }) => [path, size, type]),
+        [
+          ['model.onnx', 10_000, 'file'],
+          ['manifest.json', site.subjects.manifest.content.length, 'file'],
+        ],
+      )
+    })
+
+    test('downloads a file: whole, in part, by alias, by version', async () => {
+      const { content } = site.subjects.model
+      for (const revision of ['main', 'stable', site.version, site.version.slice(0, 40)]) {
+        const info = (await fileDownloadInfo({ repo, path: 'model.onnx', revision, hubUrl: host.url }))!
+        assert.deepEqual([info.size, info.etag], [10_000, `"${site.manifest.files[0]!.sha256}"`])
+        const blob = (await downloadFile({ repo, path: 'model.onnx', revision, hubUrl: host.url }))!
+        assert.ok(Buffer.from(await blob.arrayBuffer()).equals(content), revision)
+        const part = await blob.slice(100, 5000).arrayBuffer()
+        assert.ok(Buffer.from(part).equals(content.subarray(100, 5000)))
+      }
+    })
+
+    test('downloads everything into its cache, which it can use the next time', async () => {
+      const cacheDir = join(folder, 'cache')
+      for (let time = 0; time < 2; time++) {
+        const place = await snapshotDownload({ repo, hubUrl: host.url, cacheDir })
+        assert.ok(place.endsWith(site.version.slice(0, 40)))
+        assert.ok((await readFile(join(place, 'model.onnx'))).equals(site.subjects.model.content))
+        const manifest = await readFile(join(place, 'manifest.json'))
+        assert.equal(createHash('sha256').update(manifest).digest('hex'), site.version)
+      }
+    })
+
+    test('is told what is missing: the file, the revision, the model', async () => {
+      assert.equal(await fileDownloadInfo({ repo, path: 'nothing', hubUrl: host.url }), null)
+      const missing: [string, string][] = [
+        ['/ada/shapes/resolve/main/nothing', 'EntryNotFound'],
+        ['/ada/shapes/resolve/nothing/model.onnx', 'RevisionNotFound'],
+        ['/ada/nothing/resolve/main/model.onnx', 'RepoNotFound'],
+        ['/ada/.nothing/resolve/main/model.onnx', 'RepoNotFound'],
+        ['/api/models/ada/nothing/tree/main', 'RepoNotFound'],
+        ['/api/models/ada/shapes/revision/nothing', 'RevisionNotFound'],
+      ]
+      for (const [path, code] of missing) {
+        const { status, headers } = await ask(host.url, path)
+        assert.deepEqual([status, headers['x-error-code']], [404, code], path)
+      }
+      await assert.rejects(modelInfo({ name: 'ada/nothing', hubUrl: host.url }), /404|No model/)
+    })
+
+    test('the headers that its clients read', async () => {
+      const { headers } = await ask(host.url, '/ada/shapes/resolve/main/model.onnx', { Range: 'bytes=0-0' })
+      assert.equal(headers['x-repo-commit'], site.version.slice(0, 40))
+      assert.equal(headers['x-linked-size'], '10000')
+      assert.equal(headers['x-linked-etag'], `"${site.manifest.files[0]!.sha256}"`)
+      assert.equal(headers['content-disposition'], 'inline; filename="model.onnx"')
+      assert.equal(headers['access-control-allow-origin'], '*')
+      assert.match(headers['access-control-expose-headers']!, /X-Repo-Commit/)
+    })
+  })
+}

@@ -1,0 +1,76 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { formatManifest, type Manifest } from '@ddpm/shared'
+import { keys } from '../../edge/src/registry/keys.ts'
+import { begin, commit } from '../../edge/src/registry/publishing.ts'
+import type { Storage } from '../../edge/src/storage/storage.ts'
+import { writeManifest } from '../support/exported.ts'
+import type { About, Subject } from './cases.ts'
+
+/**
+ * A type that is compressed beforehand, and none that wrangler's front compresses anew on its way, by rules of its
+ * own and even in parts: so that a reply is the app's.
+ */
+const compressible = 'text/x-instructions'
+
+export const page = '<!doctype html><title>page</title>'
+
+/** What is published for the cases, and what each of them is about. */
+export interface Site {
+  readonly manifest: Manifest
+  readonly version: string
+  readonly subjects: { readonly [A in About]: { readonly subject: Subject; readonly content: Buffer } }
+}
+
+const sha256Of = (content: Buffer) => createHash('sha256').update(content).digest('hex')
+
+/** Fills an empty store with a model and files that exist compressed or could. */
+export async function fill(storage: Storage): Promise<Site> {
+  const model = randomBytes(10_000)
+  const code = Buffer.from(Array.from({ length: 3000 }, (_, i) => `instruction ${i % 50}\n`).join(''))
+  const script = Buffer.from('export {}\n'.repeat(2000))
+  const octets = 'application/octet-stream'
+  await put(model, octets)
+  await put(code, compressible)
+  await put(script, 'text/x-script-of-ours')
+  await put(Buffer.alloc(0), octets)
+  const sha256 = sha256Of(code)
+  await storage.put(keys.variant(sha256, 'br'), brotliCompressSync(code), { mediaType: compressible })
+  await storage.put(keys.variant(sha256, 'gzip'), gzipSync(code), { mediaType: compressible })
+
+  const manifest = writeManifest('ada/shapes', [
+    { role: 'graph', path: 'model.onnx', mediaType: octets, bytes: model.length, sha256: sha256Of(model) },
+  ])
+  const text = formatManifest(manifest)
+  const { version } = await begin(storage, text)
+  await commit(storage, manifest.name, version, ['stable'])
+
+  const subject = async (content: Buffer, path: string, etag = `"${sha256Of(content)}"`) => {
+    const modified = (await storage.facts(keys.file(sha256Of(content))))?.modified.getTime() ?? 0
+    const date = (seconds = 0) => new Date(modified + seconds * 1000).toUTCString()
+    return { subject: { path, size: content.length, etag, date }, content }
+  }
+  const file = (content: Buffer) => subject(content, `/files/${sha256Of(content)}`)
+  const stored = Buffer.from(text)
+  return {
+    manifest,
+    version,
+    subjects: {
+      model: await file(model),
+      code: await file(code),
+      empty: await file(Buffer.alloc(0)),
+      script: await file(script),
+      version: await subject(model, `/ada/shapes/resolve/${version}/model.onnx`),
+      alias: await subject(model, '/ada/shapes/resolve/main/model.onnx'),
+      manifest: await subject(stored, '/api/models/ada/shapes', `W/"${version}"`),
+      list: await subject(Buffer.alloc(0), '/api/models'),
+      page: await subject(Buffer.from(page), '/'),
+      nothing: await subject(Buffer.alloc(0), `/files/${'0'.repeat(64)}`),
+    },
+  }
+
+  async function put(content: Buffer, mediaType: string): Promise<void> {
+    const sha256 = sha256Of(content)
+    await storage.put(keys.file(sha256), content, { mediaType, sha256 })
+  }
+}

@@ -1,0 +1,85 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+/** An account on a stand-in for Cloudflare's API, as far as the real wrangler asks it. */
+export interface Account {
+  /** What commands need to reach it. */
+  readonly env: Record<string, string>
+  readonly buckets: Set<string>
+  /** By `bucket/key`. */
+  readonly objects: Map<string, { type: string | undefined; content: Buffer }>
+  /** What each Worker's upload said of it. */
+  readonly workers: Map<string, { readonly bindings: { name: string; type: string; text?: string }[] }>
+  /** Every request that changed something, in order. */
+  readonly changes: string[]
+  close(): Promise<void>
+}
+
+export async function startAccount(): Promise<Account> {
+  const buckets = new Set<string>()
+  const objects: Account['objects'] = new Map()
+  const workers: Account['workers'] = new Map()
+  const changes: string[] = []
+  const server = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray())
+    const { method } = request
+    const path = request.url!.replace(/\?.*/, '').replace(/^\/accounts\/me/, '')
+    if (method !== 'GET' && path !== '/graphql') changes.push(`${method} ${path}`)
+    const answer = (status: number, result: object | null, errors: object[] = []) => {
+      response.writeHead(status, { 'Content-Type': 'application/json' })
+      response.end(JSON.stringify({ success: status === 200, result, errors, messages: [] }))
+    }
+    const missing = (code: number, message: string) => answer(404, null, [{ code, message }])
+
+    const [, bucket, key] = /^\/r2\/buckets\/([^/]+)(?:\/objects\/(.*))?$/.exec(path) ?? []
+    if (path === '/r2/buckets' && method === 'POST') {
+      buckets.add((JSON.parse(body.toString()) as { name: string }).name)
+      return answer(200, {})
+    }
+    if (bucket !== undefined) {
+      if (!buckets.has(bucket)) return missing(10006, 'The specified bucket does not exist.')
+      const about = { name: bucket, creation_date: '2026-01-01', location: 'WEUR', storage_class: 'Standard' }
+      if (key === undefined) return answer(200, about)
+      if (method === 'PUT') {
+        objects.set(`${bucket}/${key}`, { type: request.headers['content-type'], content: body })
+        return answer(200, {})
+      }
+      const stored = objects.get(`${bucket}/${key}`)
+      if (stored === undefined) return missing(10007, 'No such key.')
+      return response.end(stored.content)
+    }
+    if (path === '/graphql') return answer(200, { viewer: { accounts: [] } })
+
+    const [, name, rest = ''] = /^\/workers\/(?:scripts|services|workers)\/([^/]+)(\/.*)?$/.exec(path) ?? []
+    if (name !== undefined) {
+      if (rest === '/assets-upload-session') return answer(200, { jwt: 'jwt', buckets: [] })
+      if (rest === '' && method === 'PUT') {
+        const metadata = /\{"main_module".*\}(?=\r\n)/.exec(body.toString('latin1'))![0]
+        workers.set(name, JSON.parse(metadata))
+        return answer(200, { id: name, etag: 'x', startup_time_ms: 5, entry_point: 'worker.js' })
+      }
+      if (rest === '/deployments') return answer(200, { deployments: [] })
+      if (rest === '/subdomain') return answer(200, { enabled: true, previews_enabled: false })
+      if (rest === '/versions') {
+        return answer(200, { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } })
+      }
+      if (rest === '/script-settings') return answer(200, {})
+      if (!workers.has(name)) return missing(10007, 'This Worker does not exist on your account.')
+      if (rest === '/secrets') return answer(200, [{ name: 'PUBLISH_TOKEN', type: 'secret_text' }] as object)
+      const script = { tag: 'tag', tags: [], last_deployed_from: 'wrangler' }
+      const default_environment = { environment: 'production', script }
+      const subdomain = { enabled: true, previews_enabled: false }
+      return answer(200, { id: name, name, subdomain, tags: [], bindings: [], script, default_environment })
+    }
+    if (path === '/workers/subdomain') return answer(200, { subdomain: 'ada' })
+    return missing(10000, `Nothing stands in for ${method} ${path}.`)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const env = {
+    CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    CLOUDFLARE_API_TOKEN: 'token',
+    CLOUDFLARE_ACCOUNT_ID: 'me',
+  }
+  const close = () => new Promise<void>((resolve) => server.close(() => resolve()))
+  return { env, buckets, objects, workers, changes, close }
+}

@@ -107,9 +107,9 @@ export function parseManifest(text: string, source: string): Manifest {
   throw new UserError(`${source} is not a valid manifest:\n${z.prettifyError(result.error)}`)
 }
 
-/** A manifest as the JSON text that is hashed, stored and served. */
+/** A manifest as the JSON text that is hashed, stored and served: its fields come in the order of the schema. */
 export function formatManifest(value: Manifest): string {
-  return `${JSON.stringify(value, null, 2)}\n`
+  return `${JSON.stringify(manifestSchema.parse(value), null, 2)}\n`
 }
 
 /** The ONNX file of a model. */

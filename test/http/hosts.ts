@@ -67,7 +67,8 @@ export function ask(
   // Node says the length of some methods' content only.
   const sent = body === undefined ? headers : { 'Content-Length': String(body.length), ...headers }
   return new Promise((resolve, reject) => {
-    request({ hostname, port, path, headers: sent, method }, async (reply) => {
+    // A connection for itself: a host that answers before all was sent cuts it.
+    request({ hostname, port, path, headers: sent, method, agent: false }, async (reply) => {
       try {
         const content = Buffer.concat(await reply.toArray())
         const headers = reply.headers as Record<string, string | undefined>

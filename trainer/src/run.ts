@@ -39,7 +39,8 @@ const configForm = z.object({
   recipe: z.looseObject({ recipe: z.string(), data: z.string() }),
   pictures: z.object({
     name: z.string(),
-    count: whole,
+    // None where weights came from elsewhere.
+    count: z.int().nonnegative(),
     channels: whole,
     height: whole,
     width: whole,

@@ -59,6 +59,7 @@ async function everything(blockWidth: number | null): Promise<Float32Array[] | n
   const half = ops.conv2d(ops.silu(normalized), weight, null, { ...same, stride: 2 })
   const outputs: Record<string, Node> = {
     half,
+    sigmoid: ops.sigmoid(normalized),
     dx: ops.conv2dInputGrad(dy, weight, { ...same, inputShape: picture }),
     dw: ops.conv2dWeightGrad(y, dy, { ...same, kernel: 3 }),
     sum: ops.add(ops.conv2d(y, pointwise, null, { stride: 1, padding: [0, 0, 0, 0] }), dy),

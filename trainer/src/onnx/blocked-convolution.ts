@@ -13,20 +13,22 @@ function reverse(taps: number): number[] {
   return Array.from({ length: taps }, (_, i) => taps - 1 - i)
 }
 
-interface ConvolveOptions {
+export interface ConvolveOptions {
   readonly kernel: readonly [number, number]
   readonly stride?: number
   readonly padding?: Convolution['padding']
   readonly groups?: number
   /** A value in blocks, of the result's shape, that is added in the same pass. */
   readonly sum?: string | null
+  /** What becomes of the result in the same pass. */
+  readonly activation?: 'Sigmoid' | null
 }
 
 /** onnxruntime's convolution over blocks; a bias or sum of '' is none. */
 export function convolve(
   { emit }: Emitter,
   [x, weight, bias = '']: readonly string[],
-  { kernel, stride = 1, padding = [0, 0, 0, 0], groups = 1, sum = null }: ConvolveOptions,
+  { kernel, stride = 1, padding = [0, 0, 0, 0], groups = 1, sum = null, activation = null }: ConvolveOptions,
 ): string {
   const inputs = sum !== null ? [x!, weight!, bias, sum] : bias !== '' ? [x!, weight!, bias] : [x!, weight!]
   const attributes = {
@@ -35,6 +37,7 @@ export function convolve(
     pads: padding,
     dilations: [1, 1],
     group: groups,
+    ...(activation !== null && { activation }),
   }
   return emit('Conv', inputs, attributes, { domain: nchwc })
 }

@@ -1,7 +1,7 @@
 import type { Node, OpNode } from '../graph.ts'
 import type { Primitives, Shape } from '../ops.ts'
 import { sameShape } from '../shapes.ts'
-import { convolve, type Shape4 } from './blocked-convolution.ts'
+import { type ConvolveOptions, convolve, type Shape4 } from './blocked-convolution.ts'
 import { reshape } from './composites.ts'
 import { type Emitter, nchwc } from './emitter.ts'
 import { blocked, isBlocked, recorded } from './layout.ts'
@@ -14,14 +14,19 @@ export function affine(
   emitter: Emitter,
   [x, scale, shift]: readonly [string, string, string],
   shape: Shape,
-  sum: string | null,
+  { sum = null, activation = null }: Pick<ConvolveOptions, 'sum' | 'activation'> = {},
 ): string {
   const [n, channels, height, width] = shape as Shape4
   const count = n * channels
   const all: Shape = [1, count, height, width]
   const flat = (value: string, to: Shape) => (value === '' ? '' : reshape(emitter, value, to))
   const inputs = [flat(x, all), flat(scale, [count, 1, 1, 1]), flat(shift, [count])]
-  const y = convolve(emitter, inputs, { kernel: [1, 1], groups: count, sum: sum && flat(sum, all) })
+  const y = convolve(emitter, inputs, {
+    kernel: [1, 1],
+    groups: count,
+    sum: sum && flat(sum, all),
+    activation,
+  })
   return reshape(emitter, y, shape)
 }
 
@@ -95,10 +100,14 @@ export function statistics(emitter: Emitter, x: Node, { groups, eps }: Primitive
   })
 }
 
-/** Mean 0 and variance 1 over each group of channels, then scale and shift: one pass over x once its sums are known. */
+/**
+ * Mean 0 and variance 1 over each group of channels, then scale and shift: one pass over x once its sums are known.
+ * @param activation what becomes of it in the same pass: who needs that alone need not keep the rest
+ */
 export function blockedGroupNorm(
   emitter: Emitter,
   { inputs: [x, scale, shift], attributes, shape }: OpNode<'groupNorm'>,
+  activation: ConvolveOptions['activation'] = null,
 ): string | null {
   const { emit } = emitter
   const found = statistics(emitter, x!, attributes)
@@ -112,7 +121,7 @@ export function blockedGroupNorm(
   const centre =
     found.shift === null ? emit('Neg', [found.mean]) : emit('Sub', [perGroup(found.shift, n), found.mean])
   const offset = emit('Add', [perGroup(recorded(emitter, shift!), 1), emit('Mul', [slope, centre])])
-  return affine(emitter, [found.base, slope, offset], shape, null)
+  return affine(emitter, [found.base, slope, offset], shape, { activation })
 }
 
 /** Σ a·b over pixels, [N, C, 1, 1]; null where neither is in blocks. */
@@ -142,5 +151,5 @@ export function blockedChannelAffine(
     ...(found.shift === null ? [] : [emit('Mul', [slope, found.shift])]),
   ]
   const offset = parts.length === 2 ? emit('Add', parts) : (parts[0] ?? '')
-  return affine(emitter, [blocked(emitter, found.base), slope, offset], x!.shape, sum)
+  return affine(emitter, [blocked(emitter, found.base), slope, offset], x!.shape, { sum })
 }

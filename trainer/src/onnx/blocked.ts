@@ -95,7 +95,7 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
       const size = (x.shape[0] as number) * (x.shape[1] as number)
       const ones = emitter.once(`ones ${size}`, () => emitter.float(new Float32Array(size).fill(1), [size]))
       const inputs = [blocked(emitter, x), ones, recorded(emitter, channels)] as const
-      return inBlocks(affine(emitter, inputs, x.shape, null))
+      return inBlocks(affine(emitter, inputs, x.shape))
     }
     if (!node.inputs.every((input) => sameShape(input.shape, node.shape))) return binary(emitter, node)
     if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
@@ -110,13 +110,21 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   mul(emitter, node) {
     const [x, channels] = withChannels(emitter, node) ?? []
     if (!x || !channels) return binary(emitter, node)
-    return inBlocks(affine(emitter, [blocked(emitter, x), recorded(emitter, channels), ''], x.shape, null))
+    return inBlocks(affine(emitter, [blocked(emitter, x), recorded(emitter, channels), ''], x.shape))
   },
   div: binary,
   exp: unary,
   log: unary,
   sqrt: unary,
-  sigmoid: unary,
+  sigmoid(emitter, node) {
+    // The derivative of silu after a norm, long after it: computed from what was normalised, not from what came of it.
+    const [x] = node.inputs
+    const normalized =
+      x!.kind === 'op' && x!.op === 'groupNorm'
+        ? blockedGroupNorm(emitter, x as OpNode<'groupNorm'>, 'Sigmoid')
+        : null
+    return normalized === null ? unary(emitter, node) : inBlocks(normalized)
+  },
   silu: unary,
   clamp: unary,
   within: unary,

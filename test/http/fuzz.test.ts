@@ -11,7 +11,7 @@ import { fill, page, type Site } from './site.ts'
 
 /** Every key that may be asked of a store, and every prefix that may be listed. */
 const allowed =
-  /^(files\/[0-9a-f]{64}(\.(br|gzip))?|registry\/[A-Za-z0-9][\w.-]{0,63}\/[A-Za-z0-9][\w.-]{0,63}\.json|registry\/|publishing\/[0-9a-f]{64}\.json|uploads\/[0-9a-f]{64}\/(\d{5})?|locks\/collection\.json)$/
+  /^(files\/[0-9a-f]{64}(\.(br|gzip))?|(registry|models)\/[A-Za-z0-9][\w.-]{0,63}\/[A-Za-z0-9][\w.-]{0,63}\.json|registry\/|publishing\/[0-9a-f]{64}\.json|uploads\/[0-9a-f]{64}\/(\d{5})?|locks\/collection\.json)$/
 
 const nasty = [
   '..',

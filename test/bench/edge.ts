@@ -27,7 +27,7 @@ const connections = [1, 10, 100]
 interface Contender {
   readonly name: string
   readonly url: string
-  /** Of the process whose memory counts. */
+  /** Of the process whose memory is watched. */
   readonly pid: number | null
   /** Where this one has the manifest. */
   readonly manifestPath: string
@@ -116,7 +116,7 @@ async function startNginx(folder: string, manifest: string): Promise<Contender> 
   return {
     name: 'nginx',
     url: `http://localhost:${port}`,
-    pid: child.pid ?? null,
+    pid: null,
     manifestPath: '/static/manifest.json',
     stop,
   }

@@ -58,7 +58,7 @@ async function contenders(folder: string): Promise<{ all: Contender[]; file: Pub
 
   const storage = folderStorage(join(folder, 'store'))
   await publish(storage, content, text, manifest.name)
-  const onNode = await serveOnNode({ storage, publicFolder, port: 0, log: () => {} })
+  const onNode = await serveOnNode({ storage, publicFolder, port: 0, limits: null, log: () => {} })
   const persistTo = join(folder, 'state')
   const onWorkerd = await serve({ port: 0, persistTo, publicFolder, quiet: true })
   const bucket = await localBucket(persistTo)

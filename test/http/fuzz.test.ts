@@ -36,6 +36,7 @@ const nasty = [
   '__proto__',
   'CON',
   '%0d%0aSet-Cookie:x',
+  '%E2%82%AC',
   '::1',
   '*',
 ]
@@ -63,7 +64,30 @@ const segment = fc.oneof(
     .map((text) => encodeURIComponent(text)),
   fc.string({ maxLength: 12 }).map((text) => text.replace(/[\s#?]/g, '')),
 )
-const path = fc.array(segment, { minLength: 1, maxLength: 7 }).map((segments) => `/${segments.join('/')}`)
+/** Addresses that are right but for one part. */
+const nearly = fc
+  .tuple(
+    fc.constantFrom(
+      '/ada/shapes/resolve/…/model.onnx',
+      '/ada/shapes/resolve/main/…',
+      '/…/shapes/resolve/main/model.onnx',
+      '/api/models/ada/…',
+      '/api/models/…/shapes',
+      '/api/models/ada/shapes/versions/…',
+      '/api/models/ada/shapes/revision/…',
+      '/api/models/ada/shapes/tree/…',
+      '/api/models?after=ada/…',
+      '/api/models?q=…',
+      '/api/models?limit=…',
+      '/files/…',
+    ),
+    segment,
+  )
+  .map(([address, part]) => address.replace('…', () => part))
+const path = fc.oneof(
+  fc.array(segment, { minLength: 1, maxLength: 7 }).map((segments) => `/${segments.join('/')}`),
+  nearly,
+)
 const query = fc.oneof(
   fc.constant(''),
   fc.webQueryParameters({ size: 'small' }).map((text) => `?limit=${text}&q=%`),

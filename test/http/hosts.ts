@@ -38,7 +38,14 @@ export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<
   'Node, with a folder': async (settings = {}) => {
     const { folder, publicFolder } = await room()
     const storage = folderStorage(join(folder, 'store'))
-    const serving = await serveOnNode({ storage, publicFolder, port: 0, log: () => {}, ...settings })
+    const serving = await serveOnNode({
+      storage,
+      publicFolder,
+      port: 0,
+      limits: null,
+      log: () => {},
+      ...settings,
+    })
     const stop = async () => {
       await serving.stop()
       await rm(folder, { recursive: true, force: true })

@@ -187,21 +187,26 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     validateEvery: 375,
     checkpointEvery: 375,
   },
-  /** MNIST-style digits, 28×28 grey, with classes; x_0 as the target, for the paper around them is as flat. */
+  /**
+   * MNIST-style digits, 28×28 grey, with classes; v as the target, which is x_0 at high noise, where the paper around
+   * them is flat, and ε at low noise, where the likelihood is decided.
+   */
   mnist: {
     ...recipeDefaults,
     recipe: 'mnist',
     data: 'data/mnist',
     size: null,
     validation: 0.02,
+    baseChannels: 16,
+    channelMultiples: [1, 2, 4],
     numResBlocks: 1,
     dropout: 0,
-    predictionType: 'x0',
-    steps: 3000,
+    predictionType: 'v',
+    steps: 5000,
     batchSize: 16,
     learningRate: 2e-3,
-    emaDecay: 0.998,
-    sampler: 'ddpm',
+    sampler: 'dpmpp',
+    samplingSteps: 15,
     guidance: 1.5,
   },
   /**

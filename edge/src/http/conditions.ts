@@ -75,11 +75,14 @@ function rangeApplies(ifRange: string | null, etag: string, modified: number): b
   return parseHttpDate(ifRange) === modified
 }
 
-/** Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag. */
-export function lists(header: string, etag: string, comparison: 'strong' | 'weak'): boolean {
+/**
+ * Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag.
+ * @param opaque the tag in its quotes, without W/
+ */
+export function lists(header: string, opaque: string, comparison: 'strong' | 'weak'): boolean {
   if (header === '*') return true
   for (const [, weak, tag] of header.matchAll(/(W\/)?("[^"]*")/g)) {
-    if (tag === etag.replace(/^W\//, '') && (comparison === 'weak' || weak === undefined)) return true
+    if (tag === opaque && (comparison === 'weak' || weak === undefined)) return true
   }
   return false
 }

@@ -37,7 +37,6 @@ export async function deliver(
   const stored = { etag, lastModified: facts.modified, bytes: facts.bytes }
   const answer = evaluate(request.method, request.headers, stored)
   const vary: Record<string, string> = isCompressible(facts.mediaType) ? { Vary: 'Accept-Encoding' } : {}
-  if (answer.status !== 200) await body?.cancel()
   if (answer.status === 412) {
     throw new Problem(412, `The file's entity tag is ${etag}.`, { ETag: etag, ...vary })
   }
@@ -73,8 +72,8 @@ export async function deliver(
   return new Response(content, {
     status: answer.status,
     headers,
-    // Workers would compress it a second time otherwise; elsewhere the word means nothing.
-    ...(coding === null ? {} : { encodeBody: 'manual' }),
+    // Workers would compress what is compressed a second time otherwise; elsewhere the word means nothing.
+    encodeBody: 'manual',
   } as ResponseInit)
 }
 

@@ -34,8 +34,12 @@ export interface RuntimeFile {
 export async function buildClient(): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
   const runtimeFiles: RuntimeFile[] = []
   await bundle({ entryPoints: { sampler: join(client, 'sampler.ts') } })
-  for (const name of ['page', 'diffusion-canvas']) {
-    await bundle({ entryPoints: { [name]: join(client, `${name}.ts`) }, plugins: [publicSampler] })
+  for (const [name, sampler] of [
+    ['page', './sampler.js'],
+    ['diffusion-canvas', './sampler.js'],
+    ['explain/page', '../sampler.js'],
+  ] as const) {
+    await bundle({ entryPoints: { [name]: join(client, `${name}.ts`) }, plugins: [publicSampler(sampler)] })
   }
   for (const [name, files] of Object.entries(ortBuilds)) {
     const wasm = await runtimeFile(`${files}.wasm`, 'application/wasm')
@@ -52,13 +56,18 @@ export async function buildClient(): Promise<{ publicFolder: string; runtimeFile
       define: { ONNXRUNTIME: JSON.stringify(runtime) },
     })
   }
-  const plain = ['index.html', 'style.css', 'icon.svg']
+  const styles = ['style.css', 'explain/style.css']
+  for (const name of styles) {
+    await bundle({ entryPoints: { [name.replace('.css', '')]: join(client, name) } })
+  }
+  const plain = ['index.html', 'icon.svg', 'explain/index.html']
   for (const name of plain) await put(name, await readFile(join(client, name)))
-  const modules = ['sampler.js', 'page.js', ...Object.keys(ortBuilds).map((name) => `worker-${name}.js`)]
+  const workers = Object.keys(ortBuilds).map((name) => `worker-${name}.js`)
+  const modules = ['sampler.js', 'page.js', 'explain/page.js', ...workers]
   const glue = runtimeFiles.filter(({ mediaType }) => mediaType === 'text/javascript')
   await bundle({
     entryPoints: { offline: join(client, 'offline.ts') },
-    define: { SHELL: JSON.stringify(await shellOf([...plain, ...modules], glue)) },
+    define: { SHELL: JSON.stringify(await shellOf([...plain, ...styles, ...modules], glue)) },
   })
   return { publicFolder, runtimeFiles }
 }
@@ -71,16 +80,17 @@ async function shellOf(
   const hash = createHash('sha256')
   for (const name of names) hash.update(await readFile(join(publicFolder, name)))
   for (const { sha256 } of files) hash.update(sha256)
-  const paths = names.map((name) => (name === 'index.html' ? '/' : `/${name}`))
+  const paths = names.map((name) => `/${name.replace(/(^|\/)index\.html$/, '$1')}`)
   const version = hash.digest('hex').slice(0, 16)
   return { version, paths: [...paths, ...files.map(({ sha256 }) => `/files/${sha256}`)] }
 }
 
-/** Page and element use the sampler as everyone does: by importing the public module. */
-const publicSampler: Plugin = {
-  name: 'public-sampler',
-  setup: ({ onResolve }) =>
-    onResolve({ filter: /\/sampler\.ts$/ }, () => ({ path: './sampler.js', external: true })),
+/** Pages and element use the sampler as everyone does: by importing the public module, which lies at `path` from them. */
+function publicSampler(path: string): Plugin {
+  return {
+    name: 'public-sampler',
+    setup: ({ onResolve }) => onResolve({ filter: /\/sampler\.ts$/ }, () => ({ path, external: true })),
+  }
 }
 
 async function bundle(options: BuildOptions): Promise<void> {

@@ -22,13 +22,17 @@ import { startRemote } from './remote.ts'
 import { purgeKept, purposeOf } from './store.ts'
 
 export {
+  classOf,
+  fromRgba,
   type Manifest,
   type Plan,
+  planFor,
   samplers,
   sharedWords,
   slerp,
   startNoise,
   timestepSpacings,
+  toRgba,
   UserError,
 } from '@ddpm/shared'
 export { type Detected, detect } from './device.ts'

@@ -16,6 +16,8 @@ import { formatScore } from '../../trainer/src/quality/report.ts'
 import { type Measured, qualityChart, qualityTable } from './quality-table.ts'
 
 interface Options {
+  data?: string
+  out?: string
   samplers: Sampler[]
   steps?: number[]
   count: number
@@ -34,7 +36,9 @@ const command = new Command('npm run bench:quality --')
     'Quality against steps: a table and a chart of every sampler on a trained run. Each cell is kept once it is there, and ' +
       'pictures while they are drawn; Ctrl+C stops, the same command goes on.',
   )
-  .argument('<run>', "a run's folder or one of its checkpoints, trained on labelled pictures")
+  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model; of labelled pictures")
+  .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
+  .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
   .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])
   .option(
     '--steps <list>',
@@ -50,6 +54,7 @@ const command = new Command('npm run bench:quality --')
     `
 Examples:
   npm run bench:quality -- runs/mnist
+  npm run bench:quality -- edge/models/digits --data data/mnist --out runs/quality
   npm run bench:quality -- runs/mnist --samplers ddim,unipc --steps 10,20`,
   )
   .action(main)
@@ -73,18 +78,18 @@ function cellsOf({ samplers: asked, steps }: Options): Cell[] {
 }
 
 async function main(path: string, options: Options): Promise<void> {
-  const { count, reference, seed } = options
+  const { count, reference, seed, data, out } = options
   const model = await openModel(path, 'ema')
-  const { dataset } = await openEvaluated(path, model.facts, { split: 'train' }, 'train')
+  const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
   if (dataset.count < reference + count) {
     throw new UserError(
       `Found ${dataset.count} pictures; expected ${reference} to hold to and ${count} more for the row of real ones ` +
         'against real ones. Lower --reference or --count.',
     )
   }
-  const folder = join(folderOf(path), 'evaluation')
+  const folder = out ?? join(folderOf(path), 'evaluation')
   const { value: extractor } = await working('Training a classifier, %', 100, async (report) =>
-    classifierOf(await labelledOf(path, dataset), classifierFolder(path), async (step, steps) => {
+    classifierOf(await labelledOf(path, dataset), out ?? classifierFolder(path), async (step, steps) => {
       if (await report((100 * step) / steps))
         throw new UserError('Stopped; the classifier will be trained from the start.')
     }),

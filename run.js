@@ -20,6 +20,8 @@ const commands = {
   dev: 'edge/commands/dev.ts',
   serve: 'edge/commands/self-host.ts',
   deploy: 'edge/commands/deploy.ts',
+  static: 'edge/commands/static.ts',
+  package: 'edge/commands/package.ts',
   check: 'test/commands/check.ts',
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',

@@ -2,7 +2,8 @@ import { UserError } from './errors.ts'
 import { timestepSpacings } from './levels.ts'
 import { samplers } from './samplers.ts'
 import { schedulerConfig } from './scheduler-config.ts'
-import { z } from './zod.ts'
+import './zod.ts'
+import * as z from 'zod'
 
 /** The manifest format this code writes; a reader refuses later ones. */
 export const manifestVersion = 1

@@ -3,7 +3,8 @@ import { UserError } from './errors.ts'
 import type { Clamp } from './plan.ts'
 import type { SamplerOptions } from './samplers.ts'
 import type { ScheduleConfig } from './schedule.ts'
-import { z } from './zod.ts'
+import './zod.ts'
+import * as z from 'zod'
 
 /** An option of diffusers that is not implemented here: any other value is refused by the option's name. */
 function only<const V extends string | boolean | number | null>(value: V) {

@@ -32,7 +32,7 @@ export const security: MiddlewareHandler = secureHeaders({
 
 /** What other sites may read and embed: models, the module that runs them, its element, and the scripts it starts. */
 const sharedPath =
-  /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|worker-[a-z]+\.js$)/
+  /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|(worker|ort)-[a-z]+\.m?js$)/
 
 const publicCors = cors({
   origin: '*',

@@ -23,7 +23,7 @@ const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 const quick = 'model=test/discs&seed=11&count=4&sampler=ddim&steps=5'
 
 /** The page in a real Chromium, before a real workerd; what it draws is held to what Node draws. */
-describe('the studio', { timeout: 900_000 }, () => {
+describe('the studio', { timeout: 1_800_000 }, () => {
   let studio: Studio
   let browser: Browser
   let context: BrowserContext

@@ -191,6 +191,7 @@ async function look(sight: Sight): Promise<void> {
       const picture = (values: Float32Array) => pixelsOf(values, scene!.manifest.shape)
       show('seen-epsilon', picture(seen.epsilon))
       show('seen-x0', picture(seen.x0))
+      walk?.foreseen(picture(seen.x0))
       say('loss', `‖ε − ε_θ‖² per pixel and colour: ${meanSquare(epsilon, seen.epsilon).toFixed(4)}`)
     }
   } finally {

@@ -6,6 +6,8 @@ import { type Process, type StepWeights, stepBack } from './process.ts'
 export interface Walk {
   /** Where it starts when told to: x_t above. */
   from(place: Place): void
+  /** What the network sees in x_t above; shown until the first step. */
+  foreseen(picture: ImageData): void
 }
 
 interface Place {
@@ -89,6 +91,9 @@ export function createWalk(
     from(place) {
       origin = place
       if (!walking) begin(place)
+    },
+    foreseen(picture) {
+      if (taken === 0 && at === origin) paint(byId('walk-x0', HTMLCanvasElement), picture)
     },
   }
 }

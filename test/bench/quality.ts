@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import { evaluationsOf, planFor, type Sampler, samplers, UserError } from '@ddpm/shared'
+import {
+  evaluationsOf,
+  planFor,
+  type Sampler,
+  samplers,
+  type TimestepSpacing,
+  timestepSpacings,
+  UserError,
+} from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { working } from '../../trainer/src/commands/work.ts'
@@ -24,6 +32,7 @@ interface Options {
   reference: number
   seed: number
   guidance: number
+  spacing: TimestepSpacing
 }
 
 const list =
@@ -49,6 +58,7 @@ const command = new Command('npm run bench:quality --')
   .option('--reference <n>', 'real pictures that they are held to', wholeNumber, 10_000)
   .option('--seed <n>', 'of the pictures and the bootstrap', wholeNumber, 0)
   .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
+  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings), 'trailing')
   .addHelpText(
     'after',
     `
@@ -78,7 +88,7 @@ function cellsOf({ samplers: asked, steps }: Options): Cell[] {
 }
 
 async function main(path: string, options: Options): Promise<void> {
-  const { count, reference, seed, data, out } = options
+  const { count, reference, seed, spacing, data, out } = options
   const model = await openModel(path, 'ema')
   const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
   if (dataset.count < reference + count) {
@@ -103,7 +113,8 @@ async function main(path: string, options: Options): Promise<void> {
   const measured: Measured[] = []
   const write = () => {
     const title =
-      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, seed ${seed}; ± is half of ` +
+      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, ` +
+      `${options.spacing} spacing, seed ${seed}; ± is half of ` +
       `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
     writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
     writeAtomically(join(folder, 'quality-by-steps.svg'), qualityChart(measured, floor!))
@@ -111,7 +122,7 @@ async function main(path: string, options: Options): Promise<void> {
   for (const cell of cellsOf(options)) {
     const scores = await measure(bench, cell)
     if (scores === null) break
-    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, cell)), scores })
+    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, { ...cell, spacing })), scores })
     console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
     write()
   }
@@ -146,24 +157,28 @@ async function kept(
 /** A cell; null where it was stopped. */
 async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
   const { folder, model, extractor, real, options } = bench
-  const { count, seed, guidance } = options
-  const drawing = { ...cell, seed, guidance }
-  return kept(bench, { model: model.digest, plan: planFor(model.facts, cell), guidance }, async () => {
-    const { value: pixels, stopped } = await working(
-      `${cell.sampler}, ${cell.steps} steps`,
-      count,
-      (report) => drawKept(folder, model, drawing, count, report),
-    )
-    const pictures = { ...model.facts.shape, pixels }
-    if (countOf(pictures) < count) {
-      console.log(
-        `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+  const { count, seed, guidance, spacing } = options
+  const drawing = { ...cell, spacing, seed, guidance }
+  return kept(
+    bench,
+    { model: model.digest, plan: planFor(model.facts, { ...cell, spacing }), guidance },
+    async () => {
+      const { value: pixels, stopped } = await working(
+        `${cell.sampler}, ${cell.steps} steps`,
+        count,
+        (report) => drawKept(folder, model, drawing, count, report),
       )
-      process.exitCode = stopped ?? 1
-      return null
-    }
-    return compare(real, await extractor.extract(pictures))
-  })
+      const pictures = { ...model.facts.shape, pixels }
+      if (countOf(pictures) < count) {
+        console.log(
+          `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+        )
+        process.exitCode = stopped ?? 1
+        return null
+      }
+      return compare(real, await extractor.extract(pictures))
+    },
+  )
 }
 
 await runCommand(command)

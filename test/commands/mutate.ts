@@ -99,6 +99,9 @@ function mutantsOf(file: string, text: string): Mutant[] {
   })
 }
 
+/** A change after which it is no program: nobody could make it and not notice. */
+const stillborn = 'no program'
+
 /** The first case that fails, or null where none does. */
 function firstFailure(folder: string): Promise<string | null> {
   return new Promise((resolve) => {
@@ -108,7 +111,10 @@ function firstFailure(folder: string): Promise<string | null> {
     let said = ''
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => (said += text))
-    child.on('close', (code) => resolve(code === 0 ? null : said.trim().split('\n')[0] || 'no end'))
+    child.on('close', (code) => {
+      if (/^SyntaxError|ERR_INVALID_TYPESCRIPT/m.test(said)) resolve(stillborn)
+      else resolve(code === 0 ? null : said.trim().split('\n')[0] || 'no end')
+    })
   })
 }
 
@@ -134,20 +140,20 @@ async function main({ verbose }: { verbose?: true }): Promise<void> {
       await writeFile(path, next.text)
       const failure = await firstFailure(folder)
       await writeFile(path, original)
+      if (failure === stillborn) continue
       if (failure === null) survivors.push(next)
       if (verbose)
         console.log(`${next.file}:${next.line} ${failure === null ? 'SURVIVED' : `killed by ${failure}`}`)
       done++
     }
   }
-  const total = mutants.length
   await Promise.all(Array.from({ length: availableParallelism() }, (_, i) => work(join(place, String(i)))))
   await rm(place, { recursive: true, force: true })
   for (const { file, line, before, after } of survivors) {
     console.log(`${file}:${line} survived\n  - ${before.trim()}\n  + ${after.trim()}`)
   }
   const killed = done - survivors.length
-  console.log(`${killed} of ${total} mutants noticed (${((100 * killed) / total).toFixed(1)} %).`)
+  console.log(`${killed} of ${done} mutants noticed (${((100 * killed) / done).toFixed(1)} %).`)
 }
 
 const command = new Command('npm run mutate:edge --')

@@ -81,15 +81,15 @@ for (const each of cases) {
     assert.deepEqual(needless, [], 'what is not sent is not read')
   })
 }
-for (const [method, operation] of [
-  ['GET', 'read'],
-  ['HEAD', 'facts'],
+for (const [about, method, accept, operation] of [
+  ['model', 'GET', 'gzip, br', 'read'],
+  ['model', 'HEAD', 'gzip, br', 'facts'],
+  ['code', 'GET', 'identity', 'read'],
 ] as const) {
-  await holds(`a plain ${method} is one operation of the store`, async () => {
-    const { path } = site.subjects.model.subject
+  await holds(`a plain ${method} of the ${about} is one operation of the store`, async () => {
+    const { path } = site.subjects[about].subject
     asked = []
-    // As every browser asks.
-    await app.request(path, { method, headers: { 'Accept-Encoding': 'gzip, br' } })
+    await app.request(path, { method, headers: { 'Accept-Encoding': accept } })
     assert.deepEqual(asked, [{ operation, key: path.slice(1) }])
   })
 }

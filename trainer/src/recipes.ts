@@ -8,6 +8,8 @@ import {
   paperSchedule,
   type Sampler,
   samplers,
+  type TimestepSpacing,
+  timestepSpacings,
   UserError,
   type VarianceType,
   varianceTypes,
@@ -105,6 +107,8 @@ export interface Recipe {
   readonly sampler: Sampler
   /** Evaluations of the network per picture. */
   readonly samplingSteps: number
+  /** Which timesteps these visit: see `levelsOf`. */
+  readonly spacing: TimestepSpacing
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number
 
@@ -160,6 +164,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   seed: 0,
   sampler: defaultSampling.sampler,
   samplingSteps: defaultSampling.steps,
+  spacing: defaultSampling.spacing,
   guidance: 1,
   sampleEvery: 500,
   validateEvery: 250,
@@ -214,6 +219,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     learningRate: 2e-3,
     sampler: 'dpmpp',
     samplingSteps: 15,
+    spacing: 'lambda',
     guidance: 1.5,
   },
   /**
@@ -359,6 +365,11 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   seed: ['n', whole, 'seed of everything random'],
   sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(', ')}`],
   samplingSteps: ['n', whole, 'network evaluations per picture when it is drawn from'],
+  spacing: [
+    'name',
+    oneOf(...timestepSpacings),
+    `which timesteps these visit: ${timestepSpacings.join(', ')}`,
+  ],
   guidance: ['scale', number, 'classifier-free guidance when it is drawn from, 1 for none'],
   sampleEvery: ['n', whole, 'steps between sample grids'],
   validateEvery: ['n', whole, 'steps between validations'],

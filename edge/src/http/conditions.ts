@@ -13,7 +13,8 @@ export interface Representation {
 
 /** How to answer: with everything (200), a part (206), or no content at all. */
 export type Answer =
-  | { status: 200 | 206; range: ByteRange }
+  | { status: 200; range?: never }
+  | { status: 206; range: ByteRange }
   | { status: 304 }
   | { status: 412 }
   | { status: 416 }
@@ -42,7 +43,7 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
     if (part === 'unsatisfiable') return { status: 416 }
     if (part !== 'ignore') return { status: 206, range: part }
   }
-  return { status: 200, range: { offset: 0, length: stored.bytes } }
+  return { status: 200 }
 }
 
 /**

@@ -78,6 +78,10 @@ for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-0']) {
     answer: { 'content-range': 'bytes */0' },
   })
 }
+add('13.1.2', 'nothing, as it is not the other', { 'If-None-Match': '"x"' }, 200, {
+  about: 'empty',
+  body: 'none',
+})
 add('14.1.2', 'the end of nothing is nothing', { Range: 'bytes=-1' }, 200, { about: 'empty', body: 'none' })
 
 // --- What is no single range of bytes is ignored

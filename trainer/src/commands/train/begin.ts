@@ -68,6 +68,7 @@ const changeable = [
   'steps',
   'sampler',
   'samplingSteps',
+  'spacing',
   'guidance',
   'sampleEvery',
   'validateEvery',

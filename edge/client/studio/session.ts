@@ -1,7 +1,8 @@
 import { byId } from '../dom.ts'
-import { type LoadProgress, listModels, load, loadManifest, type Model } from '../sampler.ts'
+import { type Device, type LoadProgress, listModels, load, loadManifest, type Model } from '../sampler.ts'
 import type { Status } from '../status.ts'
 import { duration, megabytes } from '../words.ts'
+import { offerForgetting, showDownloads } from './downloads.ts'
 
 export interface Session {
   /** The model, loaded once for all its drawings. */
@@ -13,20 +14,30 @@ export interface Session {
 /** Loads models as they are needed, one at a time, and tells how far it is. */
 export function createSession(status: Status): Session {
   let model: Model | null = null
+  const runOn = byId('run-on', HTMLSelectElement)
+  /** What the model was loaded for. */
+  let device = runOn.value
   const drop = () => {
     model?.dispose()
     model = null
   }
+  offerForgetting()
   const wasControlled = Boolean(navigator.serviceWorker?.controller)
   return {
     drop,
     async model(name, signal) {
-      if (model?.manifest.name === name) return model
+      if (model?.manifest.name === name && device === runOn.value) return model
       drop()
       status.say('Loading the model.')
-      model = await load(name, { signal, onProgress: (progress) => showLoading(status, progress) })
+      device = runOn.value
+      model = await load(name, {
+        device: device as 'auto' | Device,
+        signal,
+        onProgress: (progress) => showLoading(status, progress),
+      })
       byId('device', HTMLElement).textContent = `Draws on ${model.deviceReason}.`
       keepAnswers(name, wasControlled).catch(() => {})
+      showDownloads().catch(() => {})
       return model
     },
   }

@@ -35,14 +35,29 @@ export async function buildClient({
   packed = false,
 }: BuildOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
   const put = putInto(publicFolder)
-  await bundle(put, { entryPoints: { page: join(client, 'page.ts') }, plugins: [publicSampler] })
   const { modules, runtimeFiles } = await bundleWorkers(put, packed)
-  modules.push('page.js', ...(await bundleModules(put)))
-  const plain = ['index.html', 'style.css', 'icon.svg']
+  modules.push(...(await bundleModules(put)))
+  for (const [name, sampler] of [
+    ['page', './sampler.js'],
+    ['explain/page', '../sampler.js'],
+  ] as const) {
+    await bundle(put, {
+      entryPoints: { [name]: join(client, `${name}.ts`) },
+      plugins: [publicSampler(sampler)],
+    })
+    modules.push(`${name}.js`)
+  }
+  const styles = ['style.css', 'explain/style.css']
+  for (const name of styles) {
+    await bundle(put, { entryPoints: { [name.replace('.css', '')]: join(client, name) } })
+  }
+  const plain = ['index.html', 'icon.svg', 'explain/index.html']
   for (const name of plain) await put(name, await readFile(join(client, name)))
   await bundle(put, {
     entryPoints: { offline: join(client, 'offline.ts') },
-    define: { SHELL: JSON.stringify(await shellOf(publicFolder, [...plain, ...modules])) },
+    define: {
+      SHELL: JSON.stringify(await shellOf(publicFolder, [...plain, ...styles, ...modules])),
+    },
   })
   return { publicFolder, runtimeFiles }
 }
@@ -54,7 +69,7 @@ async function shellOf(
 ): Promise<{ version: string; paths: string[] }> {
   const hash = createHash('sha256')
   for (const name of names) hash.update(await readFile(join(publicFolder, name)))
-  const paths = names.map((name) => (name === 'index.html' ? '/' : `/${name}`))
+  const paths = names.map((name) => `/${name.replace(/(^|\/)index\.html$/, '$1')}`)
   return { version: hash.digest('hex').slice(0, 16), paths }
 }
 

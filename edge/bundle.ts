@@ -30,7 +30,7 @@ export async function bundleModules(put: Put): Promise<string[]> {
   await bundle(put, { entryPoints: { sampler: join(client, 'sampler.ts') } })
   await bundle(put, {
     entryPoints: { 'diffusion-canvas': join(client, 'diffusion-canvas.ts') },
-    plugins: [publicSampler],
+    plugins: [publicSampler()],
   })
   return ['sampler.js', 'diffusion-canvas.js']
 }
@@ -70,11 +70,12 @@ async function pack(put: Put, { path }: RuntimeFile): Promise<{ sha256: string; 
   return { sha256, bytes: packed.length }
 }
 
-/** Page and element use the sampler as everyone does: by importing the public module. */
-export const publicSampler: Plugin = {
-  name: 'public-sampler',
-  setup: ({ onResolve }) =>
-    onResolve({ filter: /\/sampler\.ts$/ }, () => ({ path: './sampler.js', external: true })),
+/** Pages and element use the sampler as everyone does: by importing the public module, which lies at `path` from them. */
+export function publicSampler(path = './sampler.js'): Plugin {
+  return {
+    name: 'public-sampler',
+    setup: ({ onResolve }) => onResolve({ filter: /\/sampler\.ts$/ }, () => ({ path, external: true })),
+  }
 }
 
 export async function bundle(put: Put, options: BuildOptions): Promise<void> {

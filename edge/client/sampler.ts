@@ -21,13 +21,17 @@ import { startRemote } from './remote.ts'
 import { purgeKept, purposeOf } from './store.ts'
 
 export {
+  classOf,
+  fromRgba,
   type Manifest,
   type Plan,
+  planFor,
   samplers,
   sharedWords,
   slerp,
   startNoise,
   timestepSpacings,
+  toRgba,
   UserError,
 } from '@ddpm/shared'
 export { listModels, loadManifest, type ModelSummary } from './catalogue.ts'

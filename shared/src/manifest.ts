@@ -30,7 +30,9 @@ const file = z.strictObject({
   /** What the file is for: 'graph' is the ONNX model, 'preview' a grid of samples. */
   role: z.enum(['graph', 'preview']),
   path: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'expected a plain file name'),
-  mediaType: z.string(),
+  mediaType: z
+    .string()
+    .regex(/^[a-z]+\/[a-z0-9.+-]+$/, 'expected a media type such as application/octet-stream'),
   bytes: z.int().positive(),
   sha256,
 })

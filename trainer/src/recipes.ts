@@ -8,10 +8,13 @@ import {
   paperSchedule,
   type Sampler,
   samplers,
+  type TimestepSpacing,
+  timestepSpacings,
   UserError,
   type VarianceType,
   varianceTypes,
 } from '@ddpm/shared'
+import { type Initialization, initializations } from './parameters.ts'
 import { defaultUNet } from './unet.ts'
 
 /** Everything that decides a training run, but for the pictures themselves. */
@@ -42,6 +45,11 @@ export interface Recipe {
   readonly dropoutUnit: 'channel' | 'element'
   readonly downsamplePadding: 'around' | 'after'
   readonly zeroInit: boolean
+  /**
+   * The spread of the other layers' weights: pytorch's defaults, or fanAverage, that of DDPM's own code (variance scaling
+   * by the mean of fan in and fan out, biases at zero).
+   */
+  readonly initialization: Initialization
 
   // The diffusion.
   /** Ho et al. 2020 (linear), Nichol & Dhariwal 2021 (cosine), Xu et al. 2022 (sigmoid): see ScheduleConfig. */
@@ -99,6 +107,8 @@ export interface Recipe {
   readonly sampler: Sampler
   /** Evaluations of the network per picture. */
   readonly samplingSteps: number
+  /** Which timesteps these visit: see `levelsOf`. */
+  readonly spacing: TimestepSpacing
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number
 
@@ -128,6 +138,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   dropoutUnit: defaultUNet.dropoutUnit,
   downsamplePadding: defaultUNet.downsamplePadding,
   zeroInit: true,
+  initialization: 'pytorch',
   betaSchedule: paperSchedule.betaSchedule,
   timesteps: paperSchedule.timesteps,
   betaStart: paperSchedule.betaStart,
@@ -153,6 +164,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   seed: 0,
   sampler: defaultSampling.sampler,
   samplingSteps: defaultSampling.steps,
+  spacing: defaultSampling.spacing,
   guidance: 1,
   sampleEvery: 500,
   validateEvery: 250,
@@ -207,11 +219,12 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     learningRate: 2e-3,
     sampler: 'dpmpp',
     samplingSteps: 15,
+    spacing: 'lambda',
     guidance: 1.5,
   },
   /**
    * The published CIFAR-10 model (DDPM appendix B and its code), without classes: 35,746,307 parameters, FID 3.17 after
-   * 800,000 steps. Layers that do not start at zero start as PyTorch's do, not as that code's.
+   * 800,000 steps.
    */
   cifar10: {
     ...recipeDefaults,
@@ -228,6 +241,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     heads: 1,
     dropoutUnit: 'element',
     downsamplePadding: 'after',
+    initialization: 'fanAverage',
     steps: 800_000,
     batchSize: 128,
     // 16 pictures at a time.
@@ -325,6 +339,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
     'padding of stride-2 convolutions: around, or after (right and bottom)',
   ],
   zeroInit: ['bool', truth, 'start last layers at zero'],
+  initialization: ['name', oneOf(...initializations), `how weights start: ${initializations.join(', ')}`],
   betaSchedule: ['name', oneOf(...betaSchedules), `noise schedule: ${betaSchedules.join(', ')}`],
   timesteps: ['T', whole, 'number of noising steps'],
   betaStart: ['β', number, 'β of the first noising step'],
@@ -350,6 +365,11 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   seed: ['n', whole, 'seed of everything random'],
   sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(', ')}`],
   samplingSteps: ['n', whole, 'network evaluations per picture when it is drawn from'],
+  spacing: [
+    'name',
+    oneOf(...timestepSpacings),
+    `which timesteps these visit: ${timestepSpacings.join(', ')}`,
+  ],
   guidance: ['scale', number, 'classifier-free guidance when it is drawn from, 1 for none'],
   sampleEvery: ['n', whole, 'steps between sample grids'],
   validateEvery: ['n', whole, 'steps between validations'],

@@ -225,6 +225,12 @@ test('a file in parts: whole or not at all, and its parts gone', async () => {
   assert.equal(await storage.facts(keys.file(file.sha256)), null)
   assert.deepEqual(await listParts(storage, file.sha256), [], 'wrong parts are not kept')
   for (let i = 0; i < 3; i++) await put(i, content.subarray(i * 10, i * 10 + 10))
+  await assert.rejects(assembleFile(dyingStorage(storage, 2, false), file), Killed)
+  assert.equal(
+    (await listParts(storage, file.sha256)).length,
+    3,
+    'a store that failed costs no second sending',
+  )
   assert.equal(await assembleFile(storage, file), true)
   assert.equal(await assembleFile(storage, file), false)
   assert.deepEqual(await listParts(storage, file.sha256), [])

@@ -4,6 +4,7 @@ import { type GenerateOptions, generate, graphFile, type Network, predict, toRgb
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../edge/client/sampler.ts'
 import { launch } from './support/browser.ts'
+import { findFirefox, openInFirefox } from './support/firefox.ts'
 import { assertSamePictures, nodeNetwork } from './support/pictures.ts'
 import { type Site, startSite } from './support/site.ts'
 
@@ -187,6 +188,75 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     assert.match(reasons[0]!, /32 pictures at a time/)
     assertSamePictures(pictures, await reference(many))
     await context.close()
+  })
+
+  test('a graphics card that is lost while drawing hands over to WebAssembly, and the pictures are the same', async () => {
+    const gpu = await launch()
+    const context = await gpu.newContext({ serviceWorkers: 'block' })
+    const page = await open(context)
+    // The device goes after the first step.
+    await page.route('**/worker-jspi.js', async (route) => {
+      const response = await route.fetch()
+      const loss = `{
+        let device
+        const request = GPUAdapter.prototype.requestDevice
+        GPUAdapter.prototype.requestDevice = async function (...given) {
+          device = await request.apply(this, given)
+          return device
+        }
+        const post = self.postMessage.bind(self)
+        self.postMessage = (data, ...rest) => {
+          post(data, ...rest)
+          if (data.type === 'step') device.destroy()
+        }
+      }`
+      await route.fulfill({ response, body: `${loss};${await response.text()}` })
+    })
+    const found = await page.evaluate(
+      async ({ name, options }) => {
+        const path = '/sampler.js'
+        const { load } = (await import(path)) as typeof Module
+        const reasons: string[] = []
+        const onProgress = (told: Module.LoadProgress) => {
+          if (told.stage === 'fallback') reasons.push(told.reason)
+        }
+        const model = await load(name, { onProgress })
+        const before = model.device
+        const pictures = await model.sample(options)
+        const bytes = pictures.map(({ pixels }) => [...pixels.data])
+        return { before, after: model.device, why: model.deviceReason, reasons, pictures: bytes }
+      },
+      { name: site.manifest.name, options: asked },
+    )
+    assert.deepEqual([found.before, found.after], ['webgpu', 'wasm'])
+    assert.match(found.reasons.join(), /graphics card was taken away.*WebAssembly takes over/)
+    assert.match(found.why, /^WebAssembly, .*taken away/)
+    assertSamePictures(found.pictures, await reference(asked))
+    await gpu.close()
+  })
+
+  const firefox = findFirefox()
+  test('Firefox draws the same pictures', {
+    skip: firefox === null && 'no Firefox on the PATH',
+  }, async () => {
+    const page = await openInFirefox(firefox!, `${site.proxy.url}/icon.svg`)
+    try {
+      const found = await page.evaluate(
+        async ({ name, options }) => {
+          const path = '/sampler.js'
+          const { load, detect } = (await import(path)) as typeof Module
+          const model = await load(name, { device: 'wasm' })
+          const pictures = await model.sample(options)
+          const bytes = pictures.map(({ pixels }) => [...pixels.data])
+          return { threads: (await detect()).threads, reason: model.deviceReason, pictures: bytes }
+        },
+        { name: site.manifest.name, options: asked },
+      )
+      assert.match(found.reason, new RegExp(`^WebAssembly, ${found.threads} thread`))
+      assertSamePictures(found.pictures, await reference(asked))
+    } finally {
+      await page.close()
+    }
   })
 
   test('errors have codes and say what to do', async () => {

@@ -138,10 +138,10 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
       '<!doctype html><main></main><script type="module" src="main.js"></script>',
     )
     const host = await serveFolder(out)
-    const page = await browser.newPage()
+    const page = await newPage()
     await page.goto(host.url)
     const drawn = page.getByText(/^drawn on WebAssembly, 1 thread/)
-    await drawn.waitFor({ timeout: 120_000 })
+    await drawn.waitFor()
     const one = { count: 1, steps: 4 }
     assertSamePictures(await canvases(page), await reference({ ...one, seed: 7 }))
     await page.evaluate(() => (globalThis as unknown as { draw(seed: number): void }).draw(8))
@@ -159,13 +159,13 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
       .replaceAll('https://ddpm.example.workers.dev', site.proxy.url)
       .replaceAll('me/kittens', site.manifest.name)
     const host = await serveText(html)
-    const page = await browser.newPage()
+    const page = await newPage()
     const complaints: string[] = []
     page.on('pageerror', (error) => complaints.push(String(error)))
     await page.goto(host.url)
     assert.equal(await page.evaluate(() => crossOriginIsolated), false)
     await page.getByRole('button', { name: 'Draw', exact: true }).click()
-    await page.getByText(/^seed \d+, drawn on WebAssembly, 1 thread/).waitFor({ timeout: 120_000 })
+    await page.getByText(/^seed \d+, drawn on WebAssembly, 1 thread/).waitFor()
     await page.waitForFunction(() => {
       const canvas = document.querySelector('diffusion-canvas')!.shadowRoot!.querySelector('canvas')!
       return canvas.width === 32 && canvas.getContext('2d')!.getImageData(31, 31, 1, 1).data[3] === 255
@@ -213,7 +213,7 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     const out = join(site.folder, 'static')
     await command('static', site.exported, '--out', out)
     const host = await serveFolder(out)
-    const page = await browser.newPage()
+    const page = await newPage()
     await page.goto(host.url)
     const found = await page.evaluate(async (options) => {
       const path = '/sampler.js'
@@ -228,11 +228,17 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await host.close()
   })
 
+  async function newPage(): Promise<Page> {
+    const page = await browser.newPage()
+    // Other work on the machine may be in the way.
+    page.setDefaultTimeout(180_000)
+    return page
+  }
+
   /** A page of another origin with the element's module and an element that is not in it yet. */
   async function embed(script = ''): Promise<{ page: Page; host: Host }> {
     const host = await serveText('<!doctype html><body></body>')
-    const context = await browser.newContext()
-    const page = await context.newPage()
+    const page = await newPage()
     if (script) await page.addInitScript(script)
     await page.goto(host.url)
     await page.evaluate(

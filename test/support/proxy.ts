@@ -19,6 +19,8 @@ export interface Asked {
   readonly range: string | undefined
   readonly ifRange: string | undefined
   status: number | null
+  /** Of the answer's body, as sent. */
+  bytes: number
 }
 
 export interface Trouble {
@@ -38,13 +40,16 @@ export async function startProxy(target: string): Promise<Between> {
     paths.push(path)
     const { method } = incoming
     const { range, 'if-range': ifRange, ...others } = incoming.headers
-    const seen: Asked = { path, range, ifRange: ifRange as string | undefined, status: null }
+    const seen: Asked = { path, range, ifRange: ifRange as string | undefined, status: null, bytes: 0 }
     asked.push(seen)
     const trouble = proxy.trouble?.path === path ? proxy.trouble : null
     const headers = trouble?.hideRange ? others : incoming.headers
     const forward = request(`${target}${path}`, { method, headers }, (answer) => {
       seen.status = answer.statusCode!
       outgoing.writeHead(answer.statusCode!, answer.headers)
+      answer.on('data', (chunk: Buffer) => {
+        seen.bytes += chunk.length
+      })
       const bytes = trouble?.cuts.shift()
       if (bytes === undefined) return answer.pipe(outgoing)
       answer.pipe(cutting(bytes, () => outgoing.destroy())).pipe(outgoing)

@@ -64,12 +64,10 @@ export async function load(
   onProgress({ stage: 'prepare' })
   const network = await openNetwork(graph, manifest, { device: 'wasm', threads })
   signal?.throwIfAborted()
-  const onFewer = (pictures: number) =>
-    onProgress({ stage: 'fallback', reason: `Memory suffices for ${pictures} pictures at a time.` })
-  const batched = inBatches(network, picturesAtOnce(manifest.shape), onFewer)
+  const batched = inBatches(network, picturesAtOnce(manifest.shape))
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
   const choice = { device: 'wasm', build: 'wasm', threads, reason } as const
-  return createModel(manifest, { remote: here(manifest, batched), choice }, () => null)
+  return createModel(manifest, { remote: here(manifest, batched), choice, atOnce: 1 }, () => null)
 }
 
 interface Loaded {

@@ -62,9 +62,7 @@ async function load({ origin, manifest, device, threads, atOnce, cache }: Loadin
   const mjs = new URL(runtime.mjs, import.meta.url).href
   placeRuntime(runtime.packed ? await unpacked(wasm!) : wasm!, mjs)
   const network = await openNetwork(graph!, manifest, { device, threads })
-  const onFewer = (pictures: number) =>
-    fallBack(`Memory does not suffice for more: the network is given ${pictures} pictures at a time.`)
-  loaded = { manifest, network: inBatches(network, atOnce, onFewer) }
+  loaded = { manifest, network: inBatches(network, atOnce) }
 }
 
 async function unpacked(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {

@@ -54,7 +54,12 @@ byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
   attempt(draw)
 })
-drawButton.addEventListener('click', () => running?.abort())
+drawButton.addEventListener('click', (event) => {
+  if (!running) return
+  running.abort()
+  // By the time the click takes its effect, the button draws again.
+  event.preventDefault()
+})
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
 navigator.serviceWorker?.register('/offline.js').catch(() => {})
 showShelves()

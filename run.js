@@ -28,6 +28,7 @@ const commands = {
   'bench:samplers': 'test/bench/samplers.ts',
   'bench:sampling': 'test/bench/sampling.ts',
   'bench:edge': 'test/bench/edge.ts',
+  'bench:browser': 'test/bench/browser.ts',
   'mutate:edge': 'test/commands/mutate.ts',
 }
 

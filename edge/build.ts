@@ -25,7 +25,7 @@ export interface RuntimeFile {
 }
 
 /**
- * Bundles the browser's side into `edge/dist/public`: the page, the sampler module and one worker for each build of
+ * Bundles the browser's side into `edge/dist/public`: the page, the sampler module, its element and one worker for each build of
  * onnxruntime-web.
  *
  * onnxruntime's WebAssembly is up to 27 MB, above what Workers static assets take (25 MiB), so that it stays out of
@@ -34,12 +34,17 @@ export interface RuntimeFile {
 export async function buildClient(): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
   const runtimeFiles: RuntimeFile[] = []
   await bundle({ entryPoints: { sampler: join(client, 'sampler.ts') } })
-  await bundle({ entryPoints: { page: join(client, 'page.ts') }, plugins: [publicSampler] })
+  for (const name of ['page', 'diffusion-canvas']) {
+    await bundle({ entryPoints: { [name]: join(client, `${name}.ts`) }, plugins: [publicSampler] })
+  }
   for (const [name, files] of Object.entries(ortBuilds)) {
     const wasm = await runtimeFile(`${files}.wasm`, 'application/wasm')
     const mjs = await runtimeFile(`${files}.mjs`, 'text/javascript')
     runtimeFiles.push(wasm, mjs)
-    const runtime: Runtime = { wasm: { sha256: wasm.sha256, bytes: wasm.bytes }, mjs: { sha256: mjs.sha256 } }
+    const runtime: Runtime = {
+      wasm: { sha256: wasm.sha256, bytes: wasm.bytes, purpose: `onnxruntime ${name}` },
+      mjs: { sha256: mjs.sha256 },
+    }
     await bundle({
       entryPoints: { [`worker-${name}`]: join(client, 'worker.ts') },
       alias: { 'onnxruntime-web': `onnxruntime-web/${name}` },
@@ -71,7 +76,7 @@ async function shellOf(
   return { version, paths: [...paths, ...files.map(({ sha256 }) => `/files/${sha256}`)] }
 }
 
-/** The page uses the sampler as everyone does: by importing the public module. */
+/** Page and element use the sampler as everyone does: by importing the public module. */
 const publicSampler: Plugin = {
   name: 'public-sampler',
   setup: ({ onResolve }) =>
@@ -80,6 +85,8 @@ const publicSampler: Plugin = {
 
 async function bundle(options: BuildOptions): Promise<void> {
   const { outputFiles } = await build({
+    // Aliases are resolved from there.
+    absWorkingDir: client,
     bundle: true,
     format: 'esm',
     target: 'es2022',

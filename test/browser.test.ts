@@ -99,7 +99,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     ['wasm', { sampler: 'unipc', order: 3, spacing: 'karras', steps: 12 }],
     ['wasm', { sampler: 'sde-dpmpp', steps: 12 }],
     ['wasm', { sampler: 'heun', steps: 8 }],
-    ['wasm', { sampler: 'ddim', steps: 10, eta: 0.5, className: 'warm', guidance: 2, first: 3 }],
+    ['wasm', { sampler: 'ddim', steps: 10, eta: 0.5, class: 'warm', guidance: 2, first: 3 }],
   ] as const) {
     const { sampler, steps } = options
     test(`${device} draws what onnxruntime-node draws: ${sampler}, ${steps} steps`, async () => {
@@ -261,7 +261,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     assert.equal(found.loadingEnd, 'AbortError')
     assert.equal(found.drawingEnd, 'AbortError')
     assert.equal(found.stepsInAll, 3)
-    assert.equal(found.afterDispose, 'UserError')
+    assert.equal(found.afterDispose, 'SamplerError')
     assertSamePictures(found.pictures, await reference(asked))
     await page.close()
   })
@@ -286,7 +286,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
       .getByText(/^4 pictures in/)
       .first()
       .waitFor()
-    const expected = await reference({ count: 4, steps: 5, seed: 11, className: 'light', guidance: 1.5 })
+    const expected = await reference({ count: 4, steps: 5, seed: 11, class: 'light', guidance: 1.5 })
     const shown = await canvases(page)
     assertSamePictures(shown, expected)
 
@@ -423,7 +423,8 @@ describe('in the browser', { timeout: 500_000 }, () => {
   }
 
   /** The same drawing with onnxruntime-node: RGBA bytes per picture. */
-  async function reference(options: GenerateOptions): Promise<number[][]> {
+  async function reference({ class: className = null, ...rest }: Asked): Promise<number[][]> {
+    const options = { ...rest, className }
     const { channels, height, width } = manifest.shape
     const values = await generate(
       manifest,
@@ -441,6 +442,8 @@ describe('in the browser', { timeout: 500_000 }, () => {
     return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
   }
 })
+
+type Asked = GenerateOptions & Pick<SampleOptions, 'class'>
 
 /** Equal within 2/255 at every pixel: devices round differently. */
 function assertSamePictures(found: number[][], expected: number[][]): void {

@@ -145,10 +145,11 @@ async function draw(): Promise<void> {
   drawButton.textContent = 'Stop'
   byId('sheet', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrolling() })
   try {
+    const { model: _, className, ...sampled } = settings
     const ready = await modelFor(settings.model, signal)
     const began = performance.now()
     status.say(`Drawing ${count(settings.count, 'picture')}.`)
-    const pictures = await ready.sample({ ...settings, signal, onStep: stepShower(began) })
+    const pictures = await ready.sample({ ...sampled, class: className, signal, onStep: showStep })
     const seconds = (performance.now() - began) / 1000
     drawn = { settings, pictures: pictures.map(({ pixels }) => pixels) }
     frames.show(drawn.pictures)
@@ -196,23 +197,22 @@ async function keepAnswers(name: string): Promise<void> {
 }
 
 function showLoading(progress: LoadProgress): void {
-  if (progress.stage === 'prepare') {
+  if (progress.stage === 'fallback') {
+    status.say(progress.reason)
+  } else if (progress.stage === 'prepare') {
     status.progress('Preparing the model', null)
   } else {
-    const { loaded, total } = progress
-    status.progress(`Downloading, ${megabytes(loaded)} of ${megabytes(total)} MB`, loaded / total)
+    const { loaded, total, secondsLeft } = progress
+    const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
+    status.progress(`Downloading, ${megabytes(loaded)} of ${megabytes(total)} MB${left}`, loaded / total)
   }
 }
 
-function stepShower(began: number): (step: SampleStep) => void {
-  return ({ step, steps, pictures }) => {
-    const done = step + 1
-    const left = ((performance.now() - began) / 1000 / done) * (steps - done)
-    // The first step includes compiling; an estimate from it would be far too long.
-    const estimate = done > 1 && done < steps ? `, ${duration(left)} left` : ''
-    status.progress(`Step ${done} of ${steps}${estimate}`, done / steps)
-    if (pictures) frames.show(pictures)
-  }
+function showStep({ step, steps, secondsLeft, x }: SampleStep): void {
+  const done = step + 1
+  const left = secondsLeft === null || done === steps ? '' : `, ${duration(secondsLeft)} left`
+  status.progress(`Step ${done} of ${steps}${left}`, done / steps)
+  if (x) frames.show(x)
 }
 
 function open(index: number): void {

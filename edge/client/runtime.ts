@@ -1,6 +1,8 @@
+import type { HashedFile } from './store.ts'
+
 /** The files of the onnxruntime-web build that a worker is bundled with, at `/files/<sha256>` on the server. */
 export interface Runtime {
-  readonly wasm: { readonly sha256: string; readonly bytes: number }
+  readonly wasm: HashedFile
   /** JavaScript glue, which is also what its threads start from. */
   readonly mjs: { readonly sha256: string }
 }

@@ -3,5 +3,5 @@
  * found, what was expected and what to do; commands and pages print it alone, without a stack trace.
  */
 export class UserError extends Error {
-  override readonly name = 'UserError'
+  override readonly name: string = 'UserError'
 }

@@ -210,6 +210,11 @@ export function classOf(
   return classes[labelOf(classesNamed(classes, name), seed, picture)] ?? null
 }
 
+/** The label of one class, the first of those that a name stands for; that of "no class" for null. */
+export function classLabel({ classes }: Pick<ModelFacts, 'classes'>, name: string | null): number {
+  return name === null ? classes.length : classesNamed(classes, name)[0]!
+}
+
 function labelOf(choice: readonly number[], seed: number, picture: number): number {
   const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
   return choice[Math.floor(u! * choice.length)] ?? 0

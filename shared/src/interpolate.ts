@@ -1,4 +1,16 @@
+import type { ModelFacts } from './generate.ts'
 import { drawNoise } from './sampling.ts'
+
+/**
+ * The noise that a picture of a seed starts from.
+ * @param index which picture of the seed
+ * @returns [channels, height, width], standard normal
+ */
+export function startNoise({ shape }: Pick<ModelFacts, 'shape'>, seed: number, index = 0): Float32Array {
+  const noise = new Float32Array(shape.channels * shape.height * shape.width)
+  drawNoise(seed, [index], 0, noise)
+  return noise
+}
 
 /**
  * Spherical interpolation between two pictures of noise (Shoemake 1985): it keeps their length, which for noise in

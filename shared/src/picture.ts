@@ -29,3 +29,27 @@ export function toRgba(
   }
   return rgba
 }
+
+/**
+ * RGBA bytes as one picture, over white where they are transparent; grey is their luma (Rec. 601).
+ * @param rgba [height, width, 4]
+ * @returns [channels, height, width] in [−1, 1]
+ */
+export function fromRgba(
+  rgba: ArrayLike<number>,
+  { channels, height, width }: { channels: number; height: number; width: number },
+): Float32Array {
+  const plane = height * width
+  const values = new Float32Array(channels * plane)
+  for (let pixel = 0; pixel < plane; pixel++) {
+    const alpha = rgba[pixel * 4 + 3]! / 255
+    const [red, green, blue] = [0, 1, 2].map((c) => 255 + alpha * (rgba[pixel * 4 + c]! - 255)) as [
+      number,
+      number,
+      number,
+    ]
+    const colours = channels === 1 ? [0.299 * red + 0.587 * green + 0.114 * blue] : [red, green, blue]
+    for (const [c, value] of colours.entries()) values[c * plane + pixel] = value / 127.5 - 1
+  }
+  return values
+}

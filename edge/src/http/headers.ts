@@ -30,8 +30,9 @@ export const security: MiddlewareHandler = secureHeaders({
   permissionsPolicy: { camera: [], microphone: [], geolocation: [], payment: [], usb: [] },
 })
 
-/** What other sites may read and embed: models, the module that runs them, and the scripts it starts. */
-const sharedPath = /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|worker-[a-z]+\.js$)/
+/** What other sites may read and embed: models, the module that runs them, its element, and the scripts it starts. */
+const sharedPath =
+  /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|worker-[a-z]+\.js$)/
 
 const publicCors = cors({
   origin: '*',

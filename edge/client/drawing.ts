@@ -1,0 +1,51 @@
+import { generate, type Manifest, type Network, toRgba } from '@ddpm/shared'
+import { createClock } from './clock.ts'
+import type { Drawing, Step } from './protocol.ts'
+
+/** Previews that nobody set a rhythm for come at most this often, in milliseconds. */
+const previewInterval = 50
+
+/**
+ * Draws pictures with a network and tells of every step.
+ * @param tell is waited for before the next step
+ * @returns [count, channels, height, width], about [−1, 1]
+ * @throws UserError for impossible options; the signal's reason
+ */
+export function draw(
+  manifest: Manifest,
+  network: Network,
+  { options, previewEvery }: Drawing,
+  tell: (step: Step) => void | Promise<void>,
+  signal: AbortSignal,
+): Promise<Float32Array> {
+  const secondsLeft = createClock()
+  let latest = Number.NEGATIVE_INFINITY
+  const isDue = (step: number, steps: number) => {
+    if (previewEvery !== 'auto')
+      return previewEvery > 0 && ((step + 1) % previewEvery === 0 || step === steps - 1)
+    if (performance.now() - latest < previewInterval) return false
+    latest = performance.now()
+    return true
+  }
+  return generate(manifest, network, {
+    ...options,
+    signal,
+    onStep: ({ step, steps, t, x, x0 }) =>
+      tell({
+        step,
+        steps,
+        t,
+        secondsLeft: secondsLeft(step + 1, steps),
+        preview: isDue(step, steps)
+          ? { x: rgbaOf(x, options.count, manifest), x0: rgbaOf(x0, options.count, manifest) }
+          : null,
+      }),
+  })
+}
+
+function rgbaOf(values: Float32Array, count: number, { shape }: Manifest): Uint8ClampedArray<ArrayBuffer> {
+  const size = shape.height * shape.width * 4
+  const all = new Uint8ClampedArray(count * size)
+  for (let i = 0; i < count; i++) all.set(toRgba(values, i, shape), i * size)
+  return all
+}

@@ -1,0 +1,89 @@
+import { fromRgba, type Manifest, toRgba } from '@ddpm/shared'
+import { SamplerError } from './errors.ts'
+
+export interface Picture {
+  readonly pixels: ImageData
+  /** [channels, height, width], about [−1, 1]. */
+  readonly values: Float32Array
+  readonly seed: number
+  /** Which picture of the seed. */
+  readonly index: number
+}
+
+type Shape = Manifest['shape']
+
+/** RGBA of several pictures, one after the other, as ImageData. */
+export function split(rgba: Uint8ClampedArray<ArrayBuffer>, { height, width }: Shape): ImageData[] {
+  const size = height * width * 4
+  return Array.from(
+    { length: rgba.length / size },
+    (_, i) => new ImageData(rgba.subarray(i * size, (i + 1) * size), width, height),
+  )
+}
+
+/** @param values [count, channels, height, width] */
+export function picturesOf(
+  values: Float32Array,
+  shape: Shape,
+  { seed, first }: { seed: number; first: number },
+): Picture[] {
+  const size = shape.channels * shape.height * shape.width
+  return Array.from({ length: values.length / size }, (_, i) => ({
+    pixels: new ImageData(toRgba(values, i, shape), shape.width, shape.height),
+    values: values.subarray(i * size, (i + 1) * size),
+    seed,
+    index: first + i,
+  }))
+}
+
+/**
+ * Pictures to start from, as the network takes them: one for all that are drawn, or one for each.
+ * @returns [count, channels, height, width] in [−1, 1]
+ * @throws SamplerError 'bad-option' where their size or number is another
+ */
+export function valuesOf(
+  given: ImageData | readonly ImageData[] | Float32Array,
+  shape: Shape,
+  count: number,
+): Float32Array {
+  if (given instanceof Float32Array) return given
+  const all = given instanceof ImageData ? Array<ImageData>(count).fill(given) : given
+  if (all.length !== count) {
+    throw new SamplerError('bad-option', `Found ${all.length} pictures to start from; expected ${count}.`)
+  }
+  return joined(all.map((picture) => fromRgba(sized(picture, shape, 'a picture').data, shape)))
+}
+
+/**
+ * A mask as the network takes it: what is white is drawn anew, what is black or transparent stays.
+ * @returns [count, channels, height, width], 0 … 1
+ * @throws SamplerError 'bad-option' where its size is another
+ */
+export function maskOf(given: ImageData | Float32Array, shape: Shape, count: number): Float32Array {
+  if (given instanceof Float32Array) return given
+  const { data } = sized(given, shape, 'a mask')
+  const plane = Float32Array.from({ length: shape.height * shape.width }, (_, pixel) => {
+    const [red, green, blue, alpha] = data.subarray(pixel * 4, pixel * 4 + 4)
+    return ((red! + green! + blue!) / 3 / 255) * (alpha! / 255)
+  })
+  return joined(Array<Float32Array>(count * shape.channels).fill(plane))
+}
+
+function sized(picture: ImageData, { height, width }: Shape, what: string): ImageData {
+  if (picture.width === width && picture.height === height) return picture
+  const found = `Found ${what} of ${picture.width} × ${picture.height}`
+  throw new SamplerError(
+    'bad-option',
+    `${found}; expected ${width} × ${height}. Scale it with a canvas first.`,
+  )
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}

@@ -20,6 +20,8 @@ const commands = {
   dev: 'edge/commands/dev.ts',
   serve: 'edge/commands/self-host.ts',
   deploy: 'edge/commands/deploy.ts',
+  static: 'edge/commands/static.ts',
+  package: 'edge/commands/package.ts',
   check: 'test/commands/check.ts',
   test: 'test/commands/test.ts',
   doctor: 'trainer/src/commands/doctor.ts',
@@ -29,6 +31,7 @@ const commands = {
   'bench:sampling': 'test/bench/sampling.ts',
   'bench:edge': 'test/bench/edge.ts',
   'bench:browser': 'test/bench/browser.ts',
+  'bench:page': 'test/bench/page.ts',
   'mutate:edge': 'test/commands/mutate.ts',
 }
 

@@ -15,7 +15,6 @@ import {
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-node'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import sharp from 'sharp'
 import { buildClient } from '../edge/build.ts'
 import type { SampleOptions } from '../edge/client/sampler.ts'
 import { readExported } from '../edge/commands/exported.ts'
@@ -40,8 +39,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
   let site: Between
   let browser: Browser
   let context: BrowserContext
-  /** A browser without a WebGPU adapter, where the page draws with WebAssembly. */
-  let plain: Browser
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ddpm-browser-'))
@@ -66,7 +63,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
     browser = await launch()
     // What stands between page and server must not be bypassed; there is a test of its own for being offline.
     context = await browser.newContext({ serviceWorkers: 'block' })
-    plain = await launch({ webgpu: false })
   })
 
   /** What pages threw, and how they broke their own content policy. */
@@ -75,7 +71,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
 
   after(async () => {
     await browser?.close()
-    await plain?.close()
     await site?.close()
     await serving?.stop()
     await bucket?.close()
@@ -266,119 +261,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
     await page.close()
   })
 
-  test('the page draws, saves, and its link draws the same again', async () => {
-    const desk = await plain.newContext({
-      serviceWorkers: 'block',
-      permissions: ['clipboard-read', 'clipboard-write'],
-    })
-    const page = await open('/', '', desk)
-    await page.locator('#draw:enabled').waitFor()
-    await page.locator('#model').selectOption('test/discs')
-    await page.locator('#draw:enabled').waitFor()
-    await page.fill('#count', '4')
-    await page.fill('#steps', '5')
-    await page.fill('#seed', '11')
-    await page.selectOption('#class', 'light')
-    await page.fill('#guidance', '1.5')
-    // From the keyboard.
-    await page.locator('#seed').press('Enter')
-    await page
-      .getByText(/^4 pictures in/)
-      .first()
-      .waitFor()
-    const expected = await reference({ count: 4, steps: 5, seed: 11, class: 'light', guidance: 1.5 })
-    const shown = await canvases(page)
-    assertSamePictures(shown, expected)
-
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      (async () => {
-        await page.getByRole('button', { name: 'Picture 3: enlarge and save' }).click()
-        await page.getByRole('button', { name: 'Save 8 × 8' }).click()
-      })(),
-    ])
-    assert.equal(download.suggestedFilename(), 'discs-seed11-3.png')
-    const png = await sharp(await download.path())
-      .ensureAlpha()
-      .raw()
-      .toBuffer()
-    assert.deepEqual([...png], shown[2])
-    await page.getByRole('button', { name: 'Close' }).click()
-
-    await page.getByRole('button', { name: 'Copy link' }).click()
-    await page.getByText('is copied').first().waitFor()
-    const link = await page.evaluate(() => navigator.clipboard.readText())
-    const second = await open(link.slice(site.url.length), '', desk)
-    await second
-      .getByText(/^4 pictures in/)
-      .first()
-      .waitFor()
-    assert.deepEqual(await canvases(second), shown)
-    await desk.close()
-  })
-
-  test('once loaded, page and model work without a network, and the page is still isolated', async () => {
-    const traveller = await plain.newContext()
-    const page = await open('/?model=test/discs&seed=4&count=2&steps=3', '', traveller)
-    const drawn = page.getByText(/^2 pictures in/).first()
-    await drawn.waitFor()
-    await page.evaluate(async () => {
-      const kept = async (path: string) =>
-        (await (await caches.open('ddpm-answers')).match(path)) !== undefined
-      while (!((await kept('/api/models')) && (await kept('/api/models/test/discs')))) {
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-    })
-    const expected = await canvases(page)
-    const broken = site.paths.length
-    await traveller.setOffline(true)
-    await page.goto(`${site.url}/?model=test/discs&seed=4&count=2&steps=3`)
-    await drawn.waitFor()
-    assert.deepEqual(await canvases(page), expected)
-    assert.equal(await page.evaluate(() => crossOriginIsolated), true)
-    await page.fill('#seed', '5')
-    await page.locator('#draw').click()
-    await page.waitForFunction(() => /seed 5/.test(document.querySelector('#caption')!.textContent!))
-    await drawn.waitFor()
-    await traveller.setOffline(false)
-    const asked = site.paths.slice(broken)
-    assert.deepEqual(asked, [], 'nothing reached the server')
-    await traveller.close()
-  })
-
-  test('a link that cannot be followed is explained on a page that works', async () => {
-    for (const [query, message] of [
-      ['?model=test/nothing&seed=1', /test\/nothing/],
-      ['?model=test/discs&seed=1&class=cold', /class "cold".*light, warm/],
-      ['?model=test/discs&seed=-1', /seed=-1; expected/],
-    ] as const) {
-      const page = await open(`/${query}`)
-      await page.getByRole('alert').filter({ hasText: message }).waitFor()
-      await page.locator('#draw:enabled').waitFor()
-      await page.close()
-    }
-  })
-
-  test('on a phone, without WebGPU, it fits, says so and draws', async () => {
-    const phone = await plain.newContext({
-      viewport: { width: 360, height: 740 },
-      hasTouch: true,
-      isMobile: true,
-    })
-    const page = await open('/?model=test/discs&seed=4&count=9&steps=3', '', phone)
-    await page
-      .getByText(/^9 pictures in/)
-      .first()
-      .waitFor()
-    assert.match(
-      (await page.textContent('#device'))!,
-      /WebAssembly, \d threads?: this browser has no WebGPU adapter/,
-    )
-    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360)
-    assertSamePictures(await canvases(page), await reference({ seed: 4, count: 9, steps: 3 }))
-    await phone.close()
-  })
-
   /** A page of the site; what it complains of fails the test that has it open. */
   async function open(path: string, script = '', where = context): Promise<Page> {
     const page = await where.newPage()
@@ -409,16 +291,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
         return { device: model.device, deviceReason: model.deviceReason, progress, pictures: bytes }
       },
       { module: `${site.url}/sampler.js`, name, device, options },
-    )
-  }
-
-  /** What the page's frames hold. */
-  function canvases(page: Page): Promise<number[][]> {
-    return page.$$eval('#frames canvas', (found) =>
-      found.map((canvas) => {
-        const { width, height } = canvas as HTMLCanvasElement
-        return [...(canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, width, height).data]
-      }),
     )
   }
 

@@ -63,7 +63,7 @@ export async function fetchFiles(
 
 /** Lets one tab or worker of this origin in at a time. */
 function exclusively<T>(name: string, action: () => Promise<T>): Promise<T> {
-  return navigator.locks ? navigator.locks.request(name, action) : action()
+  return globalThis.navigator?.locks ? navigator.locks.request(name, action) : action()
 }
 
 async function downloadChecked(

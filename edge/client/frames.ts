@@ -16,12 +16,12 @@ export interface Frames {
   /** Empty frames for so many pictures of a size. */
   clear(count: number, size: Size): void
   show(pictures: readonly ImageData[]): void
-  /** Whether a press on a frame opens it. */
-  enable(enabled: boolean): void
+  /** Marks the picture that everything else on the page is about. */
+  pick(index: number): void
 }
 
 /** The contact sheet: one canvas per picture, scaled by whole numbers so that every pixel is a crisp square. */
-export function createFrames(onOpen: (index: number) => void): Frames {
+export function createFrames(onPick: (index: number) => void): Frames {
   const root = byId('frames', HTMLOListElement)
   let size: Size = { width: 1, height: 1 }
   let canvases: HTMLCanvasElement[] = []
@@ -42,24 +42,34 @@ export function createFrames(onOpen: (index: number) => void): Frames {
 
   return {
     clear(count, newSize) {
+      const same = count === canvases.length && newSize.width === size.width && newSize.height === size.height
+      // Another drawing of the same form leaves the focus where it is.
+      if (same) return
       size = newSize
-      canvases = Array.from({ length: count }, () => make('canvas', { width: '1', height: '1' }))
+      const { width, height } = size
+      canvases = Array.from({ length: count }, () =>
+        make('canvas', { width: String(width), height: String(height) }),
+      )
       buttons = canvases.map((canvas, i) => {
         const number = make('span', { class: 'number', 'aria-hidden': 'true' }, String(i + 1))
-        const label = `Picture ${i + 1}: enlarge and save`
-        const button = make('button', { type: 'button', class: 'frame', 'aria-label': label }, canvas, number)
-        button.disabled = true
-        button.addEventListener('click', () => onOpen(i))
+        const label = `Picture ${i + 1}`
+        const button = make(
+          'button',
+          { type: 'button', class: 'frame', 'aria-label': label, 'aria-pressed': 'false' },
+          canvas,
+          number,
+        )
+        button.addEventListener('click', () => onPick(i))
         return button
       })
       root.replaceChildren(...buttons.map((button) => make('li', {}, button)))
       layOut()
     },
     show(pictures) {
-      for (const [i, picture] of pictures.entries()) paint(canvases[i]!, picture)
+      for (const [i, picture] of pictures.entries()) if (canvases[i]) paint(canvases[i], picture)
     },
-    enable(enabled) {
-      for (const button of buttons) button.disabled = !enabled
+    pick(index) {
+      for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(i === index))
     },
   }
 }
@@ -67,9 +77,10 @@ export function createFrames(onOpen: (index: number) => void): Frames {
 /** What of the window is left for frames. */
 function sheetHeight(root: HTMLElement): number {
   const edges = Array.from(root.parentElement!.children, (child) => (child === root ? 0 : child.clientHeight))
-  return window.innerHeight - edges.reduce((sum, height) => sum + height, 0) - 80
+  const left = window.innerHeight - edges.reduce((sum, height) => sum + height, 0) - 80
+  // On a phone that is nothing; there the page is scrolled.
+  return Math.max(left, Math.min(root.clientWidth, 400))
 }
-
 /**
  * The number of columns that gives the largest frames in the room there is, and the size of a pixel in CSS pixels: a
  * whole number of the screen's own.

@@ -3,29 +3,25 @@ import * as ort from 'onnxruntime-web'
 import { failureOf, SamplerError } from './errors.ts'
 import type { Device } from './protocol.ts'
 
-/** What a session is made of. */
-export interface NetworkFiles {
-  /** The ONNX model. */
-  readonly graph: Uint8Array
-  /** onnxruntime's WebAssembly, and where the JavaScript that starts it lies. */
-  readonly wasm: Uint8Array<ArrayBuffer>
-  readonly mjs: string
+/** Where onnxruntime finds its own files: WebAssembly in memory, the JavaScript that starts it at an address. */
+export function placeRuntime(wasm: Uint8Array<ArrayBuffer>, mjs: string): void {
+  ort.env.wasm.wasmBinary = wasm
+  ort.env.wasm.wasmPaths = { mjs }
 }
 
 /**
  * The network in a session that runs: WebGPU compiles its shaders in the first run, so that only then it is known to
  * work.
+ * @param graph the ONNX model
  * @throws SamplerError 'unsupported' where the device cannot run it, 'out-of-memory' where it is too small
  */
 export async function openNetwork(
-  { graph, wasm, mjs }: NetworkFiles,
+  graph: Uint8Array,
   manifest: Manifest,
   { device, threads }: { device: Device; threads: number },
 ): Promise<Network> {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = threads
-  ort.env.wasm.wasmBinary = wasm
-  ort.env.wasm.wasmPaths = { mjs }
   try {
     const session = await ort.InferenceSession.create(graph, { executionProviders: [{ name: device }] })
     const network = networkOf(session, manifest)

@@ -50,15 +50,13 @@ async function answerOf(request: Request): Promise<Response> {
   }
 }
 
-/** Names that are hashes never change; everything else is the server's as long as there is one. */
+/** It is the server's as long as there is one. */
 async function shellOf(request: Request, pathname: string): Promise<Response> {
   const cache = await caches.open(shellCache)
-  const kept = () => cache.match(pathname)
-  if (pathname.startsWith('/files/')) return (await kept()) ?? (await fetch(request))
   try {
     return await fetch(request)
   } catch (error) {
-    const found = await kept()
+    const found = await cache.match(pathname)
     if (found !== undefined) return found
     throw error
   }

@@ -3,45 +3,49 @@ import { showFacts } from './facts.ts'
 import { createForm, rollSeed } from './form.ts'
 import { createFrames } from './frames.ts'
 import { drawMark } from './mark.ts'
-import { grid, save } from './png.ts'
+import { detect, listModels, loadManifest, type Manifest, sharedWords, UserError } from './sampler.ts'
 import {
-  detect,
-  type LoadProgress,
-  listModels,
-  load,
-  loadManifest,
-  type Manifest,
-  type Model,
-  type SampleStep,
-  sharedWords,
-  UserError,
-} from './sampler.ts'
-import { defaultSettings, fromQuery, type Settings, toQuery } from './settings.ts'
+  defaultSettings,
+  deterministic,
+  fromLink,
+  planOf,
+  type Settings,
+  type Start,
+  toLink,
+} from './settings.ts'
 import { createStatus } from './status.ts'
-import { createViewer } from './viewer.ts'
-import { count, duration, megabytes } from './words.ts'
+import { captionOf, type Drawing, drawSettings, startPictures } from './studio/drawing.ts'
+import type { Frame } from './studio/film.ts'
+import { showShelf } from './studio/gallery.ts'
+import { markModel, offerModels } from './studio/models.ts'
+import { createSession } from './studio/session.ts'
+import { type Kept, openShelf } from './studio/shelf.ts'
+import { createStrip } from './studio/strip.ts'
+import { createTools, thumbnailOf } from './studio/tools.ts'
+import { savesData, wantsCalm } from './studio/wishes.ts'
+import { count, duration } from './words.ts'
 
-const form = createForm({
-  onModel: (name) => attempt(() => choose(name)),
-  onCount: (pictures) => {
-    planned = pictures
-    if (!running) labelDraw()
-    if (manifest && !running && !drawn) clearSheet(manifest, pictures)
-  },
-})
-const frames = createFrames((index) => open(index))
 const status = createStatus()
-const view = createViewer()
+const session = createSession(status)
+const form = createForm(() => changed())
+const frames = createFrames((index) => pick(index))
+const strip = createStrip((frame) => frames.show(frame.x))
+const tools = createTools({
+  onStart: (start) => attempt(() => drawFrom(start)),
+  onPaint: paintOver,
+  onKeep: keep,
+  say: status.say,
+  attempt,
+})
+const storage = memory()
+const history = openShelf('ddpm-history', 24, storage)
+const favourites = openShelf('ddpm-favourites', 48, storage)
 const drawButton = byId('draw', HTMLButtonElement)
-const saveGrid = byId('save-grid', HTMLButtonElement)
-const copyLink = byId('copy-link', HTMLButtonElement)
 
 let manifest: Manifest | null = null
-let model: Model | null = null
-/** How many pictures the form asks for. */
-let planned = 16
 /** What the sheet shows, once it is done. */
-let drawn: { settings: Settings; pictures: ImageData[] } | null = null
+let drawn: Drawing | null = null
+let picked = 0
 /** The drawing under way. */
 let running: AbortController | null = null
 
@@ -51,39 +55,29 @@ byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   attempt(draw)
 })
 drawButton.addEventListener('click', () => running?.abort())
-saveGrid.addEventListener('click', () => {
-  if (drawn) attempt(() => save(grid(drawn!.pictures), `${fileName(drawn!.settings)}.png`))
-})
-copyLink.addEventListener('click', () =>
-  attempt(async () => {
-    try {
-      await navigator.clipboard.writeText(location.href)
-      status.say('The link to these pictures is copied.')
-    } catch {
-      status.say('This browser forbids copying here; the link is in its address bar.')
-    }
-  }),
-)
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
-const wasControlled = Boolean(navigator.serviceWorker?.controller)
 navigator.serviceWorker?.register('/offline.js').catch(() => {})
+showShelves()
 attempt(start)
 
 async function start(): Promise<void> {
-  const { deviceReason } = await detect()
+  const link = fromLink(location.search, location.hash)
+  // What is wrong with it is said once there is a page to say it on.
+  link.catch(() => {})
+  const [{ device, deviceReason }, models] = await Promise.all([detect(), listModels()])
   byId('device', HTMLElement).textContent = `Draws on ${deviceReason}.`
-  const models = await listModels()
   if (models.length === 0) {
     for (const id of ['settings', 'action']) byId(id, HTMLElement).hidden = true
     byId('nothing', HTMLElement).hidden = false
-    frames.clear(planned, { width: 32, height: 32 })
     return
   }
-  form.offer(models)
+  offerModels(models, (name) => attempt(() => choose(name)))
+  // WebAssembly takes its time: fewer pictures are done sooner.
+  const welcome = device === 'wasm' ? 8 : 16
   try {
-    const link = fromQuery(location.search)
-    await choose(link.model ?? models[0]!.name, link)
-    if (link.seed !== undefined) await draw()
+    const said = await link
+    await choose(said.model ?? models[0]!.name, said, welcome)
+    if (said.seed !== undefined || !savesData()) await draw()
   } catch (error) {
     // A link that cannot be followed still leaves a page that works.
     if (!manifest) await choose(models[0]!.name)
@@ -92,44 +86,57 @@ async function start(): Promise<void> {
 }
 
 /** Makes a model the one to draw from. What a link says goes before what the manifest offers. */
-async function choose(name: string, link: Partial<Settings> = {}): Promise<void> {
+async function choose(name: string, link: Partial<Settings> = {}, pictures?: number): Promise<void> {
   running?.abort()
   drawButton.disabled = true
-  form.enable()
   const chosen = await loadManifest(name)
-  const { className } = link
-  if (className && ![...chosen.classes, ...sharedWords(chosen.classes)].includes(className)) {
-    const known = chosen.classes.join(', ') || 'none'
-    throw new UserError(`The link asks for the class "${className}"; the classes of ${name} are: ${known}.`)
-  }
-  const settings = { ...defaultSettings(chosen, rollSeed()), ...link }
-  form.fill(chosen, settings)
-  showFacts(chosen)
-  planned = settings.count
-  labelDraw()
-  clearSheet(chosen, settings.count)
+  checkClass(chosen, link.class)
+  const settings = { ...defaultSettings(chosen, rollSeed(), pictures), ...link }
   manifest = chosen
+  form.enable()
+  form.fill(chosen, settings)
+  markModel(name)
+  showFacts(chosen)
+  clearSheet(settings)
+  changed()
   drawButton.disabled = false
 }
 
-/** Empty frames, ready to be drawn into. */
-function clearSheet({ name, shape }: Manifest, pictures: number): void {
+function checkClass({ name, classes }: Manifest, asked: string | null | undefined): void {
+  if (!asked || [...classes, ...sharedWords(classes)].includes(asked)) return
+  const known = classes.join(', ') || 'none'
+  throw new UserError(`The link asks for the class "${asked}"; the classes of ${name} are: ${known}.`)
+}
+
+/** The fields say something else: the sheet, where nothing is drawn, follows. */
+function changed(): void {
+  const settings = form.peek()
+  if (!settings || !manifest || running) return
+  if (!drawn) clearSheet(settings)
+  announce(settings)
+}
+
+/** The button and the chart say what would be drawn. */
+function announce(settings: Settings): void {
+  drawButton.textContent = `Draw ${count(settings.count, 'picture')}`
+  const { start } = settings
+  try {
+    strip.plan(planOf(manifest!, settings), start.kind === 'picture' ? start.strength : 1)
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    status.progress(error.message, 0)
+  }
+}
+
+/** The sheet before the first step: noise, or the picture that a drawing starts from. */
+function clearSheet(settings: Settings): void {
   drawn = null
-  frames.clear(pictures, shape)
-  byId('caption', HTMLElement).textContent = name
+  strip.clear()
+  frames.clear(settings.count, manifest!.shape)
+  frames.show(startPictures(manifest!, settings))
+  pick(Math.min(picked, settings.count - 1))
+  byId('caption', HTMLElement).textContent = captionOf(settings)
   status.progress('', 0)
-  enableSheet(false)
-}
-
-function labelDraw(): void {
-  drawButton.textContent = `Draw ${count(planned, 'picture')}`
-}
-
-/** Whether the sheet is done, so that its pictures can be opened and saved. */
-function enableSheet(enabled: boolean): void {
-  frames.enable(enabled)
-  saveGrid.disabled = copyLink.disabled = !enabled
-  byId('hint', HTMLElement).hidden = !enabled
 }
 
 async function draw(): Promise<void> {
@@ -137,104 +144,137 @@ async function draw(): Promise<void> {
   if (!settings || !manifest || running) return
   running = new AbortController()
   const { signal } = running
-  history.replaceState(null, '', toQuery(settings))
-  clearSheet(manifest, settings.count)
-  byId('caption', HTMLElement).textContent = captionOf(settings)
+  globalThis.history.replaceState(null, '', toLink(settings))
+  clearSheet(settings)
   // While it draws, the button stops, and Enter in a field does nothing.
   drawButton.type = 'button'
   drawButton.textContent = 'Stop'
   byId('sheet', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrolling() })
   try {
-    const { model: _, className, ...sampled } = settings
-    const ready = await modelFor(settings.model, signal)
+    const model = await session.model(settings.model, signal)
     const began = performance.now()
     status.say(`Drawing ${count(settings.count, 'picture')}.`)
-    const pictures = await ready.sample({ ...sampled, class: className, signal, onStep: showStep })
-    const seconds = (performance.now() - began) / 1000
-    drawn = { settings, pictures: pictures.map(({ pixels }) => pixels) }
+    drawn = await drawSettings(model, settings, { signal, onProgress: progressShower() })
     frames.show(drawn.pictures)
-    enableSheet(true)
+    strip.load(drawn.frames)
+    pick(picked)
     status.progress('', 1)
-    status.say(`${count(settings.count, 'picture')} in ${duration(seconds)}.`)
+    status.say(`${count(settings.count, 'picture')} in ${duration((performance.now() - began) / 1000)}.`)
+    history.put(keepsake(drawn, 0))
+    showShelves()
   } catch (error) {
     status.progress('', 0)
     if (!signal.aborted) {
       // Whatever went wrong there, the next drawing starts with a fresh worker.
-      model?.dispose()
-      model = null
+      session.drop()
       throw error
     }
     status.say('Stopped.')
   } finally {
     running = null
     drawButton.type = 'submit'
-    labelDraw()
+    announce(form.peek() ?? settings)
   }
 }
 
-/** The model, loaded once for all its drawings. */
-async function modelFor(name: string, signal: AbortSignal): Promise<Model> {
-  if (model?.manifest.name === name) return model
-  model?.dispose()
-  model = null
-  status.say('Loading the model.')
-  model = await load(name, { signal, onProgress: showLoading })
-  byId('device', HTMLElement).textContent = `Draws on ${model.deviceReason}.`
-  keepAnswers(name).catch(() => {})
-  return model
-}
-
-/** On the first visit the service worker comes too late to keep what the server said: it is asked once more. */
-async function keepAnswers(name: string): Promise<void> {
-  const { serviceWorker } = navigator
-  if (!serviceWorker || wasControlled) return
-  if (!serviceWorker.controller) {
-    await new Promise((resolve) =>
-      serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
-    )
+/** Shows how far it is; pictures as often as the screen is painted, or only the last where motion is unwelcome. */
+function progressShower(): Parameters<typeof drawSettings>[2]['onProgress'] {
+  let latest: Frame | null = null
+  const show = () => {
+    if (latest && running) {
+      frames.show(latest.x)
+      strip.follow(latest)
+    }
+    latest = null
   }
-  await Promise.all([listModels(), loadManifest(name)])
-}
-
-function showLoading(progress: LoadProgress): void {
-  if (progress.stage === 'fallback') {
-    status.say(progress.reason)
-  } else if (progress.stage === 'prepare') {
-    status.progress('Preparing the model', null)
-  } else {
-    const { loaded, total, secondsLeft } = progress
-    const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
-    status.progress(`Downloading, ${megabytes(loaded)} of ${megabytes(total)} MB${left}`, loaded / total)
+  return ({ step, steps, secondsLeft, frame }) => {
+    const left = secondsLeft === null || step === steps ? '' : `, ${duration(secondsLeft)} left`
+    status.progress(`Step ${step} of ${steps}${left}`, step / steps)
+    if (!frame || wantsCalm()) return
+    if (!latest) requestAnimationFrame(show)
+    latest = frame
   }
 }
 
-function showStep({ step, steps, secondsLeft, x }: SampleStep): void {
-  const done = step + 1
-  const left = secondsLeft === null || done === steps ? '' : `, ${duration(secondsLeft)} left`
-  status.progress(`Step ${done} of ${steps}${left}`, done / steps)
-  if (x) frames.show(x)
+/** Draws on from something in the sheet. */
+async function drawFrom(start: Start): Promise<void> {
+  if (!manifest || !drawn) return
+  form.fill(manifest, deterministic({ ...drawn.settings, start }))
+  await draw()
 }
 
-function open(index: number): void {
-  if (!drawn) return
-  const { settings, pictures } = drawn
-  view(pictures[index]!, `${captionOf(settings)} · no. ${index + 1}`, `${fileName(settings)}-${index + 1}`)
+/** Puts a picture on the easel, to paint on or to cover. */
+function paintOver(picture: ImageData): void {
+  if (!manifest || !drawn) return
+  form.fill(manifest, { ...drawn.settings, start: { kind: 'picture', strength: 0.6, picture, mask: null } })
+  changed()
+  byId('board', HTMLElement).focus()
+  byId('board', HTMLElement).scrollIntoView({ block: 'center', behavior: scrolling() })
 }
 
-function captionOf({ model, className, guidance, seed, sampler, steps }: Settings): string {
-  const asked = [
-    ...(className === null ? [] : [className]),
-    ...(guidance === 1 ? [] : [`guidance ${guidance}`]),
-  ]
-  return [model, ...asked, `seed ${seed}`, `${sampler} ${steps}`].join(' · ')
+function pick(index: number): void {
+  if (tools.takes(index)) return
+  picked = index
+  frames.pick(index)
+  strip.pick(index)
+  tools.show(drawn, index)
+  showKept()
 }
 
-function fileName({ model, seed }: Settings): string {
-  return `${model.split('/')[1]}-seed${seed}`
+function keepsake({ settings, pictures }: Drawing, picture: number): Kept {
+  return {
+    link: toLink(settings),
+    title: captionOf(settings),
+    thumbnail: thumbnailOf(pictures[picture]!),
+    picture,
+  }
+}
+
+/** Keeps a picture, or no longer. */
+function keep(drawing: Drawing, picture: number): void {
+  const item = keepsake(drawing, picture)
+  if (isKept(item)) favourites.remove(item)
+  else favourites.put(item)
+  showShelves()
+  showKept()
+}
+
+function isKept({ link, picture }: Kept): boolean {
+  return favourites.items.some((item) => item.link === link && item.picture === picture)
+}
+
+function showKept(): void {
+  byId('keep', HTMLButtonElement).setAttribute(
+    'aria-pressed',
+    String(drawn !== null && isKept(keepsake(drawn, picked))),
+  )
+}
+
+function showShelves(): void {
+  const again = (item: Kept) => attempt(() => drawAgain(item))
+  showShelf('history', history, again)
+  showShelf('favourites', favourites, again)
+}
+
+async function drawAgain({ link, picture }: Kept): Promise<void> {
+  const { search, hash } = new URL(link, location.href)
+  const settings = await fromLink(search, hash)
+  await choose(settings.model!, settings)
+  picked = picture
+  await draw()
+}
+
+/** The browser's memory, where it lets pages have some. */
+function memory(): Storage | null {
+  try {
+    return localStorage
+  } catch {
+    return null
+  }
 }
 
 function scrolling(): ScrollBehavior {
-  return matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
+  return wantsCalm() ? 'auto' : 'smooth'
 }
 
 /** Does it, and shows what went wrong in words. */

@@ -12,12 +12,17 @@ export interface Picture {
 
 type Shape = Manifest['shape']
 
+/** Node has no ImageData; what it is made of is the same there. */
+function imageOf(data: Uint8ClampedArray<ArrayBuffer>, width: number, height: number): ImageData {
+  if (typeof ImageData !== 'undefined') return new ImageData(data, width, height)
+  return { data, width, height, colorSpace: 'srgb' } as ImageData
+}
+
 /** RGBA of several pictures, one after the other, as ImageData. */
 export function split(rgba: Uint8ClampedArray<ArrayBuffer>, { height, width }: Shape): ImageData[] {
   const size = height * width * 4
-  return Array.from(
-    { length: rgba.length / size },
-    (_, i) => new ImageData(rgba.subarray(i * size, (i + 1) * size), width, height),
+  return Array.from({ length: rgba.length / size }, (_, i) =>
+    imageOf(rgba.subarray(i * size, (i + 1) * size), width, height),
   )
 }
 
@@ -29,7 +34,7 @@ export function picturesOf(
 ): Picture[] {
   const size = shape.channels * shape.height * shape.width
   return Array.from({ length: values.length / size }, (_, i) => ({
-    pixels: new ImageData(toRgba(values, i, shape), shape.width, shape.height),
+    pixels: imageOf(toRgba(values, i, shape), shape.width, shape.height),
     values: values.subarray(i * size, (i + 1) * size),
     seed,
     index: first + i,
@@ -47,7 +52,7 @@ export function valuesOf(
   count: number,
 ): Float32Array {
   if (given instanceof Float32Array) return given
-  const all = given instanceof ImageData ? Array<ImageData>(count).fill(given) : given
+  const all = 'data' in given ? Array<ImageData>(count).fill(given) : given
   if (all.length !== count) {
     throw new SamplerError('bad-option', `Found ${all.length} pictures to start from; expected ${count}.`)
   }

@@ -1,4 +1,5 @@
 import { make, paint } from './dom.ts'
+import { animate } from './studio/apng.ts'
 
 /** A picture on a canvas of its own, each pixel a square of `scale` pixels. */
 export function enlarged(picture: ImageData, scale: number): HTMLCanvasElement {
@@ -38,8 +39,35 @@ function sheetOf(
 
 /** Hands a canvas to the visitor as a PNG file. */
 export async function save(canvas: HTMLCanvasElement, name: string): Promise<void> {
+  offer(await pngOf(canvas, name), name)
+}
+
+/**
+ * Hands a denoising to the visitor as a moving PNG; its last picture stays for a while.
+ * @param frames one picture at each of its times
+ */
+export async function saveFilm(
+  frames: readonly ImageData[],
+  milliseconds: number,
+  name: string,
+): Promise<void> {
+  const scale = Math.max(1, Math.round(256 / frames[0]!.width))
+  const pngs: { png: Uint8Array; milliseconds: number }[] = []
+  for (const [i, frame] of frames.entries()) {
+    const blob = await pngOf(enlarged(frame, scale), name)
+    const last = i === frames.length - 1
+    pngs.push({ png: new Uint8Array(await blob.arrayBuffer()), milliseconds: last ? 2000 : milliseconds })
+  }
+  offer(new Blob([animate(pngs)], { type: 'image/png' }), name)
+}
+
+async function pngOf(canvas: HTMLCanvasElement, name: string): Promise<Blob> {
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'))
   if (!blob) throw new Error(`The browser could not make ${name}.`)
+  return blob
+}
+
+function offer(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob)
   make('a', { href: url, download: name }).click()
   // The download has its own hold on the data once the click has been handled; a minute is plenty.

@@ -1,10 +1,13 @@
 import type { HashedFile } from './store.ts'
 
-/** The files of the onnxruntime-web build that a worker is bundled with, at `/files/<sha256>` on the server. */
+/** The build of onnxruntime-web that a worker is bundled with. */
 export interface Runtime {
+  /** At `/files/<sha256>` of the server that the model comes from. */
   readonly wasm: HashedFile
-  /** JavaScript glue, which is also what its threads start from. */
-  readonly mjs: { readonly sha256: string }
+  /** JavaScript beside the worker that starts the WebAssembly, and its threads. */
+  readonly mjs: string
+  /** Whether the file is a .gz, for servers that do not compress. */
+  readonly packed: boolean
 }
 
 declare const ONNXRUNTIME: Runtime

@@ -11,10 +11,9 @@
  * model.dispose()
  * ```
  */
-import { type Manifest, modelName, parseManifest } from '@ddpm/shared'
 import { picturesAtOnce } from './batches.ts'
+import { addressOf, loadManifest } from './catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './device.ts'
-import { fetchOrExplain } from './download.ts'
 import { SamplerError } from './errors.ts'
 import { createModel, type Model, type Running } from './model.ts'
 import type { Device, LoadProgress } from './protocol.ts'
@@ -22,15 +21,20 @@ import { startRemote } from './remote.ts'
 import { purgeKept, purposeOf } from './store.ts'
 
 export {
+  classOf,
+  fromRgba,
   type Manifest,
   type Plan,
+  planFor,
   samplers,
   sharedWords,
   slerp,
   startNoise,
   timestepSpacings,
+  toRgba,
   UserError,
 } from '@ddpm/shared'
+export { listModels, loadManifest, type ModelSummary } from './catalogue.ts'
 export { type Detected, detect } from './device.ts'
 export { SamplerError, type SamplerErrorCode } from './errors.ts'
 export type { Model, PredictOptions, SampleOptions, SampleStep } from './model.ts'
@@ -46,34 +50,6 @@ export interface LoadOptions {
   /** Also told later, when a device fails and another takes over. */
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
-}
-
-/** What a server's list says of a model. */
-export type ModelSummary = Pick<
-  Manifest,
-  'name' | 'description' | 'shape' | 'classes' | 'licence' | 'training'
-> & {
-  /** SHA-256 of a grid of samples, at `/files/<sha256>`. */
-  readonly preview: string | null
-}
-
-const home = new URL(import.meta.url)
-
-/** The models of a server; this module's own unless told. */
-export async function listModels(origin: string = home.origin): Promise<ModelSummary[]> {
-  const response = await fetchOrExplain(`${origin}/api/models`)
-  const { models } = (await response.json()) as { models: ModelSummary[] }
-  return models
-}
-
-/**
- * What is published about a model.
- * @param url as for `load`
- */
-export async function loadManifest(url: string, signal?: AbortSignal): Promise<Manifest> {
-  const { origin, name } = addressOf(url)
-  const source = `${origin}/api/models/${name}`
-  return parseManifest(await (await fetchOrExplain(source, { signal: signal ?? null })).text(), source)
 }
 
 /**
@@ -141,12 +117,4 @@ const scripts: { [B in DeviceChoice['build']]: () => URL } = {
 function isOfDevice(error: unknown): boolean {
   const codes = ['unsupported', 'device-lost', 'out-of-memory']
   return error instanceof SamplerError && codes.includes(error.code)
-}
-
-function addressOf(url: string): { origin: string; name: string } {
-  const { origin, pathname } = new URL(url, home.origin)
-  const name = pathname.slice(1)
-  if (modelName.safeParse(name).success) return { origin, name }
-  const found = `Found the model "${url}"`
-  throw new SamplerError('bad-option', `${found}; expected owner/name or https://host/owner/name.`)
 }

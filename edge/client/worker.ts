@@ -6,7 +6,7 @@ import { createClock } from './clock.ts'
 import { draw } from './drawing.ts'
 import { failureOf } from './errors.ts'
 import { fetchFiles } from './files.ts'
-import { openNetwork } from './network.ts'
+import { openNetwork, placeRuntime } from './network.ts'
 import type { Loading, LoadProgress, Reply, Request, Step } from './protocol.ts'
 import { runtime } from './runtime.ts'
 import { purposeOf } from './store.ts'
@@ -59,11 +59,17 @@ async function load({ origin, manifest, device, threads, atOnce, cache }: Loadin
     onUnkept: fallBack,
   })
   progress({ stage: 'prepare' })
-  const files = { graph: graph!, wasm: wasm!, mjs: `${origin}/files/${runtime.mjs.sha256}` }
-  const network = await openNetwork(files, manifest, { device, threads })
+  const mjs = new URL(runtime.mjs, import.meta.url).href
+  placeRuntime(runtime.packed ? await unpacked(wasm!) : wasm!, mjs)
+  const network = await openNetwork(graph!, manifest, { device, threads })
   const onFewer = (pictures: number) =>
     fallBack(`Memory does not suffice for more: the network is given ${pictures} pictures at a time.`)
   loaded = { manifest, network: inBatches(network, atOnce, onFewer) }
+}
+
+async function unpacked(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([gz]).stream().pipeThrough(new DecompressionStream('gzip'))
+  return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
 function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array<ArrayBuffer>[]>): void {

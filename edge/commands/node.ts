@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
@@ -8,6 +8,7 @@ import { etag } from 'hono/etag'
 import { createApp } from '../src/app.ts'
 import type { Host, LogEntry } from '../src/host.ts'
 import type { Storage } from '../src/storage/storage.ts'
+import { addressOf, defaultLimits, type Limits, rateLimit } from './limits.ts'
 import { freePort, type Serving } from './serve.ts'
 
 export interface NodeOptions {
@@ -19,11 +20,18 @@ export interface NodeOptions {
   readonly host?: string
   readonly publishToken?: string | null
   readonly log?: (entry: LogEntry) => void
+  /** Requests of one address a minute; null for any number. */
+  readonly limits?: Limits | null
+  /** Whoever connects is a proxy, whose X-Forwarded-For says who asks; one on this machine is known as such. */
+  readonly behindProxy?: boolean
 }
 
+/** Who sends its headers, or nothing at all, slower than this (milliseconds) is cut off. */
+const timeouts = { headersTimeout: 10_000, requestTimeout: 300_000, connectionsCheckingInterval: 2_000 }
+const idle = 300_000
+
 /**
- * Runs the app on this machine's Node, over any store. There are no rate limits of its own: what stands before it, as
- * something must for HTTPS, has them.
+ * Runs the app on this machine's Node, over any store.
  * @throws UserError where the port or the host cannot be had
  */
 export async function serveOnNode({
@@ -32,23 +40,40 @@ export async function serveOnNode({
   host: hostname = 'localhost',
   publishToken = null,
   log = (entry) => console.log(JSON.stringify(entry)),
+  limits = defaultLimits,
+  behindProxy = false,
   ...options
 }: NodeOptions): Promise<Serving> {
   const port = await freePort(options.port ?? 8787, hostname)
-  const built = new Hono().use(etag()).use(serveStatic({ root: publicFolder }))
-  const host: Host = {
-    storage,
-    assets: async (request) => await built.fetch(request),
-    publishToken,
-    allow: async () => true,
-    log,
+  const built = new Hono().use(etag()).use(
+    serveStatic({
+      root: publicFolder,
+      // As Cloudflare gives them: kept, and asked for each time whether they changed.
+      onFound: (_, c) => c.header('Cache-Control', 'public, max-age=0, must-revalidate'),
+    }),
+  )
+  const within = limits === null ? () => true : rateLimit(limits)
+  const app = createApp((c): Host => {
+    const { incoming } = c.env as HttpBindings
+    return {
+      storage,
+      assets: async (request) => await built.fetch(request),
+      publishToken,
+      allow: async (cost) => within(cost, addressOf(incoming as IncomingMessage, behindProxy)),
+      log,
+    }
+  })
+  const fetch = async (request: Request, bindings: HttpBindings) => {
+    const answer = await app.fetch(request, bindings)
+    return answer.body === null ? answer : new Response(cutOffWith(answer.body, bindings.outgoing), answer)
   }
-  const app = createApp(() => host)
-  const fetch = async (request: Request, { outgoing }: HttpBindings) => {
-    const answer = await app.fetch(request)
-    return answer.body === null ? answer : new Response(cutOffWith(answer.body, outgoing), answer)
-  }
-  const server = serve({ fetch: fetch as Parameters<typeof serve>[0]['fetch'], port, hostname }) as Server
+  const server = serve({
+    fetch: fetch as Parameters<typeof serve>[0]['fetch'],
+    port,
+    hostname,
+    serverOptions: timeouts,
+  }) as Server
+  server.setTimeout(idle)
   if (!server.listening) await once(server, 'listening')
   const { port: found } = server.address() as AddressInfo
   return {

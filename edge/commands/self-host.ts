@@ -2,6 +2,7 @@ import { runCommand } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { buildClient } from '../build.ts'
 import { folderStorage } from '../src/storage/folder.ts'
+import { defaultLimits } from './limits.ts'
 import { serveOnNode } from './node.ts'
 import { port } from './options.ts'
 import { sendRuntime, storageTarget } from './runtime.ts'
@@ -11,10 +12,12 @@ const command = new Command('npm run serve --')
   .argument('[folder]', 'where everything is kept', 'registry')
   .option('--port <number>', 'where to listen', port, 8787)
   .option('--host <name>', 'on which address', 'localhost')
+  .option('--behind-proxy', 'whoever connects is a proxy on another machine; X-Forwarded-For says who asks')
   .addHelpText(
     'after',
     `
-Put a server with HTTPS before it, such as nginx or Caddy. Publish into it with
+Put a server with HTTPS before it, such as nginx or Caddy, and let it send X-Forwarded-For: an address may ask for
+${defaultLimits.list} lists and ${defaultLimits.read} other things a minute. Publish into it with
   npm run publish -- runs/mine --folder registry
 or, from other machines, with --to and the token in this server's environment variable DDPM_PUBLISH_TOKEN.
 
@@ -22,7 +25,7 @@ Examples:
   npm run serve
   DDPM_PUBLISH_TOKEN=secret npm run serve -- models --host 0.0.0.0 --port 80`,
   )
-  .action(async (folder: string, options: { port: number; host: string }) => {
+  .action(async (folder: string, options: { port: number; host: string; behindProxy?: true }) => {
     const { publicFolder, runtimeFiles } = await buildClient()
     const storage = folderStorage(folder)
     await sendRuntime(storageTarget(storage), runtimeFiles)

@@ -86,7 +86,7 @@ test('the log has one line a request, with the route and not the path, and nothi
     [
       ['info', 'GET', '/api/models/:owner/:name', 404],
       ['info', 'GET', '/files/:sha256', 404],
-      ['info', 'GET', '/*', 404],
+      ['info', 'GET', '/:path{(?!(?:api|files)/).+}', 404],
     ],
   )
 })

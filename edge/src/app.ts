@@ -48,10 +48,16 @@ export function createApp(hostOf: (c: Context<Env>) => Host): Hono<Env> {
   app.use(
     methodNotAllowed({
       app,
-      onMethodNotAllowed: (c, methods) =>
-        problem(c, 405, `Found the method ${c.req.method}; expected one of: ${methods.join(', ')}.`, {
-          Allow: methods.join(', '),
-        }),
+      onMethodNotAllowed: (c, methods) => {
+        const headers = { Allow: [...methods, 'OPTIONS'].join(', '), 'Cache-Control': 'no-store' }
+        if (c.req.method === 'OPTIONS') return c.body(null, 204, headers)
+        return problem(
+          c,
+          405,
+          `Found the method ${c.req.method}; expected one of: ${headers.Allow}.`,
+          headers,
+        )
+      },
     }),
   )
 

@@ -54,6 +54,7 @@ test('what is wrong is named, with what was expected', () => {
   refused({ files: [{ ...valid.files[0], sha256: 'xyz' }] }, /SHA-256[\s\S]*files\[0\]\.sha256/)
   refused({ files: [] }, /exactly one file with the role "graph"/)
   refused({ files: [{ ...valid.files[0], path: '../evil' }] }, /plain file name/)
+  refused({ files: [{ ...valid.files[0], mediaType: 'text/html\r\nSet-Cookie: x' }] }, /media type such as/)
   refused({ shape: { channels: 3, height: -1, width: 32 } }, /shape\.height/)
   refused({ surprise: 1 }, /surprise/)
 })

@@ -2,7 +2,8 @@ import { UserError } from './errors.ts'
 import { timestepSpacings } from './levels.ts'
 import { samplers } from './samplers.ts'
 import { schedulerConfig } from './scheduler-config.ts'
-import { z } from './zod.ts'
+import './zod.ts'
+import * as z from 'zod'
 
 /** The manifest format this code writes; a reader refuses later ones. */
 export const manifestVersion = 1
@@ -29,7 +30,9 @@ const file = z.strictObject({
   /** What the file is for: 'graph' is the ONNX model, 'preview' a grid of samples. */
   role: z.enum(['graph', 'preview']),
   path: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'expected a plain file name'),
-  mediaType: z.string(),
+  mediaType: z
+    .string()
+    .regex(/^[a-z]+\/[a-z0-9.+-]+$/, 'expected a media type such as application/octet-stream'),
   bytes: z.int().positive(),
   sha256,
 })

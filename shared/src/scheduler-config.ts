@@ -3,7 +3,8 @@ import { UserError } from './errors.ts'
 import type { Clamp } from './plan.ts'
 import type { SamplerOptions } from './samplers.ts'
 import type { ScheduleConfig } from './schedule.ts'
-import { z } from './zod.ts'
+import './zod.ts'
+import * as z from 'zod'
 
 /** An option of diffusers that is not implemented here: any other value is refused by the option's name. */
 function only<const V extends string | boolean | number | null>(value: V) {
@@ -47,7 +48,15 @@ const flow = {
   time_shift_type: only('exponential'),
 }
 const sigmaEnds = { sigma_min: only(null), sigma_max: only(null) }
-const order = z.union([z.literal(1), z.literal(2), z.literal(3)]).default(2)
+const multistep = {
+  ...schedule,
+  ...thresholding,
+  ...zeroSnr,
+  ...sigmas,
+  ...end,
+  ...flow,
+  solver_order: z.union([z.literal(1), z.literal(2), z.literal(3)]).default(2),
+}
 
 const ddpm = z.strictObject({
   _class_name: z.literal('DDPMScheduler'),
@@ -73,13 +82,7 @@ const ddim = z.strictObject({
 
 const dpmSolver = z.strictObject({
   _class_name: z.literal('DPMSolverMultistepScheduler'),
-  ...schedule,
-  ...thresholding,
-  ...zeroSnr,
-  ...sigmas,
-  ...end,
-  ...flow,
-  solver_order: order,
+  ...multistep,
   algorithm_type: z.enum(['dpmsolver++', 'sde-dpmsolver++']).default('dpmsolver++'),
   solver_type: z.enum(['midpoint', 'heun']).default('midpoint'),
   lower_order_final: z.boolean().default(true),
@@ -93,15 +96,9 @@ const dpmSolver = z.strictObject({
 
 const unipc = z.strictObject({
   _class_name: z.literal('UniPCMultistepScheduler'),
-  ...schedule,
-  ...thresholding,
-  ...zeroSnr,
-  ...sigmas,
-  ...end,
-  ...flow,
+  ...multistep,
   ...sigmaEnds,
   shift_terminal: only(null),
-  solver_order: order,
   predict_x0: only(true),
   solver_type: z.enum(['bh1', 'bh2']).default('bh2'),
   lower_order_final: z.boolean().default(true),

@@ -1,13 +1,14 @@
 // How fast the edge answers, beside nginx serving the same files: both on this machine, asked by wrk in turns.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { formatManifest, UserError } from '@ddpm/shared'
-import { runCommand, wholeNumber } from '@ddpm/shared/command'
+import { realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { localBucket } from '../../edge/commands/local.ts'
 import { serveOnNode } from '../../edge/commands/node.ts'
@@ -26,7 +27,7 @@ const connections = [1, 10, 100]
 interface Contender {
   readonly name: string
   readonly url: string
-  /** Of the process whose memory counts. */
+  /** Of the process whose memory is watched. */
   readonly pid: number | null
   /** Where this one has the manifest. */
   readonly manifestPath: string
@@ -58,7 +59,7 @@ async function contenders(folder: string): Promise<{ all: Contender[]; file: Pub
 
   const storage = folderStorage(join(folder, 'store'))
   await publish(storage, content, text, manifest.name)
-  const onNode = await serveOnNode({ storage, publicFolder, port: 0, log: () => {} })
+  const onNode = await serveOnNode({ storage, publicFolder, port: 0, limits: null, log: () => {} })
   const persistTo = join(folder, 'state')
   const onWorkerd = await serve({ port: 0, persistTo, publicFolder, quiet: true })
   const bucket = await localBucket(persistTo)
@@ -115,7 +116,7 @@ async function startNginx(folder: string, manifest: string): Promise<Contender> 
   return {
     name: 'nginx',
     url: `http://localhost:${port}`,
-    pid: child.pid ?? null,
+    pid: null,
     manifestPath: '/static/manifest.json',
     stop,
   }
@@ -194,34 +195,55 @@ async function etagOf(url: string): Promise<string> {
   return headers.get('ETag')!
 }
 
-/** Memory while a model is downloaded again and again. */
-async function memory(all: readonly Contender[], file: Published, downloads: number): Promise<void> {
+/** Memory while a model is downloaded again and again: MB before, after the first tenth, and after all. */
+async function memory(
+  all: readonly Contender[],
+  file: Published,
+  downloads: number,
+  minutes: number,
+): Promise<void> {
+  console.log(`\n| server | MB before | after ${downloads / 10} downloads | after ${downloads} |`)
+  console.log('| --- | --- | --- | --- |')
   for (const { name, url, pid } of all) {
     if (pid === null) continue
-    const samples: number[] = []
-    const own = async () => {
-      for (let i = 0; i < downloads / 10; i++) {
-        await fetch(`${url}${file.path}`).then((answer) => answer.body!.pipeTo(new WritableStream()))
-      }
-    }
-    for (let tenth = 0; tenth < 10; tenth++) {
-      // By another process: what the asking takes must not count for the asked.
-      await downloadElsewhere(`${url}${file.path}`, downloads / 10).catch(own)
-      samples.push(await residentMegabytes(pid))
-    }
-    const megabytes = samples.map((sample) => sample.toFixed(0)).join(', ')
-    console.log(`${name}: ${downloads} downloads, MB after each tenth: ${megabytes}`)
+    const before = await residentMegabytes(pid)
+    const until = Date.now() + minutes * 60_000
+    const first = await download(`${url}${file.path}`, downloads / 10, until)
+    const early = await residentMegabytes(pid)
+    const rest = await download(`${url}${file.path}`, downloads - downloads / 10, until)
+    const late = await residentMegabytes(pid)
+    const done = first + rest < downloads ? ` (${first + rest} in ${minutes} minutes)` : ''
+    const cells = [before, early, late].map((megabytes) => megabytes.toFixed(0))
+    console.log(`| ${name} | ${cells.join(' | ')}${done} |`)
   }
 }
 
-function downloadElsewhere(url: string, count: number): Promise<void> {
-  const code = `for (let i = 0; i < ${count / 4}; i++) await Promise.all([1, 2, 3, 4].map(() => fetch(${JSON.stringify(url)}).then((a) => a.body.pipeTo(new WritableStream()))))`
-  return new Promise((resolve, reject) => {
-    spawn(process.execPath, ['--input-type=module', '--eval', code], { stdio: 'ignore' }).on(
-      'close',
-      (status) => (status === 0 ? resolve() : reject(new Error('The downloads failed.'))),
-    )
-  })
+/** Asks over and over, four at a time, and says each time that it has one whole. */
+const downloader = `
+  const [url, count] = process.argv.slice(1)
+  let left = Number(count)
+  const one = async () => {
+    while (left-- > 0) {
+      const answer = await fetch(url)
+      await answer.body.pipeTo(new WritableStream())
+      process.stdout.write('.')
+    }
+  }
+  await Promise.all([one(), one(), one(), one()])`
+
+/**
+ * Downloads from another process: what asking takes must not count for the asked.
+ * @returns how many were whole until the time was over
+ */
+async function download(url: string, count: number, until: number): Promise<number> {
+  const args = ['--input-type=module', '--eval', downloader, url, String(count)]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let done = 0
+  child.stdout.on('data', (dots: Buffer) => (done += dots.length))
+  const timer = globalThis.setTimeout(() => child.kill(), Math.max(0, until - Date.now()))
+  await once(child, 'close')
+  clearTimeout(timer)
+  return done
 }
 
 /** What is deployed: the Worker's size, and how long workerd takes from its start to the first answer. */
@@ -230,7 +252,7 @@ async function bundle(folder: string): Promise<void> {
   await wranglerOrFail(['deploy', '--dry-run', '--minify', '--env', 'production', '--outdir', out])
   const code = await readFile(join(out, 'worker.js'))
   console.log(
-    `Worker: ${(code.length / 1e3).toFixed(0)} kB minified, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
+    `\nWorker: ${(code.length / 1e3).toFixed(0)} kB minified, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
   )
   const began = performance.now()
   const { url, stop } = await serve({ port: 0, persistTo: join(folder, 'cold'), quiet: true })
@@ -246,7 +268,13 @@ async function bundle(folder: string): Promise<void> {
   await stop()
 }
 
-async function main({ seconds, downloads }: { seconds: number; downloads: number }): Promise<void> {
+interface Options {
+  readonly seconds: number
+  readonly downloads: number
+  readonly minutes: number
+}
+
+async function main({ seconds, downloads, minutes }: Options): Promise<void> {
   for (const tool of ['nginx', 'wrk']) {
     if (spawnSync(tool, ['-v']).error)
       throw new UserError(`Found no ${tool}; install it: sudo apt install ${tool}`)
@@ -255,8 +283,13 @@ async function main({ seconds, downloads }: { seconds: number; downloads: number
   await chmod(folder, 0o755)
   const { all, file } = await contenders(folder)
   try {
+    const most =
+      (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)
+    console.log(
+      `At most ${Math.ceil(most + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
+    )
     if (seconds > 0) await rates(all, file, seconds)
-    if (downloads > 0) await memory(all, file, downloads)
+    if (downloads > 0) await memory(all, file, downloads, minutes)
     await bundle(folder)
   } finally {
     for (const { stop } of all) await stop()
@@ -271,9 +304,10 @@ const command = new Command('npm run bench:edge --')
   )
   .option('--seconds <n>', 'for each of the measurements', wholeNumber, 3)
   .option('--downloads <n>', 'of a model, while memory is watched', wholeNumber, 10_000)
+  .option('--minutes <n>', 'for the downloads from each server, at most', realNumber, 10)
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000',
+    '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1',
   )
   .action(main)
 

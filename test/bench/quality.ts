@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import { evaluationsOf, planFor, type Sampler, samplers, UserError } from '@ddpm/shared'
+import {
+  evaluationsOf,
+  planFor,
+  type Sampler,
+  samplers,
+  type TimestepSpacing,
+  timestepSpacings,
+  UserError,
+} from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { working } from '../../trainer/src/commands/work.ts'
@@ -16,12 +24,15 @@ import { formatScore } from '../../trainer/src/quality/report.ts'
 import { type Measured, qualityChart, qualityTable } from './quality-table.ts'
 
 interface Options {
+  data?: string
+  out?: string
   samplers: Sampler[]
   steps?: number[]
   count: number
   reference: number
   seed: number
   guidance: number
+  spacing: TimestepSpacing
 }
 
 const list =
@@ -34,7 +45,9 @@ const command = new Command('npm run bench:quality --')
     'Quality against steps: a table and a chart of every sampler on a trained run. Each cell is kept once it is there, and ' +
       'pictures while they are drawn; Ctrl+C stops, the same command goes on.',
   )
-  .argument('<run>', "a run's folder or one of its checkpoints, trained on labelled pictures")
+  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model; of labelled pictures")
+  .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
+  .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
   .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])
   .option(
     '--steps <list>',
@@ -45,11 +58,13 @@ const command = new Command('npm run bench:quality --')
   .option('--reference <n>', 'real pictures that they are held to', wholeNumber, 10_000)
   .option('--seed <n>', 'of the pictures and the bootstrap', wholeNumber, 0)
   .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
+  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings), 'trailing')
   .addHelpText(
     'after',
     `
 Examples:
   npm run bench:quality -- runs/mnist
+  npm run bench:quality -- edge/models/digits --data data/mnist --out runs/quality
   npm run bench:quality -- runs/mnist --samplers ddim,unipc --steps 10,20`,
   )
   .action(main)
@@ -73,18 +88,18 @@ function cellsOf({ samplers: asked, steps }: Options): Cell[] {
 }
 
 async function main(path: string, options: Options): Promise<void> {
-  const { count, reference, seed } = options
+  const { count, reference, seed, spacing, data, out } = options
   const model = await openModel(path, 'ema')
-  const { dataset } = await openEvaluated(path, model.facts, { split: 'train' }, 'train')
+  const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
   if (dataset.count < reference + count) {
     throw new UserError(
       `Found ${dataset.count} pictures; expected ${reference} to hold to and ${count} more for the row of real ones ` +
         'against real ones. Lower --reference or --count.',
     )
   }
-  const folder = join(folderOf(path), 'evaluation')
+  const folder = out ?? join(folderOf(path), 'evaluation')
   const { value: extractor } = await working('Training a classifier, %', 100, async (report) =>
-    classifierOf(await labelledOf(path, dataset), classifierFolder(path), async (step, steps) => {
+    classifierOf(await labelledOf(path, dataset), out ?? classifierFolder(path), async (step, steps) => {
       if (await report((100 * step) / steps))
         throw new UserError('Stopped; the classifier will be trained from the start.')
     }),
@@ -98,7 +113,8 @@ async function main(path: string, options: Options): Promise<void> {
   const measured: Measured[] = []
   const write = () => {
     const title =
-      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, seed ${seed}; ± is half of ` +
+      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, ` +
+      `${options.spacing} spacing, seed ${seed}; ± is half of ` +
       `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
     writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
     writeAtomically(join(folder, 'quality-by-steps.svg'), qualityChart(measured, floor!))
@@ -106,7 +122,7 @@ async function main(path: string, options: Options): Promise<void> {
   for (const cell of cellsOf(options)) {
     const scores = await measure(bench, cell)
     if (scores === null) break
-    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, cell)), scores })
+    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, { ...cell, spacing })), scores })
     console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
     write()
   }
@@ -141,24 +157,28 @@ async function kept(
 /** A cell; null where it was stopped. */
 async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
   const { folder, model, extractor, real, options } = bench
-  const { count, seed, guidance } = options
-  const drawing = { ...cell, seed, guidance }
-  return kept(bench, { model: model.digest, plan: planFor(model.facts, cell), guidance }, async () => {
-    const { value: pixels, stopped } = await working(
-      `${cell.sampler}, ${cell.steps} steps`,
-      count,
-      (report) => drawKept(folder, model, drawing, count, report),
-    )
-    const pictures = { ...model.facts.shape, pixels }
-    if (countOf(pictures) < count) {
-      console.log(
-        `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+  const { count, seed, guidance, spacing } = options
+  const drawing = { ...cell, spacing, seed, guidance }
+  return kept(
+    bench,
+    { model: model.digest, plan: planFor(model.facts, { ...cell, spacing }), guidance },
+    async () => {
+      const { value: pixels, stopped } = await working(
+        `${cell.sampler}, ${cell.steps} steps`,
+        count,
+        (report) => drawKept(folder, model, drawing, count, report),
       )
-      process.exitCode = stopped ?? 1
-      return null
-    }
-    return compare(real, await extractor.extract(pictures))
-  })
+      const pictures = { ...model.facts.shape, pixels }
+      if (countOf(pictures) < count) {
+        console.log(
+          `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+        )
+        process.exitCode = stopped ?? 1
+        return null
+      }
+      return compare(real, await extractor.extract(pictures))
+    },
+  )
 }
 
 await runCommand(command)

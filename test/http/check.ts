@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import type { Case, Subject } from './cases.ts'
+import type { Case, Subject } from './cases/case.ts'
 
 /** An answer as it came over the wire. */
 export interface Reply {
@@ -20,7 +20,7 @@ export function check(expected: Case, subject: Subject, content: Buffer, reply: 
     else assert.equal(found ?? null, value, name)
   }
   // What holds of every answer.
-  if (expected.method !== 'OPTIONS') assert.equal(headers['x-content-type-options'], 'nosniff')
+  assert.equal(headers['x-content-type-options'], 'nosniff')
   assert.match(headers['x-request-id'] ?? '', /^[0-9a-f-]{36}$/)
   const [first, last] =
     /^bytes (\d+)-(\d+)\//
@@ -30,6 +30,8 @@ export function check(expected: Case, subject: Subject, content: Buffer, reply: 
   assert.equal(status === 206, first !== undefined, 'Content-Range goes with 206, and with an unmet range')
   if (first !== undefined) assert.equal(body.length, last! - first + 1)
   if (expected.method === 'HEAD' || status === 304) assert.equal(body.length, 0)
+  if (expected.detail)
+    assert.match((JSON.parse(body.toString()) as { detail: string }).detail, expected.detail)
 
   if (expected.body === undefined) return
   if (expected.body === 'none') assert.equal(body.length, 0)

@@ -27,7 +27,7 @@ before(async () => {
     list: (...args) => fault(store).list(...args),
     remove: (...args) => fault(store).remove(...args),
   }
-  serving = await serveOnNode({ storage, publicFolder: '.', port: 0, log: () => {} })
+  serving = await serveOnNode({ storage, publicFolder: '.', port: 0, limits: null, log: () => {} })
 })
 after(() => serving?.stop())
 

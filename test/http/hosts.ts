@@ -2,13 +2,14 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { after, before, describe } from 'node:test'
 import { localBucket } from '../../edge/commands/local.ts'
 import { serveOnNode } from '../../edge/commands/node.ts'
 import { serve } from '../../edge/commands/serve.ts'
 import { folderStorage } from '../../edge/src/storage/folder.ts'
 import type { Storage } from '../../edge/src/storage/storage.ts'
 import type { Reply } from './check.ts'
-import { page } from './site.ts'
+import { fill, page, type Site } from './site.ts'
 
 /** A host of the app, with the store behind it. */
 export interface RunningHost {
@@ -38,13 +39,38 @@ export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<
   'Node, with a folder': async (settings = {}) => {
     const { folder, publicFolder } = await room()
     const storage = folderStorage(join(folder, 'store'))
-    const serving = await serveOnNode({ storage, publicFolder, port: 0, log: () => {}, ...settings })
+    const serving = await serveOnNode({
+      storage,
+      publicFolder,
+      port: 0,
+      limits: null,
+      log: () => {},
+      ...settings,
+    })
     const stop = async () => {
       await serving.stop()
       await rm(folder, { recursive: true, force: true })
     }
     return { url: serving.url, storage, stop }
   },
+}
+
+/** Tests on every host, with what is published for the cases. */
+export function onEveryHost(
+  what: string,
+  tests: (running: { readonly host: RunningHost; readonly site: Site }) => void,
+): void {
+  for (const [name, start] of Object.entries(hosts)) {
+    describe(`${what}: ${name}`, () => {
+      const running = {} as { host: RunningHost; site: Site }
+      before(async () => {
+        running.host = await start()
+        running.site = await fill(running.host.storage)
+      })
+      after(() => running.host?.stop())
+      tests(running)
+    })
+  }
 }
 
 async function room(): Promise<{ folder: string; publicFolder: string }> {

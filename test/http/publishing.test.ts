@@ -91,6 +91,15 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.ok((await send(path, 'GET', {})).body.equals(content))
 
       refused(await send('/files/abc', 'PUT', typed, content), 404)
+      for (const type of ['text/html', 'image/svg+xml', 'text/javascript', 'image/png; charset=x']) {
+        const reply = await send(path, 'PUT', { ...right, 'Content-Type': type }, content)
+        assert.match(
+          refused(reply, 415),
+          /expected one of: application\/octet-stream/,
+          'no page of this origin',
+        )
+        assert.match(reply.headers['accept']!, /^application\/octet-stream, /)
+      }
       for (const index of ['x', '-1', '12345', '1.5']) {
         assert.equal((await send(`${path}/parts/${index}`, 'PUT', typed, content)).status, 404, index)
       }

@@ -5,7 +5,7 @@ import { keys } from '../../edge/src/registry/keys.ts'
 import { begin, commit } from '../../edge/src/registry/publishing.ts'
 import type { Storage } from '../../edge/src/storage/storage.ts'
 import { writeManifest } from '../support/exported.ts'
-import type { About, Subject } from './cases.ts'
+import type { About, Subject } from './cases/case.ts'
 
 /**
  * A type that is compressed beforehand, and none that wrangler's front compresses anew on its way, by rules of its
@@ -52,6 +52,7 @@ export async function fill(storage: Storage): Promise<Site> {
   }
   const file = (content: Buffer) => subject(content, `/files/${sha256Of(content)}`)
   const stored = Buffer.from(text)
+  const nothing = Buffer.alloc(0)
   return {
     manifest,
     version,
@@ -63,9 +64,16 @@ export async function fill(storage: Storage): Promise<Site> {
       version: await subject(model, `/ada/shapes/resolve/${version}/model.onnx`),
       alias: await subject(model, '/ada/shapes/resolve/main/model.onnx'),
       manifest: await subject(stored, '/api/models/ada/shapes', `W/"${version}"`),
-      list: await subject(Buffer.alloc(0), '/api/models'),
+      list: await subject(nothing, '/api/models'),
       page: await subject(Buffer.from(page), '/'),
-      nothing: await subject(Buffer.alloc(0), `/files/${'0'.repeat(64)}`),
+      nothing: await subject(nothing, `/files/${'0'.repeat(64)}`),
+      health: await subject(nothing, '/healthz'),
+      description: await subject(nothing, '/api/openapi.json'),
+      collection: await subject(nothing, '/api/collection'),
+      nowhere: await subject(nothing, '/api/nowhere'),
+      hidden: await subject(nothing, '/.env'),
+      revision: await subject(nothing, '/ada/shapes/resolve/%E2%82%AC%0D%0ASet-Cookie:x/model.onnx'),
+      after: await subject(nothing, '/api/models?after=ada/%E2%82%AC'),
     },
   }
 

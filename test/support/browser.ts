@@ -42,9 +42,16 @@ const swiftShader = [
 /**
  * Starts the browser, headless.
  * @param webgpu whether it has a WebGPU adapter
+ * @param args further arguments of its command line
  * @throws UserError where there is no browser
  */
-export function launch({ webgpu = true }: { webgpu?: boolean } = {}): Promise<Browser> {
+export function launch({
+  webgpu = true,
+  args = [],
+}: {
+  webgpu?: boolean
+  args?: readonly string[]
+} = {}): Promise<Browser> {
   const executablePath = findBrowser()
   if (!executablePath) {
     throw new UserError(
@@ -54,6 +61,10 @@ export function launch({ webgpu = true }: { webgpu?: boolean } = {}): Promise<Br
   return chromium.launch({
     executablePath,
     // The sandbox needs rights that containers seldom give; the pages are our own.
-    args: ['--no-sandbox', ...(webgpu ? swiftShader : ['--disable-features=WebGPU', '--disable-gpu'])],
+    args: [
+      '--no-sandbox',
+      ...(webgpu ? swiftShader : ['--disable-features=WebGPU', '--disable-gpu']),
+      ...args,
+    ],
   })
 }

@@ -1,5 +1,5 @@
 import { domains, normals, UserError, uniforms } from '@ddpm/shared'
-import type { ParameterSpec } from './layers.ts'
+import type { Initializer, ParameterSpec } from './layers.ts'
 import { formatShape, sizeOf } from './shapes.ts'
 
 /** Where each trained parameter lies in one flat vector. */
@@ -120,10 +120,20 @@ export function tablesOf(layout: Layout, tensors: NamedTensors = new Map()): Map
   )
 }
 
+/** How weights that do not start at zero or one do: see `Recipe`. */
+export const initializations = ['pytorch', 'fanAverage'] as const
+export type Initialization = (typeof initializations)[number]
+
 /** Fresh parameters, a function of the seed alone. */
-export function initialize(layout: Layout, seed: number): Float32Array {
+export function initialize(
+  layout: Layout,
+  seed: number,
+  initialization: Initialization = 'pytorch',
+): Float32Array {
   const flat = new Float32Array(layout.size)
-  for (const [index, { initializer, offset, size }] of layout.entries.entries()) {
+  for (const [index, entry] of layout.entries.entries()) {
+    const { offset, size } = entry
+    const initializer = initialization === 'pytorch' ? entry.initializer : fanAverage(entry)
     switch (initializer.kind) {
       case 'constant':
         flat.fill(initializer.value, offset, offset + size)
@@ -138,4 +148,18 @@ export function initialize(layout: Layout, seed: number): Float32Array {
     }
   }
   return flat
+}
+
+/**
+ * What DDPM's own code starts with: U(−√(3/n), √(3/n)) with n = (fanIn + fanOut)/2, the mean of what goes into a weight's
+ * layer and comes out of it, and biases at zero.
+ */
+function fanAverage({ name, shape, initializer }: ParameterSpec): Initializer {
+  if (initializer.kind !== 'uniform') return initializer
+  if (shape.length === 1) return { kind: 'constant', value: 0 }
+  const [rows, inputs, ...kernel] = shape as [number, number, ...number[]]
+  // One matrix holds the three projections of attention, which are layers of their own.
+  const outputs = name.endsWith('in_proj_weight') ? rows / 3 : rows
+  const n = ((inputs + outputs) / 2) * sizeOf(kernel)
+  return { kind: 'uniform', bound: Math.sqrt(3 / n) }
 }

@@ -8,10 +8,13 @@ import {
   paperSchedule,
   type Sampler,
   samplers,
+  type TimestepSpacing,
+  timestepSpacings,
   UserError,
   type VarianceType,
   varianceTypes,
 } from '@ddpm/shared'
+import { type Initialization, initializations } from './parameters.ts'
 import { defaultUNet } from './unet.ts'
 
 /** Everything that decides a training run, but for the pictures themselves. */
@@ -42,6 +45,11 @@ export interface Recipe {
   readonly dropoutUnit: 'channel' | 'element'
   readonly downsamplePadding: 'around' | 'after'
   readonly zeroInit: boolean
+  /**
+   * The spread of the other layers' weights: pytorch's defaults, or fanAverage, that of DDPM's own code (variance scaling
+   * by the mean of fan in and fan out, biases at zero).
+   */
+  readonly initialization: Initialization
 
   // The diffusion.
   /** Ho et al. 2020 (linear), Nichol & Dhariwal 2021 (cosine), Xu et al. 2022 (sigmoid): see ScheduleConfig. */
@@ -99,6 +107,8 @@ export interface Recipe {
   readonly sampler: Sampler
   /** Evaluations of the network per picture. */
   readonly samplingSteps: number
+  /** Which timesteps these visit: see `levelsOf`. */
+  readonly spacing: TimestepSpacing
   /** Classifier-free guidance; 1 is none. */
   readonly guidance: number
 
@@ -128,6 +138,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   dropoutUnit: defaultUNet.dropoutUnit,
   downsamplePadding: defaultUNet.downsamplePadding,
   zeroInit: true,
+  initialization: 'pytorch',
   betaSchedule: paperSchedule.betaSchedule,
   timesteps: paperSchedule.timesteps,
   betaStart: paperSchedule.betaStart,
@@ -153,6 +164,7 @@ export const recipeDefaults: Omit<Recipe, 'recipe' | 'data' | 'size'> = {
   seed: 0,
   sampler: defaultSampling.sampler,
   samplingSteps: defaultSampling.steps,
+  spacing: defaultSampling.spacing,
   guidance: 1,
   sampleEvery: 500,
   validateEvery: 250,
@@ -187,26 +199,32 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     validateEvery: 375,
     checkpointEvery: 375,
   },
-  /** MNIST-style digits, 28×28 grey, with classes; x_0 as the target, for the paper around them is as flat. */
+  /**
+   * MNIST-style digits, 28×28 grey, with classes; v as the target, which is x_0 at high noise, where the paper around
+   * them is flat, and ε at low noise, where the likelihood is decided.
+   */
   mnist: {
     ...recipeDefaults,
     recipe: 'mnist',
     data: 'data/mnist',
     size: null,
     validation: 0.02,
+    baseChannels: 16,
+    channelMultiples: [1, 2, 4],
     numResBlocks: 1,
     dropout: 0,
-    predictionType: 'x0',
-    steps: 3000,
+    predictionType: 'v',
+    steps: 5000,
     batchSize: 16,
     learningRate: 2e-3,
-    emaDecay: 0.998,
-    sampler: 'ddpm',
+    sampler: 'dpmpp',
+    samplingSteps: 15,
+    spacing: 'lambda',
     guidance: 1.5,
   },
   /**
    * The published CIFAR-10 model (DDPM appendix B and its code), without classes: 35,746,307 parameters, FID 3.17 after
-   * 800,000 steps. Layers that do not start at zero start as PyTorch's do, not as that code's.
+   * 800,000 steps.
    */
   cifar10: {
     ...recipeDefaults,
@@ -223,6 +241,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     heads: 1,
     dropoutUnit: 'element',
     downsamplePadding: 'after',
+    initialization: 'fanAverage',
     steps: 800_000,
     batchSize: 128,
     // 16 pictures at a time.
@@ -320,6 +339,7 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
     'padding of stride-2 convolutions: around, or after (right and bottom)',
   ],
   zeroInit: ['bool', truth, 'start last layers at zero'],
+  initialization: ['name', oneOf(...initializations), `how weights start: ${initializations.join(', ')}`],
   betaSchedule: ['name', oneOf(...betaSchedules), `noise schedule: ${betaSchedules.join(', ')}`],
   timesteps: ['T', whole, 'number of noising steps'],
   betaStart: ['β', number, 'β of the first noising step'],
@@ -345,6 +365,11 @@ export const recipeFields: { readonly [F in Exclude<Field, 'recipe'>]: readonly 
   seed: ['n', whole, 'seed of everything random'],
   sampler: ['name', oneOf(...samplers), `what draws from it: ${samplers.join(', ')}`],
   samplingSteps: ['n', whole, 'network evaluations per picture when it is drawn from'],
+  spacing: [
+    'name',
+    oneOf(...timestepSpacings),
+    `which timesteps these visit: ${timestepSpacings.join(', ')}`,
+  ],
   guidance: ['scale', number, 'classifier-free guidance when it is drawn from, 1 for none'],
   sampleEvery: ['n', whole, 'steps between sample grids'],
   validateEvery: ['n', whole, 'steps between validations'],

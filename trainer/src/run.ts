@@ -1,13 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import {
-  createSchedule,
-  defaultSampling,
-  type ModelFacts,
-  type ScheduleConfig,
-  UserError,
-  writeScheduler,
-} from '@ddpm/shared'
+import { createSchedule, type ModelFacts, type ScheduleConfig, UserError, writeScheduler } from '@ddpm/shared'
 import { z } from 'zod'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
 import { writeAtomically } from './files.ts'
@@ -111,7 +104,7 @@ export function factsOf({ recipe, pictures }: RunConfig): ModelFacts {
     sampling: {
       sampler: recipe.sampler,
       steps: Math.min(recipe.samplingSteps, recipe.timesteps),
-      spacing: defaultSampling.spacing,
+      spacing: recipe.spacing,
       guidance: pictures.classes.length === 0 ? 1 : recipe.guidance,
     },
   }

@@ -13,7 +13,8 @@ export interface Representation {
 
 /** How to answer: with everything (200), a part (206), or no content at all. */
 export type Answer =
-  | { status: 200 | 206; range: ByteRange }
+  | { status: 200; range?: never }
+  | { status: 206; range: ByteRange }
   | { status: 304 }
   | { status: 412 }
   | { status: 416 }
@@ -42,7 +43,7 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
     if (part === 'unsatisfiable') return { status: 416 }
     if (part !== 'ignore') return { status: 206, range: part }
   }
-  return { status: 200, range: { offset: 0, length: stored.bytes } }
+  return { status: 200 }
 }
 
 /**
@@ -75,11 +76,14 @@ function rangeApplies(ifRange: string | null, etag: string, modified: number): b
   return parseHttpDate(ifRange) === modified
 }
 
-/** Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag. */
-export function lists(header: string, etag: string, comparison: 'strong' | 'weak'): boolean {
+/**
+ * Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag.
+ * @param opaque the tag in its quotes, without W/
+ */
+export function lists(header: string, opaque: string, comparison: 'strong' | 'weak'): boolean {
   if (header === '*') return true
   for (const [, weak, tag] of header.matchAll(/(W\/)?("[^"]*")/g)) {
-    if (tag === etag.replace(/^W\//, '') && (comparison === 'weak' || weak === undefined)) return true
+    if (tag === opaque && (comparison === 'weak' || weak === undefined)) return true
   }
   return false
 }

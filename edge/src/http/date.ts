@@ -1,6 +1,6 @@
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 const month = `(?<month>${months.join('|')})`
-const time = '(?<hour>\\d\\d):(?<minute>\\d\\d):(?<second>\\d\\d)'
+const time = '(?<hour>[01]\\d|2[0-3]):(?<minute>[0-5]\\d):(?<second>[0-5]\\d|60)'
 
 /** The three forms of RFC 9110 section 5.6.7: IMF-fixdate, and the obsolete ones of RFC 850 and of asctime. */
 const forms = [
@@ -25,9 +25,10 @@ export function parseHttpDate(header: string | null, now: Date = new Date()): nu
       if (year > now.getUTCFullYear() + 50) year -= 100
     }
     const [day, hour, minute, second] = ['day', 'hour', 'minute', 'second'].map((part) => Number(found[part]))
-    const date = new Date(Date.UTC(year, months.indexOf(found['month']!), day!, hour!, minute!, second!))
-    // A leap second is the next one's beginning; the 31st of June is no date.
-    return date.getUTCDate() === day || second === 60 ? date.getTime() : null
+    const date = new Date(Date.UTC(year, months.indexOf(found['month']!), day))
+    // The 31st of June is no date.
+    if (date.getUTCDate() !== day) return null
+    return date.setUTCHours(hour!, minute!, second!)
   }
   return null
 }

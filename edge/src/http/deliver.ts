@@ -37,7 +37,6 @@ export async function deliver(
   const stored = { etag, lastModified: facts.modified, bytes: facts.bytes }
   const answer = evaluate(request.method, request.headers, stored)
   const vary: Record<string, string> = isCompressible(facts.mediaType) ? { Vary: 'Accept-Encoding' } : {}
-  if (answer.status !== 200) await body?.cancel()
   if (answer.status === 412) {
     throw new Problem(412, `The file's entity tag is ${etag}.`, { ETag: etag, ...vary })
   }
@@ -59,7 +58,7 @@ export async function deliver(
   })
   if (answer.status === 304) return new Response(null, { status: 304, headers })
 
-  const { offset, length } = answer.range
+  const { offset, length } = answer.range ?? { offset: 0, length: facts.bytes }
   headers.set('Content-Type', facts.mediaType)
   headers.set('Content-Length', String(length))
   if (coding !== null) headers.set('Content-Encoding', coding)
@@ -69,12 +68,12 @@ export async function deliver(
   if (answer.status === 206) {
     headers.set('Content-Range', `bytes ${offset}-${offset + length - 1}/${facts.bytes}`)
   }
-  const content = request.method === 'HEAD' ? null : (body ?? (await open(storage, key, answer)))
+  const content = request.method === 'HEAD' ? null : (body ?? (await open(storage, key, answer.range)))
   return new Response(content, {
     status: answer.status,
     headers,
-    // Workers would compress it a second time otherwise; elsewhere the word means nothing.
-    ...(coding === null ? {} : { encodeBody: 'manual' }),
+    // Workers would compress what is compressed a second time otherwise; elsewhere the word means nothing.
+    encodeBody: 'manual',
   } as ResponseInit)
 }
 
@@ -108,9 +107,9 @@ function acceptEncoding(request: Request & { cf?: { clientAcceptEncoding?: strin
 async function open(
   storage: Storage,
   key: string,
-  { status, range }: { status: 200 | 206; range: ByteRange },
+  range: ByteRange | undefined,
 ): Promise<ReadableStream<Uint8Array>> {
-  const found = await storage.read(key, ...(status === 206 ? [range] : []))
+  const found = await storage.read(key, range)
   if (found !== null) return found.body
   throw new Problem(503, 'The file was removed at this moment; ask again.', { 'Retry-After': '1' })
 }

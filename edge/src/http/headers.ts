@@ -32,7 +32,7 @@ export const security: MiddlewareHandler = secureHeaders({
 
 /** What other sites may read and embed: models, the module that runs them, its element, and the scripts it starts. */
 const sharedPath =
-  /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|worker-[a-z]+\.js$)/
+  /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|(worker|ort)-[a-z]+\.m?js$)/
 
 const publicCors = cors({
   origin: '*',
@@ -58,9 +58,12 @@ const publicCors = cors({
  * on the finished answer: set before, Hono would rebuild it, and lose that its body is compressed already.
  */
 export const sharing: MiddlewareHandler = async (c, next) => {
-  if (!sharedPath.test(c.req.path)) return next()
-  if (c.req.method === 'OPTIONS') return publicCors(c, next)
   await next()
-  await publicCors(c, async () => {})
+  if (!sharedPath.test(c.req.path)) return
+  // OPTIONS that asks for no permission is answered as elsewhere.
+  if (c.req.method !== 'OPTIONS' || c.req.header('Access-Control-Request-Method') !== undefined) {
+    const permission = await publicCors(c, async () => {})
+    if (permission) c.res = permission
+  }
   c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
 }

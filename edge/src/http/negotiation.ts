@@ -13,8 +13,7 @@ export function chooseCoding(acceptEncoding: string | undefined): Coding | null 
   if (acceptEncoding === undefined) return null
   const weights = new Map<string, number>()
   for (const element of acceptEncoding.toLowerCase().split(',')) {
-    const [name, ...parameters] = element.split(';').map((text) => text.trim())
-    if (!name) continue
+    const [name = '', ...parameters] = element.split(';').map((text) => text.trim())
     const q = parameters.map((text) => /^q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.exec(text)?.[1])[0]
     // A weight that is none makes nothing acceptable.
     weights.set(name === 'x-gzip' ? 'gzip' : name, parameters.length === 0 ? 1 : Number(q ?? 0))

@@ -24,6 +24,8 @@ export const keys = {
   record: (name: string) => `registry/${modelName.parse(name)}.json`,
   records: 'registry/',
   nameOf: (key: string) => recordPattern.exec(key)?.[1] ?? null,
+  /** Where a model's manifest was before models had versions; nothing reads it any more. */
+  formerManifest: (name: string) => `models/${modelName.parse(name)}.json`,
   /** A publication under way: its manifest, whose files must not be collected. */
   publication: (version: string) => `publishing/${checked(sha256Pattern, version)}.json`,
   publications: 'publishing/',

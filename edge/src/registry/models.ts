@@ -2,14 +2,8 @@ import { type Manifest, parseManifest } from '@ddpm/shared'
 import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { Refusal } from './errors.ts'
 import { keys } from './keys.ts'
-import {
-  changeRecord,
-  type ModelSummary,
-  type Record,
-  readRecord,
-  resolveVersion,
-  summaryOf,
-} from './record.ts'
+import { listModels } from './listing.ts'
+import { changeRecord, type Record, readRecord, resolveVersion, summaryOf } from './record.ts'
 
 /** A published version of a model. */
 export interface Found {
@@ -22,8 +16,6 @@ export interface Found {
 
 /** How many names an answer about an unknown model suggests. */
 const suggestions = 5
-/** How many records one page of the list reads at most: what is left is the next page's. */
-const scanned = 200
 
 /** The record of a model that has versions, or null. */
 export async function findRecord(storage: Storage, name: string): Promise<Record | null> {
@@ -59,50 +51,26 @@ export async function findVersion(storage: Storage, name: string, reference?: st
 }
 
 export async function unknownModel(storage: Storage, name: string): Promise<Refusal> {
-  const { objects, more } = await storage.list(keys.records, { limit: suggestions })
-  const names = objects.flatMap(({ key }) => keys.nameOf(key) ?? [])
+  const former = keys.formerManifest(name)
+  if ((await storage.facts(former)) !== null) {
+    return new Refusal(
+      'unknown model',
+      `${name} was published before models had versions (found "${former}" in the store; expected ` +
+        `"${keys.record(name)}"). Publish it again: npm run publish -- FOLDER --name ${name}`,
+    )
+  }
+  const { models, next } = await listModels(storage, { limit: suggestions })
+  const names = models.map(({ name }) => name).join(', ')
   const known =
-    names.length === 0
+    models.length === 0
       ? 'none is published here yet; "npm run publish -- FOLDER" publishes one'
-      : `published here: ${names.join(', ')}${more ? ' and more (GET /api/models)' : ''}`
+      : `published here: ${names}${next === null ? '' : ' and more (GET /api/models)'}`
   return new Refusal('unknown model', `No model is named "${name}"; ${known}.`)
 }
 
 function unknownVersion({ name, aliases, versions }: Record, reference: string): Refusal {
   const known = [...Object.keys(aliases), ...versions.map(({ version }) => version.slice(0, 12))].join(', ')
   return new Refusal('unknown version', `${name} has no version "${reference}"; it has: ${known}.`)
-}
-
-/**
- * A page of the list of models, by name.
- * @param query words that name, description or classes must hold, in any case
- * @param after the name at which the page before ended
- * @returns `next`, the name to go on after, or null at the end; a page may be short and yet have a next one
- */
-export async function listModels(
-  storage: Storage,
-  { query = '', after, limit }: { query?: string | undefined; after?: string | undefined; limit: number },
-): Promise<{ models: ModelSummary[]; next: string | null }> {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
-  const start = after === undefined ? {} : { after: keys.record(after) }
-  const { objects, more } = await storage.list(keys.records, {
-    limit: words.length > 0 ? scanned : limit,
-    ...start,
-  })
-  const names = objects.flatMap(({ key }) => keys.nameOf(key) ?? [])
-  const records = await Promise.all(names.map((name) => readRecord(storage, name)))
-  const models: ModelSummary[] = []
-  for (const [i, name] of names.entries()) {
-    const summary = records[i]?.record.summary
-    if (!summary || !words.every((word) => searchable(summary).includes(word))) continue
-    models.push(summary)
-    if (models.length === limit && (more || i < names.length - 1)) return { models, next: name }
-  }
-  return { models, next: more ? (names.at(-1) ?? null) : null }
-}
-
-function searchable({ name, description, classes }: ModelSummary): string {
-  return [name, description, ...classes].join('\n').toLowerCase()
 }
 
 /** Every record with versions, for those who keep the registry. */

@@ -97,7 +97,7 @@ export async function commit(
       summary: summaryOf(manifest, version, published),
     }
   })
-  await storage.remove([keys.publication(version)])
+  await storage.remove([keys.publication(version), keys.formerManifest(name)])
   return outcome
 }
 

@@ -1,6 +1,6 @@
 // Files that come in several requests, for those that one may not hold: parts are objects of their own until the last
 // is there, so that an upload that broke off goes on where it stopped, on every kind of store.
-import { listAll, type Storage } from '../storage/storage.ts'
+import { listAll, Mismatch, type Storage } from '../storage/storage.ts'
 import { Refusal } from './errors.ts'
 import { keys } from './keys.ts'
 import { hasFile, putFile } from './publishing.ts'
@@ -54,10 +54,13 @@ export async function assembleFile(
     }
   }
   try {
-    return await putFile(storage, file, () => joined(storage, partKeys))
-  } finally {
-    // Whatever came of it: parts that make something else are of no use to a second attempt.
+    const written = await putFile(storage, file, () => joined(storage, partKeys))
     await storage.remove(partKeys)
+    return written
+  } catch (error) {
+    // Parts that make something else are of no use to a second attempt; after a store that failed, they are.
+    if (error instanceof Mismatch) await storage.remove(partKeys)
+    throw error
   }
 }
 

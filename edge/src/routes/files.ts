@@ -63,8 +63,17 @@ function lengthOf({ headers }: Request): number {
   return Number(length)
 }
 
+/** What a model is made of. Not what a browser would show or run as a page of this origin. */
+const uploadable = ['application/octet-stream', 'application/json', 'image/png', 'image/jpeg', 'image/webp']
+
+/** @throws Problem where files of this type are not taken */
 function typeOf({ headers }: Request): string {
-  return headers.get('Content-Type') ?? 'application/octet-stream'
+  const type = headers.get('Content-Type') ?? 'application/octet-stream'
+  if (uploadable.includes(type)) return type
+  const expected = uploadable.join(', ')
+  throw new Problem(415, `Found a file of the type "${type}"; expected one of: ${expected}.`, {
+    Accept: expected,
+  })
 }
 
 /** The body as a stream; an empty one where the request has none. */

@@ -13,23 +13,24 @@ import { hasModelName } from './names.ts'
 
 const commitLength = 40
 
-/** The codes by which the hub's clients know what is missing. */
-const codes = { 'unknown model': 'RepoNotFound', 'unknown version': 'RevisionNotFound' } as const
+/** How the hub's clients know what is missing. What was asked for is not in it: a header cannot hold everything. */
+const missing = {
+  model: { 'X-Error-Code': 'RepoNotFound', 'X-Error-Message': 'Repository not found' },
+  revision: { 'X-Error-Code': 'RevisionNotFound', 'X-Error-Message': 'Revision not found' },
+  file: { 'X-Error-Code': 'EntryNotFound', 'X-Error-Message': 'Entry not found' },
+} as const
 
 async function find(c: Context<Env, '/:owner/:name/:revision'>): Promise<Found> {
   const { owner, name, revision } = c.req.param()
   if (!hasModelName(owner, name)) {
-    throw new Problem(404, `No model is named "${owner}/${name}".`, {
-      'X-Error-Code': codes['unknown model'],
-    })
+    throw new Problem(404, `No model is named "${owner}/${name}".`, missing.model)
   }
   const reference = revision === 'main' || revision === 'HEAD' ? 'latest' : revision
   try {
     return await findVersion(c.var.host.storage, `${owner}/${name}`, reference)
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    const code = codes[error.reason as keyof typeof codes] ?? 'RepoNotFound'
-    throw new Problem(404, error.message, { 'X-Error-Code': code, 'X-Error-Message': error.message })
+    throw new Problem(404, error.message, missing[error.reason === 'unknown version' ? 'revision' : 'model'])
   }
 }
 
@@ -66,10 +67,7 @@ export const hub = new Hono<Env>()
       const detail = `${found.record.name} has no file "${path}"; it has: ${filesOf(found)
         .map(({ path }) => path)
         .join(', ')}.`
-      throw new Problem(404, detail, {
-        'X-Error-Code': 'EntryNotFound',
-        'X-Error-Message': 'Entry not found',
-      })
+      throw new Problem(404, detail, missing.file)
     }
     return await deliver(c, file.sha256, {
       'X-Repo-Commit': found.version.slice(0, commitLength),

@@ -4,7 +4,8 @@ import type { Context, TypedResponse } from 'hono'
 import type { Env } from '../host.ts'
 import { lists } from '../http/conditions.ts'
 import { limited } from '../http/guards.ts'
-import { findRecord, findStored, listModels, unknownModel } from '../registry/models.ts'
+import { listModels } from '../registry/listing.ts'
+import { findRecord, findStored, unknownModel } from '../registry/models.ts'
 import { refuseInvalid } from './invalid.ts'
 import { json, listQuery, modelList, modelParams, modelVersions, problems, versionParams } from './schemas.ts'
 
@@ -70,11 +71,11 @@ async function manifestOf(
   { owner, name, version }: { owner: string; name: string; version?: string },
 ): Promise<TypedResponse<Manifest, 200, 'json'>> {
   const found = await findStored(c.var.host.storage, `${owner}/${name}`, version)
-  // Weak, because a proxy may compress the text and keep the tag.
-  const etag = `W/"${found.version}"`
-  // Shared caches leave it alone, and a browser asks whether it is still the latest.
-  const headers = { ETag: etag, 'Cache-Control': 'private, no-cache', 'X-Version': found.version }
-  const unchanged = lists(c.req.header('If-None-Match') ?? '', etag, 'weak')
+  const opaque = `"${found.version}"`
+  // Weak, because a proxy may compress the text and keep the tag. Shared caches leave it alone, and a browser asks
+  // whether it is still the latest.
+  const headers = { ETag: `W/${opaque}`, 'Cache-Control': 'private, no-cache', 'X-Version': found.version }
+  const unchanged = lists(c.req.header('If-None-Match') ?? '', opaque, 'weak')
   const answer = unchanged
     ? c.body(null, 304, headers)
     : c.body(found.text, 200, { ...headers, 'Content-Type': 'application/json' })

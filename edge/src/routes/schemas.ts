@@ -1,6 +1,6 @@
 // What the API takes and gives: the same schemas check requests, type the client and make the OpenAPI description.
 
-import { namePart, sha256 } from '@ddpm/shared'
+import { modelName, namePart, sha256 } from '@ddpm/shared'
 import { z } from '@hono/zod-openapi'
 import { problemSchema } from '../http/problem.ts'
 import { aliasName, modelSummary, versionId } from '../registry/record.ts'
@@ -14,12 +14,7 @@ export const aliasParams = modelParams.extend({ alias: aliasName })
 export const listQuery = z.object({
   q: z.string().max(200).optional().openapi({ description: 'words that name, description or classes hold' }),
   limit: z.coerce.number().int().min(1).max(100).default(50),
-  after: z
-    .string()
-    .max(129)
-    .regex(/^[^/]+\/[^/]+$/)
-    .optional()
-    .openapi({ description: '`next` of the page before' }),
+  after: modelName.optional().openapi({ description: '`next` of the page before' }),
 })
 
 export const modelList = z

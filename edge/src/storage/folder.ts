@@ -70,9 +70,11 @@ export function folderStorage(folder: string): Storage {
       }
     },
     async list(prefix, { after = '', limit = 1000 } = {}) {
-      const names = (await unlessAbsent(readdir(folder, { recursive: true }))) ?? []
+      // Of the other folders nothing begins so.
+      const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
+      const names = (await unlessAbsent(readdir(join(folder, below), { recursive: true }))) ?? []
       const keys = names
-        .map((name) => name.replaceAll('\\', '/'))
+        .map((name) => below + name.replaceAll('\\', '/'))
         .filter((key) => key.startsWith(prefix) && key > after && plainKey.test(key))
         .sort()
       const objects: Facts[] = []

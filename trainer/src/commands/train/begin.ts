@@ -68,6 +68,7 @@ const changeable = [
   'steps',
   'sampler',
   'samplingSteps',
+  'spacing',
   'guidance',
   'sampleEvery',
   'validateEvery',
@@ -130,7 +131,7 @@ function fresh(config: RunConfig): Pick<Beginning, 'progress' | 'state' | 'table
   const layout = layoutOfRun(config)
   return {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
-    state: freshState(initialize(layout, config.recipe.seed)),
+    state: freshState(initialize(layout, config.recipe.seed, config.recipe.initialization)),
     tables: tablesOf(layout),
   }
 }

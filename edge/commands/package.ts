@@ -1,0 +1,35 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { runCommand } from '@ddpm/shared/command'
+import { Command } from 'commander'
+import { buildPackage } from '../packaging.ts'
+
+const command = new Command('npm run package --')
+  .description('Packs the sampler module for npm: JavaScript with types, workers and the entry for Node.')
+  .option('--out <folder>', 'where the tarball is written', '.')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npm run package
+  npm run package -- --out /tmp && cd ../my-page && npm install /tmp/ddpm-sampler-0.1.0.tgz`,
+  )
+  .action(async ({ out }: { out: string }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'ddpm-package-'))
+    try {
+      await buildPackage(folder)
+      const { stdout } = await promisify(execFile)(
+        'npm',
+        ['pack', '--silent', '--pack-destination', resolve(out)],
+        { cwd: folder, shell: process.platform === 'win32' },
+      )
+      console.log(`Packed ${join(out, stdout.trim())}`)
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
+await runCommand(command)

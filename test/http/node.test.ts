@@ -1,0 +1,157 @@
+// What the Node host has of its own: the limits that Cloudflare has for the Worker, and patience with nobody.
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { defaultLimits, rateLimit } from '../../edge/commands/limits.ts'
+import { serveOnNode } from '../../edge/commands/node.ts'
+import type { Serving } from '../../edge/commands/serve.ts'
+import { memoryStorage } from '../../edge/src/storage/memory.ts'
+import { ask } from './hosts.ts'
+import { fill, page, type Site } from './site.ts'
+
+/** Few, so that a slow machine asks them within a minute. */
+const limits = { list: 10, read: 20 }
+
+let publicFolder: string
+let serving: Serving
+let site: Site
+before(async () => {
+  publicFolder = await mkdtemp(join(tmpdir(), 'ddpm-node-'))
+  await writeFile(join(publicFolder, 'index.html'), page)
+  const storage = memoryStorage()
+  site = await fill(storage)
+  serving = await serveOnNode({
+    storage,
+    publicFolder,
+    port: 0,
+    publishToken: 'right',
+    limits,
+    log: () => {},
+  })
+})
+after(async () => {
+  await serving?.stop()
+  await rm(publicFolder, { recursive: true, force: true })
+})
+
+/** Statuses of so many requests, one after the other. */
+async function statuses(
+  count: number,
+  path: string,
+  headers: Record<string, string> = {},
+  method = 'GET',
+): Promise<number[]> {
+  const found: number[] = []
+  for (let i = 0; i < count; i++) found.push((await ask(serving.url, path, headers, method)).status)
+  return found
+}
+
+test('an address may list so often a minute; others, and what does not list, go on', async () => {
+  const from = (address: string) => ({ 'X-Forwarded-For': address })
+  assert.equal(
+    (await statuses(limits.list + 1, '/api/models', from('203.0.113.7'))).indexOf(429),
+    limits.list,
+  )
+  const refused = await ask(serving.url, '/api/models', from('203.0.113.7'))
+  assert.deepEqual([refused.headers['retry-after'], refused.headers['cache-control']], ['60', 'no-store'])
+  assert.deepEqual(await statuses(1, '/healthz', from('203.0.113.7')), [429])
+  assert.deepEqual(await statuses(1, site.subjects.model.subject.path, from('203.0.113.7')), [200])
+  assert.deepEqual(await statuses(1, '/', from('203.0.113.7')), [200])
+  assert.deepEqual(await statuses(1, '/api/models', from('203.0.113.8')), [200])
+  // The proxy's word stands last; what its client made up stands before.
+  assert.deepEqual(await statuses(1, '/api/models', from('198.51.100.1, 203.0.113.7')), [429])
+  assert.deepEqual(await statuses(1, '/api/models'), [200])
+})
+
+test('unless told otherwise, the limits are those of the Worker', async () => {
+  const config = await readFile(new URL('../../wrangler.toml', import.meta.url), 'utf8')
+  for (const [name, limit] of [
+    ['LISTS', defaultLimits.list],
+    ['READS', defaultLimits.read],
+  ] as const) {
+    assert.match(config, new RegExp(`name = "${name}"\\n.*\\nsimple = { limit = ${limit}, period = 60 }`))
+  }
+})
+
+test('guessing the token counts', async () => {
+  const guess = { 'X-Forwarded-For': '203.0.113.9', Authorization: 'Bearer wrong' }
+  const found = await statuses(limits.read + 1, `/files/${'0'.repeat(64)}`, guess, 'PUT')
+  assert.equal(found.indexOf(429), limits.read)
+  const right = { ...guess, Authorization: 'Bearer right' }
+  assert.deepEqual(await statuses(1, `/files/${'0'.repeat(64)}/parts`, right), [200])
+})
+
+test('who is counted: an IPv4 address, 64 bits of an IPv6 one; for a minute', () => {
+  let now = 0
+  const within = rateLimit({ list: 1, read: 2 }, () => now)
+  assert.ok(within('list', '2001:db8::1'))
+  for (const same of ['2001:db8::1', '2001:db8::ffff:2', '2001:db8:0:0:5::', '2001:db8:0:0:1:2:3:4']) {
+    assert.ok(!within('list', same), same)
+  }
+  for (const other of [
+    '2001:db8:0:1::1',
+    '2001:db9::1',
+    '::1',
+    '::ffff:192.0.2.1',
+    '::ffff:192.0.2.2',
+    '192.0.2.1',
+  ]) {
+    assert.ok(within('list', other), other)
+  }
+  assert.ok(within('read', '2001:db8::1') && within('read', '2001:db8::2') && !within('read', '2001:db8::3'))
+  now = 59_999
+  assert.ok(!within('list', '192.0.2.1'))
+  now = 60_000
+  assert.ok(within('list', '192.0.2.1'))
+})
+
+/** What the server says to raw bytes until it ends the connection; more are sent every second. */
+function until(sent: string, more: string): Promise<string> {
+  const { hostname, port } = new URL(serving.url)
+  return new Promise((resolve) => {
+    let said = ''
+    const socket = connect(Number(port), hostname, () => socket.write(sent))
+    const drip = setInterval(() => socket.write(more), 1000)
+    socket.setEncoding('latin1').on('data', (text) => (said += text))
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      clearInterval(drip)
+      resolve(said)
+    })
+  })
+}
+
+test('headers that never end are cut off, and so are those too long', { timeout: 120_000 }, async () => {
+  const [slow, long, many] = await Promise.all([
+    until('GET / HTTP/1.1\r\nHost: x\r\n', 'X: y\r\n'),
+    until(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`, ''),
+    until(`GET / HTTP/1.1\r\nHost: x\r\n${'X: y\r\n'.repeat(3000)}\r\n`, ''),
+  ])
+  assert.match(slow, /^HTTP\/1\.1 408 /)
+  assert.match(long, /^HTTP\/1\.1 431 /)
+  assert.match(many, /^HTTP\/1\.1 431 /)
+  assert.deepEqual(await statuses(1, '/'), [200])
+})
+
+test('what is no HTTP is refused, and no second request hides in the first', {
+  timeout: 120_000,
+}, async () => {
+  const close = 'Connection: close\r\n'
+  const post = `POST /api/collection HTTP/1.1\r\nHost: x\r\n${close}`
+  for (const sent of [
+    `GET / HTTP/1.1\r\n${close}\r\n`,
+    `GET / HTTP/1.1\r\nHost: a b\r\n${close}\r\n`,
+    `GET /\x01 HTTP/1.1\r\nHost: x\r\n${close}\r\n`,
+    `GET /\\..\\x HTTP/1.1\r\nHost: x\r\n${close}\r\n`,
+    `${post}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc`,
+    `${post}Content-Length: -3\r\n\r\nabc`,
+    `${post}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n`,
+  ]) {
+    const said = await until(sent, '')
+    assert.match(said, /^HTTP\/1\.1 400 /, sent)
+    assert.equal(said.match(/HTTP\/1\.1/g)!.length, 1, sent)
+  }
+})

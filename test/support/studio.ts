@@ -1,0 +1,77 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  formatManifest,
+  type GenerateOptions,
+  generate,
+  graphFile,
+  type Manifest,
+  type Network,
+  toRgba,
+} from '@ddpm/shared'
+import * as ort from 'onnxruntime-node'
+import { buildClient } from '../../edge/build.ts'
+import { readExported } from '../../edge/commands/exported.ts'
+import { localBucket } from '../../edge/commands/local.ts'
+import { storeRegistry } from '../../edge/commands/registry.ts'
+import { sendRuntime, storageTarget } from '../../edge/commands/runtime.ts'
+import { serve } from '../../edge/commands/serve.ts'
+import { exportTinyModel } from './model.ts'
+
+/** A server with one tiny model, and the same model in Node. */
+export interface Studio {
+  readonly url: string
+  readonly manifest: Manifest
+  readonly network: Network
+  /** RGBA bytes per picture of what Node draws. */
+  draw(options: GenerateOptions): Promise<number[][]>
+  stop(): Promise<void>
+}
+
+/** Serves the page, on workerd, with a model of 8×8 pictures and the classes "light" and "warm". */
+export async function openStudio(): Promise<Studio> {
+  const folder = await mkdtemp(join(tmpdir(), 'ddpm-studio-'))
+  const exported = join(folder, 'export')
+  await exportTinyModel(exported, { size: 8, numResBlocks: 1, attention: [false, false] })
+  const { manifest, files } = await readExported(exported)
+  const network = await networkOf(join(exported, graphFile(manifest).path), manifest)
+
+  const { publicFolder, runtimeFiles } = await buildClient()
+  const persistTo = join(folder, 'state')
+  const bucket = await localBucket(persistTo)
+  await sendRuntime(storageTarget(bucket.storage), runtimeFiles)
+  const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
+  const { version } = await registry.begin(manifest, formatManifest(manifest))
+  for (const file of files) await registry.send(file, () => {})
+  await registry.commit(manifest.name, version, [])
+  await bucket.close()
+  const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  return {
+    url: serving.url,
+    manifest,
+    network,
+    async draw(options) {
+      const values = await generate(manifest, network, options)
+      return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
+    },
+    async stop() {
+      await serving.stop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function networkOf(path: string, { shape, inputs, output }: Manifest): Promise<Network> {
+  const { channels, height, width } = shape
+  const session = await ort.InferenceSession.create(await readFile(path))
+  return async (x, timestep, label) => {
+    const count = timestep.length
+    const results = await session.run({
+      [inputs.sample]: new ort.Tensor('float32', x, [count, channels, height, width]),
+      [inputs.timestep]: new ort.Tensor('float32', timestep, [count]),
+      [inputs.label!]: new ort.Tensor('float32', label!, [count]),
+    })
+    return results[output]!.data as Float32Array
+  }
+}

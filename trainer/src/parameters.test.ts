@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { initialize, layoutOf, unflatten } from './parameters.ts'
+import { defaultUNet, parameterSpecs } from './unet.ts'
+
+const layout = layoutOf(parameterSpecs({ ...defaultUNet, zeroInit: true }))
+const rms = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length)
+
+test("fanAverage has the deviations of the published code's default_init, 1/√n, and biases at zero", () => {
+  const parameters = unflatten(layout, initialize(layout, 0, 'fanAverage'))
+  // n is the mean of fan in and fan out: of a 3×3 convolution of 64 channels 9·64, of its dense layer (64 + 256)/2 …
+  const deviations = [
+    ['encoder_blocks.0.conv_1.weight', 9 * 64],
+    ['time_embeddings.time_blocks.1.weight', (64 + 256) / 2],
+    ['time_embeddings.time_blocks.3.weight', 256],
+  ] as const
+  for (const [name, n] of deviations) {
+    const { data } = parameters.get(name)!
+    assert.ok(Math.abs(rms(data) * Math.sqrt(n) - 1) < 0.02, `${name}: ${rms(data)}`)
+  }
+  for (const [name, { shape, data }] of parameters) {
+    if (name.endsWith('in_proj_weight')) {
+      assert.ok(Math.abs(rms(data) * Math.sqrt(shape[1]!) - 1) < 0.02, `${name}: ${rms(data)}`)
+    }
+    if (name.endsWith('bias'))
+      assert.ok(
+        data.every((value) => value === 0),
+        name,
+      )
+    if (/conv_2\.weight|out_proj\.weight/.test(name))
+      assert.ok(
+        data.every((value) => value === 0),
+        name,
+      )
+  }
+})

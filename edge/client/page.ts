@@ -14,7 +14,7 @@ import {
   toLink,
 } from './settings.ts'
 import { createStatus } from './status.ts'
-import { captionOf, type Drawing, drawSettings, startPictures } from './studio/drawing.ts'
+import { captionOf, type Drawing, drawSettings, prepareStart, startPictures } from './studio/drawing.ts'
 import type { Frame } from './studio/film.ts'
 import { showShelf } from './studio/gallery.ts'
 import { markModel, offerModels } from './studio/models.ts'
@@ -102,6 +102,7 @@ async function choose(name: string, link: Partial<Settings> = {}, pictures?: num
   form.fill(chosen, settings)
   markModel(name)
   showFacts(chosen)
+  await prepareStart(chosen, settings)
   clearSheet(settings)
   changed()
   drawButton.disabled = false

@@ -60,11 +60,11 @@ async function longTasks(browser: Browser, url: string): Promise<void> {
     new PerformanceObserver((list) => globalThis.longTasks.push(...list.getEntries().map(({ startTime, duration }) =>
       ({ startTime, duration })))).observe({ type: 'longtask', buffered: true })`)
   await page.goto(url)
-  const announced = (text: string) =>
+  const announced = (text: RegExp) =>
     page.locator('#announcement').filter({ hasText: text }).waitFor({ state: 'attached', timeout: 600_000 })
-  await announced('Drawing')
+  await announced(/^Drawing/)
   const from = await now(page)
-  await announced(' in ')
+  await announced(/ in \d/)
   const to = await now(page)
   await page.waitForTimeout(200)
   const tasks = (await page.evaluate('globalThis.longTasks')) as Task[]

@@ -37,12 +37,7 @@ const command = new Command('npm run bench:browser --')
   .option('--count <n>', 'pictures at once (default: 4, of cifar10 and on WebGPU 1)', wholeBetween(1, 256))
   .option('--steps <n>', 'steps of a turn (default: 15, of cifar10 and on WebGPU 3)', wholeBetween(1, 1000))
   .option('--sampler <name>', 'as npm run sample has them', 'ddpm')
-  .option(
-    '--seconds <n>',
-    'how long each table may take, beyond its first rounds',
-    wholeBetween(0, 3600),
-    30,
-  )
+  .option('--seconds <n>', 'how long each table may take, beyond its first rounds', wholeBetween(0, 3600), 30)
   .option('--python <program>', 'a Python that has PyTorch (default: python3 or /usr/bin/python3)')
   .addHelpText(
     'after',

@@ -4,15 +4,16 @@ import { fileURLToPath } from 'node:url'
 import { formatManifest } from '@ddpm/shared'
 import { build, type Plugin } from 'esbuild'
 import { buildClient } from '../../../edge/build.ts'
+import { client, ortBuilds } from '../../../edge/bundle.ts'
+import type { Runtime } from '../../../edge/client/runtime.ts'
 import { readExported } from '../../../edge/commands/exported.ts'
 import { serveOnNode } from '../../../edge/commands/node.ts'
 import { storeRegistry } from '../../../edge/commands/registry.ts'
-import { sendRuntime, storageTarget } from '../../../edge/commands/runtime.ts'
 import type { Serving } from '../../../edge/commands/serve.ts'
 import { memoryStorage } from '../../../edge/src/storage/memory.ts'
+import { putRuntime } from '../../support/runtime.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const client = join(here, '../../../edge/client')
 const packageFolder = (name: string) => dirname(fileURLToPath(import.meta.resolve(name)))
 
 /**
@@ -34,20 +35,18 @@ export async function openSite(folder: string, networks: readonly string[]): Pro
   await symlink(ortFolder, join(bench, 'ort'))
   await symlink(packageFolder('@tensorflow/tfjs-backend-wasm'), join(bench, 'tfjs'))
   await Promise.all(
-    ['wasm', 'jspi'].map(async (name) => {
-      const files = name === 'wasm' ? 'ort-wasm-simd-threaded' : `ort-wasm-simd-threaded.${name}`
-      const [wasm, mjs] = ['wasm', 'mjs'].map(
-        (kind) => runtimeFiles.find(({ path }) => path.endsWith(`/${files}.${kind}`))!,
-      )
+    (['wasm', 'jspi'] as const).map(async (name) => {
+      const file = runtimeFiles.find(({ path }) => path.endsWith(`/${ortBuilds[name]}.wasm`))!
+      const { sha256, bytes } = file
+      const runtime: Runtime = {
+        wasm: { sha256, bytes, purpose: `onnxruntime ${name}` },
+        mjs: `ort-${name}.mjs`,
+        packed: false,
+      }
       await bundle(publicFolder, `worker-${name}`, join(client, 'worker.ts'), {
         plugins: [withStopwatch(name)],
         conditions: ['onnxruntime-web-use-extern-wasm'],
-        define: {
-          ONNXRUNTIME: JSON.stringify({
-            wasm: { sha256: wasm!.sha256, bytes: wasm!.bytes },
-            mjs: { sha256: mjs!.sha256 },
-          }),
-        },
+        define: { ONNXRUNTIME: JSON.stringify(runtime) },
       })
       await bundle(bench, `onnx-${name}`, join(here, 'onnx.ts'), {
         alias: { 'onnxruntime-web': `onnxruntime-web/${name}` },
@@ -59,7 +58,7 @@ export async function openSite(folder: string, networks: readonly string[]): Pro
   await bundle(bench, 'page', join(here, 'page.ts'))
 
   const storage = memoryStorage()
-  await sendRuntime(storageTarget(storage), runtimeFiles)
+  await putRuntime(storage, runtimeFiles)
   const registry = storeRegistry(storage, 'in memory', async () => {})
   for (const network of networks) {
     const { manifest, files } = await readExported(join(network, 'export'))

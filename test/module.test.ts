@@ -67,7 +67,8 @@ describe('the sampler module', { timeout: 900_000 }, () => {
 
   test('a download that does not go on is told, and the next visit takes up what had arrived', async () => {
     const { page, context } = await visit()
-    site.proxy.trouble = { path: graph, cuts: [100_000, 0, 0, 0, 0] }
+    // More than its attempts: browsers, too, ask again where a connection ends before the answer begins.
+    site.proxy.trouble = { path: graph, cuts: [100_000, ...Array<number>(20).fill(0)] }
     const { code, message } = await outcome(page)
     assert.equal(code, 'offline')
     const { bytes } = graphFile(site.manifest)
@@ -168,28 +169,6 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await context.close()
   })
 
-  test('where memory does not suffice, fewer pictures go at a time and come out the same', async () => {
-    const { page, context } = await visit()
-    // Some room beside what onnxruntime starts with, and no more.
-    await page.route('**/worker-wasm.js', async (route) => {
-      const response = await route.fetch()
-      const limit = `{
-        const Memory = WebAssembly.Memory
-        WebAssembly.Memory = class extends Memory {
-          constructor(options) { super({ ...options, maximum: options.initial + 640 }) }
-        }
-      }`
-      await route.fulfill({ response, body: `${limit};${await response.text()}` })
-    })
-    const many = { count: 64, seed: 3, steps: 2 }
-    const { pictures, progress } = await draw(page, many)
-    const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
-    assert.ok(reasons.length > 0, 'memory sufficed')
-    assert.match(reasons[0]!, /32 pictures at a time/)
-    assertSamePictures(pictures, await reference(many))
-    await context.close()
-  })
-
   test('a graphics card that is lost while drawing hands over to WebAssembly, and the pictures are the same', async () => {
     const gpu = await launch()
     const context = await gpu.newContext({ serviceWorkers: 'block' })
@@ -275,7 +254,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     )
     for (const { name, message } of codes) {
       assert.equal(name, 'SamplerError')
-      assert.match(message, /\.$/)
+      assert.match(message, /[.?]$/)
     }
     await context.close()
   })

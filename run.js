@@ -30,6 +30,8 @@ const commands = {
   'bench:samplers': 'test/bench/samplers.ts',
   'bench:sampling': 'test/bench/sampling.ts',
   'bench:edge': 'test/bench/edge.ts',
+  'bench:bytes': 'test/bench/bytes.ts',
+  'bench:browser': 'test/bench/browser.ts',
   'bench:page': 'test/bench/page.ts',
   'mutate:edge': 'test/commands/mutate.ts',
 }

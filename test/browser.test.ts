@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,9 +11,9 @@ import {
   generate,
   graphFile,
   type Manifest,
+  type Network,
   toRgba,
 } from '@ddpm/shared'
-import * as ort from 'onnxruntime-node'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { buildClient } from '../edge/build.ts'
 import type { SampleOptions } from '../edge/client/sampler.ts'
@@ -26,6 +26,7 @@ import { keys } from '../edge/src/registry/keys.ts'
 import { begin, commit } from '../edge/src/registry/publishing.ts'
 import { launch } from './support/browser.ts'
 import { exportTinyModel } from './support/model.ts'
+import { assertSamePictures, nodeNetwork } from './support/pictures.ts'
 import { type Between, startProxy } from './support/proxy.ts'
 
 /** A real Chromium, a real workerd, and pictures that onnxruntime-node draws from the same files. */
@@ -33,7 +34,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
   let folder: string
   let publicFolder: string
   let manifest: Manifest
-  let session: ort.InferenceSession
+  let network: Network
   let bucket: Opened
   let serving: Serving
   let site: Between
@@ -47,7 +48,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     await exportTinyModel(exported, { size: 8, numResBlocks: 1, attention: [false, false] })
     const { manifest: written, files } = await readExported(exported)
     manifest = written
-    session = await ort.InferenceSession.create(await readFile(join(exported, graphFile(manifest).path)))
+    network = await nodeNetwork(exported, manifest)
 
     const client = await buildClient()
     publicFolder = client.publicFolder
@@ -194,22 +195,6 @@ describe('in the browser', { timeout: 500_000 }, () => {
     await page.close()
   })
 
-  test('a download that breaks off is told and can be repeated', async () => {
-    const fresh = await browser.newContext({ serviceWorkers: 'block' })
-    const page = await open('/icon.svg', '', fresh)
-    const file = graphFile(manifest)
-    site.breakOff = `/files/${file.sha256}`
-    const failure = await draw(page, { device: 'wasm' }).catch(String)
-    site.breakOff = null
-    assert.match(String(failure), new RegExp(`broke off after \\d+ of ${file.bytes} bytes`))
-    const asked = { count: 1, seed: 3, steps: 4 }
-    assertSamePictures(
-      (await draw(page, { device: 'wasm', options: asked })).pictures,
-      await reference(asked),
-    )
-    await fresh.close()
-  })
-
   test('an unknown model and an impossible address are explained', async () => {
     const page = await open('/icon.svg')
     assert.match(String(await draw(page, { name: 'test/nothing' }).catch(String)), /test\/nothing/)
@@ -297,33 +282,9 @@ describe('in the browser', { timeout: 500_000 }, () => {
   /** The same drawing with onnxruntime-node: RGBA bytes per picture. */
   async function reference({ class: className = null, ...rest }: Asked): Promise<number[][]> {
     const options = { ...rest, className }
-    const { channels, height, width } = manifest.shape
-    const values = await generate(
-      manifest,
-      async (x, timestep, label) => {
-        const count = timestep.length
-        const feeds = {
-          [manifest.inputs.sample]: new ort.Tensor('float32', x, [count, channels, height, width]),
-          [manifest.inputs.timestep]: new ort.Tensor('float32', timestep, [count]),
-          [manifest.inputs.label!]: new ort.Tensor('float32', label!, [count]),
-        }
-        return (await session.run(feeds))[manifest.output]!.data as Float32Array
-      },
-      options,
-    )
+    const values = await generate(manifest, network, options)
     return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
   }
 })
 
 type Asked = GenerateOptions & Pick<SampleOptions, 'class'>
-
-/** Equal within 2/255 at every pixel: devices round differently. */
-function assertSamePictures(found: number[][], expected: number[][]): void {
-  assert.equal(found.length, expected.length)
-  const differences = found.flatMap((picture, i) =>
-    picture.map((byte, k) => Math.abs(byte - expected[i]![k]!)),
-  )
-  assert.equal(differences.length, expected.flat().length)
-  const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
-  assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)
-}

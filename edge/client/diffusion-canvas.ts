@@ -71,7 +71,8 @@ export class DiffusionCanvas extends HTMLElement {
   disconnectedCallback(): void {
     this.#view.disconnect()
     this.#seen = false
-    this.#drop()
+    this.#drawing?.abort()
+    this.#dispose()
   }
 
   attributeChangedCallback(): void {
@@ -146,7 +147,7 @@ export class DiffusionCanvas extends HTMLElement {
       throw new SamplerError('bad-option', 'A diffusion-canvas needs a model="https://host/owner/name".')
     }
     if (this.#model?.address === address) return this.#model.loaded
-    this.#drop()
+    this.#dispose()
     const loaded = load(address, {
       onProgress: (progress) => {
         if (progress.stage === 'download') this.#bar.value = progress.loaded / progress.total
@@ -162,8 +163,7 @@ export class DiffusionCanvas extends HTMLElement {
     return loaded
   }
 
-  #drop(): void {
-    this.#drawing?.abort()
+  #dispose(): void {
     this.#model?.loaded.then(
       (model) => model.dispose(),
       () => {},

@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runCommand } from '@ddpm/shared/command'
-import { Command } from 'commander'
+import { Argument, Command } from 'commander'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const source = join(root, 'edge/src')
@@ -118,14 +118,12 @@ function firstFailure(folder: string): Promise<string | null> {
   })
 }
 
-async function main({ verbose }: { verbose?: true }): Promise<void> {
+async function main(files: readonly string[], { verbose }: { verbose?: true }): Promise<void> {
   // Within the project, so that packages are found.
   const place = join(root, 'edge/dist/mutants')
   await rm(place, { recursive: true, force: true })
   const mutants = (
-    await Promise.all(
-      targets.map(async (file) => mutantsOf(file, await readFile(join(source, file), 'utf8'))),
-    )
+    await Promise.all(files.map(async (file) => mutantsOf(file, await readFile(join(source, file), 'utf8'))))
   ).flat()
   const survivors: Mutant[] = []
   let done = 0
@@ -160,8 +158,12 @@ const command = new Command('npm run mutate:edge --')
   .description(
     'Changes the code of ranges, preconditions and codings bit by bit, and looks whether the tests notice.',
   )
+  .addArgument(new Argument('[files...]', 'of edge/src').choices(targets).default(targets))
   .option('--verbose', 'name the case that notices each')
-  .addHelpText('after', '\nExample:\n  npm run mutate:edge')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  npm run mutate:edge\n  npm run mutate:edge -- http/deliver.ts --verbose',
+  )
   .action(main)
 
 await runCommand(command)

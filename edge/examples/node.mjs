@@ -1,0 +1,20 @@
+// node node.mjs https://ddpm.example.workers.dev/me/kittens 7
+// or the folder of an exported model. Needs: npm install ddpm-sampler sharp
+import { load } from 'ddpm-sampler/node'
+import sharp from 'sharp'
+
+const [address, seed = '1'] = process.argv.slice(2)
+const model = await load(address)
+const pictures = await model.sample({
+  count: 2,
+  seed: Number(seed),
+  onStep: ({ step, steps }) => process.stderr.write(`\rstep ${step + 1} of ${steps}`),
+})
+for (const { pixels, index } of pictures) {
+  const { width, height } = pixels
+  const path = `seed${seed}-${index}.png`
+  await sharp(pixels.data, { raw: { width, height, channels: 4 } })
+    .png()
+    .toFile(path)
+  console.log(`\n${path}`)
+}

@@ -103,6 +103,8 @@ async function choose(name: string, link: Partial<Settings> = {}, pictures?: num
   markModel(name)
   showFacts(chosen)
   await prepareStart(chosen, settings)
+  // Another one may have been chosen meanwhile.
+  if (manifest !== chosen) return
   clearSheet(settings)
   changed()
   drawButton.disabled = false

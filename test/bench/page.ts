@@ -33,7 +33,7 @@ Examples:
     const reached = await fetch(`${url}/healthz`).catch(() => null)
     if (!reached?.ok) throw new UserError(`Nothing answers at ${url}. Start it with: npm run dev`)
     await withBrowser(async (browser) => {
-      for (const path of ['/?count=16', '/?count=16&steps=200&sampler=ddpm'])
+      for (const path of ['/?count=16', '/?count=4&steps=100&sampler=ddpm'])
         await longTasks(browser, url + path)
     })
     for (const path of ['/', '/explain/']) await audit(lighthouse, `${url}${path}`)

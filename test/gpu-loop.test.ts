@@ -45,7 +45,7 @@ interface Step {
 }
 
 /** What the loop on the graphics card draws in a real Chromium, and what the loop of shared draws in Node. */
-describe('the loop on the graphics card', { timeout: 900_000 }, () => {
+describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
   let folder: string
   let serving: Serving
   let browser: Browser

@@ -16,6 +16,8 @@ import { openSite } from './browser/site.ts'
 import type { Times } from './browser/stopwatch.ts'
 import { findTorch } from './torch.ts'
 
+/** Of the picture that a visit waits for. */
+const visitSteps = 15
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
 const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(choice(allowed))
@@ -125,6 +127,7 @@ async function main(options: Options): Promise<void> {
               `${count} at once, ${options.sampler}, ${steps} steps`,
           )
           const setting = { network, task, steps, torch: exporter !== null }
+          await measureVisits(browser, site.url, setting)
           await measure(browser, site.url, setting, options)
         }
       }
@@ -134,6 +137,29 @@ async function main(options: Options): Promise<void> {
     await site.stop()
     cleanUp()
   }
+}
+
+/** From the start of a navigation to the first picture, when all files are in the browser already. */
+async function measureVisits(browser: Browser, url: string, { network, task }: Setting): Promise<void> {
+  const context = await browser.newContext()
+  const page = await context.newPage()
+  await limitThreads(page, task.threads)
+  const times: number[] = []
+  for (let visit = 0; visit < 4; visit++) {
+    await page.goto(`${url}/bench/index.html`)
+    times.push(await call(page, 'visit', `${url}/bench/${network}`, task.device, visitSteps))
+  }
+  await context.close()
+  const [first, ...warm] = times.map((time) => `${(time / 1000).toFixed(2)} s`)
+  console.log(`first picture at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
+}
+
+/** The module takes as many threads as there are cores. */
+async function limitThreads(page: Page, threads: number): Promise<void> {
+  await page.addInitScript(
+    (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
+    threads,
+  )
 }
 
 async function measure(
@@ -150,11 +176,7 @@ async function measure(
     const { 'content-security-policy': _, ...headers } = response.headers()
     await route.fulfill({ response, headers })
   })
-  // The module takes as many threads as there are cores.
-  await page.addInitScript(
-    (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
-    task.threads,
-  )
+  await limitThreads(page, task.threads)
   await page.goto(`${url}/bench/index.html`)
   const script = task.device === 'wasm' ? '/bench/onnx-wasm.js' : '/bench/onnx-jspi.js'
   const base = `${url}/bench/${network}`

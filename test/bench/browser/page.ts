@@ -13,6 +13,8 @@ export interface Bench {
   load(address: string, device: 'wasm' | 'webgpu'): Promise<string>
   /** Milliseconds of a drawing, pictures on their way included. */
   sample(options: SampleOptions): Promise<number>
+  /** Opens a model and draws one picture: milliseconds from the start of the navigation until it is on a canvas. */
+  visit(address: string, device: 'wasm' | 'webgpu', steps: number): Promise<number>
   /** Gives up all that was opened. */
   close(): void
 }
@@ -53,6 +55,15 @@ const bench: Bench = {
     const began = performance.now()
     await model!.sample({ ...options, onStep() {} })
     return performance.now() - began
+  },
+  async visit(address, device, steps) {
+    await bench.load(address, device)
+    const [picture] = await model!.sample({ seed: 1, steps, guidance: 1 })
+    const canvas = document.createElement('canvas')
+    canvas.getContext('2d')!.putImageData(picture!.pixels, 0, 0)
+    document.body.append(canvas)
+    await new Promise(requestAnimationFrame)
+    return performance.now()
   },
   close() {
     for (const worker of workers.values()) worker.terminate()

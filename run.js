@@ -31,6 +31,7 @@ const commands = {
   'bench:sampling': 'test/bench/sampling.ts',
   'bench:edge': 'test/bench/edge.ts',
   'bench:bytes': 'test/bench/bytes.ts',
+  'bench:browser': 'test/bench/browser.ts',
   'bench:page': 'test/bench/page.ts',
   'mutate:edge': 'test/commands/mutate.ts',
 }

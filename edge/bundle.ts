@@ -11,7 +11,7 @@ export const client = fileURLToPath(new URL('client/', import.meta.url))
 const ortFolder = dirname(fileURLToPath(import.meta.resolve('onnxruntime-web/wasm')))
 
 /** The builds of onnxruntime-web that a worker exists for, and the WebAssembly and JavaScript each starts. */
-const ortBuilds = {
+export const ortBuilds = {
   webgpu: 'ort-wasm-simd-threaded.asyncify',
   jspi: 'ort-wasm-simd-threaded.jspi',
   wasm: 'ort-wasm-simd-threaded',

@@ -1,4 +1,4 @@
-import { generate, type Manifest, type Network, toRgba } from '@ddpm/shared'
+import { generateWith, type Loop, type Manifest, toRgba } from '@ddpm/shared'
 import { createClock } from './clock.ts'
 import type { Drawing, Step } from './protocol.ts'
 
@@ -6,14 +6,14 @@ import type { Drawing, Step } from './protocol.ts'
 const previewInterval = 50
 
 /**
- * Draws pictures with a network and tells of every step.
+ * Draws pictures and tells of every step.
  * @param tell is waited for before the next step
  * @returns [count, channels, height, width], about [−1, 1]
  * @throws UserError for impossible options; the signal's reason
  */
 export function draw(
   manifest: Manifest,
-  network: Network,
+  loop: Loop,
   { options, previewEvery }: Drawing,
   tell: (step: Step) => void | Promise<void>,
   signal: AbortSignal,
@@ -27,18 +27,20 @@ export function draw(
     latest = performance.now()
     return true
   }
-  return generate(manifest, network, {
+  return generateWith(manifest, loop, {
     ...options,
     signal,
+    isDue,
     onStep: ({ step, steps, t, x, x0 }) =>
       tell({
         step,
         steps,
         t,
         secondsLeft: secondsLeft(step + 1, steps),
-        preview: isDue(step, steps)
-          ? { x: rgbaOf(x, options.count, manifest), x0: rgbaOf(x0, options.count, manifest) }
-          : null,
+        preview:
+          x.length === 0
+            ? null
+            : { x: rgbaOf(x, options.count, manifest), x0: rgbaOf(x0, options.count, manifest) },
       }),
   })
 }

@@ -6,7 +6,7 @@ import type { Device, Drawing, PreviewEvery, Step } from './protocol.ts'
 import type { Remote } from './remote.ts'
 
 export interface SampleOptions
-  extends Partial<Omit<GenerateOptions, 'className' | 'picture' | 'mask' | 'onStep' | 'signal'>> {
+  extends Partial<Omit<GenerateOptions, 'className' | 'picture' | 'mask' | 'isDue' | 'onStep' | 'signal'>> {
   /** A class, or a word that several have in common; null, the default: any, by the seed. */
   readonly class?: string | null
   /** Pictures to start from, of the model's size: one for all, one for each, or [count, channels, height, width]. */

@@ -1,12 +1,27 @@
-import type { Manifest, Network } from '@ddpm/shared'
+import { type Loop, loopOf, type Manifest, type Network } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
+import { inBatches } from './batches.ts'
 import { failureOf, SamplerError } from './errors.ts'
+import { loopOnGpu } from './gpu-loop.ts'
 import type { Device } from './protocol.ts'
 
 /** Where onnxruntime finds its own files: WebAssembly in memory, the JavaScript that starts it at an address. */
 export function placeRuntime(wasm: Uint8Array<ArrayBuffer>, mjs: string): void {
   ort.env.wasm.wasmBinary = wasm
   ort.env.wasm.wasmPaths = { mjs }
+}
+
+/** Where a session runs, and how many pictures it is given at once. */
+export interface Placement {
+  readonly device: Device
+  readonly threads: number
+  readonly atOnce: number
+}
+
+/** A network that runs, and the loop that draws with it. */
+export interface Opened {
+  readonly network: Network
+  readonly loop: Loop
 }
 
 /**
@@ -18,27 +33,35 @@ export function placeRuntime(wasm: Uint8Array<ArrayBuffer>, mjs: string): void {
 export async function openNetwork(
   graph: Uint8Array,
   manifest: Manifest,
-  { device, threads }: { device: Device; threads: number },
-): Promise<Network> {
+  { device, threads, atOnce }: Placement,
+): Promise<Opened> {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = threads
   try {
     const session = await ort.InferenceSession.create(graph, { executionProviders: [{ name: device }] })
-    const network = networkOf(session, manifest)
-    if (device === 'wasm') return network
-    const guarded = untilLost(network, await ort.env.webgpu.device)
-    await tryOut(guarded, manifest)
-    return guarded
+    const bare = networkOf(session, manifest)
+    if (device === 'wasm') {
+      const network = inBatches(bare, atOnce)
+      return { network, loop: loopOf(network) }
+    }
+    const card = await ort.env.webgpu.device
+    const guarded = untilLost(bare, card)
+    const stride = await tryOut(guarded, manifest)
+    const network = inBatches(guarded, atOnce)
+    const onGpu = { session, device: card, manifest, stride, atOnce }
+    return { network, loop: untilLost(await loopOnGpu(onGpu, loopOf(network)), card) }
   } catch (error) {
     const { code, message } = failureOf(error)
     throw new SamplerError(code ?? 'unsupported', message)
   }
 }
 
-async function tryOut(network: Network, { shape, classes }: Manifest): Promise<void> {
+/** Numbers that the network returns for one picture. */
+async function tryOut(network: Network, { shape, classes }: Manifest): Promise<number> {
   const { channels, height, width } = shape
   const zero = new Float32Array(1)
-  await network(new Float32Array(channels * height * width), zero, classes.length > 0 ? zero : null)
+  const x = new Float32Array(channels * height * width)
+  return (await network(x, zero, classes.length > 0 ? zero : null)).length
 }
 
 function networkOf(session: ort.InferenceSession, { shape, inputs, output }: Manifest): Network {
@@ -59,12 +82,15 @@ function networkOf(session: ort.InferenceSession, { shape, inputs, output }: Man
 }
 
 /** The same, which fails as soon as its device is lost: what onnxruntime waits for then may never come. */
-function untilLost(network: Network, device: GPUDevice): Network {
+function untilLost<Given extends unknown[], Result>(
+  work: (...given: Given) => Result | Promise<Result>,
+  device: GPUDevice,
+): (...given: Given) => Promise<Result> {
   const lost = device.lost.then(({ message }): never => {
     throw deviceLost(message)
   })
   lost.catch(() => {})
-  return (...input) => Promise.race([lost, network(...input)])
+  return (...given) => Promise.race([lost, work(...given)])
 }
 
 function deviceLost(message: string): SamplerError {

@@ -14,15 +14,15 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { graphFile, type Manifest, type Network, parseManifest, predict } from '@ddpm/shared'
-import { inBatches, picturesAtOnce } from './batches.ts'
+import { graphFile, type Manifest, parseManifest, predict } from '@ddpm/shared'
+import { picturesAtOnce } from './batches.ts'
 import { addressOf, loadManifest } from './catalogue.ts'
 import { createClock } from './clock.ts'
 import { draw } from './drawing.ts'
 import { errorOf, failureOf, SamplerError } from './errors.ts'
 import { fetchFiles } from './files.ts'
 import { createModel, type Model } from './model.ts'
-import { openNetwork } from './network.ts'
+import { type Opened, openNetwork } from './network.ts'
 import type { LoadProgress, Step } from './protocol.ts'
 import type { Calls, Remote } from './remote.ts'
 
@@ -62,12 +62,12 @@ export async function load(
     ? await download(source, onProgress, signal)
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
-  const network = await openNetwork(graph, manifest, { device: 'wasm', threads })
+  const atOnce = picturesAtOnce(manifest.shape)
+  const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, atOnce })
   signal?.throwIfAborted()
-  const batched = inBatches(network, picturesAtOnce(manifest.shape))
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
   const choice = { device: 'wasm', build: 'wasm', threads, reason } as const
-  return createModel(manifest, { remote: here(manifest, batched), choice, atOnce: 1 }, () => null)
+  return createModel(manifest, { remote: here(manifest, opened), choice, atOnce }, () => null)
 }
 
 interface Loaded {
@@ -104,7 +104,7 @@ async function readFolder(folder: string): Promise<Loaded> {
 }
 
 /** What a worker does in browsers, here: one task at a time, for a session cannot run twice at once. */
-function here(manifest: Manifest, network: Network): Remote {
+function here(manifest: Manifest, { network, loop }: Opened): Remote {
   let queue: Promise<unknown> = Promise.resolve()
   let ended: Error | null = null
   const enqueue = <T>(task: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
@@ -127,7 +127,7 @@ function here(manifest: Manifest, network: Network): Remote {
         await setImmediate()
         if (ended) throw ended
       }
-      return enqueue(() => draw(manifest, network, drawing, tell, signal), signal)
+      return enqueue(() => draw(manifest, loop, drawing, tell, signal), signal)
     },
     predict: (options, { signal }) => enqueue(() => predict(manifest, network, options), signal),
     end(error) {

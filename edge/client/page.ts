@@ -14,7 +14,7 @@ import {
   toLink,
 } from './settings.ts'
 import { createStatus } from './status.ts'
-import { captionOf, type Drawing, drawSettings, startPictures } from './studio/drawing.ts'
+import { captionOf, type Drawing, drawSettings, prepareStart, startPictures } from './studio/drawing.ts'
 import type { Frame } from './studio/film.ts'
 import { showShelf } from './studio/gallery.ts'
 import { markModel, offerModels } from './studio/models.ts'
@@ -54,7 +54,12 @@ byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
   attempt(draw)
 })
-drawButton.addEventListener('click', () => running?.abort())
+drawButton.addEventListener('click', (event) => {
+  if (!running) return
+  running.abort()
+  // By the time the click takes its effect, the button draws again.
+  event.preventDefault()
+})
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
 navigator.serviceWorker?.register('/offline.js').catch(() => {})
 showShelves()
@@ -97,6 +102,9 @@ async function choose(name: string, link: Partial<Settings> = {}, pictures?: num
   form.fill(chosen, settings)
   markModel(name)
   showFacts(chosen)
+  await prepareStart(chosen, settings)
+  // Another one may have been chosen meanwhile.
+  if (manifest !== chosen) return
   clearSheet(settings)
   changed()
   drawButton.disabled = false

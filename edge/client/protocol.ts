@@ -1,4 +1,4 @@
-import type { GenerateOptions, Manifest, PredictOptions } from '@ddpm/shared'
+import type { GenerateOptions, Manifest, ManifestFile, PredictOptions } from '@ddpm/shared'
 import type { Failure } from './errors.ts'
 
 /** Where the network runs. */
@@ -15,6 +15,8 @@ export interface Loading {
   /** Of the server that holds the model's files. */
   readonly origin: string
   readonly manifest: Manifest
+  /** Which of the manifest's files is run. */
+  readonly graph: ManifestFile
   readonly device: Device
   readonly threads: number
   /** How many pictures the network is given at once at first. */
@@ -25,7 +27,7 @@ export interface Loading {
 
 export interface Drawing {
   /** The part of the options that can be posted. */
-  readonly options: Omit<GenerateOptions, 'onStep' | 'signal'>
+  readonly options: Omit<GenerateOptions, 'isDue' | 'onStep' | 'signal'>
   readonly previewEvery: PreviewEvery
 }
 

@@ -11,6 +11,7 @@
  * model.dispose()
  * ```
  */
+import { type Dtype, graphFile, halfGraphFile, type Manifest, type ManifestFile } from '@ddpm/shared'
 import { picturesAtOnce } from './batches.ts'
 import { addressOf, loadManifest } from './catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './device.ts'
@@ -22,6 +23,7 @@ import { purgeKept, purposeOf } from './store.ts'
 
 export {
   classOf,
+  type Dtype,
   fromRgba,
   type Manifest,
   type Plan,
@@ -45,6 +47,11 @@ export { type CacheInfo, cacheInfo } from './store.ts'
 export interface LoadOptions {
   /** 'auto', the default: WebGPU where it works, WebAssembly otherwise. */
   readonly device?: 'auto' | Device
+  /**
+   * How the weights are stored that are downloaded; arithmetic is in float32 either way. 'auto', the default: half
+   * precision where the model was exported with it, half the bytes for pictures that differ by about 1/255.
+   */
+  readonly dtype?: 'auto' | Dtype
   /** true: fails where the browser has no room to keep the files; false: keeps none. By default kept where there is room. */
   readonly cache?: boolean
   /** Also told later, when a device fails and another takes over. */
@@ -60,14 +67,15 @@ export interface LoadOptions {
  */
 export async function load(
   url: string,
-  { device = 'auto', cache, onProgress = () => {}, signal }: LoadOptions = {},
+  { device = 'auto', dtype = 'auto', cache, onProgress = () => {}, signal }: LoadOptions = {},
 ): Promise<Model> {
   const { origin } = addressOf(url)
   const manifest = await loadManifest(url, signal)
+  const graph = graphOf(manifest, dtype)
   const most = picturesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
   const start = async (choice: DeviceChoice, atOnce = most, until?: AbortSignal): Promise<Running> => {
     const { device, threads } = choice
-    const loading = { origin, manifest, device, threads, atOnce, cache: cache ?? null }
+    const loading = { origin, manifest, graph, device, threads, atOnce, cache: cache ?? null }
     const remote = await startRemote(scripts[choice.build](), loading, onProgress, until)
     return { choice, remote, atOnce }
   }
@@ -116,6 +124,17 @@ const scripts: { [B in DeviceChoice['build']]: () => URL } = {
   webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
   jspi: () => new URL('./worker-jspi.js', import.meta.url),
   wasm: () => new URL('./worker-wasm.js', import.meta.url),
+}
+
+function graphOf(manifest: Manifest, dtype: 'auto' | Dtype): ManifestFile {
+  const half = halfGraphFile(manifest)
+  if (dtype === 'fp16' && half === null) {
+    throw new SamplerError(
+      'bad-option',
+      `Found the dtype "fp16", but ${manifest.name} was exported without it. Choose "auto" or "fp32".`,
+    )
+  }
+  return dtype === 'fp32' ? graphFile(manifest) : (half ?? graphFile(manifest))
 }
 
 /** Another device may do better. */

@@ -1,17 +1,16 @@
 // The worker's messages: what the page asks, in order, and what it is told. How a session runs is in network.ts, what
 // drawing is in drawing.ts.
-import { graphFile, type Manifest, type Network, predict } from '@ddpm/shared'
-import { inBatches } from './batches.ts'
+import { type Manifest, predict } from '@ddpm/shared'
 import { createClock } from './clock.ts'
 import { draw } from './drawing.ts'
 import { failureOf } from './errors.ts'
 import { fetchFiles } from './files.ts'
-import { openNetwork, placeRuntime } from './network.ts'
+import { type Opened, openNetwork, placeRuntime } from './network.ts'
 import type { Loading, LoadProgress, Reply, Request, Step } from './protocol.ts'
 import { runtime } from './runtime.ts'
 import { purposeOf } from './store.ts'
 
-let loaded: { readonly manifest: Manifest; readonly network: Network }
+let loaded: Opened & { readonly manifest: Manifest }
 /** One task at a time: a session cannot run twice at once. */
 let queue: Promise<void> = Promise.resolve()
 const running = new Map<number, AbortController>()
@@ -26,8 +25,8 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
       break
     case 'sample':
       enqueue(data.id, async (signal) => {
-        const { manifest, network } = loaded
-        const values = await draw(manifest, network, data, (step) => tell(data.id, step), signal)
+        const { manifest, loop } = loaded
+        const values = await draw(manifest, loop, data, (step) => tell(data.id, step), signal)
         return [new Float32Array(values)]
       })
       break
@@ -46,11 +45,19 @@ function post(reply: Reply, transfer: Transferable[] = []): void {
   self.postMessage(reply, { transfer })
 }
 
-async function load({ origin, manifest, device, threads, atOnce, cache }: Loading): Promise<void> {
+async function load({
+  origin,
+  manifest,
+  graph: file,
+  device,
+  threads,
+  atOnce,
+  cache,
+}: Loading): Promise<void> {
   const progress = (told: LoadProgress) => post({ type: 'progress', progress: told })
   const fallBack = (reason: string) => progress({ stage: 'fallback', reason })
   const secondsLeft = createClock()
-  const { sha256, bytes } = graphFile(manifest)
+  const { sha256, bytes } = file
   const graphOfModel = { sha256, bytes, purpose: purposeOf(origin, manifest.name) }
   const [graph, wasm] = await fetchFiles(origin, [graphOfModel, runtime.wasm], {
     cache,
@@ -61,8 +68,7 @@ async function load({ origin, manifest, device, threads, atOnce, cache }: Loadin
   progress({ stage: 'prepare' })
   const mjs = new URL(runtime.mjs, import.meta.url).href
   placeRuntime(runtime.packed ? await unpacked(wasm!) : wasm!, mjs)
-  const network = await openNetwork(graph!, manifest, { device, threads })
-  loaded = { manifest, network: inBatches(network, atOnce) }
+  loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce })) }
 }
 
 async function unpacked(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {

@@ -52,6 +52,8 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   /** [count, channels, height, width]: 1 where something new is drawn, 0 where the picture stays (RePaint). */
   readonly mask?: Float32Array
   readonly jumps?: Jumps
+  /** Whether `onStep` looks at the pictures of a step, 0 … steps − 1; it always does unless told. */
+  readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
@@ -88,6 +90,25 @@ export function planFor(
   return planSampler(schedule, options)
 }
 
+/** What a loop asks the network for. */
+export interface Asked {
+  /** How many classes the network knows, which is also the label of none; 0: it takes no label. */
+  readonly classes: number
+  /** [count], of each picture's class. */
+  readonly labels: Float32Array
+  /** Of guidance, see `guide`: at 0 only the network without a class is asked, at 1 only that with it. */
+  readonly scale: number
+  readonly rescale: number
+}
+
+/** Runs a plan, with a network at hand: as `runPlan` does, wherever x lies meanwhile. */
+export type Loop = (plan: Plan, asked: Asked, request: SamplingRequest) => Promise<Float32Array>
+
+/** The loop of sampling.ts around a network that takes and gives numbers. */
+export function loopOf(network: Network): Loop {
+  return (plan, asked, request) => runPlan(plan, denoiserFor(network, asked, request.size), request)
+}
+
 /**
  * Draws pictures: plan, noise, guidance and loop together.
  * @returns [count, channels, height, width], about [−1, 1]
@@ -98,8 +119,13 @@ export function generate(
   network: Network,
   options: GenerateOptions,
 ): Promise<Float32Array> {
+  return generateWith(model, loopOf(network), options)
+}
+
+/** The same with a loop of one's own. */
+export function generateWith(model: ModelFacts, run: Loop, options: GenerateOptions): Promise<Float32Array> {
   const { noise, picture, strength = 1, mask, jumps = defaultJumps, ...rest } = options
-  const { denoise, request, sampler } = prepare(model, network, rest, picture !== undefined)
+  const { asked, request, sampler } = prepare(model, rest, picture !== undefined)
   const length = request.pictures.length * request.size
   for (const [name, values] of Object.entries({ noise, picture, mask })) {
     if (values && values.length !== length) {
@@ -110,7 +136,7 @@ export function generate(
   }
   if (!picture) {
     if (mask) throw new UserError('Found a mask without a picture; give the picture that it is laid over.')
-    return runPlan(planFor(model, sampler), denoise, { ...request, ...(noise && { from: noise }) })
+    return run(planFor(model, sampler), asked, { ...request, ...(noise && { from: noise }) })
   }
   if (!(strength >= 0 && strength <= 1)) {
     throw new UserError(`Found strength ${strength}; expected a number from 0 (the picture itself) to 1.`)
@@ -121,9 +147,9 @@ export function generate(
   if (kept === all.length - 1) return Promise.resolve(picture.slice())
   const levels = all.slice(kept)
   const from = noised(picture, levels[0]!.alphaBar, noise ?? firstNoise(request))
-  if (!mask) return runPlan(planLevels(levels, sampling), denoise, { ...request, from })
+  if (!mask) return run(planLevels(levels, sampling), asked, { ...request, from })
   const plan = planRepaint(levels, sampling, jumps)
-  return runPlan(plan, denoise, { ...request, from, afterRow: keeper(picture, mask, request) })
+  return run(plan, asked, { ...request, from, afterRow: keeper(picture, mask, request) })
 }
 
 /**
@@ -138,19 +164,18 @@ export function invert(
   pictures: Float32Array,
   options: GenerateOptions,
 ): Promise<Float32Array> {
-  const { denoise, request, sampler } = prepare(model, network, options, true)
+  const { asked, request, sampler } = prepare(model, options, true)
   const { schedule, options: sampling } = samplingOf(model, { ...sampler, sampler: 'ddim' })
   const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
-  return runPlan(plan, denoise, { ...request, from: pictures })
+  return loopOf(network)(plan, asked, { ...request, from: pictures })
 }
 
 /** Takes the options apart: what the network is asked, what the loop needs, what decides the plan. */
 function prepare(
   model: ModelFacts,
-  network: Network,
   options: GenerateOptions,
   fromPictures: boolean,
-): { denoise: Denoiser; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
+): { asked: Asked; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
   const {
     seed,
     count,
@@ -158,6 +183,7 @@ function prepare(
     className = null,
     guidance = fromPictures && className === null ? 0 : model.sampling.guidance,
     guidanceRescale = model.sampling.guidanceRescale ?? 0,
+    isDue,
     onStep,
     signal,
     ...sampler
@@ -176,10 +202,16 @@ function prepare(
   const pictures = Array.from({ length: count }, (_, i) => first + i)
   const choice = classesNamed(model.classes, className)
   const labels = Float32Array.from(pictures, (picture) => labelOf(choice, seed, picture))
-  const asked = { classes: model.classes.length, labels, size, scale: guidance, rescale: guidanceRescale }
   return {
-    denoise: denoiserFor(network, asked),
-    request: { seed, pictures, size, ...(onStep && { onStep }), ...(signal && { signal }) },
+    asked: { classes: model.classes.length, labels, scale: guidance, rescale: guidanceRescale },
+    request: {
+      seed,
+      pictures,
+      size,
+      ...(isDue && { isDue }),
+      ...(onStep && { onStep }),
+      ...(signal && { signal }),
+    },
     sampler,
   }
 }
@@ -236,24 +268,17 @@ function classesNamed(classes: readonly string[], name: string | null): number[]
 }
 
 /** Asks the network for each picture's class, without any at guidance 0, and both ways elsewhere but at 1. */
-function denoiserFor(
-  network: Network,
-  {
-    classes,
-    labels,
-    ...guidance
-  }: { classes: number; labels: Float32Array; size: number; scale: number; rescale: number },
-): Denoiser {
+function denoiserFor(network: Network, { classes, labels, scale, rescale }: Asked, size: number): Denoiser {
   const count = labels.length
   const timestep = new Float32Array(count)
   const none = new Float32Array(count).fill(classes)
   return async (x, t) => {
     timestep.fill(t)
     if (classes === 0) return network(x, timestep, null)
-    if (guidance.scale === 0) return network(x, timestep, none)
+    if (scale === 0) return network(x, timestep, none)
     const output = await network(x, timestep, labels)
-    return guidance.scale === 1
+    return scale === 1
       ? output
-      : guide(output, await network(x, timestep, none), { count, ...guidance })
+      : guide(output, await network(x, timestep, none), { count, size, scale, rescale })
   }
 }

@@ -27,8 +27,11 @@ export const modelName = z
   )
 
 const file = z.strictObject({
-  /** What the file is for: 'graph' is the ONNX model, 'preview' a grid of samples. */
-  role: z.enum(['graph', 'preview']),
+  /**
+   * What the file is for: 'graph' is the ONNX model, 'graph-fp16' the same with its weights stored in half precision,
+   * 'preview' a grid of samples.
+   */
+  role: z.enum(['graph', 'graph-fp16', 'preview']),
   path: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'expected a plain file name'),
   mediaType: z
     .string()
@@ -52,9 +55,14 @@ export const manifestSchema = z.strictObject({
   }),
   /** Names of the classes, in the order of their labels; empty where the model knows none. */
   classes: z.array(z.string()),
-  files: z.array(file).refine((files) => files.filter(({ role }) => role === 'graph').length === 1, {
-    error: 'expected exactly one file with the role "graph"',
-  }),
+  files: z
+    .array(file)
+    .refine((files) => files.filter(({ role }) => role === 'graph').length === 1, {
+      error: 'expected exactly one file with the role "graph"',
+    })
+    .refine((files) => files.filter(({ role }) => role === 'graph-fp16').length <= 1, {
+      error: 'expected at most one file with the role "graph-fp16"',
+    }),
   /** Names in the ONNX graph. `label` holds a class index, or the number of classes for "no class". */
   inputs: z.strictObject({ sample: z.string(), timestep: z.string(), label: z.string().nullable() }),
   output: z.string(),
@@ -115,7 +123,16 @@ export function formatManifest(value: Manifest): string {
   return `${JSON.stringify(manifestSchema.parse(value), null, 2)}\n`
 }
 
+/** How the weights of an ONNX file are stored. Arithmetic is in float32 either way. */
+export const dtypes = ['fp32', 'fp16'] as const
+export type Dtype = (typeof dtypes)[number]
+
 /** The ONNX file of a model. */
 export function graphFile({ files }: Manifest): ManifestFile {
   return files.find(({ role }) => role === 'graph')!
+}
+
+/** The one whose weights are stored in half precision, half as large; null where none was exported. */
+export function halfGraphFile({ files }: Manifest): ManifestFile | null {
+  return files.find(({ role }) => role === 'graph-fp16') ?? null
 }

@@ -13,7 +13,7 @@ export interface SamplingStep {
   readonly step: number
   readonly steps: number
   readonly t: number
-  /** x after the step, and the x_0 it was made from: [count, size]. Valid until the next step. */
+  /** x after the step, and the x_0 it was made from: [count, size], empty where not due. Valid until the next step. */
   readonly x: Float32Array
   readonly x0: Float32Array
 }
@@ -28,9 +28,13 @@ export interface SamplingRequest {
   readonly from?: Float32Array
   /** May change x in place after a row, as inpainting does with what it keeps. */
   readonly afterRow?: (x: Float32Array, row: Row, index: number) => void
+  /** Whether `onStep` looks at x and x_0 after this step, for they may have to be fetched; it always does unless told. */
+  readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
+
+const nothing = new Float32Array(0)
 
 /**
  * Runs a plan from pure noise, or from a given x, to pictures: the one sampling loop. Its memory is laid out before the
@@ -43,7 +47,7 @@ export async function runPlan(
   denoise: Denoiser,
   request: SamplingRequest,
 ): Promise<Float32Array> {
-  const { seed, pictures, size, from, afterRow, onStep, signal } = request
+  const { seed, pictures, size, from, afterRow, isDue = () => true, onStep, signal } = request
   const { rows } = plan
   const count = pictures.length
   const length = count * size
@@ -81,7 +85,8 @@ export async function runPlan(
     x = next
     next = held
     afterRow?.(x, row, index)
-    await onStep?.({ step: index, steps: rows.length, t, x, x0: recent[0]! })
+    const shown = isDue(index, rows.length) ? { x, x0: recent[0]! } : { x: nothing, x0: nothing }
+    await onStep?.({ step: index, steps: rows.length, t, ...shown })
   }
   return x
 }

@@ -81,6 +81,8 @@ class UNet(nn.Module):
         table = nn.Embedding.from_pretrained(torch.zeros(config["timesteps"], base))
         mlp = nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         self.time_embeddings = named("time_blocks", table, *mlp)
+        # The last row is "no class".
+        self.class_embedding = nn.Embedding(config["classes"] + 1, embedding) if config["classes"] else None
         self.first = conv3(config["inputChannels"], base)
 
         h, skips = base, [base]
@@ -103,8 +105,11 @@ class UNet(nn.Module):
                 self.decoder_blocks.append(named("upsample", nn.Upsample(scale_factor=2), conv3(h, h)))
         self.final = nn.Sequential(norm(config, h), nn.SiLU(), conv3(h, config["outputChannels"]))
 
-    def forward(self, x, timestep):
-        embedding = F.silu(self.time_embeddings(timestep))
+    def forward(self, x, timestep, label=None):
+        embedding = self.time_embeddings(timestep)
+        if label is not None:
+            embedding = embedding + self.class_embedding(label)
+        embedding = F.silu(embedding)
         h = self.first(x)
         skips = [h]
         for layer in self.encoder_blocks:

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +8,7 @@ import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command, Option } from 'commander'
 import { type Block, type Contender, killContenders, startContender } from './contender.ts'
 import { type Task, tasks, writeTask } from './task.ts'
+import { findTorch } from './torch.ts'
 
 /** Steps before the clock counts; their losses are compared. */
 const compared = 10
@@ -89,19 +89,6 @@ async function main({ network, batch, size, steps, python, alone }: Options): Pr
   } finally {
     cleanUp()
   }
-}
-
-/** The first Python with PyTorch, or null. @throws UserError where the one asked for has none */
-function findTorch(asked?: string): string | null {
-  const candidates = asked === undefined ? ['python3', '/usr/bin/python3'] : [asked]
-  const found = candidates.find((python) => spawnSync(python, ['-c', 'from torch import nn']).status === 0)
-  if (found === undefined && asked !== undefined) {
-    throw new UserError(
-      `Found no PyTorch in --python ${asked}; expected a Python that can "import torch". ` +
-        'Name another one, or leave the option out.',
-    )
-  }
-  return found ?? null
 }
 
 async function measure(

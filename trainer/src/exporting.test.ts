@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { domains, normals, parseManifest } from '@ddpm/shared'
+import { domains, generate, graphFile, halfGraphFile, normals, parseManifest } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import sharp from 'sharp'
 import { exportTinyModel } from '../../test/support/model.ts'
 import { readReference } from '../../test/support/reference.ts'
 import { createOnnxruntimeEngine } from './engines/onnxruntime.ts'
-import { openModel } from './inference.ts'
+import { exportModel } from './exporting.ts'
+import { openGraph, openModel } from './inference.ts'
 import { networkOf, openCheckpoint } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-export-'))
@@ -44,6 +45,37 @@ suite('an exported model', () => {
       encoding: 'utf8',
     })
     assert.equal(status, 0, stderr)
+  })
+
+  test('in half precision is half as large and draws the same within 2/255', async () => {
+    const both = join(folder, 'half')
+    const { run, checkpoint } = openCheckpoint(join(folder, 'run'))
+    const described = {
+      name: 'test/discs',
+      description: 'Discs.',
+      licence: 'CC0-1.0',
+      weights: 'ema',
+    } as const
+    const manifest = await exportModel(run, checkpoint, {
+      ...described,
+      folder: both,
+      preview: 0,
+      dtype: 'fp16',
+    })
+    const [whole, half] = [graphFile(manifest), halfGraphFile(manifest)!]
+    assert.ok(half.bytes < 0.7 * whole.bytes, `${half.bytes} of ${whole.bytes} bytes`)
+    const options = { seed: 3, count: 8, steps: 15 }
+    const [expected, found] = await Promise.all(
+      [whole, half].map(async ({ path }) => {
+        const { network, dispose } = await openGraph(readFileSync(join(both, path)), manifest)
+        const values = await generate(manifest, network, options)
+        await dispose()
+        return values
+      }),
+    )
+    const worst = Math.max(...found!.map((value, i) => Math.abs(value - expected![i]!)))
+    assert.ok(worst > 0, 'weights in half precision are not the same')
+    assert.ok(worst * 127.5 <= 2, `pictures differ by up to ${(worst * 127.5).toFixed(1)}/255`)
   })
 
   test('has standard operators, an open batch and float32 timesteps', async () => {

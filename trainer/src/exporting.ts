@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { formatManifest, type Manifest, type ManifestFile, manifestVersion } from '@ddpm/shared'
+import { type Dtype, formatManifest, type Manifest, type ManifestFile, manifestVersion } from '@ddpm/shared'
 import type { Checkpoint } from './checkpoint.ts'
 import { writeAtomically } from './files.ts'
 import { draw, graphNames, openModel, toGraphModel, toModel, type WeightsKind } from './inference.ts'
@@ -18,6 +18,8 @@ export interface ExportOptions {
   readonly description: string
   readonly licence: string
   readonly weights: WeightsKind
+  /** 'fp16' writes a second graph beside the first, whose weights are stored in half precision. */
+  readonly dtype?: Dtype
   /** Pictures in the preview; 0 leaves it out. */
   readonly preview: number
 }
@@ -38,7 +40,7 @@ function describeFile(
 }
 
 /**
- * Writes `model.onnx`, `preview.png` and, last, `manifest.json`.
+ * Writes `model.onnx`, `model.fp16.onnx` where it is asked for, `preview.png` and, last, `manifest.json`.
  * @param convert makes another ONNX file of the same network from ours
  * @returns the manifest
  */
@@ -53,14 +55,24 @@ export async function exportModel(
   const { name, description, licence } = options
   const plain = toModel(config, checkpoint, options.weights, { name, description, licence })
   const graph = convert ? await convert(plain) : plain
-  writeAtomically(join(options.folder, 'model.onnx'), graph)
+  const files: ManifestFile[] = []
+  const write = (role: ManifestFile['role'], path: string, mediaType: string, bytes: Uint8Array) => {
+    writeAtomically(join(options.folder, path), bytes)
+    files.push(describeFile(role, path, mediaType, bytes))
+  }
+  const onnx = 'application/octet-stream'
+  write('graph', 'model.onnx', onnx, graph)
+  if (options.dtype === 'fp16') {
+    const half = toModel(config, checkpoint, options.weights, { name, description, licence }, true)
+    write('graph-fp16', 'model.fp16.onnx', onnx, half)
+  }
   const manifest: Manifest = {
     version: manifestVersion,
     name,
     description,
     licence,
     ...facts,
-    files: [describeFile('graph', 'model.onnx', 'application/octet-stream', graph)],
+    files,
     inputs: {
       sample: graphNames.sample,
       timestep: graphNames.timestep,
@@ -89,11 +101,8 @@ export async function exportModel(
   const pictures = await draw(facts, model.network, { seed: 0, count: options.preview })
   await model.dispose()
   const png = await gridPng(pictures, facts.shape)
-  writeAtomically(join(options.folder, 'preview.png'), png)
-  const complete = {
-    ...manifest,
-    files: [...manifest.files, describeFile('preview', 'preview.png', 'image/png', png)],
-  }
+  write('preview', 'preview.png', 'image/png', png)
+  const complete = { ...manifest, files }
   writeAtomically(manifestPath, formatManifest(complete))
   return complete
 }

@@ -47,15 +47,17 @@ function freeze(config: RunConfig, { state, tables }: Trained, weights: WeightsK
 /**
  * A trained network as an ONNX file: standard operators, open batch, float32 timesteps and labels.
  * @param weights the moving average, or the weights themselves
+ * @param half whether its weights are stored in half precision
  */
 export function toModel(
   config: RunConfig,
   checkpoint: Trained,
   weights: WeightsKind,
   metadata: Readonly<Record<string, string>> = {},
+  half = false,
 ): Uint8Array {
   const network = freeze(config, checkpoint, weights)
-  return toOnnx(network.outputs, { dialect: 'standard', weights: network.weights, metadata })
+  return toOnnx(network.outputs, { dialect: 'standard', weights: network.weights, metadata, half })
 }
 
 /** The same as the files of a TensorFlow.js graph model. */

@@ -71,11 +71,38 @@ function previewEvery({ steps }: Settings): number {
   return Math.max(1, Math.round(steps / framesWanted))
 }
 
+/** The latest start pictures: the page asks again and again for the same. */
+let started: { readonly key: string; readonly pictures: readonly ImageData[] } | null = null
+
 /** Each picture before the first step: its noise, or the picture that it starts from. */
-export function startPictures(manifest: Manifest, settings: Settings): ImageData[] {
+export function startPictures(manifest: Manifest, settings: Settings): readonly ImageData[] {
   const { start, count } = settings
   if (start.kind === 'picture') return Array.from({ length: count }, () => start.picture)
-  return Array.from({ length: count }, (_, i) => pixelsOf(noiseOf(manifest, settings, i), manifest.shape))
+  const key = keyOf(manifest, settings)
+  if (started?.key !== key) {
+    const pictures = Array.from({ length: count }, (_, i) => startPicture(manifest, settings, i))
+    started = { key, pictures }
+  }
+  return started.pictures
+}
+
+/** Makes them one by one, so that the page is never kept busy for long. */
+export async function prepareStart(manifest: Manifest, settings: Settings): Promise<void> {
+  if (settings.start.kind === 'picture') return
+  const pictures: ImageData[] = []
+  for (let i = 0; i < settings.count; i++) {
+    pictures.push(startPicture(manifest, settings, i))
+    await new Promise((resolve) => setTimeout(resolve))
+  }
+  started = { key: keyOf(manifest, settings), pictures }
+}
+
+function keyOf({ name, shape }: Manifest, { seed, count, start }: Settings): string {
+  return JSON.stringify([name, shape, seed, count, start])
+}
+
+function startPicture(manifest: Manifest, settings: Settings, index: number): ImageData {
+  return pixelsOf(noiseOf(manifest, settings, index), manifest.shape)
 }
 
 /**

@@ -5,7 +5,7 @@ import { count, roughly } from '../words.ts'
 /** The models to choose from: each with some of its pictures and what it was trained on. */
 export function offerModels(models: readonly ModelSummary[], onChoose: (name: string) => void): void {
   const cards = models.map(({ name, preview, training, shape }) => {
-    const input = make('input', { type: 'radio', name: 'model', value: name, class: 'unseen' })
+    const input = make('input', { type: 'radio', name: 'model', value: name })
     input.addEventListener('change', () => onChoose(name))
     const picture = preview
       ? make('img', { src: `/files/${preview}`, alt: '', width: '56', height: '56', loading: 'lazy' })

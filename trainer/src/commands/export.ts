@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { modelName, UserError } from '@ddpm/shared'
+import { type Dtype, dtypes, modelName, UserError } from '@ddpm/shared'
 import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import type { Checkpoint } from '../checkpoint.ts'
@@ -16,6 +16,7 @@ interface Options {
   weights: WeightsKind
   preview: number
   format: 'onnx' | 'tfjs'
+  dtype: Dtype
   via?: 'tf2onnx'
   python: string
 }
@@ -36,6 +37,12 @@ const command = new Command('npm run export --')
     'onnx',
   )
   .option(
+    '--dtype <type>',
+    'fp16 writes a second ONNX file of half the size, with weights in half precision, for visitors with little to spare',
+    choice(dtypes),
+    'fp32',
+  )
+  .option(
     '--via <tool>',
     "tf2onnx: make the ONNX file with Python's tf2onnx from the TensorFlow.js graph model, and check it against our own",
     choice(['tf2onnx']),
@@ -46,6 +53,7 @@ const command = new Command('npm run export --')
     `
 Examples:
   npm run export -- runs/mine --name me/kittens --licence CC-BY-4.0
+  npm run export -- runs/mine --dtype fp16     and a file of half the size beside it
   npm run export -- runs/mine --format tfjs    for tf.loadGraphModel
   npm run export -- runs/mine --via tf2onnx    wants TensorFlow 2.13 to 2.15; plain export wants no Python at all`,
   )
@@ -68,6 +76,8 @@ async function main(path: string, options: Options): Promise<void> {
   const origin = `Exported ${name} from ${file} (step ${checkpoint.progress.step})`
   if (options.format === 'tfjs') {
     if (options.via) throw new UserError('--via tf2onnx makes ONNX: leave it out, or --format tfjs.')
+    if (options.dtype !== 'fp32')
+      throw new UserError(`--dtype ${options.dtype} is of ONNX files: leave it out, or --format tfjs.`)
     const folder = options.out ?? join(run.folder, 'tfjs')
     const files = exportGraphModel(run, checkpoint, { ...described, folder })
     list(
@@ -80,12 +90,16 @@ async function main(path: string, options: Options): Promise<void> {
     )
     return
   }
+  if (options.via && options.dtype !== 'fp32')
+    throw new UserError(
+      `--dtype ${options.dtype} does not go through --via ${options.via}: leave one of them out.`,
+    )
   const folder = options.out ?? join(run.folder, 'export')
   const convert = options.via && (await tf2onnxConverter(run, checkpoint, options))
   const manifest = await exportModel(
     run,
     checkpoint,
-    { ...described, folder, preview: options.preview },
+    { ...described, folder, preview: options.preview, dtype: options.dtype },
     convert,
   )
   list(folder, manifest.files)

@@ -1,5 +1,6 @@
 import { type Node, reachable } from '../graph.ts'
 import { createEmission, type Dialect, type Emission } from './emitter.ts'
+import { toHalf } from './half.ts'
 import { recorded } from './layout.ts'
 import { lower } from './lower.ts'
 import { dataTypes, encodeModel, type ValueInfoMessage } from './schema.ts'
@@ -10,6 +11,11 @@ export interface ModelOptions {
   readonly blockWidth?: number | null
   /** Inputs that are held inside the model: name and values. */
   readonly weights?: ReadonlyMap<string, Float32Array>
+  /**
+   * Stores what weighs, weights of more than one axis, in half precision, and casts it when a session starts; biases and
+   * norms stay as they are, and so does all arithmetic.
+   */
+  readonly half?: boolean
   readonly metadata?: Readonly<Record<string, string>>
 }
 
@@ -38,12 +44,16 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
         emission.values.set(node, { name: node.name, layout: 'recorded' })
         const values = weights.get(node.name)
         if (values) {
+          const half = (options.half ?? false) && node.shape.length > 1
+          const stored = half ? toHalf(values) : values
+          const name = half ? `${node.name}/half` : node.name
           emission.initializers.push({
-            name: node.name,
+            name,
             dims: node.shape as number[],
-            dataType: dataTypes.float,
-            rawData: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+            dataType: half ? dataTypes.float16 : dataTypes.float,
+            rawData: new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength),
           })
+          if (half) emission.emit('Cast', [name], { to: dataTypes.float }, { outputs: [node.name] })
         } else {
           inputs.push(valueInfo(node.name, node))
         }

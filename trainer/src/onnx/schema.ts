@@ -71,7 +71,7 @@ const root = protobuf.Root.fromJSON({
 
 const ModelProto = root.lookupType('ModelProto')
 
-export const dataTypes = { float: 1, int32: 6, int64: 7 } as const
+export const dataTypes = { float: 1, int32: 6, int64: 7, float16: 10 } as const
 export const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const
 
 export interface TensorMessage {

@@ -1,0 +1,57 @@
+import type { Times } from './stopwatch.ts'
+
+/** One turn of every contender. */
+export interface Round {
+  /** By contender: for all steps of the turn. */
+  readonly milliseconds: Map<string, number>
+  /** Where the module's went. */
+  readonly times: Times
+}
+
+/** Medians over the rounds, as text; ratios are medians of the rounds' own. */
+export function report(rounds: readonly Round[], { steps, count }: { steps: number; count: number }): string {
+  const names = [...rounds[0]!.milliseconds.keys()]
+  const step = (name: string) => median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / steps))
+  const against = (name: string) =>
+    median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / milliseconds.get('module')!))
+  const lines = names.map((name) =>
+    [
+      name.padEnd(9),
+      `${step(name).toFixed(2)} ms/step`.padStart(17),
+      `${((step(name) * steps) / count).toFixed(1)} ms/picture`.padStart(21),
+      name === 'module' ? '' : `   module is ${against(name).toFixed(3)}× as fast`,
+    ].join(''),
+  )
+  const part = (name: keyof Times) => median(rounds.map(({ times }) => times[name] / steps))
+  const parts = { network: part('network'), sampler: part('sampler'), 'read-back': part('readBack') }
+  const idle = median(
+    rounds.map(({ milliseconds, times }) => {
+      const { network, sampler, readBack } = times
+      return (milliseconds.get('module')! - network - sampler - readBack) / steps
+    }),
+  )
+  const split = Object.entries({ ...parts, 'idle and messages': idle }).map(
+    ([name, value]) => `${name} ${value.toFixed(3)}`,
+  )
+  const beyond = median(
+    rounds.map(({ milliseconds, times: { network } }) => milliseconds.get('module')! / network - 1),
+  )
+  const alone = median(
+    rounds.map(({ milliseconds }) => milliseconds.get('module')! / milliseconds.get('network')! - 1),
+  )
+  return [
+    ...lines,
+    `module, ms/step: ${split.join(', ')}`,
+    `module beyond the network: ${percent(beyond)} of the network's time in the same drawing, ${percent(alone)} against ` +
+      `the network alone (${rounds.length} rounds)`,
+  ].join('\n')
+}
+
+function percent(part: number): string {
+  return `${(100 * part).toFixed(1)} %`
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
+}

@@ -1,0 +1,49 @@
+"""Writes the network of a folder as PyTorch's own exporter does: network.json and weights.safetensors to torch.onnx."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from peer import UNet, read_safetensors
+
+
+class Exported(nn.Module):
+    """The same inputs as ours: timesteps and labels as floats."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x, timestep, *label):
+        return self.network(x, timestep.long(), *(value.long() for value in label))
+
+
+def main(folder):
+    task = json.loads((folder / "network.json").read_text())
+    config = task["unet"]
+    network = UNet(config)
+    network.load_state_dict(read_safetensors(folder / "weights.safetensors"))
+    # Without dropout the two modes are the same, but evaluation takes a fused attention that has no ONNX form.
+    names = ["x", "timestep"] + (["label"] if config["classes"] else [])
+    inputs = [torch.zeros(2, config["inputChannels"], task["height"], task["width"])]
+    inputs += [torch.zeros(2) for _ in names[1:]]
+    with torch.no_grad():
+        torch.onnx.export(
+            Exported(network),
+            tuple(inputs),
+            str(folder / "torch.onnx"),
+            input_names=names,
+            output_names=["output"],
+            dynamic_axes={name: {0: "N"} for name in [*names, "output"]},
+            opset_version=17,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=True,
+        )
+    print(f"PyTorch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,11 @@
+import { readFile } from 'node:fs/promises'
+import type { RuntimeFile } from '../../edge/bundle.ts'
+import { keys } from '../../edge/src/registry/keys.ts'
+import type { Storage } from '../../edge/src/storage/storage.ts'
+
+/** Puts onnxruntime's files where the client looks for them, as they are: compressing them takes a minute. */
+export async function putRuntime(storage: Storage, files: readonly RuntimeFile[]): Promise<void> {
+  for (const { path, sha256, mediaType } of files) {
+    await storage.put(keys.file(sha256), await readFile(path), { mediaType, sha256 })
+  }
+}

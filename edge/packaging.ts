@@ -52,6 +52,7 @@ async function emitTypes(folder: string): Promise<void> {
       emitDeclarationOnly: true,
       rootDir: join(edge, '..'),
       outDir: types,
+      types: ['node', '@webgpu/types'],
       // By its path it is ours, and its types are written too.
       paths: { '@ddpm/shared': [join(edge, '../shared/src/index.ts')] },
     },

@@ -169,6 +169,28 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await context.close()
   })
 
+  test('where memory does not suffice, fewer pictures go at a time and come out the same', async () => {
+    const { page, context } = await visit()
+    // Some room beside what onnxruntime starts with, and no more.
+    await page.route('**/worker-wasm.js', async (route) => {
+      const response = await route.fetch()
+      const limit = `{
+        const Memory = WebAssembly.Memory
+        WebAssembly.Memory = class extends Memory {
+          constructor(options) { super({ ...options, maximum: options.initial && options.initial + 200 }) }
+        }
+      }`
+      await route.fulfill({ response, body: `${limit};${await response.text()}` })
+    })
+    const many = { count: 256, seed: 3, steps: 2 }
+    const { pictures, progress } = await draw(page, many)
+    const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
+    assert.ok(reasons.length > 0, 'memory sufficed')
+    assert.match(reasons[0]!, /for 256 pictures: the network is given 128 at a time/)
+    assertSamePictures(pictures, await reference(many))
+    await context.close()
+  })
+
   test('a graphics card that is lost while drawing hands over to WebAssembly, and the pictures are the same', async () => {
     const gpu = await launch()
     const context = await gpu.newContext({ serviceWorkers: 'block' })

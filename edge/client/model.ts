@@ -62,16 +62,18 @@ export interface Model {
 export interface Running {
   readonly remote: Remote
   readonly choice: DeviceChoice
+  /** How many pictures its network is given at a time. */
+  readonly atOnce: number
 }
 
 /**
  * @param first what it runs on
- * @param fallBack another one, where the error can be helped by one; null otherwise
+ * @param fallBack another one for so many pictures, where the error can be helped by one; null otherwise
  */
 export function createModel(
   manifest: Manifest,
   first: Running,
-  fallBack: (failed: Running, error: unknown) => Promise<Running> | null,
+  fallBack: (failed: Running, error: unknown, count: number) => Promise<Running> | null,
 ): Model {
   const { shape } = manifest
   let current = first
@@ -79,7 +81,7 @@ export function createModel(
   let disposed = false
 
   /** Does the work, on the next device where one fails: the same seed draws the same there. */
-  async function onDevice<T>(work: (remote: Remote) => Promise<T>): Promise<T> {
+  async function onDevice<T>(count: number, work: (remote: Remote) => Promise<T>): Promise<T> {
     for (;;) {
       if (disposed) throw new SamplerError('disposed', 'This model was disposed of. Load it again.')
       const used = current
@@ -87,7 +89,7 @@ export function createModel(
         return await work(used.remote)
       } catch (error) {
         if (used === current) {
-          next ??= disposed ? null : fallBack(used, error)
+          next ??= disposed ? null : fallBack(used, error, count)
           if (!next) throw error
           try {
             const found = await next
@@ -105,7 +107,7 @@ export function createModel(
     signal?.throwIfAborted()
     const drawing = drawingOf(given, manifest)
     const { seed, first = 0 } = drawing.options
-    const values = await onDevice((remote) =>
+    const values = await onDevice(drawing.options.count, (remote) =>
       remote.sample(drawing, {
         signal,
         onStep: ({ preview, ...step }) =>
@@ -121,7 +123,8 @@ export function createModel(
 
   async function predict({ x, t, class: className = null, signal }: PredictOptions) {
     signal?.throwIfAborted()
-    return onDevice((remote) => remote.predict({ x, t, className }, { signal }))
+    const size = shape.channels * shape.height * shape.width
+    return onDevice(x.length / size, (remote) => remote.predict({ x, t, className }, { signal }))
   }
 
   return {

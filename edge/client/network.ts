@@ -11,13 +11,11 @@ export function placeRuntime(wasm: Uint8Array<ArrayBuffer>, mjs: string): void {
   ort.env.wasm.wasmPaths = { mjs }
 }
 
-/** Where a session runs, and how many pictures it is given at once at first. */
+/** Where a session runs, and how many pictures it is given at once. */
 export interface Placement {
   readonly device: Device
   readonly threads: number
   readonly atOnce: number
-  /** Told to how many pictures at once it had to go down. */
-  readonly onFewer: (pictures: number) => void
 }
 
 /** A network that runs, and the loop that draws with it. */
@@ -35,7 +33,7 @@ export interface Opened {
 export async function openNetwork(
   graph: Uint8Array,
   manifest: Manifest,
-  { device, threads, atOnce, onFewer }: Placement,
+  { device, threads, atOnce }: Placement,
 ): Promise<Opened> {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = threads
@@ -43,13 +41,13 @@ export async function openNetwork(
     const session = await ort.InferenceSession.create(graph, { executionProviders: [{ name: device }] })
     const bare = networkOf(session, manifest)
     if (device === 'wasm') {
-      const network = inBatches(bare, atOnce, onFewer)
+      const network = inBatches(bare, atOnce)
       return { network, loop: loopOf(network) }
     }
     const card = await ort.env.webgpu.device
     const guarded = untilLost(bare, card)
     const stride = await tryOut(guarded, manifest)
-    const network = inBatches(guarded, atOnce, onFewer)
+    const network = inBatches(guarded, atOnce)
     const onGpu = { session, device: card, manifest, stride, atOnce }
     return { network, loop: untilLost(await loopOnGpu(onGpu, loopOf(network)), card) }
   } catch (error) {

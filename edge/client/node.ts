@@ -62,17 +62,12 @@ export async function load(
     ? await download(source, onProgress, signal)
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
-  const opened = await openNetwork(graph, manifest, {
-    device: 'wasm',
-    threads,
-    atOnce: picturesAtOnce(manifest.shape),
-    onFewer: (pictures) =>
-      onProgress({ stage: 'fallback', reason: `Memory suffices for ${pictures} pictures at a time.` }),
-  })
+  const atOnce = picturesAtOnce(manifest.shape)
+  const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, atOnce })
   signal?.throwIfAborted()
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
   const choice = { device: 'wasm', build: 'wasm', threads, reason } as const
-  return createModel(manifest, { remote: here(manifest, opened), choice }, () => null)
+  return createModel(manifest, { remote: here(manifest, opened), choice, atOnce }, () => null)
 }
 
 interface Loaded {

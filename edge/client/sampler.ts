@@ -72,17 +72,12 @@ export async function load(
   const { origin } = addressOf(url)
   const manifest = await loadManifest(url, signal)
   const graph = graphOf(manifest, dtype)
-  const start = async (choice: DeviceChoice, until?: AbortSignal): Promise<Running> => {
-    const loading = {
-      origin,
-      manifest,
-      graph,
-      device: choice.device,
-      threads: choice.threads,
-      atOnce: picturesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory),
-      cache: cache ?? null,
-    }
-    return { choice, remote: await startRemote(scripts[choice.build](), loading, onProgress, until) }
+  const most = picturesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
+  const start = async (choice: DeviceChoice, atOnce = most, until?: AbortSignal): Promise<Running> => {
+    const { device, threads } = choice
+    const loading = { origin, manifest, graph, device, threads, atOnce, cache: cache ?? null }
+    const remote = await startRemote(scripts[choice.build](), loading, onProgress, until)
+    return { choice, remote, atOnce }
   }
   /** WebAssembly instead, where the error is the device's and the caller left the choice to us. */
   const second = (failed: DeviceChoice, error: unknown): DeviceChoice | null => {
@@ -92,12 +87,21 @@ export async function load(
     return webAssembly(reason)
   }
   const choice = await chooseDevice(device)
-  const first = await start(choice, signal).catch((error) => {
+  const first = await start(choice, most, signal).catch((error) => {
     const other = second(choice, error)
-    if (other) return start(other, signal)
+    if (other) return start(other, most, signal)
     throw error
   })
-  return createModel(manifest, first, (failed, error) => {
+  return createModel(manifest, first, (failed, error, count) => {
+    const tried = Math.min(failed.atOnce, count)
+    if (error instanceof SamplerError && error.code === 'out-of-memory' && tried > 1) {
+      const atOnce = Math.ceil(tried / 2)
+      const reason = `Memory does not suffice for ${tried} pictures: the network is given ${atOnce} at a time.`
+      onProgress({ stage: 'fallback', reason })
+      // A new worker: where memory ran out once, a session does not give back what it holds.
+      failed.remote.end(error)
+      return start(failed.choice, atOnce)
+    }
     const other = second(failed.choice, error)
     if (!other) return null
     failed.remote.end(error as Error)

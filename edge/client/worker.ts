@@ -68,9 +68,7 @@ async function load({
   progress({ stage: 'prepare' })
   const mjs = new URL(runtime.mjs, import.meta.url).href
   placeRuntime(runtime.packed ? await unpacked(wasm!) : wasm!, mjs)
-  const onFewer = (pictures: number) =>
-    fallBack(`Memory does not suffice for more: the network is given ${pictures} pictures at a time.`)
-  loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce, onFewer })) }
+  loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce })) }
 }
 
 async function unpacked(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {

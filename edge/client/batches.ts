@@ -15,16 +15,23 @@ export function picturesAtOnce({ height, width }: Manifest['shape'], deviceMemor
   return Math.max(1, Math.floor(room / (height * width * bytesPerPixel)))
 }
 
-/** A network that is given a few of the pictures at a time, of equal sizes, for WebGPU compiles for each. */
+/** Pictures `start` to `end` of each group: groups of equal sizes as far as that goes, for WebGPU compiles for each size. */
+export function groupsOf(count: number, most: number): { start: number; end: number }[] {
+  const each = Math.ceil(count / Math.ceil(count / most))
+  return Array.from({ length: Math.ceil(count / each) }, (_, i) => ({
+    start: i * each,
+    end: Math.min((i + 1) * each, count),
+  }))
+}
+
+/** A network that is given a few of the pictures at a time. */
 export function inBatches(network: Network, most: number): Network {
   return async (x, timestep, label) => {
     const count = timestep.length
     if (count <= most) return network(x, timestep, label)
     const size = x.length / count
-    const atOnce = Math.ceil(count / Math.ceil(count / most))
     let all: Float32Array | null = null
-    for (let start = 0; start < count; start += atOnce) {
-      const end = Math.min(start + atOnce, count)
+    for (const { start, end } of groupsOf(count, most)) {
       const pictures = x.subarray(start * size, end * size)
       const labels = label?.subarray(start, end) ?? null
       const values = await network(pictures, timestep.subarray(start, end), labels)

@@ -8,8 +8,10 @@ import {
   type SamplingRequest,
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
+import { groupsOf } from './batches.ts'
 import { failureOf } from './errors.ts'
 import { compileRow, type MakeStepper, mostEarlier, type RowStepper } from './gpu-row.ts'
+import { joined } from './pictures.ts'
 
 /** How many steps are handed to the graphics card before the first of them is waited for. */
 const stepsAhead = 2
@@ -103,15 +105,6 @@ function firstNoise({ start }: Plan, { seed, pictures, size }: SamplingRequest):
   return start === 1 ? x : x.map((value) => start * value)
 }
 
-/** Parts of equal sizes, for WebGPU compiles for each. */
-function groupsOf(count: number, most: number): { start: number; end: number }[] {
-  const each = Math.ceil(count / Math.ceil(count / most))
-  return Array.from({ length: Math.ceil(count / each) }, (_, i) => ({
-    start: i * each,
-    end: Math.min((i + 1) * each, count),
-  }))
-}
-
 interface GroupStart {
   readonly pictures: readonly number[]
   readonly labels: Float32Array
@@ -169,7 +162,7 @@ function openGroup(
       dataType: 'float32',
       dims: [count, numbers / (height * width), height, width],
     })
-  // Timesteps and labels come from here: onnxruntime rounds them on the CPU, and would have to read them back.
+  // Timesteps and labels come from here: given as buffers of the card, onnxruntime copied them back, and failed.
   const column = (values: Float32Array) => new ort.Tensor('float32', values, [count])
   const evaluations = [
     { label: scale === 0 ? none : labels, to: conditional },
@@ -224,14 +217,4 @@ async function readAll(groups: readonly Group[], index: number) {
   const parts = await Promise.all(groups.map((group) => group.read(index)))
   if (parts.length === 1) return parts[0]!
   return { x: joined(parts.map(({ x }) => x)), x0: joined(parts.map(({ x0 }) => x0)) }
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

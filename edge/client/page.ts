@@ -1,3 +1,4 @@
+import { attempt, scrolling } from './attempt.ts'
 import { byId } from './dom.ts'
 import { showFacts } from './facts.ts'
 import { createForm, rollSeed } from './form.ts'
@@ -278,23 +279,5 @@ function memory(): Storage | null {
     return localStorage
   } catch {
     return null
-  }
-}
-
-function scrolling(): ScrollBehavior {
-  return wantsCalm() ? 'auto' : 'smooth'
-}
-
-/** Does it, and shows what went wrong in words. */
-async function attempt(action: () => Promise<void>): Promise<void> {
-  const message = byId('message', HTMLElement)
-  message.hidden = true
-  try {
-    await action()
-  } catch (error) {
-    message.textContent =
-      error instanceof UserError ? error.message : `Something went wrong: ${(error as Error).message}`
-    message.hidden = false
-    message.scrollIntoView({ block: 'nearest', behavior: scrolling() })
   }
 }

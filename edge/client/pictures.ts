@@ -83,7 +83,8 @@ function sized(picture: ImageData, { height, width }: Shape, what: string): Imag
   )
 }
 
-function joined(parts: readonly Float32Array[]): Float32Array {
+/** Numbers one after the other. */
+export function joined(parts: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
   let at = 0
   for (const part of parts) {

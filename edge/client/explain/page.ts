@@ -1,3 +1,4 @@
+import { attempt } from '../attempt.ts'
 import { byId, make, paint } from '../dom.ts'
 import { drawMark } from '../mark.ts'
 import {
@@ -201,16 +202,4 @@ async function look(sight: Sight): Promise<void> {
 
 function percent(value: number): string {
   return `${Math.round(value * 1000) / 10} %`
-}
-
-async function attempt(action: () => Promise<void>): Promise<void> {
-  const message = byId('message', HTMLElement)
-  message.hidden = true
-  try {
-    await action()
-  } catch (error) {
-    message.textContent =
-      error instanceof UserError ? error.message : `Something went wrong: ${(error as Error).message}`
-    message.hidden = false
-  }
 }

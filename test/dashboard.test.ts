@@ -130,8 +130,12 @@ const untilState = (page: Page, state: string) => page.locator(`#state[data-stat
 async function pointAt(page: Page, fraction: number): Promise<{ step: number; keys: Map<string, number> }> {
   const box = (await page.locator('.chart.wide .u-over').boundingBox())!
   await page.mouse.move(box.x + box.width * fraction, box.y + box.height / 2)
-  const step = Number(/step (\d+)/.exec((await page.locator('.chart.wide .hint').textContent())!)![1])
-  const texts = await page.locator('.chart.wide .key').allTextContents()
+  // At one moment: the run goes on, and the chart with it.
+  const { hint, texts } = await page.locator('.chart.wide').evaluate((chart) => ({
+    hint: chart.querySelector('.hint')!.textContent!,
+    texts: [...chart.querySelectorAll('.key')].map((key) => key.textContent!),
+  }))
+  const step = Number(/step (\d+)/.exec(hint)![1])
   const keys = new Map(
     texts.map((text) => [text.split(' ')[0]!, Number(text.split(' ').slice(1).join(' '))] as const),
   )

@@ -36,66 +36,107 @@ export const domains = {
 } as const
 
 const parity = 0x1bd11bda
-// Rotation amounts of the even and odd half of each pair of lanes, for round mod 8 (table 2 of the paper).
-const rotateFirst = [10, 11, 13, 23, 6, 17, 25, 18]
-const rotateSecond = [26, 21, 27, 5, 20, 11, 10, 20]
-const schedule = new Int32Array(5)
 
 /**
- * One block of Threefry-4×32-20.
+ * One block of Threefry-4×32-20. Two lanes mix with each other's partner from round to round, by the rotation amounts of
+ * the paper's table 2; after every fourth round comes a word of the key.
  * @param counter four 32-bit words
  * @param key four 32-bit words
- * @param out receives four 32-bit words
+ * @param out receives four 32-bit words, from `offset` on
  */
-export function threefry(counter: ArrayLike<number>, key: ArrayLike<number>, out: Uint32Array): void {
-  schedule[4] = parity
-  for (let i = 0; i < 4; i++) {
-    schedule[i] = key[i]!
-    schedule[4]! ^= key[i]!
-  }
-  let x0 = (counter[0]! + schedule[0]!) | 0
-  let x1 = (counter[1]! + schedule[1]!) | 0
-  let x2 = (counter[2]! + schedule[2]!) | 0
-  let x3 = (counter[3]! + schedule[3]!) | 0
-  for (let round = 0; round < 20; round++) {
-    const first = rotateFirst[round % 8]!
-    const second = rotateSecond[round % 8]!
-    x0 = (x0 + x1) | 0
-    x1 = ((x1 << first) | (x1 >>> (32 - first))) ^ x0
-    x2 = (x2 + x3) | 0
-    x3 = ((x3 << second) | (x3 >>> (32 - second))) ^ x2
-    const held = x1
-    x1 = x3
-    x3 = held
-    if (round % 4 === 3) {
-      const injection = (round + 1) / 4
-      x0 = (x0 + schedule[injection % 5]!) | 0
-      x1 = (x1 + schedule[(injection + 1) % 5]!) | 0
-      x2 = (x2 + schedule[(injection + 2) % 5]!) | 0
-      x3 = (x3 + schedule[(injection + 3) % 5]! + injection) | 0
+export function threefry(
+  counter: ArrayLike<number>,
+  key: ArrayLike<number>,
+  out: Uint32Array,
+  offset = 0,
+): void {
+  let k0 = key[0]! | 0
+  let k1 = key[1]! | 0
+  let k2 = key[2]! | 0
+  let k3 = key[3]! | 0
+  let k4 = parity ^ k0 ^ k1 ^ k2 ^ k3
+  let x0 = (counter[0]! + k0) | 0
+  let x1 = (counter[1]! + k1) | 0
+  let x2 = (counter[2]! + k2) | 0
+  let x3 = (counter[3]! + k3) | 0
+  for (let injection = 1; injection <= 5; injection++) {
+    if (injection % 2 === 1) {
+      x0 = (x0 + x1) | 0
+      x1 = ((x1 << 10) | (x1 >>> 22)) ^ x0
+      x2 = (x2 + x3) | 0
+      x3 = ((x3 << 26) | (x3 >>> 6)) ^ x2
+
+      x0 = (x0 + x3) | 0
+      x3 = ((x3 << 11) | (x3 >>> 21)) ^ x0
+      x2 = (x2 + x1) | 0
+      x1 = ((x1 << 21) | (x1 >>> 11)) ^ x2
+
+      x0 = (x0 + x1) | 0
+      x1 = ((x1 << 13) | (x1 >>> 19)) ^ x0
+      x2 = (x2 + x3) | 0
+      x3 = ((x3 << 27) | (x3 >>> 5)) ^ x2
+
+      x0 = (x0 + x3) | 0
+      x3 = ((x3 << 23) | (x3 >>> 9)) ^ x0
+      x2 = (x2 + x1) | 0
+      x1 = ((x1 << 5) | (x1 >>> 27)) ^ x2
+    } else {
+      x0 = (x0 + x1) | 0
+      x1 = ((x1 << 6) | (x1 >>> 26)) ^ x0
+      x2 = (x2 + x3) | 0
+      x3 = ((x3 << 20) | (x3 >>> 12)) ^ x2
+
+      x0 = (x0 + x3) | 0
+      x3 = ((x3 << 17) | (x3 >>> 15)) ^ x0
+      x2 = (x2 + x1) | 0
+      x1 = ((x1 << 11) | (x1 >>> 21)) ^ x2
+
+      x0 = (x0 + x1) | 0
+      x1 = ((x1 << 25) | (x1 >>> 7)) ^ x0
+      x2 = (x2 + x3) | 0
+      x3 = ((x3 << 10) | (x3 >>> 22)) ^ x2
+
+      x0 = (x0 + x3) | 0
+      x3 = ((x3 << 18) | (x3 >>> 14)) ^ x0
+      x2 = (x2 + x1) | 0
+      x1 = ((x1 << 20) | (x1 >>> 12)) ^ x2
     }
+    const first = k0
+    k0 = k1
+    k1 = k2
+    k2 = k3
+    k3 = k4
+    k4 = first
+    x0 = (x0 + k0) | 0
+    x1 = (x1 + k1) | 0
+    x2 = (x2 + k2) | 0
+    x3 = (x3 + k3 + injection) | 0
   }
-  out[0] = x0
-  out[1] = x1
-  out[2] = x2
-  out[3] = x3
+  out[offset] = x0
+  out[offset + 1] = x1
+  out[offset + 2] = x2
+  out[offset + 3] = x3
 }
 
-/** Calls `take(word, index)` for the first `count` 32-bit words of a stream. */
-export function eachWord(
-  seed: number,
-  stream: Stream,
-  count: number,
-  take: (word: number, index: number) => void,
-): void {
+/**
+ * The first 32-bit words of a stream.
+ * @param seed a non-negative integer below 2⁵³
+ * @returns [count]
+ */
+export function words(seed: number, stream: Stream, count: number): Uint32Array {
   const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
   const counter = [0, stream.step, stream.picture, 0]
-  const words = new Uint32Array(4)
-  for (let index = 0; index < count; index += 4) {
-    threefry(counter, key, words)
-    for (let lane = 0; lane < 4 && index + lane < count; lane++) take(words[lane]!, index + lane)
+  const out = new Uint32Array(4 * Math.ceil(count / 4))
+  for (let offset = 0; offset < count; offset += 4) {
+    threefry(counter, key, out, offset)
     counter[0]!++
   }
+  return out.subarray(0, count)
+}
+
+/** The centre of one of 2³² equal cells of the open interval (0, 1). */
+function uniform(word: number): number {
+  return (word + 0.5) / 2 ** 32
 }
 
 /**
@@ -104,11 +145,7 @@ export function eachWord(
  * @returns [count], float64
  */
 export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
-  const out = new Float64Array(count)
-  eachWord(seed, stream, count, (word, index) => {
-    out[index] = (word + 0.5) / 2 ** 32
-  })
-  return out
+  return Float64Array.from(words(seed, stream, count), uniform)
 }
 
 /**
@@ -123,9 +160,8 @@ export function normals(
   offset = 0,
   count = out.length,
 ): void {
-  eachWord(seed, stream, count, (word, index) => {
-    out[offset + index] = inverseNormal((word + 0.5) / 2 ** 32)
-  })
+  const drawn = words(seed, stream, count)
+  for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(drawn[index]!))
 }
 
 /**

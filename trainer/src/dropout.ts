@@ -1,4 +1,4 @@
-import { domains, eachWord, uniforms } from '@ddpm/shared'
+import { domains, uniforms, words } from '@ddpm/shared'
 
 /**
  * Draws dropout masks: 0 with the given probability, else 1/(1 − probability).
@@ -12,13 +12,12 @@ export function dropMasks(seed: number, step: number, probability: number, out: 
   const kept = 1 / (1 - probability)
   const undecided: number[] = []
   const stream = { domain: domains.dropout, picture: 0, step }
-  eachWord(seed, stream, Math.ceil(out.length / 4), (word, index) => {
-    for (let lane = 0, i = index * 4; lane < 4 && i < out.length; lane++, i++) {
-      const byte = (word >>> (lane * 8)) & 255
-      out[i] = byte < between ? 0 : kept
-      if (byte === between) undecided.push(i)
-    }
-  })
+  const drawnWords = words(seed, stream, Math.ceil(out.length / 4))
+  for (let i = 0; i < out.length; i++) {
+    const byte = (drawnWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
+    out[i] = byte < between ? 0 : kept
+    if (byte === between) undecided.push(i)
+  }
   const drawn = uniforms(seed, { ...stream, picture: 1 }, undecided.length)
   for (const [k, i] of undecided.entries()) if (drawn[k]! < threshold - between) out[i] = 0
 }

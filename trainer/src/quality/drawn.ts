@@ -10,7 +10,7 @@ export type DrawingOptions = Omit<GenerateOptions, 'count' | 'first' | 'onStep' 
 
 /** Pictures that are drawn and put on the disk at a time: fewer where each takes many evaluations of the network. */
 function chunkOf(steps: number): number {
-  return Math.min(64, Math.max(8, Math.floor(6400 / steps)))
+  return Math.min(64, Math.max(16, Math.floor(6400 / steps)))
 }
 
 /**

@@ -121,17 +121,23 @@ export function threefry(
 /**
  * The first 32-bit words of a stream.
  * @param seed a non-negative integer below 2⁵³
- * @returns [count]
+ * @param out filled with them
+ * @returns `out`
  */
-export function words(seed: number, stream: Stream, count: number): Uint32Array {
+export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
   const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
   const counter = [0, stream.step, stream.picture, 0]
-  const out = new Uint32Array(4 * Math.ceil(count / 4))
-  for (let offset = 0; offset < count; offset += 4) {
+  const whole = out.length - (out.length % 4)
+  for (let offset = 0; offset < whole; offset += 4) {
     threefry(counter, key, out, offset)
     counter[0]!++
   }
-  return out.subarray(0, count)
+  if (whole < out.length) {
+    const last = new Uint32Array(4)
+    threefry(counter, key, last)
+    out.set(last.subarray(0, out.length - whole), whole)
+  }
+  return out
 }
 
 /** The centre of one of 2³² equal cells of the open interval (0, 1). */
@@ -145,7 +151,7 @@ function uniform(word: number): number {
  * @returns [count], float64
  */
 export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
-  return Float64Array.from(words(seed, stream, count), uniform)
+  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
 }
 
 /**
@@ -160,7 +166,8 @@ export function normals(
   offset = 0,
   count = out.length,
 ): void {
-  const drawn = words(seed, stream, count)
+  // The words lie where the numbers will.
+  const drawn = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
   for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(drawn[index]!))
 }
 

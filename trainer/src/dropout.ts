@@ -12,7 +12,7 @@ export function dropMasks(seed: number, step: number, probability: number, out: 
   const kept = 1 / (1 - probability)
   const undecided: number[] = []
   const stream = { domain: domains.dropout, picture: 0, step }
-  const drawnWords = words(seed, stream, Math.ceil(out.length / 4))
+  const drawnWords = words(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
   for (let i = 0; i < out.length; i++) {
     const byte = (drawnWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
     out[i] = byte < between ? 0 : kept

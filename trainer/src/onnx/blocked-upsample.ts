@@ -102,7 +102,7 @@ export function upsampledConvolution(
 
 /** dx of the small picture, in blocks, where dx of the doubled one is all that is summed up; null otherwise. */
 export function upsampledInputGrad(emitter: Emitter, { inputs: [dx] }: OpNode<'sumPool2x'>): string | null {
-  if (dx!.kind !== 'op' || dx!.op !== 'conv2dInputGrad' || emitter.readersOf(dx!) !== 1) return null
+  if (dx!.kind !== 'op' || dx!.op !== 'conv2dInputGrad' || emitter.readersOf(dx!).length !== 1) return null
   const { inputs, attributes } = dx as OpNode<'conv2dInputGrad'>
   const [dy, weight] = inputs as readonly [Node, Node]
   const [outputs, channels, kernel] = weight.shape as Shape4

@@ -58,7 +58,7 @@ function termsOf(emitter: Emitter, node: Node): Node[] {
   const isSum =
     node.kind === 'op' &&
     node.op === 'add' &&
-    emitter.readersOf(node) === 1 &&
+    emitter.readersOf(node).length === 1 &&
     node.inputs.every(({ shape }) => sameShape(shape, node.shape))
   return isSum ? node.inputs.flatMap((input) => termsOf(emitter, input)) : [node]
 }
@@ -74,7 +74,10 @@ const onTop: { readonly [O in Op]?: (emitter: Emitter, node: OpNode<O>, sum: str
 function sumOf(emitter: Emitter, terms: readonly Node[]): string {
   const convolutions = terms.filter(
     (term): term is OpNode =>
-      term.kind === 'op' && term.op in onTop && emitter.readersOf(term) === 1 && isBlocked(emitter, term),
+      term.kind === 'op' &&
+      term.op in onTop &&
+      emitter.readersOf(term).length === 1 &&
+      isBlocked(emitter, term),
   )
   const [first, ...others] = terms.filter((term) => !convolutions.includes(term as OpNode))
   const base = first ?? convolutions.shift()!

@@ -1,4 +1,4 @@
-import type { Node } from '../graph.ts'
+import type { Node, OpNode } from '../graph.ts'
 import {
   type AttributeMessage,
   attributeTypes,
@@ -34,8 +34,8 @@ export interface Emitter {
   readonly blockWidth: number | null
   /** The value of a node that was lowered before. */
   valueOf(node: Node): Value
-  /** How many operations and outputs read a node. */
-  readersOf(node: Node): number
+  /** The operations that read a node, once for every time they do; null for an output of the graph. */
+  readersOf(node: Node): readonly (OpNode | null)[]
   /** Adds an operator; returns the name of its first output. An output name may be ''. */
   emit(
     opType: string,
@@ -71,7 +71,7 @@ function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
 export function createEmission(
   dialect: Dialect,
   blockWidth: number | null,
-  readersOf: (node: Node) => number,
+  readersOf: Emitter['readersOf'],
 ): Emission {
   const nodes: NodeMessage[] = []
   const initializers: TensorMessage[] = []

@@ -20,8 +20,8 @@ function groupView(shape: Shape, groups: number): Shape {
 }
 
 /**
- * x̂, the mean and 1/σ, computed once for all that need any: LayerNormalization over [N, G, L], which can return them and
- * is the fastest norm of onnxruntime, on CPUs and, by far, on WebGPU.
+ * x̂, the mean and 1/σ, computed once for all that need any: LayerNormalization over [N, G, L], the fastest norm of
+ * onnxruntime that can return them.
  */
 function normalized(emitter: Emitter, x: string, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
   const { emit, float, once } = emitter
@@ -38,6 +38,23 @@ function normalized(emitter: Emitter, x: string, shape: Shape, { groups, eps }: 
     emit('LayerNormalization', [reshape(emitter, x, view), ones], attributes, { outputs: [y, mean, invStd] })
     return { y: reshape(emitter, y, shape), mean, invStd }
   })
+}
+
+/** x̂ where nothing asks for its statistics: InstanceNormalization over [N, G, L], 4 to 8 % less of a U-Net in WebAssembly. */
+function normalizedAlone(
+  emitter: Emitter,
+  x: string,
+  shape: Shape,
+  { groups, eps }: Primitives['groupNorm'],
+): string {
+  const { emit, float } = emitter
+  const [one, zero] = [1, 0].map((value) => float(new Float32Array(groups).fill(value), [groups]))
+  const view = reshape(emitter, x, groupView(shape, groups))
+  return reshape(
+    emitter,
+    emit('InstanceNormalization', [view, one!, zero!], { epsilon: { float: eps } }),
+    shape,
+  )
 }
 
 const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
@@ -95,9 +112,12 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
     return emit('Mul', [mean, float([4], [])])
   },
 
-  groupNorm(emitter, [x, scale, shift], { shape, attributes }) {
+  groupNorm(emitter, [x, scale, shift], { shape, attributes, inputs }) {
     const { emit, float, once, dialect } = emitter
-    const { y } = normalized(emitter, x!, shape, attributes)
+    const trained = emitter.readersOf(inputs[0]!).some((reader) => reader?.op === 'groupInvStd')
+    const y = trained
+      ? normalized(emitter, x!, shape, attributes).y
+      : normalizedAlone(emitter, x!, shape, attributes)
     const channels = shape[1] as number
     if (dialect === 'onnxruntime') {
       // With mean 0 and variance 1, BatchNormalization is a scale and shift per channel in one pass.

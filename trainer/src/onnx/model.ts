@@ -1,4 +1,4 @@
-import { type Node, reachable } from '../graph.ts'
+import { type Node, type OpNode, reachable } from '../graph.ts'
 import { createEmission, type Dialect, type Emission } from './emitter.ts'
 import { toHalf } from './half.ts'
 import { recorded } from './layout.ts'
@@ -19,7 +19,7 @@ export interface ModelOptions {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** ONNX operator set 17 has LayerNormalization; IR version 8 came with it. */
+/** Operator set 17 is the first with LayerNormalization, which training on WebGPU needs; IR version 8 came with it. */
 const opset = 17
 const irVersion = 8
 
@@ -29,11 +29,11 @@ const irVersion = 8
  */
 export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOptions): Uint8Array {
   const all = reachable(Object.values(outputs))
-  const readers = countReaders(all, Object.values(outputs))
+  const readers = findReaders(all, Object.values(outputs))
   const emission = createEmission(
     options.dialect,
     options.blockWidth ?? null,
-    (node) => readers.get(node) ?? 0,
+    (node) => readers.get(node) ?? [],
   )
   const weights = options.weights ?? new Map()
   const inputs: ValueInfoMessage[] = []
@@ -93,10 +93,15 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
   })
 }
 
-function countReaders(nodes: readonly Node[], outputs: readonly Node[]): ReadonlyMap<Node, number> {
-  const readers = new Map<Node, number>()
-  const inputs = nodes.flatMap((node) => (node.kind === 'op' ? node.inputs : []))
-  for (const node of [...inputs, ...outputs]) readers.set(node, (readers.get(node) ?? 0) + 1)
+function findReaders(nodes: readonly Node[], outputs: readonly Node[]): ReadonlyMap<Node, (OpNode | null)[]> {
+  const readers = new Map<Node, (OpNode | null)[]>()
+  const read = (node: Node, reader: OpNode | null) => {
+    const all = readers.get(node)
+    if (all) all.push(reader)
+    else readers.set(node, [reader])
+  }
+  for (const node of nodes) if (node.kind === 'op') for (const input of node.inputs) read(input, node)
+  for (const node of outputs) read(node, null)
   return readers
 }
 

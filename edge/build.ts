@@ -62,14 +62,14 @@ export async function buildClient({
   return { publicFolder, runtimeFiles }
 }
 
-/** What the service worker keeps: the paths, and a version that changes with what is there. */
+/** What the service worker keeps: the paths beside it, and a version that changes with what is there. */
 async function shellOf(
   publicFolder: string,
   names: readonly string[],
 ): Promise<{ version: string; paths: string[] }> {
   const hash = createHash('sha256')
   for (const name of names) hash.update(await readFile(join(publicFolder, name)))
-  const paths = names.map((name) => `/${name.replace(/(^|\/)index\.html$/, '$1')}`)
+  const paths = names.map((name) => `./${name.replace(/(^|\/)index\.html$/, '$1')}`)
   return { version: hash.digest('hex').slice(0, 16), paths }
 }
 

@@ -140,14 +140,14 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     const host = await serveFolder(out)
     const page = await newPage()
     await page.goto(host.url)
-    const drawn = page.getByText(/^drawn on WebAssembly, 1 thread/)
-    await drawn.waitFor()
+    const drawn = (seed: number) =>
+      page.getByText(new RegExp(`^seed ${seed}, drawn on WebAssembly, 1 thread`)).waitFor()
+    await drawn(7)
     const one = { count: 1, steps: 4 }
     assertSamePictures(await canvases(page), await reference({ ...one, seed: 7 }))
     await page.evaluate(() => (globalThis as unknown as { draw(seed: number): void }).draw(8))
     await page.getByRole('img', { name: 'Drawn from seed 8' }).waitFor()
-    await page.getByText(/^step/).waitFor({ state: 'detached' })
-    await drawn.waitFor()
+    await drawn(8)
     assertSamePictures(await canvases(page), await reference({ ...one, seed: 8 }))
     await page.close()
     await host.close()
@@ -209,14 +209,22 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await host.close()
   })
 
-  test('the static export draws from a host that hands out files, and unpacks onnxruntime itself', async () => {
-    const out = join(site.folder, 'static')
-    await command('static', site.exported, '--out', out)
-    const host = await serveFolder(out)
+  test('the static export draws from a folder of a host that hands out files, and unpacks onnxruntime itself', async () => {
+    const root = join(site.folder, 'static')
+    await command('static', site.exported, '--out', join(root, 'gallery'))
+    const host = await serveFolder(root)
     const page = await newPage()
-    await page.goto(host.url)
+    const failed: string[] = []
+    page.on('response', (response) => {
+      if (response.status() >= 400) failed.push(response.url())
+    })
+    await page.goto(`${host.url}gallery/`)
+    await page.getByRole('link', { name: 'How it works' }).click()
+    await page.waitForURL(`${host.url}gallery/explain/`)
+    await page.getByRole('link', { name: 'Back to the studio' }).click()
+    await page.getByRole('radio', { name: /./ }).first().waitFor()
     const found = await page.evaluate(async (options) => {
-      const path = '/sampler.js'
+      const path = '/gallery/sampler.js'
       const { load, listModels } = (await import(path)) as typeof import('../edge/client/sampler.ts')
       const [summary] = await listModels()
       const model = await load(summary!.name, { device: 'wasm' })
@@ -224,6 +232,8 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
       return pictures.map(({ pixels }) => [...pixels.data])
     }, asked)
     assertSamePictures(found, await reference(asked))
+    await page.waitForFunction(() => navigator.serviceWorker.controller)
+    assert.deepEqual(failed, [])
     await page.close()
     await host.close()
   })

@@ -35,7 +35,7 @@ export function showFacts({ name, description, licence, shape, classes, training
         'figure',
         {},
         make('img', {
-          src: `/files/${preview.sha256}`,
+          src: `files/${preview.sha256}`,
           alt: `A grid of samples of ${name}`,
           loading: 'lazy',
         }),

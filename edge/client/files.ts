@@ -17,7 +17,7 @@ export interface FetchOptions {
  * @throws SamplerError when the server cannot be reached, a download breaks off, or size or hash are wrong
  */
 export async function fetchFiles(
-  origin: string,
+  server: string,
   files: readonly HashedFile[],
   { cache, onProgress, onUnkept }: FetchOptions,
 ): Promise<Uint8Array<ArrayBuffer>[]> {
@@ -28,7 +28,7 @@ export async function fetchFiles(
         'Open it through https.',
     )
   }
-  const wanted = files.map((file) => ({ file, url: `${origin}/files/${file.sha256}` }))
+  const wanted = files.map((file) => ({ file, url: `${server}/files/${file.sha256}` }))
   const find = ({ file, url }: (typeof wanted)[number]) =>
     cache === false ? null : findKept(url, file.sha256)
   const kept = await Promise.all(wanted.map(find))

@@ -82,7 +82,7 @@ async function download(
 ): Promise<Loaded> {
   const manifest = await loadManifest(url, signal)
   const secondsLeft = createClock()
-  const [graph] = await fetchFiles(addressOf(url).origin, [{ ...graphFile(manifest), purpose: url }], {
+  const [graph] = await fetchFiles(addressOf(url).server, [{ ...graphFile(manifest), purpose: url }], {
     cache: false,
     onProgress: (loaded, total) =>
       onProgress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),

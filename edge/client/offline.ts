@@ -6,13 +6,17 @@ declare const self: ServiceWorkerGlobalScope
 /** What to keep, with a name that changes with it; filled in by `edge/build.ts`. */
 declare const SHELL: { readonly version: string; readonly paths: readonly string[] }
 
-const shellCache = `ddpm-shell-${SHELL.version}`
+/** The folder that this page lies in: others of its host may have pages, and shells, of their own. */
+const folder = new URL('.', self.location.href)
+const shellCaches = `ddpm-shell ${folder.pathname} `
+const shellCache = `${shellCaches}${SHELL.version}`
+const shellPaths = new Set(SHELL.paths.map((path) => new URL(path, folder).pathname))
 const answersCache = 'ddpm-answers'
 
 self.addEventListener('install', (event) => {
   const keep = async () => {
     const cache = await caches.open(shellCache)
-    await cache.addAll(SHELL.paths.map((path) => new Request(path, { cache: 'reload' })))
+    await cache.addAll([...shellPaths].map((path) => new Request(path, { cache: 'reload' })))
     await self.skipWaiting()
   }
   event.waitUntil(keep())
@@ -21,7 +25,7 @@ self.addEventListener('install', (event) => {
 self.addEventListener('activate', (event) => {
   const takeOver = async () => {
     for (const name of await caches.keys()) {
-      if (name.startsWith('ddpm-shell-') && name !== shellCache) await caches.delete(name)
+      if (name.startsWith(shellCaches) && name !== shellCache) await caches.delete(name)
     }
     await self.clients.claim()
   }
@@ -32,8 +36,8 @@ self.addEventListener('fetch', (event) => {
   const { request } = event
   const { origin, pathname } = new URL(request.url)
   if (request.method !== 'GET' || origin !== self.location.origin) return
-  if (pathname.startsWith('/api/models')) event.respondWith(answerOf(request))
-  else if (SHELL.paths.includes(pathname)) event.respondWith(shellOf(request, pathname))
+  if (pathname.startsWith(`${folder.pathname}api/models`)) event.respondWith(answerOf(request))
+  else if (shellPaths.has(pathname)) event.respondWith(shellOf(request, pathname))
 })
 
 /** What the server says now; what it said last where it cannot be reached. */

@@ -62,7 +62,7 @@ drawButton.addEventListener('click', (event) => {
   event.preventDefault()
 })
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
-navigator.serviceWorker?.register('/offline.js').catch(() => {})
+navigator.serviceWorker?.register('offline.js').catch(() => {})
 showShelves()
 attempt(start)
 

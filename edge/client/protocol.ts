@@ -13,7 +13,7 @@ export type Request =
 
 export interface Loading {
   /** Of the server that holds the model's files. */
-  readonly origin: string
+  readonly server: string
   readonly manifest: Manifest
   /** Which of the manifest's files is run. */
   readonly graph: ManifestFile

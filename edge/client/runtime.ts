@@ -2,7 +2,7 @@ import type { HashedFile } from './store.ts'
 
 /** The build of onnxruntime-web that a worker is bundled with. */
 export interface Runtime {
-  /** At `/files/<sha256>` of the server that the model comes from. */
+  /** At `files/<sha256>` of the server that the model comes from. */
   readonly wasm: HashedFile
   /** JavaScript beside the worker that starts the WebAssembly, and its threads. */
   readonly mjs: string

@@ -69,13 +69,13 @@ export async function load(
   url: string,
   { device = 'auto', dtype = 'auto', cache, onProgress = () => {}, signal }: LoadOptions = {},
 ): Promise<Model> {
-  const { origin } = addressOf(url)
+  const { server } = addressOf(url)
   const manifest = await loadManifest(url, signal)
   const graph = graphOf(manifest, dtype)
   const most = picturesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
   const start = async (choice: DeviceChoice, atOnce = most, until?: AbortSignal): Promise<Running> => {
     const { device, threads } = choice
-    const loading = { origin, manifest, graph, device, threads, atOnce, cache: cache ?? null }
+    const loading = { server, manifest, graph, device, threads, atOnce, cache: cache ?? null }
     const remote = await startRemote(scripts[choice.build](), loading, onProgress, until)
     return { choice, remote, atOnce }
   }
@@ -115,8 +115,8 @@ export async function load(
  */
 export async function purge(url?: string): Promise<void> {
   if (url === undefined) return purgeKept()
-  const { origin, name } = addressOf(url)
-  await purgeKept(purposeOf(origin, name))
+  const { server, name } = addressOf(url)
+  await purgeKept(purposeOf(server, name))
 }
 
 // Written out, so that bundlers see which files belong to the module.

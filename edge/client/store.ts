@@ -4,7 +4,7 @@ import { SamplerError } from './errors.ts'
 // the service worker find them, and answers are streamed to and from the disk. It takes whole answers only, so that
 // what has arrived of a file lies in the origin's private file system (OPFS) until the rest has.
 
-/** A file at `/files/<sha256>` of a server. */
+/** A file at `files/<sha256>` of a server. */
 export interface HashedFile {
   readonly sha256: string
   readonly bytes: number
@@ -13,7 +13,7 @@ export interface HashedFile {
 }
 
 /** What a model's file is kept for. */
-export const purposeOf = (origin: string, model: string): string => `${origin}/${model}`
+export const purposeOf = (server: string, model: string): string => `${server}/${model}`
 
 const cacheName = 'ddpm-files'
 const partsFolder = 'ddpm-parts'

@@ -46,7 +46,7 @@ function post(reply: Reply, transfer: Transferable[] = []): void {
 }
 
 async function load({
-  origin,
+  server,
   manifest,
   graph: file,
   device,
@@ -58,8 +58,8 @@ async function load({
   const fallBack = (reason: string) => progress({ stage: 'fallback', reason })
   const secondsLeft = createClock()
   const { sha256, bytes } = file
-  const graphOfModel = { sha256, bytes, purpose: purposeOf(origin, manifest.name) }
-  const [graph, wasm] = await fetchFiles(origin, [graphOfModel, runtime.wasm], {
+  const graphOfModel = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
+  const [graph, wasm] = await fetchFiles(server, [graphOfModel, runtime.wasm], {
     cache,
     onProgress: (loaded, total) =>
       progress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),

@@ -17,9 +17,9 @@ const command = new Command('npm run static --')
   .addHelpText(
     'after',
     `
-The folder belongs at the root of a host with HTTPS: GitHub Pages with a domain, Netlify, Cloudflare Pages, nginx, a
-bucket that answers with index.html for folders. Hosts that read _headers isolate the page, so that WebAssembly may use
-threads, and let other sites draw from the models.
+The folder goes to a host with HTTPS, at its root or in a folder of it: GitHub Pages, Netlify, Cloudflare Pages, nginx,
+a bucket that answers with index.html for folders. Hosts that read _headers, at their root, isolate the page, so that
+WebAssembly may use threads, and let other sites draw from the models.
 
 Examples:
   npm run static -- runs/mine --out site

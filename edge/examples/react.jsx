@@ -23,7 +23,7 @@ export function Drawing({ address, seed, steps = 20 }) {
       .sample({ seed, steps, signal: drawing.signal, onStep })
       .then(([picture]) => {
         show(picture.pixels)
-        setStatus(`drawn on ${model.deviceReason}`)
+        setStatus(`seed ${seed}, drawn on ${model.deviceReason}`)
       })
       .catch((error) => {
         if (!drawing.signal.aborted) setStatus(error.message)

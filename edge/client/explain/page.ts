@@ -48,7 +48,7 @@ byId('other-noise', HTMLButtonElement).addEventListener('click', () => {
   scene.seed++
   attempt(render)
 })
-navigator.serviceWorker?.register('/offline.js').catch(() => {})
+navigator.serviceWorker?.register('../offline.js').catch(() => {})
 attempt(start)
 
 async function start(): Promise<void> {

@@ -8,7 +8,7 @@ export function offerModels(models: readonly ModelSummary[], onChoose: (name: st
     const input = make('input', { type: 'radio', name: 'model', value: name })
     input.addEventListener('change', () => onChoose(name))
     const picture = preview
-      ? make('img', { src: `/files/${preview}`, alt: '', width: '56', height: '56', loading: 'lazy' })
+      ? make('img', { src: `files/${preview}`, alt: '', width: '56', height: '56', loading: 'lazy' })
       : make('span', { class: 'no-preview' })
     const [owner, own] = name.split('/') as [string, string]
     const words = make(

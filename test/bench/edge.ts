@@ -6,13 +6,13 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { formatManifest, UserError } from '@ddpm/shared'
 import { realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
 import { Command } from 'commander'
 import { localBucket } from '../../edge/commands/local.ts'
-import { serveOnNode } from '../../edge/commands/node.ts'
-import { freePort, type Serving, serve } from '../../edge/commands/serve.ts'
+import { freePort, serve } from '../../edge/commands/serve.ts'
 import { wranglerOrFail } from '../../edge/commands/wrangler.ts'
 import { keys } from '../../edge/src/registry/keys.ts'
 import { begin, commit } from '../../edge/src/registry/publishing.ts'
@@ -20,8 +20,6 @@ import { folderStorage } from '../../edge/src/storage/folder.ts'
 import type { Storage } from '../../edge/src/storage/storage.ts'
 import { writeManifest } from '../support/exported.ts'
 
-/** As large as the ONNX file of the recipe `shapes`, about. */
-const modelBytes = 5_000_000
 const connections = [1, 10, 100]
 
 interface Contender {
@@ -47,7 +45,10 @@ async function publish(storage: Storage, content: Buffer, text: string, name: st
   await commit(storage, name, version, [])
 }
 
-async function contenders(folder: string): Promise<{ all: Contender[]; file: Published }> {
+async function contenders(
+  folder: string,
+  modelBytes: number,
+): Promise<{ all: Contender[]; file: Published }> {
   const content = randomBytes(modelBytes)
   const sha256 = createHash('sha256').update(content).digest('hex')
   const graph = { role: 'graph', path: 'model.onnx', mediaType: 'application/octet-stream' } as const
@@ -59,7 +60,6 @@ async function contenders(folder: string): Promise<{ all: Contender[]; file: Pub
 
   const storage = folderStorage(join(folder, 'store'))
   await publish(storage, content, text, manifest.name)
-  const onNode = await serveOnNode({ storage, publicFolder, port: 0, limits: null, log: () => {} })
   const persistTo = join(folder, 'state')
   const onWorkerd = await serve({ port: 0, persistTo, publicFolder, quiet: true })
   const bucket = await localBucket(persistTo)
@@ -69,16 +69,32 @@ async function contenders(folder: string): Promise<{ all: Contender[]; file: Pub
   const etag = `"${sha256}"`
   return {
     all: [
-      contender('workerd, R2 in miniflare', onWorkerd, workerdPid()),
-      contender('Node, folder', onNode, process.pid),
+      { ...registry, name: 'workerd, R2 in miniflare', ...onWorkerd, pid: workerdPid() },
+      await startNode(join(folder, 'store'), publicFolder),
       nginx,
     ],
     file: { path: `/${keys.file(sha256)}`, etag },
   }
 }
 
-function contender(name: string, { url, stop }: Serving, pid: number | null): Contender {
-  return { name, url, pid, manifestPath: '/api/models/ada/shapes', stop }
+/** Where the app has the manifest. */
+const registry = { manifestPath: '/api/models/ada/shapes' }
+
+async function startNode(store: string, publicFolder: string): Promise<Contender> {
+  const script = fileURLToPath(new URL('node-host.ts', import.meta.url))
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', script, store, publicFolder],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  const [url] = await once(child.stdout, 'data')
+  const stop = async () => {
+    child.kill()
+    await once(child, 'close')
+  }
+  return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
 }
 
 /** The youngest workerd of this machine, which is the one that has just been started. */
@@ -163,7 +179,7 @@ const residentMegabytes = async (pid: number) => {
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000
 }
 
-async function rates(all: readonly Contender[], file: Published, seconds: number): Promise<void> {
+async function rates(all: readonly Contender[], file: Published, { seconds, bytes }: Options): Promise<void> {
   console.log(
     `| asked for | connections | ${all.map(({ name }) => `${name}: requests/s, p99`).join(' | ')} |`,
   )
@@ -171,8 +187,8 @@ async function rates(all: readonly Contender[], file: Published, seconds: number
   for (const [what, headers] of [
     ['manifest', null],
     ['304', {}],
-    ['range of 64 KiB', { Range: 'bytes=1000000-1065535' }],
-    [`model, ${modelBytes / 1e6} MB`, {}],
+    ['range of 64 KiB', { Range: 'bytes=0-65535' }],
+    [`model, ${bytes / 1e6} MB`, {}],
   ] as const) {
     for (const count of connections) {
       const cells: string[] = []
@@ -195,26 +211,28 @@ async function etagOf(url: string): Promise<string> {
   return headers.get('ETag')!
 }
 
-/** Memory while a model is downloaded again and again: MB before, after the first tenth, and after all. */
+/** Memory while a model is downloaded again and again: MB before, and after each quarter of the downloads. */
 async function memory(
   all: readonly Contender[],
   file: Published,
-  downloads: number,
-  minutes: number,
+  { downloads, minutes }: Options,
 ): Promise<void> {
-  console.log(`\n| server | MB before | after ${downloads / 10} downloads | after ${downloads} |`)
-  console.log('| --- | --- | --- | --- |')
+  const quarter = Math.ceil(downloads / 4)
+  console.log(
+    `\n| server | MB before | ${[1, 2, 3, 4].map((part) => `after ${part * quarter}`).join(' | ')} downloads |`,
+  )
+  console.log('| --- | --- | --- | --- | --- | --- |')
   for (const { name, url, pid } of all) {
     if (pid === null) continue
-    const before = await residentMegabytes(pid)
     const until = Date.now() + minutes * 60_000
-    const first = await download(`${url}${file.path}`, downloads / 10, until)
-    const early = await residentMegabytes(pid)
-    const rest = await download(`${url}${file.path}`, downloads - downloads / 10, until)
-    const late = await residentMegabytes(pid)
-    const done = first + rest < downloads ? ` (${first + rest} in ${minutes} minutes)` : ''
-    const cells = [before, early, late].map((megabytes) => megabytes.toFixed(0))
-    console.log(`| ${name} | ${cells.join(' | ')}${done} |`)
+    const cells = [await residentMegabytes(pid)]
+    let done = 0
+    for (let part = 0; part < 4; part++) {
+      done += await download(`${url}${file.path}`, quarter, until)
+      cells.push(await residentMegabytes(pid))
+    }
+    const cut = done < 4 * quarter ? ` (${done} in ${minutes} minutes)` : ''
+    console.log(`| ${name} | ${cells.map((megabytes) => megabytes.toFixed(0)).join(' | ')}${cut} |`)
   }
 }
 
@@ -269,27 +287,29 @@ async function bundle(folder: string): Promise<void> {
 }
 
 interface Options {
+  readonly bytes: number
   readonly seconds: number
   readonly downloads: number
   readonly minutes: number
 }
 
-async function main({ seconds, downloads, minutes }: Options): Promise<void> {
+async function main(options: Options): Promise<void> {
+  const { bytes, seconds, downloads, minutes } = options
   for (const tool of ['nginx', 'wrk']) {
     if (spawnSync(tool, ['-v']).error)
       throw new UserError(`Found no ${tool}; install it: sudo apt install ${tool}`)
   }
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
   await chmod(folder, 0o755)
-  const { all, file } = await contenders(folder)
+  const { all, file } = await contenders(folder, bytes)
   try {
     const most =
       (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)
     console.log(
       `At most ${Math.ceil(most + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
     )
-    if (seconds > 0) await rates(all, file, seconds)
-    if (downloads > 0) await memory(all, file, downloads, minutes)
+    if (seconds > 0) await rates(all, file, options)
+    if (downloads > 0) await memory(all, file, options)
     await bundle(folder)
   } finally {
     for (const { stop } of all) await stop()
@@ -302,12 +322,14 @@ const command = new Command('npm run bench:edge --')
   .description(
     'Measures requests per second, latency and memory of the edge, beside nginx with the same files.',
   )
+  .option('--bytes <n>', "of the model; of the recipe shapes' ONNX file, about", wholeNumber, 5_000_000)
   .option('--seconds <n>', 'for each of the measurements', wholeNumber, 3)
   .option('--downloads <n>', 'of a model, while memory is watched', wholeNumber, 10_000)
   .option('--minutes <n>', 'for the downloads from each server, at most', realNumber, 10)
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1',
+    '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +
+      '\n  npm run bench:edge -- --seconds 0 --bytes 60000 --downloads 40000',
   )
   .action(main)
 

@@ -251,6 +251,105 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await page.close()
   })
 
+  test('pictures are dropped and pasted, and what is none is said to be none', async () => {
+    const page = await open(`/?${quick}`)
+    await drawn(page)
+    await page.getByRole('radio', { name: 'My picture' }).check()
+    const colours = async () => {
+      const bytes = await canvas(page, '#board-picture')
+      return bytes.slice(0, 3)
+    }
+    const give = async (kind: 'drop' | 'paste', name: string, type: string, file: Buffer) => {
+      const bytes = [...file]
+      await page.locator('#board').evaluate(
+        (board, { kind, name, type, bytes }) => {
+          const given = new DataTransfer()
+          given.items.add(new File([Uint8Array.from(bytes)], name, { type }))
+          const how = { bubbles: true, cancelable: true }
+          if (kind === 'drop') board.dispatchEvent(new DragEvent('drop', { ...how, dataTransfer: given }))
+          else document.dispatchEvent(new ClipboardEvent('paste', { ...how, clipboardData: given }))
+        },
+        { kind, name, type, bytes },
+      )
+    }
+    const plain = (background: string) =>
+      sharp({ create: { width: 9, height: 30, channels: 3, background } })
+        .png()
+        .toBuffer()
+    await give('drop', 'a.png', 'image/png', await plain('#2080c0'))
+    await eventually(async () => assert.deepEqual(await colours(), [0x20, 0x80, 0xc0]))
+    await give('paste', 'b.png', 'image/png', await plain('#c08020'))
+    await eventually(async () => assert.deepEqual(await colours(), [0xc0, 0x80, 0x20]))
+    for (const [name, type] of [
+      ['letter.txt', 'text/plain'],
+      ['torn.png', 'image/png'],
+    ] as const) {
+      await give('drop', name, type, Buffer.from('no picture'))
+      await page
+        .getByRole('alert')
+        .filter({ hasText: `${name} cannot be read as a picture` })
+        .waitFor()
+      assert.deepEqual(await colours(), [0xc0, 0x80, 0x20])
+    }
+    await page.close()
+  })
+
+  test('a finger paints, a second one does not', async () => {
+    const phone = await browser.newContext({
+      serviceWorkers: 'block',
+      viewport: { width: 360, height: 740 },
+      hasTouch: true,
+      isMobile: true,
+    })
+    const page = await open(`/?${quick}`, phone)
+    await drawn(page)
+    await page.getByRole('radio', { name: 'My picture' }).tap()
+    await page.getByRole('button', { name: 'Black' }).tap()
+    const board = page.locator('#board')
+    await board.scrollIntoViewIfNeeded()
+    const { x, y, width, height } = (await board.boundingBox())!
+    const at = (left: number, top: number, id: number) => ({ x: x + left * width, y: y + top * height, id })
+    const session = await phone.newCDPSession(page)
+    const touch = (
+      type: 'touchStart' | 'touchMove' | 'touchEnd',
+      ...touchPoints: { x: number; y: number; id: number }[]
+    ) => session.send('Input.dispatchTouchEvent', { type, touchPoints })
+    await touch('touchStart', at(0.1, 0.2, 0))
+    await touch('touchStart', at(0.1, 0.2, 0), at(0.5, 0.9, 1))
+    await touch('touchMove', at(0.9, 0.2, 0), at(0.5, 0.8, 1))
+    await touch('touchEnd')
+    const side = await page.$eval('#board-picture', (found) => (found as HTMLCanvasElement).width)
+    const bytes = await canvas(page, '#board-picture')
+    const darkAt = (left: number, top: number) =>
+      bytes[4 * (Math.round(top * side) * side + Math.round(left * side))]! < 128
+    assert.deepEqual(
+      [darkAt(0.1, 0.2), darkAt(0.5, 0.2), darkAt(0.9, 0.2), darkAt(0.5, 0.55), darkAt(0.5, 0.85)],
+      [true, true, true, false, false],
+    )
+    assert.equal(await page.evaluate(() => scrollX), 0)
+    await phone.close()
+  })
+
+  test('on WebGPU it draws the same', async () => {
+    const other = await launch({ webgpu: true })
+    try {
+      const page = await open(`/?${quick}`, await other.newContext({ serviceWorkers: 'block' }))
+      await page.locator('#more summary').click()
+      await page.selectOption('#run-on', 'webgpu')
+      await drawn(page)
+      await page.locator('#draw').click()
+      await drawn(page)
+      assert.match((await page.textContent('#device'))!, /^Draws on WebGPU/)
+      const asked = { seed: 11, count: 4, sampler: 'ddim', steps: 5, guidance: 1.5 } as const
+      assertSame(await frames(page), await studio.draw(asked))
+      await scrub(page, 0)
+      assertSame([await canvas(page, '#now')], [[...toRgba(noiseOf(11, 0), 0, studio.manifest.shape)]])
+      await page.close()
+    } finally {
+      await other.close()
+    }
+  })
+
   test('the timeline shows every picture on its way, and what is foreseen', async () => {
     const page = await open(`/?${quick}`)
     await drawn(page)

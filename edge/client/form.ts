@@ -32,6 +32,8 @@ export interface Form {
   read(): Settings | null
   /** The same, in silence: null while something is wrong. */
   peek(): Settings | null
+  /** Pictures of the model: what one paints oneself gets their paper. */
+  paper(pictures: readonly ImageData[]): void
   /** Once there is something to choose. */
   enable(): void
 }
@@ -137,6 +139,7 @@ export function createForm(onChange: () => void): Form {
       if (folded) folded.open = true
       return form.reportValidity() ? values() : null
     },
+    paper: start.paper,
     peek: () => (form.checkValidity() ? values() : null),
     enable() {
       byId('fields', HTMLFieldSetElement).disabled = false

@@ -167,6 +167,7 @@ async function draw(): Promise<void> {
     frames.show(drawn.pictures)
     strip.load(drawn.frames)
     pick(picked)
+    if (settings.start.kind === 'noise') form.paper(drawn.pictures)
     status.progress('', 1)
     status.say(`${count(settings.count, 'picture')} in ${duration((performance.now() - began) / 1000)}.`)
     history.put(keepsake(drawn, 0))

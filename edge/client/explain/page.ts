@@ -11,7 +11,7 @@ import {
   startNoise,
   UserError,
 } from '../sampler.ts'
-import { createEasel } from '../studio/easel.ts'
+import { createEasel, type Easel } from '../studio/easel.ts'
 import { pixelsOf, valuesOf } from '../studio/pixels.ts'
 import { savesData } from '../studio/wishes.ts'
 import { megabytes } from '../words.ts'
@@ -40,6 +40,7 @@ const say = (id: string, text: string) => {
 let scene: Scene | null = null
 let model: Model | null = null
 let walk: Walk | null = null
+let easel: Easel | null = null
 
 drawMark(byId('mark', HTMLCanvasElement))
 slider.addEventListener('input', () => attempt(render))
@@ -65,7 +66,7 @@ async function start(): Promise<void> {
   slider.value = String(Math.round(process.timesteps * 0.3))
   curves.show(process)
   offerClasses(manifest)
-  offerEasel(manifest)
+  easel = offerEasel(manifest)
   offer(scene.x0, 'A sunrise')
   await render()
   if (!savesData()) return wake()
@@ -101,6 +102,7 @@ async function wake(): Promise<void> {
     steps: 15,
     previewEvery: 0,
   })
+  easel?.paper(drawn.map(({ pixels }) => pixels))
   for (const [i, { values }] of drawn.entries()) offer(values.slice(), `Picture ${i + 1} of the model`)
   // One of its own says more than a drawing it has never seen the like of.
   byId('choices', HTMLElement).querySelectorAll('button')[1]?.click()
@@ -127,9 +129,10 @@ async function choose(x0: Float32Array, chosen: HTMLElement | null = null): Prom
   await render()
 }
 
-function offerEasel({ shape }: Manifest): void {
+function offerEasel({ shape }: Manifest): Easel {
   const easel = createEasel(() => attempt(() => choose(valuesOf(easel.picture(), shape))))
   easel.resize(shape)
+  return easel
 }
 
 function offerClasses({ classes }: Manifest): void {

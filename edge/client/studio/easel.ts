@@ -1,5 +1,7 @@
+import { attempt } from '../attempt.ts'
 import { byId, make } from '../dom.ts'
-import { fitted } from './pixels.ts'
+import { paperOf } from './paper.ts'
+import { fitted, readPicture } from './pixels.ts'
 import { type Point, takeFiles, takeStrokes } from './strokes.ts'
 
 interface Shape {
@@ -11,6 +13,8 @@ interface Shape {
 export interface Easel {
   /** A blank sheet for a model's pictures; what lies there is brought to its size. */
   resize(shape: Shape): void
+  /** Paper like that of a model's own pictures: a digit in white on black is not looked for in black on white. */
+  paper(pictures: readonly ImageData[]): void
   load(picture: ImageData, mask: ImageData | null): void
   /** What lies there, at the model's size; to be drawn from as it is shown. */
   picture(): ImageData
@@ -21,6 +25,7 @@ export interface Easel {
 /** Finer than the model's pixels, so that a brush leaves soft edges. */
 const fineness = 256
 const undoable = 20
+const white = '#ffffff'
 
 /** What says whether strokes go to the mask, and what is covered at once. */
 export interface MaskControls {
@@ -43,6 +48,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
   let shape: Shape = { channels: 3, height: 32, width: 32 }
   /** The picture at the model's size as it was given, until something is painted. */
   let exact: ImageData | null = null
+  let paperColour = white
   const undos: { picture: ImageData; mask: ImageData; exact: ImageData | null }[] = []
 
   const whole = (context: CanvasRenderingContext2D) => context.getImageData(0, 0, sheet.width, sheet.height)
@@ -53,7 +59,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
   }
   const blank = () => {
     exact = null
-    paper.fillStyle = '#fff'
+    paper.fillStyle = paperColour
     paper.fillRect(0, 0, sheet.width, sheet.height)
     film.clearRect(0, 0, cover.width, cover.height)
   }
@@ -86,12 +92,13 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
     step: () => (brush.valueAsNumber / 200) * sheet.width,
   })
 
-  const take = async (file: Blob) => {
-    remember()
-    const bitmap = await createImageBitmap(file)
-    lay(fitted(bitmap, shape))
-    onChange()
-  }
+  const take = (file: File) =>
+    attempt(async () => {
+      const bitmap = await readPicture(file)
+      remember()
+      lay(fitted(bitmap, shape))
+      onChange()
+    })
   fileInput.addEventListener('change', () => {
     const [file] = fileInput.files ?? []
     if (file) take(file)
@@ -140,6 +147,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
     resize(wanted) {
       const before = exact ?? (sheet.width > 0 && undos.length > 0 ? scaledDown() : null)
       shape = wanted
+      paperColour = white
       const scale = Math.max(1, Math.round(fineness / Math.max(shape.width, shape.height)))
       for (const canvas of [sheet, cover]) {
         canvas.width = shape.width * scale
@@ -150,6 +158,13 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
       undoButton.disabled = true
       blank()
       if (before) lay(fitted(canvasOf(before), shape))
+    },
+    paper(pictures) {
+      const { colour: found, isDark } = paperOf(pictures)
+      if (found === paperColour) return
+      paperColour = found
+      colour.value = isDark ? white : '#17191a'
+      if (undos.length === 0 && !exact) blank()
     },
     load(picture, mask) {
       remember()
@@ -181,7 +196,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
 
 const inks = [
   ['Black', '#17191a'],
-  ['White', '#ffffff'],
+  ['White', white],
   ['Red', '#e12f2f'],
   ['Orange', '#f08a1d'],
   ['Yellow', '#f0c419'],

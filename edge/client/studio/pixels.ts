@@ -50,6 +50,17 @@ function grey(picture: ImageData): ImageData {
   return picture
 }
 
+/** @throws UserError where the browser cannot read it as a picture */
+export async function readPicture(file: File): Promise<ImageBitmap> {
+  try {
+    return await createImageBitmap(file)
+  } catch {
+    throw new UserError(
+      `${file.name || 'The file'} cannot be read as a picture. Choose a PNG, JPEG, WebP, GIF or AVIF file.`,
+    )
+  }
+}
+
 /** A picture as text for a link or a shelf: a PNG file, base64 without what URLs escape. */
 export function toText(picture: ImageData): string {
   const canvas = make('canvas')

@@ -6,6 +6,8 @@ import { createEasel } from './easel.ts'
 export interface StartPanel {
   /** Brings everything to a model's size. */
   resize(manifest: Manifest): void
+  /** The paper to paint on is that of the model's own pictures. */
+  paper(pictures: readonly ImageData[]): void
   fill(start: Start, seed: number): void
   read(seed: number): Start
   readonly kind: Start['kind']
@@ -64,6 +66,7 @@ export function createStartPanel(onChange: () => void): StartPanel {
 
   return {
     resize: ({ shape }) => easel.resize(shape),
+    paper: easel.paper,
     fill(start, seed) {
       for (const input of kinds) input.checked = input.value === start.kind
       if (start.kind === 'near') {

@@ -26,23 +26,28 @@ export function takeStrokes(
       y: ((clientY - box.top) / box.height) * sheet.height,
     }
   }
-  let last: Point | null = null
+  let last: (Point & { readonly pointer: number }) | null = null
   board.addEventListener('pointerdown', (event) => {
-    if (event.button !== 0) return
+    // A second finger does not paint.
+    if (event.button !== 0 || last) return
     board.setPointerCapture(event.pointerId)
     begin()
-    last = placeOf(event)
+    last = { ...placeOf(event), pointer: event.pointerId }
     stroke(last, last)
   })
   board.addEventListener('pointermove', (event) => {
-    if (!last) return
+    if (event.pointerId !== last?.pointer) return
     for (const part of event.getCoalescedEvents?.() ?? [event]) {
       const place = placeOf(part)
       stroke(last, place)
-      last = place
+      last = { ...place, pointer: event.pointerId }
     }
   })
-  for (const end of ['pointerup', 'pointercancel'] as const) board.addEventListener(end, () => (last = null))
+  for (const end of ['pointerup', 'pointercancel'] as const) {
+    board.addEventListener(end, ({ pointerId }) => {
+      if (pointerId === last?.pointer) last = null
+    })
+  }
 
   board.tabIndex = 0
   const crosshair = byId('crosshair', HTMLElement)
@@ -84,14 +89,14 @@ export function takeStrokes(
   })
 }
 
-/** Pictures that are dropped on the board, or pasted anywhere while it is shown. */
-export function takeFiles(board: HTMLElement, take: (file: Blob) => Promise<void>): void {
+/** Files that are dropped on the board, and pictures pasted anywhere while it is shown. */
+export function takeFiles(board: HTMLElement, take: (file: File) => Promise<void>): void {
   const pictureIn = (items: DataTransfer | null) =>
     Array.from(items?.files ?? []).find(({ type }) => type.startsWith('image/'))
   board.addEventListener('dragover', (event) => event.preventDefault())
   board.addEventListener('drop', (event) => {
     event.preventDefault()
-    const file = pictureIn(event.dataTransfer)
+    const file = pictureIn(event.dataTransfer) ?? event.dataTransfer?.files[0]
     if (file) take(file)
   })
   document.addEventListener('paste', ({ clipboardData }) => {

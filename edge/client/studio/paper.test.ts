@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import sharp from 'sharp'
+import { paperOf } from './paper.ts'
+
+const models = new URL('../../models/', import.meta.url)
+
+/** What a model drew, out of the grid that is its preview. */
+async function preview(model: string) {
+  const file = new URL(`${model}/preview.png`, models).pathname
+  const first = { left: 2, top: 2, width: 26, height: 26 }
+  const picture = sharp(file).extract(first).ensureAlpha().raw()
+  const { data, info } = await picture.toBuffer({ resolveWithObject: true })
+  return { data: Uint8ClampedArray.from(data), width: info.width, height: info.height }
+}
+
+test('digits are written on black, shapes lie on paper', async () => {
+  const [digits, shapes] = [paperOf([await preview('digits')]), paperOf([await preview('shapes')])]
+  assert.equal(digits.isDark, true)
+  assert.match(digits.colour, /^#0[0-3]0[0-3]0[0-3]$/)
+  assert.equal(shapes.isDark, false)
+  assert.match(shapes.colour, /^#[ef][0-9a-f][ef][0-9a-f][d-f][0-9a-f]$/)
+})
+
+test('where every border has a colour of its own, the paper is white', () => {
+  const plain = (...rgb: number[]) => ({
+    data: Uint8ClampedArray.from({ length: 4 * 9 }, (_, i) => rgb[i % 4] ?? 255),
+    width: 3,
+    height: 3,
+  })
+  const found = paperOf([plain(200, 20, 20), plain(20, 200, 20), plain(20, 20, 200)])
+  assert.deepEqual(found, { colour: '#ffffff', isDark: false })
+})

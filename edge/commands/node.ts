@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
+import { compress } from 'hono/compress'
 import { etag } from 'hono/etag'
 import { createApp } from '../src/app.ts'
 import type { Host, LogEntry } from '../src/host.ts'
@@ -45,10 +46,10 @@ export async function serveOnNode({
   ...options
 }: NodeOptions): Promise<Serving> {
   const port = await freePort(options.port ?? 8787, hostname)
-  const built = new Hono().use(etag()).use(
+  // As Cloudflare gives them: compressed, kept, and asked for each time whether they changed.
+  const built = new Hono().use(compress(), etag()).use(
     serveStatic({
       root: publicFolder,
-      // As Cloudflare gives them: kept, and asked for each time whether they changed.
       onFound: (_, c) => c.header('Cache-Control', 'public, max-age=0, must-revalidate'),
     }),
   )

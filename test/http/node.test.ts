@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { gunzipSync } from 'node:zlib'
 import { defaultLimits, rateLimit } from '../../edge/commands/limits.ts'
 import { serveOnNode } from '../../edge/commands/node.ts'
 import type { Serving } from '../../edge/commands/serve.ts'
@@ -15,12 +16,15 @@ import { fill, page, type Site } from './site.ts'
 /** Few, so that a slow machine asks them within a minute. */
 const limits = { list: 10, read: 20 }
 
+const script = `// ${'The sampler module. '.repeat(200)}\n`
+
 let publicFolder: string
 let serving: Serving
 let site: Site
 before(async () => {
   publicFolder = await mkdtemp(join(tmpdir(), 'ddpm-node-'))
   await writeFile(join(publicFolder, 'index.html'), page)
+  await writeFile(join(publicFolder, 'sampler.js'), script)
   const storage = memoryStorage()
   site = await fill(storage)
   serving = await serveOnNode({
@@ -64,6 +68,20 @@ test('an address may list so often a minute; others, and what does not list, go 
   // The proxy's word stands last; what its client made up stands before.
   assert.deepEqual(await statuses(1, '/api/models', from('198.51.100.1, 203.0.113.7')), [429])
   assert.deepEqual(await statuses(1, '/api/models'), [200])
+})
+
+test('files of the page come compressed for who can read it, and are not sent again unchanged', async () => {
+  const compressed = await ask(serving.url, '/sampler.js', { 'Accept-Encoding': 'br, gzip' })
+  assert.equal(compressed.headers['content-encoding'], 'gzip')
+  assert.equal(gunzipSync(compressed.body).toString(), script)
+  const plain = await ask(serving.url, '/sampler.js', { 'Accept-Encoding': 'gzip;q=0' })
+  assert.deepEqual([plain.headers['content-encoding'], plain.body.toString()], [undefined, script])
+  // RFC 9110, section 8.8.3.3: bytes that differ have tags that differ, or weak ones.
+  assert.equal(compressed.headers['etag'], `W/${plain.headers['etag']}`)
+  for (const { headers } of [compressed, plain]) assert.match(headers['vary']!, /accept-encoding/i)
+  const tag = { 'If-None-Match': compressed.headers['etag']!, 'Accept-Encoding': 'gzip' }
+  const again = await ask(serving.url, '/sampler.js', tag)
+  assert.deepEqual([again.status, again.body.length], [304, 0])
 })
 
 test('unless told otherwise, the limits are those of the Worker', async () => {

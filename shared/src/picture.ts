@@ -4,7 +4,9 @@
  */
 export function toBytes(values: ArrayLike<number>): Uint8ClampedArray<ArrayBuffer> {
   // Uint8ClampedArray rounds to the nearest integer and clamps.
-  return Uint8ClampedArray.from(values, (value) => (value + 1) * 127.5)
+  const bytes = new Uint8ClampedArray(values.length)
+  for (let i = 0; i < values.length; i++) bytes[i] = (values[i]! + 1) * 127.5
+  return bytes
 }
 
 /**
@@ -19,13 +21,11 @@ export function toRgba(
   { channels, height, width }: { channels: number; height: number; width: number },
 ): Uint8ClampedArray<ArrayBuffer> {
   const plane = height * width
-  const start = index * channels * plane
-  const bytes = toBytes(values.subarray(start, start + channels * plane))
+  const bytes = toBytes(values.subarray(index * channels * plane, (index + 1) * channels * plane))
   const rgba = new Uint8ClampedArray(plane * 4).fill(255)
-  for (let pixel = 0; pixel < plane; pixel++) {
-    for (let colour = 0; colour < 3; colour++) {
-      rgba[pixel * 4 + colour] = bytes[(channels === 1 ? 0 : colour) * plane + pixel]!
-    }
+  for (let colour = 0; colour < 3; colour++) {
+    const from = channels === 1 ? 0 : colour * plane
+    for (let pixel = 0; pixel < plane; pixel++) rgba[pixel * 4 + colour] = bytes[from + pixel]!
   }
   return rgba
 }

@@ -24,8 +24,11 @@ const megabytes = Number(process.env['DDPM_LARGE_MEGABYTES'] ?? 48)
 const bytes = megabytes * 1_000_000 + 1
 const parts = Math.ceil(bytes / 2 ** 24)
 const publishToken = 'a token that nobody guesses'
-/** By how many MB the processes of a server may grow while a file of any size goes through them. */
-const memory = 300
+/**
+ * By how many MB the processes of a server may grow while the file goes in and out again. Node with a folder grew by 73
+ * for 350 MB; workerd with miniflare’s bucket inside, which gives back late, by 201 for 48 MB, 330 for 350, 552 for 800.
+ */
+const memory = 300 + megabytes / 2
 const timeout = 1_200_000
 
 let folder: string
@@ -123,7 +126,9 @@ for (const [name, start] of Object.entries(hosts)) {
 
         proxy.paths.length = 0
         assert.match(await succeeds(publish('--to', proxy.url)), /^Published ada\/large/)
-        assert.equal(proxy.paths.filter(isPart).length, parts - there, 'what was there is not sent again')
+        // Of what the server had whole when the command was killed, it may have kept one more since.
+        const sent = proxy.paths.filter(isPart).length
+        assert.ok(sent === parts - there || sent === parts - there - 1, `${sent} sent, ${there} were there`)
         assert.equal(await downloaded(host.url), sha256)
         assert.deepEqual(await Array.fromAsync(listAll(host.storage, keys.uploads)), [])
         const more = grown()

@@ -522,7 +522,9 @@ describe('the studio', { timeout: 1_800_000 }, () => {
   })
 
   test('the explanation noises a picture as DDPM says, and shows what the network makes of it', async () => {
-    const page = await open('/explain/')
+    // Without its slash, too.
+    const page = await open('/explain')
+    assert.equal(page.url(), `${studio.url}/explain/`)
     await page.getByText(/per pixel and colour: [\d.]+/).waitFor()
     await page.getByRole('button', { name: 'Picture 4 of the model' }).waitFor()
     const x0 = await drawnByExplain()

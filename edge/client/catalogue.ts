@@ -18,8 +18,8 @@ export interface Address {
   readonly name: string
 }
 
-/** Where this module lies, among the other files of its server. */
-const home = new URL('.', import.meta.url)
+/** Where this module lies, among the other files of its server; in two steps, for bundlers take one for a file's name. */
+const home = new URL('.', new URL(import.meta.url))
 
 /** The models of a server, given as `https://host`, or a folder of one; this module's own unless told. */
 export async function listModels(server: string = home.href): Promise<ModelSummary[]> {

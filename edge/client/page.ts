@@ -39,8 +39,10 @@ const tools = createTools({
   attempt,
 })
 const storage = memory()
-const history = openShelf('ddpm-history', 24, storage)
-const favourites = openShelf('ddpm-favourites', 48, storage)
+/** Others of this host may be studios, too. */
+const folder = new URL('.', location.href).pathname
+const history = openShelf(`ddpm-history ${folder}`, 24, storage)
+const favourites = openShelf(`ddpm-favourites ${folder}`, 48, storage)
 const drawButton = byId('draw', HTMLButtonElement)
 
 let manifest: Manifest | null = null

@@ -12,8 +12,8 @@ export interface HashedFile {
   readonly purpose: string
 }
 
-/** What a model's file is kept for. */
-export const purposeOf = (server: string, model: string): string => `${server}/${model}`
+/** What a file of a server is kept for: a model, or a build of onnxruntime. Several may share an origin. */
+export const purposeOf = (server: string, what: string): string => `${server}/${what}`
 
 const cacheName = 'ddpm-files'
 const partsFolder = 'ddpm-parts'

@@ -59,7 +59,8 @@ async function load({
   const secondsLeft = createClock()
   const { sha256, bytes } = file
   const graphOfModel = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
-  const [graph, wasm] = await fetchFiles(server, [graphOfModel, runtime.wasm], {
+  const wasmOfServer = { ...runtime.wasm, purpose: purposeOf(server, runtime.wasm.purpose) }
+  const [graph, wasm] = await fetchFiles(server, [graphOfModel, wasmOfServer], {
     cache,
     onProgress: (loaded, total) =>
       progress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),

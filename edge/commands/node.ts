@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
-import { Hono } from 'hono'
+import { Hono, type MiddlewareHandler } from 'hono'
 import { compress } from 'hono/compress'
 import { etag } from 'hono/etag'
 import { createApp } from '../src/app.ts'
@@ -46,11 +48,14 @@ export async function serveOnNode({
   ...options
 }: NodeOptions): Promise<Serving> {
   const port = await freePort(options.port ?? 8787, hostname)
-  // As Cloudflare gives them: compressed, kept, and asked for each time whether they changed.
-  const built = new Hono().use(compress(), etag()).use(
+  // As Cloudflare gives them: compressed, kept, and asked for each time whether they changed; a folder at its slash.
+  const built = new Hono().use(compress(), etag({ weak: true }), toFolder(publicFolder)).use(
     serveStatic({
       root: publicFolder,
-      onFound: (_, c) => c.header('Cache-Control', 'public, max-age=0, must-revalidate'),
+      onFound(_, c) {
+        c.header('Cache-Control', 'public, max-age=0, must-revalidate')
+        c.header('Vary', 'Accept-Encoding')
+      },
     }),
   )
   const within = limits === null ? () => true : rateLimit(limits)
@@ -84,6 +89,17 @@ export async function serveOnNode({
       server.closeAllConnections()
       await once(server, 'close').catch(() => {})
     },
+  }
+}
+
+/** Sends who names a folder without its slash there: what a page names beside itself would be looked for elsewhere. */
+function toFolder(root: string): MiddlewareHandler {
+  return async (c, next) => {
+    const { pathname, search } = new URL(c.req.url)
+    if (!pathname.endsWith('/') && existsSync(join(root, pathname, 'index.html'))) {
+      return c.redirect(`${pathname}/${search}`, 307)
+    }
+    return next()
   }
 }
 

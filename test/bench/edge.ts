@@ -89,10 +89,13 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   )
-  const [url] = await once(child.stdout, 'data')
+  const ended = once(child, 'close')
+  const started = once(child.stdout, 'data')
+  const [url] = await Promise.race([started, ended.then(() => [''])])
+  if (!url) throw new UserError('The app on Node did not start; what it says stands above.')
   const stop = async () => {
     child.kill()
-    await once(child, 'close')
+    await ended
   }
   return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
 }

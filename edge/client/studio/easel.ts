@@ -49,6 +49,9 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
   /** The picture at the model's size as it was given, until something is painted. */
   let exact: ImageData | null = null
   let paperColour = white
+  /** The colour to begin with, until one is chosen. */
+  const firstColour = colour.value
+  let isChosen = false
   const undos: { picture: ImageData; mask: ImageData; exact: ImageData | null }[] = []
 
   const whole = (context: CanvasRenderingContext2D) => context.getImageData(0, 0, sheet.width, sheet.height)
@@ -128,10 +131,14 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
       swatch.style.backgroundColor = value
       swatch.addEventListener('click', () => {
         colour.value = value
+        isChosen = true
       })
       return swatch
     }),
   )
+  colour.addEventListener('input', () => {
+    isChosen = true
+  })
   controls?.halves.addEventListener('change', () => {
     const { halves } = controls
     remember()
@@ -148,6 +155,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
       const before = exact ?? (sheet.width > 0 && undos.length > 0 ? scaledDown() : null)
       shape = wanted
       paperColour = white
+      if (!isChosen) colour.value = firstColour
       const scale = Math.max(1, Math.round(fineness / Math.max(shape.width, shape.height)))
       for (const canvas of [sheet, cover]) {
         canvas.width = shape.width * scale
@@ -161,10 +169,11 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
     },
     paper(pictures) {
       const { colour: found, isDark } = paperOf(pictures)
-      if (found === paperColour) return
       paperColour = found
-      colour.value = isDark ? white : '#17191a'
-      if (undos.length === 0 && !exact) blank()
+      // What lies there already keeps its paper, and the colour that shows on it.
+      if (undos.length > 0 || exact) return
+      blank()
+      if (!isChosen) colour.value = isDark ? white : firstColour
     },
     load(picture, mask) {
       remember()

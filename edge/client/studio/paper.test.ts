@@ -1,21 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { paperOf } from './paper.ts'
 
 const models = new URL('../../models/', import.meta.url)
 
-/** What a model drew, out of the grid that is its preview. */
-async function preview(model: string) {
-  const file = new URL(`${model}/preview.png`, models).pathname
-  const first = { left: 2, top: 2, width: 26, height: 26 }
-  const picture = sharp(file).extract(first).ensureAlpha().raw()
+/** What a model drew first, out of the grid that is its preview: pictures twice as large, in a frame of two pixels. */
+async function preview(model: string, side: number) {
+  const file = fileURLToPath(new URL(`${model}/preview.png`, models))
+  const picture = sharp(file)
+    .extract({ left: 2, top: 2, width: 2 * side, height: 2 * side })
+    .ensureAlpha()
+    .raw()
   const { data, info } = await picture.toBuffer({ resolveWithObject: true })
   return { data: Uint8ClampedArray.from(data), width: info.width, height: info.height }
 }
 
 test('digits are written on black, shapes lie on paper', async () => {
-  const [digits, shapes] = [paperOf([await preview('digits')]), paperOf([await preview('shapes')])]
+  const [digits, shapes] = [paperOf([await preview('digits', 28)]), paperOf([await preview('shapes', 32)])]
   assert.equal(digits.isDark, true)
   assert.match(digits.colour, /^#0[0-3]0[0-3]0[0-3]$/)
   assert.equal(shapes.isDark, false)

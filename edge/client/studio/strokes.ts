@@ -29,7 +29,7 @@ export function takeStrokes(
   let last: (Point & { readonly pointer: number }) | null = null
   board.addEventListener('pointerdown', (event) => {
     // A second finger does not paint.
-    if (event.button !== 0 || last) return
+    if (event.button !== 0 || (last && last.pointer !== event.pointerId)) return
     board.setPointerCapture(event.pointerId)
     begin()
     last = { ...placeOf(event), pointer: event.pointerId }
@@ -43,7 +43,7 @@ export function takeStrokes(
       last = { ...place, pointer: event.pointerId }
     }
   })
-  for (const end of ['pointerup', 'pointercancel'] as const) {
+  for (const end of ['pointerup', 'pointercancel', 'lostpointercapture'] as const) {
     board.addEventListener(end, ({ pointerId }) => {
       if (pointerId === last?.pointer) last = null
     })

@@ -44,11 +44,13 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
     low: Math.max(fid.value - (fid.halfWidth ?? 0), 1e-3),
     high: fid.value + (fid.halfWidth ?? 0),
   }))
+  const names = [...new Set(points.map(({ sampler }) => sampler))]
   const line = { x: 'evaluations', y: 'fid', stroke: 'sampler', z: 'sampler', sort: 'evaluations' } as const
   return chartSvg({
     width: 720,
     height: 420,
     marginRight: 80,
+    insetLeft: 12,
     grid: true,
     x: { type: 'log', label: 'network evaluations', ticks: 6, tickFormat: 'd' },
     y: { type: 'log', label: 'FID', ticks: 6, tickFormat: '~g' },
@@ -63,22 +65,51 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
         dy: -6,
         fill: 'gray',
       }),
-      Plot.ruleX(points, { x: 'evaluations', y1: 'low', y2: 'high', stroke: 'sampler' }),
-      Plot.line(points, line),
-      Plot.dot(points, { x: 'evaluations', y: 'fid', fill: 'sampler', r: 2.5 }),
+      // What is equally far along stands side by side.
+      ...names.flatMap((name, i) => {
+        const own = points.filter(({ sampler }) => sampler === name)
+        const dx = 2 * i - names.length + 1
+        return [
+          Plot.ruleX(own, { x: 'evaluations', y1: 'low', y2: 'high', stroke: 'sampler', dx }),
+          Plot.line(own, { ...line, dx }),
+          Plot.dot(own, { x: 'evaluations', y: 'fid', fill: 'sampler', r: 2.5, dx }),
+        ]
+      }),
       Plot.text(
         points,
-        Plot.selectLast({
-          x: 'evaluations',
-          y: 'fid',
-          z: 'sampler',
-          text: 'sampler',
-          fill: 'sampler',
-          textAnchor: 'start',
-          dx: 6,
-          sort: 'evaluations',
-        }),
+        apart(
+          Plot.selectLast({
+            x: 'evaluations',
+            y: 'fid',
+            z: 'sampler',
+            text: 'sampler',
+            fill: 'sampler',
+            textAnchor: 'start',
+            dx: 10,
+            sort: 'evaluations',
+          }),
+        ),
       ),
     ],
+  })
+}
+
+/** Moves texts down until none lies on another. */
+function apart(options: Plot.TextOptions): Plot.TextOptions {
+  const [width, height] = [70, 12]
+  return Plot.initializer(options, (data, facets, { x, y }, scales) => {
+    const across = Array.from(x!.value as number[], (value) => scales.x!(value) as number)
+    const down = Array.from(y!.value as number[], (value) => scales.y!(value) as number)
+    for (const index of facets) {
+      const placed: number[] = []
+      for (const i of Array.from(index).sort((a, b) => down[a]! - down[b]!)) {
+        for (const other of placed) {
+          if (Math.abs(across[i]! - across[other]!) < width)
+            down[i] = Math.max(down[i]!, down[other]! + height)
+        }
+        placed.push(i)
+      }
+    }
+    return { data, facets, channels: { y: { value: down } } }
   })
 }

@@ -1,6 +1,8 @@
 // A file that one request may not hold, published by the command that its user runs, which is killed in the middle and
-// started again: to each host over HTTP, and into the local bucket. 48 MB here; as it was tried with more:
+// started again: to each host over HTTP, and into the local bucket. 48 MB here; with more:
 //   DDPM_LARGE_MEGABYTES=350 npm test -- test/http/large.test.ts
+// There workerd with miniflare's bucket inside, which gives memory back late, was seen to go beyond the bound: 201 MB for
+// 48 MB, 330 for 350, 552 for 800. Node with a folder, the same app, grew by 13 MB for 48 and by 73 for 350.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -24,11 +26,8 @@ const megabytes = Number(process.env['DDPM_LARGE_MEGABYTES'] ?? 48)
 const bytes = megabytes * 1_000_000 + 1
 const parts = Math.ceil(bytes / 2 ** 24)
 const publishToken = 'a token that nobody guesses'
-/**
- * By how many MB the processes of a server may grow while the file goes in and out again. Node with a folder grew by 73
- * for 350 MB; workerd with miniflare’s bucket inside, which gives back late, by 201 for 48 MB, 330 for 350, 552 for 800.
- */
-const memory = 300 + megabytes / 2
+/** By how many MB the processes of a server may grow while a file of any size goes through them. */
+const memory = 300
 const timeout = 1_200_000
 
 let folder: string
@@ -82,6 +81,16 @@ async function downloaded(url: string): Promise<string> {
   return hash.digest('hex')
 }
 
+/** A count that did not change for three seconds: a part that had arrived may still be on its way to the store. */
+async function settled(count: () => Promise<number>): Promise<number> {
+  for (let before = await count(); ; ) {
+    await setTimeout(3000)
+    const now = await count()
+    if (now === before) return now
+    before = now
+  }
+}
+
 async function childrenOf(pid: number): Promise<number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   return text.trim().split(' ').filter(Boolean).map(Number)
@@ -119,16 +128,16 @@ for (const [name, start] of Object.entries(hosts)) {
         while (proxy.paths.filter(isPart).length < Math.ceil(parts / 2)) await setTimeout(20)
         await kill(first)
         // What the server had not yet taken whole is not there.
-        const there = (await Array.fromAsync(listAll(host.storage, keys.parts(sha256)))).length
+        const there = await settled(
+          async () => (await Array.fromAsync(listAll(host.storage, keys.parts(sha256)))).length,
+        )
         assert.ok(there < parts, `${there} of ${parts} parts`)
         assert.equal((await fetch(`${host.url}/files/${sha256}`)).status, 404)
         assert.equal((await fetch(`${host.url}/api/models/ada/large`)).status, 404)
 
         proxy.paths.length = 0
         assert.match(await succeeds(publish('--to', proxy.url)), /^Published ada\/large/)
-        // Of what the server had whole when the command was killed, it may have kept one more since.
-        const sent = proxy.paths.filter(isPart).length
-        assert.ok(sent === parts - there || sent === parts - there - 1, `${sent} sent, ${there} were there`)
+        assert.equal(proxy.paths.filter(isPart).length, parts - there, 'what was there is not sent again')
         assert.equal(await downloaded(host.url), sha256)
         assert.deepEqual(await Array.fromAsync(listAll(host.storage, keys.uploads)), [])
         const more = grown()

@@ -163,7 +163,10 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const session = await context.newCDPSession(page)
     await session.send('Storage.overrideQuotaForOrigin', { origin: site.proxy.url, quotaSize: 1_000_000 })
     const { pictures, progress } = await draw(page, asked)
-    assert.match(progress.find(({ stage }) => stage === 'fallback')!.reason!, /no room to keep .*14\.2 MB/)
+    // What fits is kept, whatever the other took while it came.
+    const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
+    assert.equal(reasons.length, 1, reasons.join('\n'))
+    assert.match(reasons[0]!, /no room to keep .*14\.2 MB/)
     assertSamePictures(pictures, await reference(asked))
     assert.equal((await outcome(page, { cache: true })).code, 'quota-exceeded')
     await context.close()

@@ -39,6 +39,7 @@ export async function fetchFiles(
     onProgress(loaded, total)
   }
 
+  const unkept: { want: (typeof wanted)[number]; contents: Uint8Array<ArrayBuffer> }[] = []
   const bring = async (want: (typeof wanted)[number]): Promise<Uint8Array<ArrayBuffer>> => {
     const { file, url } = want
     // Another tab may have brought it while this one waited.
@@ -48,17 +49,24 @@ export async function fetchFiles(
       return brought
     }
     const contents = await downloadChecked(url, file, cache !== false, onBytes)
-    if (cache === false || (await keep(url, file, contents))) return contents
+    if (cache !== false && !(await keep(url, file, contents))) unkept.push({ want, contents })
+    return contents
+  }
+  const all = await Promise.all(
+    wanted.map((want, i) => kept[i] ?? exclusively(`ddpm file ${want.file.sha256}`, () => bring(want))),
+  )
+
+  // Again, for the room may have been taken by what had come of a file that does not fit.
+  for (const { want, contents } of unkept.sort((a, b) => a.contents.length - b.contents.length)) {
+    const { file, url } = want
+    if (await keep(url, file, contents)) continue
     const room = `This browser has no room to keep ${url} (${(file.bytes / 1e6).toFixed(1)} MB)`
     if (cache) {
       throw new SamplerError('quota-exceeded', `${room}. Make room, or load without "cache: true".`)
     }
     onUnkept(`${room}: the next visit downloads it again.`)
-    return contents
   }
-  return Promise.all(
-    wanted.map((want, i) => kept[i] ?? exclusively(`ddpm file ${want.file.sha256}`, () => bring(want))),
-  )
+  return all
 }
 
 /** Lets one tab or worker of this origin in at a time. */

@@ -211,7 +211,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         const post = self.postMessage.bind(self)
         self.postMessage = (data, ...rest) => {
           post(data, ...rest)
-          if (data.type === 'step') device.destroy()
+          if (data.type === 'steps') device.destroy()
         }
       }`
       await route.fulfill({ response, body: `${loss};${await response.text()}` })
@@ -226,7 +226,8 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         }
         const model = await load(name, { onProgress })
         const before = model.device
-        const pictures = await model.sample(options)
+        // With a preview in every step, steps are told one by one.
+        const pictures = await model.sample({ ...options, previewEvery: 1, onStep() {} })
         const bytes = pictures.map(({ pixels }) => [...pixels.data])
         return { before, after: model.device, why: model.deviceReason, reasons, pictures: bytes }
       },

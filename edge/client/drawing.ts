@@ -48,6 +48,6 @@ export function draw(
 function rgbaOf(values: Float32Array, count: number, { shape }: Manifest): Uint8ClampedArray<ArrayBuffer> {
   const size = shape.height * shape.width * 4
   const all = new Uint8ClampedArray(count * size)
-  for (let i = 0; i < count; i++) all.set(toRgba(values, i, shape), i * size)
+  for (let i = 0; i < count; i++) toRgba(values, i, shape, all.subarray(i * size, (i + 1) * size))
   return all
 }

@@ -15,7 +15,7 @@ export interface SampleOptions
   readonly mask?: ImageData | Float32Array
   /** A preview every so many steps; 'auto', the default: about 20 a second; 0: none. */
   readonly previewEvery?: PreviewEvery
-  /** Called after every step, while the drawing goes on. */
+  /** Called for every step, while the drawing goes on; steps without a preview may be told several at once. */
   readonly onStep?: (step: SampleStep) => void
   readonly signal?: AbortSignal
 }
@@ -105,7 +105,7 @@ export function createModel(
 
   async function sample({ onStep, signal, ...given }: SampleOptions = {}): Promise<Picture[]> {
     signal?.throwIfAborted()
-    const drawing = drawingOf(given, manifest)
+    const drawing = drawingOf(given, manifest, onStep !== undefined)
     const { seed, first = 0 } = drawing.options
     const values = await onDevice(drawing.options.count, (remote) =>
       remote.sample(drawing, {
@@ -145,7 +145,11 @@ export function createModel(
   }
 }
 
-function drawingOf(given: Omit<SampleOptions, 'onStep' | 'signal'>, { shape }: Manifest): Drawing {
+function drawingOf(
+  given: Omit<SampleOptions, 'onStep' | 'signal'>,
+  { shape }: Manifest,
+  watched: boolean,
+): Drawing {
   const { class: className = null, init, mask, previewEvery = 'auto', ...rest } = given
   const count = rest.count ?? 1
   const seed = rest.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
@@ -161,5 +165,5 @@ function drawingOf(given: Omit<SampleOptions, 'onStep' | 'signal'>, { shape }: M
     ...(init && { picture: valuesOf(init, shape, count) }),
     ...(mask && { mask: maskOf(mask, shape, count) }),
   }
-  return { options, previewEvery }
+  return { options, previewEvery: watched ? previewEvery : 0 }
 }

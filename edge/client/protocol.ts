@@ -38,7 +38,7 @@ export type PreviewEvery = number | 'auto'
 export type Reply =
   | { readonly type: 'progress'; readonly progress: LoadProgress }
   | { readonly type: 'loaded' }
-  | { readonly type: 'step'; readonly id: number; readonly step: Step }
+  | { readonly type: 'steps'; readonly id: number; readonly steps: readonly Step[] }
   | { readonly type: 'done'; readonly id: number; readonly values: readonly Float32Array<ArrayBuffer>[] }
   | { readonly type: 'failed'; readonly id: number | null; readonly failure: Failure }
 

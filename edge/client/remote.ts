@@ -71,7 +71,7 @@ function remoteOf(worker: Worker, onProgress: (progress: LoadProgress) => void):
 
   worker.onmessage = ({ data }: MessageEvent<Reply>) => {
     if (data.type === 'progress') onProgress(data.progress)
-    if (data.type === 'step') pending.get(data.id)?.onStep?.(data.step)
+    if (data.type === 'steps') for (const step of data.steps) pending.get(data.id)?.onStep?.(step)
     if (data.type === 'done') pending.get(data.id)?.resolve(data.values)
     if (data.type === 'failed' && data.id !== null) pending.get(data.id)?.reject(errorOf(data.failure))
   }

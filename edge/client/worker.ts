@@ -26,7 +26,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
     case 'sample':
       enqueue(data.id, async (signal) => {
         const { manifest, loop } = loaded
-        const values = await draw(manifest, loop, data, (step) => tell(data.id, step), signal)
+        const values = await draw(manifest, loop, data, teller(data.id), signal)
         return [new Float32Array(values)]
       })
       break
@@ -95,17 +95,37 @@ function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array
   })
 }
 
-async function tell(id: number, step: Step): Promise<void> {
-  const { preview } = step
-  post({ type: 'step', id, step }, preview ? [preview.x.buffer, preview.x0.buffer] : [])
-  if (performance.now() - rested < patience) return
-  await nextTask()
-  rested = performance.now()
+/**
+ * Tells the page of steps: of several at once, unless one has something to show. Every message takes a core from the
+ * network for a moment.
+ */
+function teller(id: number): (step: Step) => Promise<void> {
+  let untold: Step[] = []
+  let told = performance.now()
+  let rested = told
+  return async (step) => {
+    untold.push(step)
+    const now = performance.now()
+    const isLast = step.step === step.steps - 1
+    if (step.preview || isLast || now - told >= mostSilent) {
+      post({ type: 'steps', id, steps: untold }, untold.flatMap(buffersOf))
+      untold = []
+      told = now
+    }
+    if (now - rested < patience) return
+    await nextTask()
+    rested = performance.now()
+  }
 }
 
+function buffersOf({ preview }: Step): Transferable[] {
+  return preview ? [preview.x.buffer, preview.x0.buffer] : []
+}
+
+/** How long the page may be told nothing, in milliseconds. */
+const mostSilent = 50
 /** How long "abort" may wait, in milliseconds. A rest after every step makes the network 3 % slower. */
 const patience = 100
-let rested = 0
 
 const { port1, port2 } = new MessageChannel()
 const resting: (() => void)[] = []

@@ -13,19 +13,21 @@ export function toBytes(values: ArrayLike<number>): Uint8ClampedArray<ArrayBuffe
  * One picture as the RGBA bytes that canvases take; grey is repeated over the three colours.
  * @param values [count, channels, height, width] in [−1, 1], channels 1 or 3
  * @param index which picture
- * @returns [height, width, 4]
+ * @param rgba filled and returned, [height, width, 4]
  */
 export function toRgba(
   values: Float32Array,
   index: number,
   { channels, height, width }: { channels: number; height: number; width: number },
+  rgba = new Uint8ClampedArray(height * width * 4),
 ): Uint8ClampedArray<ArrayBuffer> {
   const plane = height * width
-  const bytes = toBytes(values.subarray(index * channels * plane, (index + 1) * channels * plane))
-  const rgba = new Uint8ClampedArray(plane * 4).fill(255)
+  const start = index * channels * plane
+  rgba.fill(255)
   for (let colour = 0; colour < 3; colour++) {
-    const from = channels === 1 ? 0 : colour * plane
-    for (let pixel = 0; pixel < plane; pixel++) rgba[pixel * 4 + colour] = bytes[from + pixel]!
+    const from = channels === 1 ? start : start + colour * plane
+    // As toBytes has it.
+    for (let i = 0; i < plane; i++) rgba[4 * i + colour] = (values[from + i]! + 1) * 127.5
   }
   return rgba
 }

@@ -176,14 +176,17 @@ function stepX(
 ): void {
   const x0 = recent[0]!
   for (let start = 0, from = 0; start < x.length; start += size, from += stride) {
-    for (let i = start, o = from; i < start + size; i++, o++) {
-      let sum = a * x[i]! + b * x0[i]! + e * output[o]!
-      for (let k = 0; k < c.length; k++) sum += c[k]! * recent[k + 1]![i]!
-      next[i] = sum
+    const end = start + size
+    const shift = from - start
+    for (let i = start; i < end; i++) next[i] = a * x[i]! + b * x0[i]! + e * output[i + shift]!
+    for (const [k, weight] of c.entries()) {
+      const earlier = recent[k + 1]!
+      for (let i = start; i < end; i++) next[i]! += weight * earlier[i]!
     }
-    if (d === 0) continue
-    for (let i = start, o = from + size; i < start + size; i++, o++) {
-      next[i]! += typeof d === 'number' ? d * z[i]! : deviation(d, output[o]!) * z[i]!
+    if (typeof d !== 'number') {
+      for (let i = start; i < end; i++) next[i]! += deviation(d, output[i + shift + size]!) * z[i]!
+    } else if (d !== 0) {
+      for (let i = start; i < end; i++) next[i]! += d * z[i]!
     }
   }
 }

@@ -2,22 +2,19 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
-import { UserError } from '@ddpm/shared'
 import { choice, runCommand, wholeBetween } from '@ddpm/shared/command'
 import { Command, Option } from 'commander'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { launch } from '../support/browser.ts'
-import type { Task } from './browser/contender.ts'
 import { measured, type WrittenNetwork, writeNetwork } from './browser/networks.ts'
-import type { Bench } from './browser/page.ts'
-import { type Round, report } from './browser/report.ts'
+import { report } from './browser/report.ts'
 import { openSite } from './browser/site.ts'
-import type { Times } from './browser/stopwatch.ts'
+import { call, limitThreads, type Setting, type Sitting, sit } from './browser/sitting.ts'
 import { findTorch } from './torch.ts'
 
 /** Of the picture that a visit waits for. */
 const visitSteps = 15
+const sittingsInAll = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
 const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(choice(allowed))
@@ -68,14 +65,6 @@ interface Options {
   sampler: string
   seconds: number
   python?: string
-}
-
-/** A network, where and how it is measured. */
-interface Setting {
-  readonly network: string
-  readonly task: Omit<Task, 'graph'>
-  readonly steps: number
-  readonly torch: boolean
 }
 
 async function main(options: Options): Promise<void> {
@@ -156,111 +145,23 @@ async function measureVisits(browser: Browser, url: string, { network, task }: S
   console.log(`first picture at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
 }
 
-/** The module takes as many threads as there are cores. */
-async function limitThreads(page: Page, threads: number): Promise<void> {
-  await page.addInitScript(
-    (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
-    threads,
-  )
-}
-
+/** Contenders are opened anew several times: where a session's memory comes to lie makes it 1 or 2 % faster or slower. */
 async function measure(
   browser: Browser,
   url: string,
-  { network, task, steps, torch }: Setting,
+  setting: Setting,
   { sampler, seconds }: Pick<Options, 'sampler' | 'seconds'>,
 ): Promise<void> {
-  const context = await browser.newContext({ serviceWorkers: 'block' })
-  const page = await context.newPage()
-  // TensorFlow.js starts its threads from scripts in memory, which the edge's content policy refuses.
-  await page.route('**/bench/tfjs.js', async (route) => {
-    const response = await route.fetch()
-    const { 'content-security-policy': _, ...headers } = response.headers()
-    await route.fulfill({ response, headers })
-  })
-  await limitThreads(page, task.threads)
-  await page.goto(`${url}/bench/index.html`)
-  const script = task.device === 'wasm' ? '/bench/onnx-wasm.js' : '/bench/onnx-jspi.js'
-  const base = `${url}/bench/${network}`
-  const ours = `${base}/export/model.onnx`
-  const all = [
-    ['network', script, 'network', ours],
-    ['loop', script, 'loop', ours],
-    ...(torch ? ([['torch', script, 'network', `${base}/torch.onnx`]] as const) : []),
-    ['tfjs', '/bench/tfjs.js', 'network', `${base}/tfjs/model.json`],
-  ] as const
-  try {
-    const reason = await call(page, 'load', `${url}/bench/${network}`, task.device)
-    console.log(`module runs on ${reason}`)
-    const contenders: string[] = []
-    let expected: readonly number[] = []
-    for (const [name, path, kind, graph] of all) {
-      try {
-        await call(page, 'open', name, `${url}${path}`, kind, { ...task, graph })
-        const output = await call(page, 'check', name)
-        if (name === 'network') expected = output
-        assertSame(name, output, expected)
-        contenders.push(name)
-      } catch (error) {
-        if (name !== 'tfjs') throw error
-        console.log(`tfjs: does not run here (${(error as Error).message.split('\n')[0]})`)
-      }
-    }
-
-    const module = async (): Promise<[number, Times]> => {
-      const worker = page.workers().find((worker) => worker.url().includes('/worker-'))!
-      const take = () => worker.evaluate(() => (globalThis as unknown as { takeTimes(): Times }).takeTimes())
-      await take()
-      const options = { count: task.count, seed: 1, steps, sampler: sampler as 'ddpm', guidance: 1 }
-      const milliseconds = await call(page, 'sample', options)
-      return [milliseconds, await take()]
-    }
-    const rounds: Round[] = []
-    const end = performance.now() + seconds * 1000
-    // Idle threads of the one before go on spinning for some milliseconds.
-    const rest = () => setTimeout(100)
-    while (rounds.length < 3 || performance.now() < end) {
-      await rest()
-      const [milliseconds, times] = await module()
-      const round: Round = { milliseconds: new Map([['module', milliseconds]]), times }
-      for (const name of contenders) {
-        await rest()
-        round.milliseconds.set(name, await call(page, 'run', name, steps))
-      }
-      rounds.push(round)
-    }
-    // The first round warms everything up.
-    console.log(report(rounds.slice(1), { steps, count: task.count }))
-  } finally {
-    await call(page, 'close')
-    await context.close()
+  const began = performance.now()
+  const sittings: Sitting[] = []
+  for (let i = 1; i <= sittingsInAll; i++) {
+    const until = began + (seconds * 1000 * i) / sittingsInAll
+    sittings.push(await sit(browser, url, setting, sampler, until))
   }
-}
-
-/** One call of the page's bench. */
-function call<N extends keyof Bench>(
-  page: Page,
-  name: N,
-  ...given: Parameters<Bench[N]>
-): Promise<Awaited<ReturnType<Bench[N]>>> {
-  return page.evaluate(
-    ([name, given]) => {
-      const { bench } = globalThis as unknown as { bench: Record<string, (...given: unknown[]) => unknown> }
-      return bench[name]!(...given)
-    },
-    [name, given] as [string, unknown[]],
-  ) as Promise<Awaited<ReturnType<Bench[N]>>>
-}
-
-/** @throws UserError where contenders do not compute the same: their times would say nothing */
-function assertSame(name: string, found: readonly number[], expected: readonly number[]): void {
-  const largest = Math.max(...expected.map(Math.abs))
-  const worst = Math.max(...expected.map((value, i) => Math.abs(value - found[i]!)))
-  if (found.length === expected.length && worst <= 1e-3 * largest) return
-  throw new UserError(
-    `${name} computes another output than our graph does: it differs by ${worst.toExponential(1)}, of numbers up to ` +
-      `${largest.toFixed(2)}. npm test tells which of the exports is wrong.`,
-  )
+  const [{ reason, contenders }] = sittings as [Sitting]
+  console.log(`module runs on ${reason}`)
+  const rounds = sittings.flatMap(({ rounds }) => rounds)
+  console.log(report(contenders, rounds, { steps: setting.steps, count: setting.task.count }))
 }
 
 await runCommand(command)

@@ -9,8 +9,11 @@ export interface Round {
 }
 
 /** Medians over the rounds, as text; ratios are medians of the rounds' own. */
-export function report(rounds: readonly Round[], { steps, count }: { steps: number; count: number }): string {
-  const names = [...rounds[0]!.milliseconds.keys()]
+export function report(
+  names: readonly string[],
+  rounds: readonly Round[],
+  { steps, count }: { steps: number; count: number },
+): string {
   const step = (name: string) => median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / steps))
   const against = (name: string) =>
     median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / milliseconds.get('module')!))
@@ -23,16 +26,17 @@ export function report(rounds: readonly Round[], { steps, count }: { steps: numb
     ].join(''),
   )
   const part = (name: keyof Times) => median(rounds.map(({ times }) => times[name] / steps))
-  const parts = { network: part('network'), sampler: part('sampler'), 'read-back': part('readBack') }
-  const idle = median(
-    rounds.map(({ milliseconds, times }) => {
-      const { network, sampler, readBack } = times
-      return (milliseconds.get('module')! - network - sampler - readBack) / steps
+  const rest = median(
+    rounds.map(({ milliseconds, times: { network, readBack, between } }) => {
+      return (milliseconds.get('module')! - network - readBack - between) / steps
     }),
   )
-  const split = Object.entries({ ...parts, 'idle and messages': idle }).map(
-    ([name, value]) => `${name} ${value.toFixed(3)}`,
-  )
+  const split = [
+    `network ${part('network').toFixed(3)}`,
+    `read-back ${part('readBack').toFixed(3)}`,
+    `sampler, previews and messages ${part('between').toFixed(3)}`,
+    `beginning and end ${rest.toFixed(3)}`,
+  ]
   const beyond = median(
     rounds.map(({ milliseconds, times: { network } }) => milliseconds.get('module')! / network - 1),
   )

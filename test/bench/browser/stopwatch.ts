@@ -1,7 +1,7 @@
 /**
  * Stands in for onnxruntime-web in the sampler module's worker, to see where the time of a drawing goes: the same
- * onnxruntime, whose sessions count the milliseconds of `run`, whose outputs count those of being read, and what the
- * worker does between the two and its next rest.
+ * onnxruntime, whose sessions count the milliseconds of `run`, whose outputs count those of being read, and what lies
+ * between the two and the next `run`.
  */
 import * as ort from 'onnxruntime-web'
 
@@ -11,40 +11,31 @@ export * from 'onnxruntime-web'
 export interface Times {
   network: number
   readBack: number
-  /** The sampler's arithmetic, its noise, and the pictures on their way. */
-  sampler: number
+  /** From one evaluation to the next: the sampler's arithmetic, its noise, previews and messages. */
+  between: number
 }
 
-const times: Times = { network: 0, readBack: 0, sampler: 0 }
+const none: Times = { network: 0, readBack: 0, between: 0 }
+let times = { ...none }
+let ended: number | null = null
 
 /** For the benchmark, which asks through the browser's debugger. */
 Object.assign(globalThis, {
   takeTimes(): Times {
-    const taken = { ...times }
-    Object.assign(times, { network: 0, readBack: 0, sampler: 0 })
+    const taken = times
+    times = { ...none }
+    ended = null
     return taken
   },
 })
 
 async function timed<T>(part: 'network' | 'readBack', work: () => Promise<T>): Promise<T> {
   const began = performance.now()
+  if (ended !== null) times.between += began - ended
   const result = await work()
-  times[part] += performance.now() - began
-  onwards()
+  ended = performance.now()
+  times[part] += ended - began
   return result
-}
-
-const { port1, port2 } = new MessageChannel()
-let since: number | null = null
-port1.onmessage = () => {
-  times.sampler += performance.now() - since!
-  since = null
-}
-
-/** Counts from now to the end of this task: a message comes in only when all that follows at once is done. */
-function onwards(): void {
-  if (since === null) port2.postMessage(null)
-  since = performance.now()
 }
 
 export const InferenceSession: ort.InferenceSessionFactory = {

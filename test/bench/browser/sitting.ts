@@ -1,0 +1,134 @@
+import { setTimeout } from 'node:timers/promises'
+import { domains, permutation, UserError } from '@ddpm/shared'
+import type { Browser, Page } from 'playwright-core'
+import type { Task } from './contender.ts'
+import type { Bench } from './page.ts'
+import type { Round } from './report.ts'
+import type { Times } from './stopwatch.ts'
+
+/** A network, where and how it is measured. */
+export interface Setting {
+  readonly network: string
+  readonly task: Omit<Task, 'graph'>
+  readonly steps: number
+  readonly torch: boolean
+}
+
+/** What one opening of all contenders gave. */
+export interface Sitting {
+  /** What the module runs on. */
+  readonly reason: string
+  readonly contenders: readonly string[]
+  readonly rounds: readonly Round[]
+}
+
+/** The module takes as many threads as there are cores. */
+export async function limitThreads(page: Page, threads: number): Promise<void> {
+  await page.addInitScript(
+    (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
+    threads,
+  )
+}
+
+const warmUp = 5
+
+/**
+ * Opens every contender anew and lets all take turns: first some rounds that do not count, for the browser goes on
+ * compiling what is used much, then three at least.
+ * @param until when it ends, as `performance.now()` tells
+ * @returns the contenders that run here, and the rounds that count
+ */
+export async function sit(
+  browser: Browser,
+  url: string,
+  { network, task, steps, torch }: Setting,
+  sampler: string,
+  until: number,
+): Promise<Sitting> {
+  const context = await browser.newContext({ serviceWorkers: 'block' })
+  const page = await context.newPage()
+  // TensorFlow.js starts its threads from scripts in memory, which the edge's content policy refuses.
+  await page.route('**/bench/tfjs.js', async (route) => {
+    const response = await route.fetch()
+    const { 'content-security-policy': _, ...headers } = response.headers()
+    await route.fulfill({ response, headers })
+  })
+  await limitThreads(page, task.threads)
+  await page.goto(`${url}/bench/index.html`)
+  const script = task.device === 'wasm' ? '/bench/onnx-wasm.js' : '/bench/onnx-jspi.js'
+  const base = `${url}/bench/${network}`
+  const ours = `${base}/export/model.onnx`
+  const all = [
+    ['network', script, 'network', ours],
+    ['loop', script, 'loop', ours],
+    ...(torch ? ([['torch', script, 'network', `${base}/torch.onnx`]] as const) : []),
+    ['tfjs', '/bench/tfjs.js', 'network', `${base}/tfjs/model.json`],
+  ] as const
+  try {
+    const reason = await call(page, 'load', `${url}/bench/${network}`, task.device)
+    const contenders = ['module']
+    let expected: readonly number[] = []
+    for (const [name, path, kind, graph] of all) {
+      try {
+        await call(page, 'open', name, `${url}${path}`, kind, { ...task, graph })
+        const output = await call(page, 'check', name)
+        if (name === 'network') expected = output
+        assertSame(name, output, expected)
+        contenders.push(name)
+      } catch (error) {
+        if (name !== 'tfjs') throw error
+        console.log(`tfjs: does not run here (${(error as Error).message.split('\n')[0]})`)
+      }
+    }
+
+    const worker = page.workers().find((worker) => worker.url().includes('/worker-'))!
+    const take = () => worker.evaluate(() => (globalThis as unknown as { takeTimes(): Times }).takeTimes())
+    const options = { count: task.count, seed: 1, steps, sampler: sampler as 'ddpm', guidance: 1 }
+    const takeTurn = (name: string) =>
+      name === 'module' ? call(page, 'sample', options) : call(page, 'run', name, steps)
+    const rounds: Round[] = []
+    while (rounds.length < warmUp + 3 || performance.now() < until) {
+      const milliseconds = new Map<string, number>()
+      await take()
+      // In an order that changes: what ran before leaves its traces in clock and caches.
+      const order = { domain: domains.shuffle, picture: 0, step: rounds.length }
+      for (const place of permutation(1, order, contenders.length)) {
+        const name = contenders[place]!
+        // Idle threads of the one before go on spinning for some milliseconds.
+        await setTimeout(100)
+        milliseconds.set(name, await takeTurn(name))
+      }
+      rounds.push({ milliseconds, times: await take() })
+    }
+    return { reason, contenders, rounds: rounds.slice(warmUp) }
+  } finally {
+    await call(page, 'close')
+    await context.close()
+  }
+}
+
+/** One call of the page's bench. */
+export function call<N extends keyof Bench>(
+  page: Page,
+  name: N,
+  ...given: Parameters<Bench[N]>
+): Promise<Awaited<ReturnType<Bench[N]>>> {
+  return page.evaluate(
+    ([name, given]) => {
+      const { bench } = globalThis as unknown as { bench: Record<string, (...given: unknown[]) => unknown> }
+      return bench[name]!(...given)
+    },
+    [name, given] as [string, unknown[]],
+  ) as Promise<Awaited<ReturnType<Bench[N]>>>
+}
+
+/** @throws UserError where contenders do not compute the same: their times would say nothing */
+function assertSame(name: string, found: readonly number[], expected: readonly number[]): void {
+  const largest = Math.max(...expected.map(Math.abs))
+  const worst = Math.max(...expected.map((value, i) => Math.abs(value - found[i]!)))
+  if (found.length === expected.length && worst <= 1e-3 * largest) return
+  throw new UserError(
+    `${name} computes another output than our graph does: it differs by ${worst.toExponential(1)}, of numbers up to ` +
+      `${largest.toFixed(2)}. npm test tells which of the exports is wrong.`,
+  )
+}

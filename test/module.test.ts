@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type GenerateOptions, generate, graphFile, type Network, predict, toRgba } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../edge/client/sampler.ts'
-import { launch } from './support/browser.ts'
+import { launch, launchWithProfile } from './support/browser.ts'
 import { findFirefox, openInFirefox } from './support/firefox.ts'
 import { assertSamePictures, nodeNetwork } from './support/pictures.ts'
 import { type Site, startSite } from './support/site.ts'
@@ -118,6 +121,35 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       ['bytes=5000-', undefined],
     )
     await context.close()
+  })
+
+  test('a later visit starts from what the browser compiled, and from the kept bytes where it has lost that', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'ddpm-profile-'))
+    const context = await launchWithProfile(folder, { webgpu: false })
+    try {
+      const page = await open(context)
+      await draw(page, asked)
+      // Kept bytes that would be found out as soon as they were read.
+      const wasm = await page.evaluate(async (graph) => {
+        const cache = await caches.open('ddpm-files')
+        const { url } = (await cache.keys()).find(({ url }) => !url.endsWith(graph))!
+        await cache.put(url, new Response('damaged'))
+        return new URL(url).pathname
+      }, graph)
+      const visit = async () => {
+        const from = site.proxy.paths.length
+        const second = await open(context)
+        assertSamePictures((await draw(second, asked)).pictures, await reference(asked))
+        return site.proxy.paths.slice(from).filter((path) => path === graph || path === wasm)
+      }
+      assert.deepEqual(await visit(), [])
+      await (await context.newCDPSession(page)).send('Network.clearBrowserCache')
+      assert.deepEqual(await visit(), [wasm])
+      assert.deepEqual(await visit(), [])
+    } finally {
+      await context.close()
+      await rm(folder, { recursive: true, force: true })
+    }
   })
 
   test('two tabs that start at once download each file once', async () => {

@@ -1,5 +1,5 @@
 import { SamplerError } from './errors.ts'
-import type { Part } from './store.ts'
+import type { HashedFile, Part } from './store.ts'
 
 /** How often in a row it is tried without a byte more, and how long it waits after the first failure, in ms. */
 const attempts = 5
@@ -12,7 +12,7 @@ const firstWait = 500
  */
 export async function download(
   url: string,
-  sha256: string,
+  { sha256, compiles = false }: HashedFile,
   part: Part,
   onBytes: (count: number) => void,
 ): Promise<void> {
@@ -21,7 +21,7 @@ export async function download(
   while (part.received < whole) {
     const before = part.received
     try {
-      await receive(await ask(url, sha256, before), part, onBytes)
+      await receive(await ask(url, sha256, before, compiles), part, onBytes)
       if (part.received < whole) throw new SamplerError('offline', 'The answer ended early.')
     } catch (error) {
       if (!mayPass(error)) throw error
@@ -33,10 +33,10 @@ export async function download(
 }
 
 /** The rest of a file. Its entity tag is its hash: another tag means another coding, and the whole in answer. */
-function ask(url: string, sha256: string, from: number): Promise<Response> {
+function ask(url: string, sha256: string, from: number, compiles: boolean): Promise<Response> {
   const headers = from === 0 ? {} : { Range: `bytes=${from}-`, 'If-Range': `"${sha256}"` }
-  // The browser's own cache would be a second copy on the disk, and answer ranges out of what it has.
-  return fetchOrExplain(url, { cache: 'no-store', headers })
+  // The browser's own cache is a second copy on the disk, and answers ranges out of what it has.
+  return fetchOrExplain(url, { cache: compiles ? 'default' : 'no-store', headers })
 }
 
 async function receive(response: Response, part: Part, onBytes: (count: number) => void): Promise<void> {

@@ -28,7 +28,7 @@ export async function fetchFiles(
         'Open it through https.',
     )
   }
-  const wanted = files.map((file) => ({ file, url: `${server}/files/${file.sha256}` }))
+  const wanted = files.map((file) => ({ file, url: urlOf(server, file) }))
   const find = ({ file, url }: (typeof wanted)[number]) =>
     cache === false ? null : findKept(url, file.sha256)
   const kept = await Promise.all(wanted.map(find))
@@ -69,6 +69,9 @@ export async function fetchFiles(
   return all
 }
 
+/** Where a server has a file. */
+export const urlOf = (server: string, { sha256 }: HashedFile): string => `${server}/files/${sha256}`
+
 /** Lets one tab or worker of this origin in at a time. */
 function exclusively<T>(name: string, action: () => Promise<T>): Promise<T> {
   return globalThis.navigator?.locks ? navigator.locks.request(name, action) : action()
@@ -86,7 +89,7 @@ async function downloadChecked(
     let resumed = part.received > 0
     if (resumed) onBytes(part.received)
     for (;;) {
-      await download(url, file.sha256, part, onBytes)
+      await download(url, file, part, onBytes)
       const found = await sha256Of(part.contents)
       finished = true
       if (found === file.sha256) return part.contents

@@ -5,10 +5,28 @@ import { failureOf, SamplerError } from './errors.ts'
 import { loopOnGpu } from './gpu-loop.ts'
 import type { Device } from './protocol.ts'
 
-/** Where onnxruntime finds its own files: WebAssembly in memory, the JavaScript that starts it at an address. */
-export function placeRuntime(wasm: Uint8Array<ArrayBuffer>, mjs: string): void {
-  ort.env.wasm.wasmBinary = wasm
-  ort.env.wasm.wasmPaths = { mjs }
+/**
+ * Where onnxruntime finds its own files: WebAssembly in memory or as an answer that the browser may have compiled
+ * before, the JavaScript that starts it at an address.
+ */
+export function placeRuntime(wasm: Uint8Array<ArrayBuffer> | Response, mjs: string): void {
+  if (wasm instanceof Response) {
+    ort.env.wasm.wasmPaths = { mjs, wasm: wasm.url }
+    handOut(wasm)
+  } else {
+    ort.env.wasm.wasmPaths = { mjs }
+    ort.env.wasm.wasmBinary = wasm
+  }
+}
+
+/** Gives an answer to who next fetches its address: onnxruntime takes none from us, and would not check its own. */
+function handOut(answer: Response): void {
+  const fetchAnew = self.fetch
+  self.fetch = (...given) => {
+    if (given[0] !== answer.url) return fetchAnew(...given)
+    self.fetch = fetchAnew
+    return Promise.resolve(answer)
+  }
 }
 
 /** Where a session runs, and how many pictures it is given at once. */

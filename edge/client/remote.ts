@@ -90,6 +90,8 @@ function remoteOf(worker: Worker, onProgress: (progress: LoadProgress) => void):
     const abort = () => {
       worker.postMessage({ type: 'abort', id } satisfies Request)
       pending.get(id)?.reject(signal!.reason)
+      // Nor is more told of it, of what has come together with this step.
+      pending.delete(id)
     }
     signal?.addEventListener('abort', abort, { once: true })
     try {

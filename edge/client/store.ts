@@ -8,6 +8,8 @@ import { SamplerError } from './errors.ts'
 export interface HashedFile {
   readonly sha256: string
   readonly bytes: number
+  /** Whether the browser's own cache keeps it as well: see `compilable`. */
+  readonly compiles?: boolean
   /** What it is for. One file is kept for each purpose: a model's new version replaces the old one. */
   readonly purpose: string
 }
@@ -18,6 +20,24 @@ export const purposeOf = (server: string, what: string): string => `${server}/${
 const cacheName = 'ddpm-files'
 const partsFolder = 'ddpm-parts'
 const purposeHeader = 'X-Purpose'
+
+/**
+ * A kept file as the browser's own cache has it, checked, for `WebAssembly.compileStreaming`: with such an answer
+ * browsers keep what they compiled, which makes a later visit a quarter of a second faster, and with bytes they do not.
+ * null where that cache has lost it, and for other origins, of which it does not tell.
+ */
+export async function compilable(url: string, sha256: string): Promise<Response | null> {
+  const cache = await openCache()
+  if (new URL(url).origin !== self.location.origin || !(await cache?.match(url))) return null
+  const digest = sha256.replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16)))
+  const options = { cache: 'only-if-cached', mode: 'same-origin' } as const
+  try {
+    const found = await fetch(url, { ...options, integrity: `sha256-${btoa(digest)}` })
+    return found.ok ? found : null
+  } catch {
+    return null
+  }
+}
 
 /** A kept file, checked; null where there is none. One that is damaged is thrown away. */
 export async function findKept(url: string, sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {

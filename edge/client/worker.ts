@@ -4,11 +4,11 @@ import { type Manifest, predict } from '@ddpm/shared'
 import { createClock } from './clock.ts'
 import { draw } from './drawing.ts'
 import { failureOf } from './errors.ts'
-import { fetchFiles } from './files.ts'
+import { fetchFiles, urlOf } from './files.ts'
 import { type Opened, openNetwork, placeRuntime } from './network.ts'
 import type { Loading, LoadProgress, Reply, Request, Step } from './protocol.ts'
 import { runtime } from './runtime.ts'
-import { purposeOf } from './store.ts'
+import { compilable, purposeOf } from './store.ts'
 
 let loaded: Opened & { readonly manifest: Manifest }
 /** One task at a time: a session cannot run twice at once. */
@@ -59,8 +59,12 @@ async function load({
   const secondsLeft = createClock()
   const { sha256, bytes } = file
   const graphOfModel = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
-  const wasmOfServer = { ...runtime.wasm, purpose: purposeOf(server, runtime.wasm.purpose) }
-  const [graph, wasm] = await fetchFiles(server, [graphOfModel, wasmOfServer], {
+  const compiles = cache !== false && !runtime.packed
+  const wasmOfServer = { ...runtime.wasm, compiles, purpose: purposeOf(server, runtime.wasm.purpose) }
+  const findCompilable = async () =>
+    compiles ? compilable(urlOf(server, wasmOfServer), wasmOfServer.sha256) : null
+  const early = await findCompilable()
+  const [graph, wasm] = await fetchFiles(server, early ? [graphOfModel] : [graphOfModel, wasmOfServer], {
     cache,
     onProgress: (loaded, total) =>
       progress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),
@@ -68,7 +72,7 @@ async function load({
   })
   progress({ stage: 'prepare' })
   const mjs = new URL(runtime.mjs, import.meta.url).href
-  placeRuntime(runtime.packed ? await unpacked(wasm!) : wasm!, mjs)
+  placeRuntime(early ?? (await findCompilable()) ?? (runtime.packed ? await unpacked(wasm!) : wasm!), mjs)
   loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce })) }
 }
 

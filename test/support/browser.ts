@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Browser, chromium } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium } from 'playwright-core'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome', 'microsoft-edge']
 
@@ -39,26 +39,37 @@ const swiftShader = [
   '--use-webgpu-adapter=swiftshader',
 ]
 
+interface LaunchOptions {
+  /** Whether it has a WebGPU adapter. */
+  readonly webgpu?: boolean
+  /** Further arguments of its command line. */
+  readonly args?: readonly string[]
+}
+
 /**
  * Starts the browser, headless.
- * @param webgpu whether it has a WebGPU adapter
- * @param args further arguments of its command line
  * @throws UserError where there is no browser
  */
-export function launch({
-  webgpu = true,
-  args = [],
-}: {
-  webgpu?: boolean
-  args?: readonly string[]
-} = {}): Promise<Browser> {
+export function launch(options: LaunchOptions = {}): Promise<Browser> {
+  return chromium.launch(launchOptions(options))
+}
+
+/**
+ * The same with a profile in a folder, as visitors have one: contexts of `launch` keep less, as private windows do.
+ * @throws UserError where there is no browser
+ */
+export function launchWithProfile(folder: string, options: LaunchOptions = {}): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, launchOptions(options))
+}
+
+function launchOptions({ webgpu = true, args = [] }: LaunchOptions) {
   const executablePath = findBrowser()
   if (!executablePath) {
     throw new UserError(
       'No Chrome or Chromium was found. Install one, or set CHROME_PATH to its program file.',
     )
   }
-  return chromium.launch({
+  return {
     executablePath,
     // The sandbox needs rights that containers seldom give; the pages are our own.
     args: [
@@ -66,5 +77,5 @@ export function launch({
       ...(webgpu ? swiftShader : ['--disable-features=WebGPU', '--disable-gpu']),
       ...args,
     ],
-  })
+  }
 }

@@ -1,5 +1,5 @@
 import { SamplerError } from './errors.ts'
-import type { HashedFile, Part } from './store.ts'
+import type { Part } from './store.ts'
 
 /** How often in a row it is tried without a byte more, and how long it waits after the first failure, in ms. */
 const attempts = 5
@@ -8,20 +8,22 @@ const firstWait = 500
 /**
  * Brings what is missing of a file, and goes on where a connection was cut.
  * @param onBytes gets how many more bytes there are; less than none where it has to start over
+ * @param mode what the browser's own cache has to do with it
  * @throws SamplerError 'offline' when it does not go on; 'not-found' and 'server' as the server says
  */
 export async function download(
   url: string,
-  { sha256, compiles = false }: HashedFile,
+  sha256: string,
   part: Part,
   onBytes: (count: number) => void,
+  mode: RequestCache,
 ): Promise<void> {
   const whole = part.contents.length
   let failures = 0
   while (part.received < whole) {
     const before = part.received
     try {
-      await receive(await ask(url, sha256, before, compiles), part, onBytes)
+      await receive(await ask(url, sha256, before, mode), part, onBytes)
       if (part.received < whole) throw new SamplerError('offline', 'The answer ended early.')
     } catch (error) {
       if (!mayPass(error)) throw error
@@ -33,10 +35,9 @@ export async function download(
 }
 
 /** The rest of a file. Its entity tag is its hash: another tag means another coding, and the whole in answer. */
-function ask(url: string, sha256: string, from: number, compiles: boolean): Promise<Response> {
+function ask(url: string, sha256: string, from: number, mode: RequestCache): Promise<Response> {
   const headers = from === 0 ? {} : { Range: `bytes=${from}-`, 'If-Range': `"${sha256}"` }
-  // The browser's own cache is a second copy on the disk, and answers ranges out of what it has.
-  return fetchOrExplain(url, { cache: compiles ? 'default' : 'no-store', headers })
+  return fetchOrExplain(url, { cache: mode, headers })
 }
 
 async function receive(response: Response, part: Part, onBytes: (count: number) => void): Promise<void> {

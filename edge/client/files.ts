@@ -52,21 +52,24 @@ export async function fetchFiles(
     if (cache !== false && !(await keep(url, file, contents))) unkept.push({ want, contents })
     return contents
   }
-  const all = await Promise.all(
-    wanted.map((want, i) => kept[i] ?? exclusively(`ddpm file ${want.file.sha256}`, () => bring(want))),
-  )
+  const alone = <T>({ file }: (typeof wanted)[number], action: () => Promise<T>) =>
+    exclusively(`ddpm file ${file.sha256}`, action)
+  const all = await Promise.allSettled(wanted.map((want, i) => kept[i] ?? alone(want, () => bring(want))))
 
   // Again, for the room may have been taken by what had come of a file that does not fit.
   for (const { want, contents } of unkept.sort((a, b) => a.contents.length - b.contents.length)) {
     const { file, url } = want
-    if (await keep(url, file, contents)) continue
+    if (await alone(want, async () => (await find(want)) !== null || keep(url, file, contents))) continue
     const room = `This browser has no room to keep ${url} (${(file.bytes / 1e6).toFixed(1)} MB)`
     if (cache) {
       throw new SamplerError('quota-exceeded', `${room}. Make room, or load without "cache: true".`)
     }
     onUnkept(`${room}: the next visit downloads it again.`)
   }
-  return all
+  return all.map((one) => {
+    if (one.status === 'rejected') throw one.reason
+    return one.value
+  })
 }
 
 /** Where a server has a file. */
@@ -86,18 +89,24 @@ async function downloadChecked(
   const part = await openPart(file, onDisk)
   let finished = false
   try {
-    let resumed = part.received > 0
-    if (resumed) onBytes(part.received)
+    if (part.received > 0) onBytes(part.received)
+    // What was left of an earlier visit may be what is wrong, or what the browser's own cache has.
+    let isDoubtful = part.received > 0 || file.compiles === true
+    let mode: RequestCache = file.compiles ? 'default' : 'no-store'
     for (;;) {
-      await download(url, file, part, onBytes)
-      const found = await sha256Of(part.contents)
-      finished = true
-      if (found === file.sha256) return part.contents
-      if (!resumed) throw wrongContents(url, file.sha256, found)
-      // What was left of an earlier visit may be what is wrong.
+      try {
+        await download(url, file.sha256, part, onBytes, mode)
+        const found = await sha256Of(part.contents)
+        finished = true
+        if (found === file.sha256) return part.contents
+        throw wrongContents(url, file.sha256, found)
+      } catch (error) {
+        if (!isDoubtful || !(error instanceof SamplerError && error.code === 'hash-mismatch')) throw error
+      }
       onBytes(-part.received)
       part.clear()
-      resumed = finished = false
+      isDoubtful = finished = false
+      if (file.compiles) mode = 'reload'
     }
   } finally {
     await part.close(finished)

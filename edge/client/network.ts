@@ -5,28 +5,22 @@ import { failureOf, SamplerError } from './errors.ts'
 import { loopOnGpu } from './gpu-loop.ts'
 import type { Device } from './protocol.ts'
 
-/**
- * Where onnxruntime finds its own files: WebAssembly in memory or as an answer that the browser may have compiled
- * before, the JavaScript that starts it at an address.
- */
-export function placeRuntime(wasm: Uint8Array<ArrayBuffer> | Response, mjs: string): void {
-  if (wasm instanceof Response) {
-    ort.env.wasm.wasmPaths = { mjs, wasm: wasm.url }
-    handOut(wasm)
-  } else {
-    ort.env.wasm.wasmPaths = { mjs }
-    ort.env.wasm.wasmBinary = wasm
-  }
+/** Where onnxruntime finds its own files: WebAssembly in memory, the JavaScript that starts it at an address. */
+export function placeRuntime(wasm: Uint8Array<ArrayBuffer> | WebAssembly.Module, mjs: string): void {
+  ort.env.wasm.wasmBinary = wasm instanceof WebAssembly.Module ? standInFor(wasm) : wasm
+  ort.env.wasm.wasmPaths = { mjs }
 }
 
-/** Gives an answer to who next fetches its address: onnxruntime takes none from us, and would not check its own. */
-function handOut(answer: Response): void {
-  const fetchAnew = self.fetch
-  self.fetch = (...given) => {
-    if (given[0] !== answer.url) return fetchAnew(...given)
-    self.fetch = fetchAnew
-    return Promise.resolve(answer)
-  }
+/** onnxruntime instantiates bytes and takes no module: these are known again, and the module is taken in their place. */
+function standInFor(module: WebAssembly.Module): ArrayBuffer {
+  const standIn = new ArrayBuffer(1)
+  const instantiate = WebAssembly.instantiate as (source: unknown, imports: unknown) => Promise<unknown>
+  const instead = async (source: unknown, imports: unknown) =>
+    source instanceof Uint8Array && source.buffer === standIn
+      ? { module, instance: await instantiate(module, imports) }
+      : instantiate(source, imports)
+  WebAssembly.instantiate = instead as typeof WebAssembly.instantiate
+  return standIn
 }
 
 /** Where a session runs, and how many pictures it is given at once. */
@@ -56,7 +50,11 @@ export async function openNetwork(
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = threads
   try {
-    const session = await ort.InferenceSession.create(graph, { executionProviders: [{ name: device }] })
+    const session = await ort.InferenceSession.create(graph, {
+      executionProviders: [{ name: device }],
+      // Errors alone: on WebGPU it warns of every shape that is computed on the CPU, as is best.
+      logSeverityLevel: 3,
+    })
     const bare = networkOf(session, manifest)
     if (device === 'wasm') {
       const network = inBatches(bare, atOnce)

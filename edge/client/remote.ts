@@ -71,13 +71,22 @@ function remoteOf(worker: Worker, onProgress: (progress: LoadProgress) => void):
 
   worker.onmessage = ({ data }: MessageEvent<Reply>) => {
     if (data.type === 'progress') onProgress(data.progress)
-    if (data.type === 'steps') for (const step of data.steps) pending.get(data.id)?.onStep?.(step)
+    if (data.type === 'steps') for (const step of data.steps) tell(data.id, step)
     if (data.type === 'done') pending.get(data.id)?.resolve(data.values)
     if (data.type === 'failed' && data.id !== null) pending.get(data.id)?.reject(errorOf(data.failure))
+  }
+  /** An error of the caller's own must not cost it the steps that came together with this one. */
+  const tell = (id: number, step: Step) => {
+    try {
+      pending.get(id)?.onStep?.(step)
+    } catch (error) {
+      reportError(error)
+    }
   }
   const end = (error: Error) => {
     worker.terminate()
     for (const { reject } of pending.values()) reject(error)
+    pending.clear()
   }
   worker.onerror = ({ message }) => end(new Error(`The worker stopped (${message}). Load the model again.`))
 

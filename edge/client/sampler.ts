@@ -111,7 +111,7 @@ export async function load(
 
 /**
  * Throws away what this browser keeps: of one model (its address as for `load`), or everything of this origin.
- * A model that is loaded goes on.
+ * A model that is loaded goes on, and what the browser's own cache has of onnxruntime is that cache's own affair.
  */
 export async function purge(url?: string): Promise<void> {
   if (url === undefined) return purgeKept()

@@ -8,7 +8,7 @@ import { fetchFiles, urlOf } from './files.ts'
 import { type Opened, openNetwork, placeRuntime } from './network.ts'
 import type { Loading, LoadProgress, Reply, Request, Step } from './protocol.ts'
 import { runtime } from './runtime.ts'
-import { compilable, purposeOf } from './store.ts'
+import { compiledBefore, purposeOf } from './store.ts'
 
 let loaded: Opened & { readonly manifest: Manifest }
 /** One task at a time: a session cannot run twice at once. */
@@ -59,11 +59,12 @@ async function load({
   const secondsLeft = createClock()
   const { sha256, bytes } = file
   const graphOfModel = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
-  const compiles = cache !== false && !runtime.packed
+  const compiles = cache !== false && !runtime.packed && new URL(server).origin === self.location.origin
   const wasmOfServer = { ...runtime.wasm, compiles, purpose: purposeOf(server, runtime.wasm.purpose) }
-  const findCompilable = async () =>
-    compiles ? compilable(urlOf(server, wasmOfServer), wasmOfServer.sha256) : null
-  const early = await findCompilable()
+  const findCompiled = async () =>
+    compiles ? compiledBefore(urlOf(server, wasmOfServer), wasmOfServer.sha256) : null
+  // Before, to do without the bytes; and after, for what has just been downloaded is there too.
+  const early = await findCompiled()
   const [graph, wasm] = await fetchFiles(server, early ? [graphOfModel] : [graphOfModel, wasmOfServer], {
     cache,
     onProgress: (loaded, total) =>
@@ -72,7 +73,7 @@ async function load({
   })
   progress({ stage: 'prepare' })
   const mjs = new URL(runtime.mjs, import.meta.url).href
-  placeRuntime(early ?? (await findCompilable()) ?? (runtime.packed ? await unpacked(wasm!) : wasm!), mjs)
+  placeRuntime(early ?? (await findCompiled()) ?? (runtime.packed ? await unpacked(wasm!) : wasm!), mjs)
   loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce })) }
 }
 
@@ -106,7 +107,6 @@ function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array
 function teller(id: number): (step: Step) => Promise<void> {
   let untold: Step[] = []
   let told = performance.now()
-  let rested = told
   return async (step) => {
     untold.push(step)
     const now = performance.now()
@@ -130,6 +130,7 @@ function buffersOf({ preview }: Step): Transferable[] {
 const mostSilent = 50
 /** How long "abort" may wait, in milliseconds. A rest after every step makes the network 3 % slower. */
 const patience = 100
+let rested = 0
 
 const { port1, port2 } = new MessageChannel()
 const resting: (() => void)[] = []

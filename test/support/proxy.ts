@@ -29,6 +29,8 @@ export interface Trouble {
   readonly cuts: number[]
   /** The server is not told of the range, and answers with everything. */
   readonly hideRange?: boolean
+  /** How many answers have a wrong bit in every piece. */
+  damages?: number
 }
 
 /** A proxy on a port of its own, which makes it an origin of its own. */
@@ -50,6 +52,10 @@ export async function startProxy(target: string): Promise<Between> {
       answer.on('data', (chunk: Buffer) => {
         seen.bytes += chunk.length
       })
+      if (trouble?.damages) {
+        trouble.damages--
+        return answer.pipe(damaging()).pipe(outgoing)
+      }
       const bytes = trouble?.cuts.shift()
       if (bytes === undefined) return answer.pipe(outgoing)
       answer.pipe(cutting(bytes, () => outgoing.destroy())).pipe(outgoing)
@@ -72,6 +78,15 @@ export async function startProxy(target: string): Promise<Between> {
       }),
   }
   return proxy
+}
+
+function damaging(): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      chunk[0]! ^= 1
+      done(null, chunk)
+    },
+  })
 }
 
 /** Lets so many bytes through, then cuts once they are on their way. */

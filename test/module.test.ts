@@ -125,7 +125,8 @@ describe('the sampler module', { timeout: 900_000 }, () => {
 
   test('a later visit starts from what the browser compiled, and from the kept bytes where it has lost that', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'ddpm-profile-'))
-    const context = await launchWithProfile(folder, { webgpu: false })
+    // On a disk with little room left the browser's own cache would take no file of this size.
+    const context = await launchWithProfile(folder, { webgpu: false, args: ['--disk-cache-size=1000000000'] })
     try {
       const page = await open(context)
       await draw(page, asked)
@@ -156,7 +157,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       site.proxy.trouble = null
     } finally {
       await context.close()
-      await rm(folder, { recursive: true, force: true })
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 })
     }
   })
 

@@ -54,7 +54,7 @@ export async function fetchFiles(
   }
   const alone = <T>({ file }: (typeof wanted)[number], action: () => Promise<T>) =>
     exclusively(`ddpm file ${file.sha256}`, action)
-  const all = await Promise.allSettled(wanted.map((want, i) => kept[i] ?? alone(want, () => bring(want))))
+  const all = await Promise.all(wanted.map((want, i) => kept[i] ?? alone(want, () => bring(want))))
 
   // Again, for the room may have been taken by what had come of a file that does not fit.
   for (const { want, contents } of unkept.sort((a, b) => a.contents.length - b.contents.length)) {
@@ -66,10 +66,7 @@ export async function fetchFiles(
     }
     onUnkept(`${room}: the next visit downloads it again.`)
   }
-  return all.map((one) => {
-    if (one.status === 'rejected') throw one.reason
-    return one.value
-  })
+  return all
 }
 
 /** Where a server has a file. */

@@ -1,11 +1,11 @@
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildClient } from '../build.ts'
-import type { ModelSummary } from '../src/registry/record.ts'
-import { localBucket } from './local.ts'
-import { port } from './options.ts'
-import { sendRuntime, storageTarget } from './runtime.ts'
-import { freePort, serve } from './serve.ts'
+import { buildClient } from '../build/site.ts'
+import type { ModelSummary } from '../server/registry/record.ts'
+import { localBucket } from './hosting/local-bucket.ts'
+import { port } from './hosting/options.ts'
+import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
+import { freePort, serve } from './hosting/workerd.ts'
 
 const command = new Command('npm run dev --')
   .description('Serves the page and the published models on this machine.')

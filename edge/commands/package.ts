@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildPackage } from '../packaging.ts'
+import { buildPackage } from '../build/package.ts'
 
 const command = new Command('npm run package --')
   .description('Packs the sampler module for npm: JavaScript with types, workers and the entry for Node.')

@@ -1,12 +1,12 @@
 import { formatManifest, UserError } from '@ddpm/shared'
-import { realNumber, runCommand } from '@ddpm/shared/command'
+import { realNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { sha256Of } from '../src/registry/publishing.ts'
-import { aliasName, resolveVersion } from '../src/registry/record.ts'
-import { type Overrides, readExported } from './exported.ts'
-import type { Published, Registry } from './registry.ts'
-import { type Sending, sendingBar } from './sending.ts'
-import { openRegistry, type TargetOptions, withTarget } from './target.ts'
+import { sha256Of } from '../server/registry/publishing.ts'
+import { aliasName, resolveVersion } from '../server/registry/record.ts'
+import { type Overrides, readExported } from './publishing/exported.ts'
+import type { Published, Registry } from './publishing/registry.ts'
+import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
+import { type Sending, sendingBar } from './publishing/upload-progress.ts'
 
 interface PublishOptions extends Overrides, TargetOptions {
   alias: string[]

@@ -1,92 +1,39 @@
-import { lookup } from 'node:dns/promises'
-import { type AddressInfo, createServer } from 'node:net'
-import { resolve } from 'node:path'
-import { UserError } from '@ddpm/shared'
-import type { Environment } from './cloudflare.ts'
-import { defaultPersistTo } from './local.ts'
-import { configPath, wranglerModule } from './wrangler.ts'
+import { runCommand } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+import { buildClient } from '../build/site.ts'
+import { folderStorage } from '../server/storage/folder.ts'
+import { serveOnNode } from './hosting/node.ts'
+import { port } from './hosting/options.ts'
+import { defaultLimits } from './hosting/rate-limit.ts'
+import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
 
-/** Where and how to serve. */
-export interface ServeOptions {
-  /** 0 takes any free one. */
-  port?: number
-  host?: string
-  /** The folder of the local bucket. */
-  persistTo?: string
-  /** The built client; by default what `wrangler.toml` names. */
-  publicFolder?: string
-  /** Without the Worker's own log. */
-  quiet?: boolean
-  /** Which of `wrangler.toml`'s environments; none, which has no rate limits, unless told. */
-  environment?: Environment
-  /** As if it were the Worker's secret PUBLISH_TOKEN. */
-  publishToken?: string
-}
+const command = new Command('npm run serve --')
+  .description('Serves the page and the models of a folder from this machine, without Cloudflare.')
+  .argument('[folder]', 'where everything is kept', 'registry')
+  .option('--port <number>', 'where to listen', port, 8787)
+  .option('--host <name>', 'on which address', 'localhost')
+  .option('--behind-proxy', 'whoever connects is a proxy on another machine; X-Forwarded-For says who asks')
+  .addHelpText(
+    'after',
+    `
+Put a server with HTTPS before it, such as nginx or Caddy, and let it send X-Forwarded-For: an address may ask for
+${defaultLimits.list} lists and ${defaultLimits.read} other things a minute. Publish into it with
+  npm run publish -- runs/mine --folder registry
+or, from other machines, with --to and the token in this server's environment variable DDPM_PUBLISH_TOKEN.
 
-/** A Worker that answers at `url` until it is stopped. */
-export interface Serving {
-  /** Without a slash at its end. */
-  url: string
-  stop(): Promise<void>
-}
-
-/**
- * Runs the Worker on this machine, in workerd.
- * @throws UserError where the port or the host cannot be had
- */
-export async function serve(options: ServeOptions = {}): Promise<Serving> {
-  const { host = 'localhost', persistTo = defaultPersistTo, publicFolder, quiet = false } = options
-  const { environment, publishToken } = options
-  const port = await freePort(options.port ?? 8787, host)
-  const { unstable_startWorker } = await wranglerModule()
-  const worker = await unstable_startWorker({
-    config: configPath,
-    ...(publicFolder === undefined ? {} : { assets: publicFolder }),
-    ...(environment === undefined ? {} : { env: environment }),
-    ...(publishToken === undefined
-      ? {}
-      : { bindings: { PUBLISH_TOKEN: { type: 'plain_text', value: publishToken } } }),
-    dev: {
-      server: { hostname: host, port },
-      persist: resolve(persistTo),
-      inspector: false,
-      watch: false,
-      logLevel: quiet ? 'none' : 'warn',
-    },
+Examples:
+  npm run serve
+  DDPM_PUBLISH_TOKEN=secret npm run serve -- models --host 0.0.0.0 --port 80`,
+  )
+  .action(async (folder: string, options: { port: number; host: string; behindProxy?: true }) => {
+    const { publicFolder, runtimeFiles } = await buildClient()
+    const storage = folderStorage(folder)
+    await sendRuntime(storageTarget(storage), runtimeFiles)
+    const publishToken = process.env['DDPM_PUBLISH_TOKEN'] || null
+    const { url, stop } = await serveOnNode({ ...options, storage, publicFolder, publishToken })
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => stop().then(() => process.exit()))
+    console.log(`Serving ${url} from ${folder}. Ctrl+C stops.`)
   })
-  await worker.ready
-  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => worker.dispose() }
-}
 
-/**
- * The port, or any free one for 0, once it is sure that it can be had; wrangler itself would wait in silence.
- * @throws UserError where it cannot
- */
-export async function freePort(port: number, host: string): Promise<number> {
-  try {
-    let free = port
-    // "localhost" may be two addresses.
-    for (const { address } of await lookup(host, { all: true })) free = await tryToListen(free, address)
-    return free
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new UserError(
-      code === 'EADDRINUSE'
-        ? `Port ${port} on ${host} is in use. Stop what uses it, or choose another: --port ${port + 1}.`
-        : code === 'EACCES'
-          ? `Port ${port} on ${host} is not allowed for you; choose one from 1024 on with --port.`
-          : `Cannot serve on host "${host}", port ${port} (${message}); choose others with --host and --port.`,
-    )
-  }
-}
-
-function tryToListen(port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.on('error', reject)
-    probe.listen({ port, host, exclusive: true }, () => {
-      const address = probe.address() as AddressInfo
-      probe.close(() => resolve(address.port))
-    })
-  })
-}
+await runCommand(command)

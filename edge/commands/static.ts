@@ -1,14 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { formatManifest, UserError } from '@ddpm/shared'
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildClient } from '../build.ts'
-import { createApp } from '../src/app.ts'
-import { immutable } from '../src/http/deliver.ts'
-import { memoryStorage } from '../src/storage/memory.ts'
-import { readExported } from './exported.ts'
-import { storeRegistry } from './registry.ts'
+import { buildClient } from '../build/site.ts'
+import { createApp } from '../server/app.ts'
+import { immutable } from '../server/http/deliver.ts'
+import { memoryStorage } from '../server/storage/memory.ts'
+import { readExported } from './publishing/exported.ts'
+import { storeRegistry } from './publishing/registry.ts'
 
 const command = new Command('npm run static --')
   .description('Writes page, sampler and models as plain files, for any host that hands out files.')

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { formatManifest, type Manifest } from '@ddpm/shared'
-import { keys } from '../../edge/src/registry/keys.ts'
-import { begin, commit } from '../../edge/src/registry/publishing.ts'
-import type { Storage } from '../../edge/src/storage/storage.ts'
+import { keys } from '../../edge/server/registry/keys.ts'
+import { begin, commit } from '../../edge/server/registry/publishing.ts'
+import type { Storage } from '../../edge/server/storage/storage.ts'
 import { writeManifest } from '../support/exported.ts'
 import type { About, Subject } from './cases/case.ts'
 

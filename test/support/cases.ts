@@ -1,6 +1,6 @@
 import { domains, normals } from '@ddpm/shared'
-import type { Convolution, Op, Primitives } from '../../trainer/src/ops.ts'
-import { sizeOf } from '../../trainer/src/shapes.ts'
+import type { Convolution, Op, Primitives } from '../../trainer/src/algebra/ops.ts'
+import { sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 import { type Tensor, tensor } from './float64.ts'
 
 /** A primitive applied to inputs of given shapes. */

@@ -1,4 +1,4 @@
-import type { Storage } from '../../edge/src/storage/storage.ts'
+import type { Storage } from '../../edge/server/storage/storage.ts'
 
 /** What a process that was killed sees: nothing any more. */
 export class Killed extends Error {}

@@ -1,5 +1,5 @@
-import type { Interpreter, Op, Primitives, Shape } from '../../trainer/src/ops.ts'
-import { shapeOf, sizeOf } from '../../trainer/src/shapes.ts'
+import type { Interpreter, Op, Primitives, Shape } from '../../trainer/src/algebra/ops.ts'
+import { shapeOf, sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 
 /** A tensor of the naive interpreter: float64, row by row. */
 export interface Tensor {

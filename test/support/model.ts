@@ -1,13 +1,20 @@
 import { join } from 'node:path'
-import { saveCheckpoint } from '../../trainer/src/checkpoint.ts'
 import type { Dataset } from '../../trainer/src/data/dataset.ts'
 import { createOnnxruntimeEngine } from '../../trainer/src/engines/onnxruntime.ts'
-import { exportModel } from '../../trainer/src/exporting.ts'
-import { initialize, layoutOf, tablesOf } from '../../trainer/src/parameters.ts'
-import { type Recipe, recipes } from '../../trainer/src/recipes.ts'
-import { networkOf, openCheckpoint, type RunConfig, stepOf, writeRunConfig } from '../../trainer/src/run.ts'
-import { freshState, train } from '../../trainer/src/training.ts'
-import { parameterSpecs } from '../../trainer/src/unet.ts'
+import { exportModel } from '../../trainer/src/export/export.ts'
+import { initialize, layoutOf, tablesOf } from '../../trainer/src/network/parameters.ts'
+import { parameterSpecs } from '../../trainer/src/network/unet.ts'
+import { saveCheckpoint } from '../../trainer/src/run/checkpoint.ts'
+import { type Recipe, recipes } from '../../trainer/src/run/recipes.ts'
+import {
+  networkOf,
+  openCheckpoint,
+  type RunConfig,
+  stepOf,
+  writeRunConfig,
+} from '../../trainer/src/run/run.ts'
+import { initialState } from '../../trainer/src/step/engine.ts'
+import { train } from '../../trainer/src/training/loop.ts'
 
 /** Discs on a dark ground, light or warm: enough for a network to have something to learn. */
 export function discs(count: number, side: number): Dataset {
@@ -62,7 +69,7 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
   const network = networkOf(config)
   const layout = layoutOf(parameterSpecs(network.unet))
   const tables = tablesOf(layout)
-  const engine = await createOnnxruntimeEngine(stepOf(config), tables, freshState(initialize(layout, 1)))
+  const engine = await createOnnxruntimeEngine(stepOf(config), tables, initialState(initialize(layout, 1)))
   let loss = 0
   await train(engine, dataset, network.unet, recipe, {
     from: 0,

@@ -2,9 +2,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { paperSchedule } from '@ddpm/shared'
-import type { NamedTensors } from '../../trainer/src/parameters.ts'
-import { decodeSafetensors } from '../../trainer/src/safetensors.ts'
-import { defaultUNet, type UNetConfig } from '../../trainer/src/unet.ts'
+import type { NamedTensors } from '../../trainer/src/network/parameters.ts'
+import { defaultUNet, type UNetConfig } from '../../trainer/src/network/unet.ts'
+import { decodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 
 /** A training step of the original network, computed by PyTorch: see test/reference/README.md. */
 export interface Reference {

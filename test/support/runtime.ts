@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import type { RuntimeFile } from '../../edge/bundle.ts'
-import { keys } from '../../edge/src/registry/keys.ts'
-import type { Storage } from '../../edge/src/storage/storage.ts'
+import type { RuntimeFile } from '../../edge/build/bundle.ts'
+import { keys } from '../../edge/server/registry/keys.ts'
+import type { Storage } from '../../edge/server/storage/storage.ts'
 
 /** Puts onnxruntime's files where the client looks for them, as they are: compressing them takes a minute. */
 export async function putRuntime(storage: Storage, files: readonly RuntimeFile[]): Promise<void> {

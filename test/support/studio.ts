@@ -11,12 +11,12 @@ import {
   toRgba,
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-node'
-import { buildClient } from '../../edge/build.ts'
-import { readExported } from '../../edge/commands/exported.ts'
-import { localBucket } from '../../edge/commands/local.ts'
-import { storeRegistry } from '../../edge/commands/registry.ts'
-import { sendRuntime, storageTarget } from '../../edge/commands/runtime.ts'
-import { serve } from '../../edge/commands/serve.ts'
+import { buildClient } from '../../edge/build/site.ts'
+import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
+import { serve } from '../../edge/commands/hosting/workerd.ts'
+import { readExported } from '../../edge/commands/publishing/exported.ts'
+import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import { exportTinyModel } from './model.ts'
 
 /** A server with one tiny model, and the same model in Node. */

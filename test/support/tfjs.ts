@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import '@tensorflow/tfjs-backend-cpu'
 import { type GraphModel, loadGraphModel } from '@tensorflow/tfjs-converter'
 import { env, io, type NamedTensorMap, type Tensor, tensor, tidy } from '@tensorflow/tfjs-core'
-import type { ModelFile } from '../../trainer/src/tfjs/model.ts'
+import type { ModelFile } from '../../trainer/src/compile/tfjs/model.ts'
 
 // Without it, tfjs recommends its other backends at length.
 env().set('PROD', true)

@@ -1,11 +1,11 @@
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { candidates, nameOf } from '../engines/choose.ts'
 import { probe } from '../engines/probe.ts'
 import { isSoftware } from '../engines/vulkan.ts'
-import type { StepSpec } from '../step.ts'
-import { defaultUNet } from '../unet.ts'
+import { defaultUNet } from '../network/unet.ts'
+import type { StepSpec } from '../step/step.ts'
 
 const command = new Command('npm run doctor --')
   .description(

@@ -8,19 +8,13 @@ import {
   timestepSpacings,
   UserError,
 } from '@ddpm/shared'
-import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
+import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type Dataset, toSigned } from '../data/dataset.ts'
-import { writeAtomically } from '../files.ts'
-import { type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
-import { gridPng } from '../pictures.ts'
-import { compare, compareDefaults } from '../quality/compare.ts'
-import { type DrawingOptions, drawKept } from '../quality/drawn.ts'
-import { type Extractor, openExtractor } from '../quality/extractor.ts'
-import { factorDistances, readShapes } from '../quality/factors.ts'
-import { keep, keyOf } from '../quality/kept.ts'
-import { classifierFolder, classifierOf, labelledOf } from '../quality/labelled.ts'
-import { nearestRows } from '../quality/neighbours.ts'
+import { keep, keyOf } from '../evaluation/cache.ts'
+import { type Extractor, openExtractor } from '../evaluation/extractor.ts'
+import { factorDistances, readShapes } from '../evaluation/factors.ts'
+import { type DrawingOptions, drawKept } from '../evaluation/generated.ts'
 import {
   choosePictures,
   countOf,
@@ -30,10 +24,16 @@ import {
   type Pictures,
   type Split,
   splits,
-} from '../quality/pictures.ts'
-import { formatReport, type QualityReport } from '../quality/report.ts'
+} from '../evaluation/images.ts'
+import { classifierFolder, classifierOf, labelledOf } from '../evaluation/labelled.ts'
+import { compare, compareDefaults } from '../evaluation/metrics/compare.ts'
+import { nearestRows } from '../evaluation/metrics/neighbours.ts'
+import { formatReport, type QualityReport } from '../evaluation/report.ts'
+import { type OpenedModel, openModel, type WeightsKind } from '../export/inference.ts'
+import { gridPng } from '../image/grid.ts'
+import { writeAtomically } from '../support/files.ts'
 import { likelihoodCommand } from './likelihood.ts'
-import { working } from './work.ts'
+import { working } from './terminal/long-task.ts'
 
 interface Options {
   data?: string

@@ -1,12 +1,12 @@
 import { join, resolve } from 'node:path'
 import { type Dtype, dtypes, modelName, UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
+import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import type { Checkpoint } from '../checkpoint.ts'
-import { exportGraphModel, exportModel } from '../exporting.ts'
-import { toGraphModel, type WeightsKind } from '../inference.ts'
-import { factsOf, openCheckpoint, type Run, runName } from '../run.ts'
-import { convertWithTf2onnx, requireTf2onnx } from '../tf2onnx.ts'
+import { exportGraphModel, exportModel } from '../export/export.ts'
+import { toGraphModel, type WeightsKind } from '../export/inference.ts'
+import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
+import type { Checkpoint } from '../run/checkpoint.ts'
+import { factsOf, openCheckpoint, type Run, runName } from '../run/run.ts'
 
 interface Options {
   out?: string

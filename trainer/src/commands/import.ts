@@ -1,16 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type BetaSchedule, betaSchedules, paperSchedule, UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/command'
+import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { z } from 'zod'
-import { saveCheckpoint } from '../checkpoint.ts'
-import { flatten, layoutOf, tablesOf } from '../parameters.ts'
-import { recipes } from '../recipes.ts'
-import { networkOf, type RunConfig, writeRunConfig } from '../run.ts'
-import { decodeSafetensors } from '../safetensors.ts'
-import { freshState } from '../training.ts'
-import { defaultUNet, parameterSpecs } from '../unet.ts'
+import { flatten, layoutOf, tablesOf } from '../network/parameters.ts'
+import { defaultUNet, parameterSpecs } from '../network/unet.ts'
+import { saveCheckpoint } from '../run/checkpoint.ts'
+import { recipes } from '../run/recipes.ts'
+import { networkOf, type RunConfig, writeRunConfig } from '../run/run.ts'
+import { decodeSafetensors } from '../run/safetensors.ts'
+import { initialState } from '../step/engine.ts'
 
 interface Options {
   config: string
@@ -120,7 +120,7 @@ async function main(path: string, options: Options): Promise<void> {
   }
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
   const parameters = flatten(layout, tensors, path)
-  const state = freshState(parameters)
+  const state = initialState(parameters)
   writeRunConfig(folder, config)
   const checkpoint = saveCheckpoint(folder, layout, {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },

@@ -1,11 +1,10 @@
 import { join } from 'node:path'
 import { createSchedule, readScheduler, UserError, type VarianceType, varianceTypes } from '@ddpm/shared'
-import { choice, wholeNumber } from '@ddpm/shared/command'
+import { choice, wholeNumber } from '@ddpm/shared/cli'
 import * as Plot from '@observablehq/plot'
 import { Command } from 'commander'
-import { chartSvg } from '../chart.ts'
-import { writeAtomically } from '../files.ts'
-import { type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
+import { digestOf, keep, keyOf, readKept } from '../evaluation/cache.ts'
+import { type Evaluated, folderOf, openEvaluated, type Split, splits } from '../evaluation/images.ts'
 import {
   type BoundRequest,
   type BoundState,
@@ -13,10 +12,11 @@ import {
   emptyBound,
   measureBound,
   summarize,
-} from '../likelihood.ts'
-import { digestOf, keep, keyOf, readKept } from '../quality/kept.ts'
-import { type Evaluated, folderOf, openEvaluated, type Split, splits } from '../quality/pictures.ts'
-import { working } from './work.ts'
+} from '../evaluation/likelihood.ts'
+import { type OpenedModel, openModel, type WeightsKind } from '../export/inference.ts'
+import { chartSvg } from '../image/chart.ts'
+import { writeAtomically } from '../support/files.ts'
+import { working } from './terminal/long-task.ts'
 
 interface Options {
   data?: string

@@ -1,10 +1,10 @@
 import { formatPlan, planFor } from '@ddpm/shared'
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { writeAtomically } from '../files.ts'
-import { noiseBars, noiseSvg } from '../noise-chart.ts'
-import { planSource } from '../plan-source.ts'
-import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './sampler-options.ts'
+import { noiseBars, noiseSvg } from '../image/noise-chart.ts'
+import { planSource } from '../run/plan-source.ts'
+import { writeAtomically } from '../support/files.ts'
+import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './terminal/sampler-options.ts'
 
 interface Options extends SamplerFlags {
   svg?: string

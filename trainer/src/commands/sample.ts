@@ -8,17 +8,17 @@ import {
   planFor,
   UserError,
 } from '@ddpm/shared'
-import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/command'
+import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { formatDuration } from '../duration.ts'
-import { frameRecorder } from '../frames.ts'
-import { draw, invertAll, type OpenedModel, openModel, type WeightsKind } from '../inference.ts'
-import { isMoving, writePictures } from '../picture-files.ts'
-import type { GridOptions } from '../pictures.ts'
-import { psnr } from '../psnr.ts'
-import { readMask, startingPictures } from '../starting-pictures.ts'
-import { type ProgressBar, progressBar } from './progress.ts'
-import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './sampler-options.ts'
+import { readMask, startingPictures } from '../data/starting-images.ts'
+import { draw, invertAll, type OpenedModel, openModel, type WeightsKind } from '../export/inference.ts'
+import { frameRecorder } from '../image/frames.ts'
+import type { GridOptions } from '../image/grid.ts'
+import { isMoving, writePictures } from '../image/image-files.ts'
+import { psnr } from '../image/psnr.ts'
+import { formatDuration } from '../support/duration.ts'
+import { type ProgressBar, progressBar } from './terminal/progress.ts'
+import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './terminal/sampler-options.ts'
 
 interface Options extends SamplerFlags {
   out: string

@@ -3,10 +3,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { portNumber, runCommand } from '@ddpm/shared/command'
+import { portNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { listCheckpoints } from '../checkpoint.ts'
-import { openCheckpoint } from '../run.ts'
+import { listCheckpoints } from '../run/checkpoint.ts'
+import { openCheckpoint } from '../run/run.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = join('runs', 'shapes')

@@ -1,8 +1,8 @@
-import { runCommand } from '@ddpm/shared/command'
+import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { begin } from './train/begin.ts'
-import { carryOut } from './train/carry-out.ts'
 import { addOptions, type Options } from './train/options.ts'
+import { carryOut } from './train/run.ts'
 
 const command = new Command('npm run train --')
   .description('Trains a model on pictures and leaves it, with samples and metrics, in a folder.')

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeAtomically } from '../files.ts'
+import { writeAtomically } from '../support/files.ts'
 import { listSamples, readMetrics, type SampleFile } from './files.ts'
 import { buildPage } from './page.ts'
 import type { RunFacts, RunState } from './protocol.ts'

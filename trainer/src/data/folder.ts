@@ -2,7 +2,7 @@ import { type Dirent, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { formatBytes } from '../files.ts'
+import { formatBytes } from '../support/files.ts'
 import type { Dataset } from './dataset.ts'
 import { type Decoding, decode, type Kind, severalAtOnce } from './decode.ts'
 

@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
 import { type OpenOptions, openData } from './open.ts'
-import { shapes } from './shapes.ts'
+import { shapes } from './shapes-dataset.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'open-'))
 after(() => rm(scratch, { recursive: true }))

@@ -5,7 +5,7 @@ import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
 import { isIdxImages, readIdx } from './idx.ts'
-import { shapes, side } from './shapes.ts'
+import { shapes, side } from './shapes-dataset.ts'
 
 export interface OpenOptions extends Partial<FolderOptions> {
   /** For the sets that are made rather than read. */

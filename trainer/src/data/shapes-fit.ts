@@ -1,5 +1,5 @@
-import { cover, type Figure, figures, type Pose } from './figures.ts'
-import { isRound, ranges, side } from './shapes.ts'
+import { isRound, ranges, side } from './shapes-dataset.ts'
+import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
 
 /** A figure in the pose that brings its drawing nearest to a picture. */
 export interface Fit extends Pose {

@@ -2,8 +2,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { normals } from '@ddpm/shared'
 import { toSigned } from './dataset.ts'
-import { figures } from './figures.ts'
-import { background, colourNames, drawShape, isRound, palette, type Shape, shapeAt, side } from './shapes.ts'
+import {
+  background,
+  colourNames,
+  drawShape,
+  isRound,
+  palette,
+  type Shape,
+  shapeAt,
+  side,
+} from './shapes-dataset.ts'
+import { figures } from './shapes-figures.ts'
 import { limits, parseShape } from './shapes-parser.ts'
 
 const area = side * side

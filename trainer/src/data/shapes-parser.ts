@@ -1,5 +1,13 @@
-import { cover } from './figures.ts'
-import { background, type Colour, type ColourName, colourNames, palette, type Shape, side } from './shapes.ts'
+import {
+  background,
+  type Colour,
+  type ColourName,
+  colourNames,
+  palette,
+  type Shape,
+  side,
+} from './shapes-dataset.ts'
+import { cover } from './shapes-figures.ts'
 import { fitFigures } from './shapes-fit.ts'
 
 /** What a picture reads as: one clean figure with the factors that fit it best, or the reason why not. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { StepSpec } from '../step.ts'
-import { defaultUNet } from '../unet.ts'
+import { defaultUNet } from '../network/unet.ts'
+import type { StepSpec } from '../step/step.ts'
 import { chooseEngine, nameOf, type Wish } from './choose.ts'
 import { type Finding, probe } from './probe.ts'
 

@@ -6,16 +6,17 @@ import { after, suite, test } from 'node:test'
 import { createSchedule, domains, normals, paperSchedule, uniforms } from '@ddpm/shared'
 import { memory } from '@tensorflow/tfjs-core'
 import { type Reference, readReference } from '../../../test/support/reference.ts'
-import { microBatches } from '../batches.ts'
-import { readCheckpoint, saveCheckpoint } from '../checkpoint.ts'
-import { stepScalarNames, stepScalars } from '../optimizer.ts'
-import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../parameters.ts'
-import { type StepSpec, stateNames } from '../step.ts'
-import { emaDecayAt, freshState } from '../training.ts'
-import { defaultUNet, dropoutLayout, parameterSpecs } from '../unet.ts'
-import { variationalTable } from '../variational.ts'
+import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../network/parameters.ts'
+import { defaultUNet, dropoutLayout, parameterSpecs } from '../network/unet.ts'
+import { variationalTable } from '../objective/variational.ts'
+import { readCheckpoint, saveCheckpoint } from '../run/checkpoint.ts'
+import type { Batch, Candidate, Engine, TrainingState } from '../step/engine.ts'
+import { initialState } from '../step/engine.ts'
+import { stepScalarNames, stepScalars } from '../step/optimizer.ts'
+import { type StepSpec, stateNames } from '../step/step.ts'
+import { microBatches } from '../training/batches.ts'
+import { emaDecayAt } from '../training/loop.ts'
 import { candidates, nameOf } from './choose.ts'
-import type { Batch, Candidate, Engine, TrainingState } from './engine.ts'
 import { openEngine } from './open.ts'
 import { type Finding, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
@@ -61,7 +62,7 @@ const folder = mkdtempSync(join(tmpdir(), 'ddpm-conformance-'))
 after(() => rmSync(folder, { recursive: true }))
 
 function beginning(): TrainingState {
-  return freshState(initialize(layout, 1))
+  return initialState(initialize(layout, 1))
 }
 
 /** The batch of step 0, 1, …, of as many pictures as `count`. */
@@ -362,7 +363,7 @@ async function agreesWithPyTorch(
     coefficients: coefficientsOf(timestep, schedule.alphasCumprod),
     dropout: known.get('dropout')?.data ?? null,
   }
-  const state = freshState(parameters.slice())
+  const state = initialState(parameters.slice())
   const engine = await openEngine(candidate, spec, tablesOf(layout, weights), state)
   const output = await engine.predict('raw', tensor('xt').data, timestep, null)
   agree(output, tensor('epsilon').data, 1e-5, 'epsilon')

@@ -1,10 +1,10 @@
 import { domains, normals, UserError } from '@ddpm/shared'
-import { stepScalarNames, stepScalars } from '../optimizer.ts'
-import { initialize, layoutOf, tablesOf } from '../parameters.ts'
-import { coefficientNames, type StepSpec } from '../step.ts'
-import { freshState } from '../training.ts'
-import { dropoutLayout, parameterSpecs } from '../unet.ts'
-import type { Batch } from './engine.ts'
+import { initialize, layoutOf, tablesOf } from '../network/parameters.ts'
+import { dropoutLayout, parameterSpecs } from '../network/unet.ts'
+import type { Batch } from '../step/engine.ts'
+import { initialState } from '../step/engine.ts'
+import { stepScalarNames, stepScalars } from '../step/optimizer.ts'
+import { coefficientNames, type StepSpec } from '../step/step.ts'
 import { openEngine } from './open.ts'
 import type { Finding, Question } from './probe.ts'
 
@@ -31,7 +31,7 @@ function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
 
 async function measure({ candidate, spec, options }: Question): Promise<Finding> {
   const layout = layoutOf(parameterSpecs(spec.unet))
-  const state = freshState(initialize(layout, 0))
+  const state = initialState(initialize(layout, 0))
   const engine = await openEngine(candidate, spec, tablesOf(layout), state, options)
   const batches = new Array<Batch>(spec.accumulate ?? 1).fill(anyBatch(spec))
   const still = stepScalars(spec.adam, { step: 1, learningRate: 0, weightDecay: 0, emaDecay: 1 })

@@ -1,9 +1,9 @@
 import ort from 'onnxruntime-node'
-import { createGraph, type Node } from '../graph.ts'
-import { type AdamConfig, adamStepInPlace, type StepScalars, stepScalarNames } from '../optimizer.ts'
-import { type Chunk, chunksOf, type Layout, singlesOf } from '../parameters.ts'
-import { chunkName, mapState, stateNames, updateGraph } from '../step.ts'
-import type { TrainingState } from './engine.ts'
+import { createGraph, type Node } from '../algebra/graph.ts'
+import { type Chunk, chunksOf, type Layout, singlesOf } from '../network/parameters.ts'
+import type { TrainingState } from '../step/engine.ts'
+import { type AdamConfig, adamStepInPlace, type StepScalars, stepScalarNames } from '../step/optimizer.ts'
+import { chunkName, mapState, stateNames, updateGraph } from '../step/step.ts'
 
 /** Values by the name of the graph's input or output. */
 export type Tensors = Readonly<Record<string, ort.Tensor>>

@@ -1,5 +1,5 @@
-import type { StepSpec } from '../step.ts'
-import type { Candidate, Engine, TrainingState } from './engine.ts'
+import type { Candidate, Engine, TrainingState } from '../step/engine.ts'
+import type { StepSpec } from '../step/step.ts'
 
 export interface EngineOptions {
   /** Of the CPU; as many as there are cores unless told. */

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { StepSpec } from '../step.ts'
-import type { Candidate } from './engine.ts'
+import type { Candidate } from '../step/engine.ts'
+import type { StepSpec } from '../step/step.ts'
 import type { EngineOptions } from './open.ts'
 
 /** What the other process is asked. */

@@ -1,7 +1,7 @@
 import { UserError } from '@ddpm/shared'
 import * as tf from '@tensorflow/tfjs-core'
-import type { Device } from './engine.ts'
-import { noAdapter } from './missing.ts'
+import type { Device } from '../step/engine.ts'
+import { noAdapter } from './install-hints.ts'
 
 /** A backend of TensorFlow.js that is ready to be set. */
 export interface Backend {

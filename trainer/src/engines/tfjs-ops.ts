@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 // Registers the kernels' derivatives: of the packages that Node can load, only this and the far larger union do.
 import '@tensorflow/tfjs-layers'
-import type { Convolution, Interpreter, Op, Primitives } from '../ops.ts'
+import type { Convolution, Interpreter, Op, Primitives } from '../algebra/ops.ts'
 
 type Rule<O extends Op> = (inputs: readonly tf.Tensor[], attributes: Primitives[O]) => tf.Tensor
 type Size4 = [number, number, number, number]

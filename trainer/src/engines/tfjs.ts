@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { createOps } from '../ops.ts'
+import { createOps } from '../algebra/ops.ts'
+import { type Layout, layoutOf } from '../network/parameters.ts'
+import { parameterSpecs, unet } from '../network/unet.ts'
+import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
 import {
   adamStep,
   clipScale,
@@ -7,11 +10,8 @@ import {
   type OptimizerState,
   type StepScalars,
   stepScalarNames,
-} from '../optimizer.ts'
-import { type Layout, layoutOf } from '../parameters.ts'
-import { type BatchInputs, denoisingLoss, mapState, type StepSpec, stateNames } from '../step.ts'
-import { parameterSpecs, unet } from '../unet.ts'
-import type { Batch, Device, Engine, StepResult, TrainingState } from './engine.ts'
+} from '../step/optimizer.ts'
+import { type BatchInputs, denoisingLoss, mapState, type StepSpec, stateNames } from '../step/step.ts'
 import { openBackend } from './tfjs-backend.ts'
 import { tfjs } from './tfjs-ops.ts'
 

@@ -1,19 +1,26 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { listCheckpoints, type Progress } from '../../checkpoint.ts'
 import { type Dataset, type Parts, split } from '../../data/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
-import { formatDuration } from '../../duration.ts'
-import type { TrainingState } from '../../engines/engine.ts'
-import { removeDrafts } from '../../files.ts'
-import { lockName, lockRun, refuseIfLocked } from '../../lock.ts'
-import { initialize, tablesOf } from '../../parameters.ts'
-import { differences, openRecipe } from '../../recipe-file.ts'
-import { type Recipe, validateRecipe } from '../../recipes.ts'
-import { layoutOfRun, networkOf, openCheckpoint, openRun, type RunConfig, writeRunConfig } from '../../run.ts'
-import { freshState } from '../../training.ts'
-import { progressBar } from '../progress.ts'
+import { initialize, tablesOf } from '../../network/parameters.ts'
+import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'
+import { lockName, lockRun, refuseIfLocked } from '../../run/lock.ts'
+import { differences, openRecipe } from '../../run/recipe-file.ts'
+import { type Recipe, validateRecipe } from '../../run/recipes.ts'
+import {
+  layoutOfRun,
+  networkOf,
+  openCheckpoint,
+  openRun,
+  type RunConfig,
+  writeRunConfig,
+} from '../../run/run.ts'
+import type { TrainingState } from '../../step/engine.ts'
+import { initialState } from '../../step/engine.ts'
+import { formatDuration } from '../../support/duration.ts'
+import { removeDrafts } from '../../support/files.ts'
+import { progressBar } from '../terminal/progress.ts'
 import { flag, type Options, readOverrides } from './options.ts'
 
 /** What a run starts from: fresh, or from its latest checkpoint. */
@@ -131,7 +138,7 @@ function fresh(config: RunConfig): Pick<Beginning, 'progress' | 'state' | 'table
   const layout = layoutOfRun(config)
   return {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
-    state: freshState(initialize(layout, config.recipe.seed, config.recipe.initialization)),
+    state: initialState(initialize(layout, config.recipe.seed, config.recipe.initialization)),
     tables: tablesOf(layout),
   }
 }

@@ -1,9 +1,9 @@
 import { UserError } from '@ddpm/shared'
-import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/command'
+import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/cli'
 import { type Command, Option } from 'commander'
 import type { Wish } from '../../engines/choose.ts'
-import { devices, engineNames } from '../../engines/engine.ts'
-import { type Recipe, recipeFields, recipes } from '../../recipes.ts'
+import { type Recipe, recipeFields, recipes } from '../../run/recipes.ts'
+import { devices, engineNames } from '../../step/engine.ts'
 
 /** Fields of the recipe as they were given, text. */
 type Given = Partial<Record<keyof typeof recipeFields, unknown>>

@@ -1,4 +1,4 @@
-import type { StepReport } from '../../training.ts'
+import type { StepReport } from '../../training/loop.ts'
 
 /** How fast a run goes, by its latest steps. */
 export interface Pace {

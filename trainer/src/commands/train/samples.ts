@@ -1,13 +1,13 @@
 import { join } from 'node:path'
 import { isBuiltIn } from '../../data/open.ts'
-import { side } from '../../data/shapes.ts'
+import { side } from '../../data/shapes-dataset.ts'
 import { parseShape } from '../../data/shapes-parser.ts'
-import type { Engine } from '../../engines/engine.ts'
-import { writeAtomically } from '../../files.ts'
-import { draw } from '../../inference.ts'
-import { gridPng } from '../../pictures.ts'
-import { factsOf, type RunConfig } from '../../run.ts'
-import { emaNetwork } from '../../training.ts'
+import { draw } from '../../export/inference.ts'
+import { gridPng } from '../../image/grid.ts'
+import { factsOf, type RunConfig } from '../../run/run.ts'
+import type { Engine } from '../../step/engine.ts'
+import { writeAtomically } from '../../support/files.ts'
+import { emaNetwork } from '../../training/loop.ts'
 
 const count = 16
 

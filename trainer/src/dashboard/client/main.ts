@@ -1,5 +1,5 @@
 import { byId, make } from '@ddpm/shared/dom'
-import { formatDuration } from '../../duration.ts'
+import { formatDuration } from '../../support/duration.ts'
 import { type Inlined, quantities, type RunFacts, type RunState, type Update } from '../protocol.ts'
 import { createCurves } from './curves.ts'
 import { createSamples } from './samples.ts'

@@ -1,0 +1,171 @@
+// How fast the sampler module draws in a real Chromium, beside the loop, the export and the library that others would use.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { choice, runCommand, wholeBetween } from '@ddpm/shared/cli'
+import { Command, Option } from 'commander'
+import type { Browser } from 'playwright-core'
+import { launch, launchWithProfile } from '../test/support/browser.ts'
+import { measured, type WrittenNetwork, writeNetwork } from './browser/networks.ts'
+import { report } from './browser/report.ts'
+import { openSite } from './browser/site.ts'
+import { call, limitThreads, type Setting, type Sitting, sit } from './browser/sitting.ts'
+import { findTorch } from './torch.ts'
+
+/** Of the picture that a visit waits for. */
+const visitSteps = 15
+const sittingsInAll = 2
+const names = Object.keys(measured)
+const devices = ['wasm', 'webgpu'] as const
+const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(choice(allowed))
+const command = new Command('npm run bench:browser --')
+  .description('Measures the sampler module in a real Chromium, beside what else could draw there.')
+  .addOption(
+    new Option('--network <list>', names.join(',')).argParser(words(names)).default(names, names.join(',')),
+  )
+  .addOption(
+    new Option('--device <list>', devices.join(','))
+      .argParser(words(devices))
+      .default(devices, devices.join(',')),
+  )
+  .addOption(
+    new Option('--threads <list>', 'of WebAssembly')
+      .argParser((text) => text.split(',').map(wholeBetween(1, 64)))
+      .default([1, 2], '1,2'),
+  )
+  .option('--count <n>', 'pictures at once (default: 4, of cifar10 and on WebGPU 1)', wholeBetween(1, 256))
+  .option('--steps <n>', 'steps of a turn (default: 15, of cifar10 and on WebGPU 3)', wholeBetween(1, 1000))
+  .option('--sampler <name>', 'as npm run sample has them', 'ddpm')
+  .option('--seconds <n>', 'how long each table may take, beyond its first rounds', wholeBetween(0, 3600), 30)
+  .option('--python <program>', 'a Python that has PyTorch (default: python3 or /usr/bin/python3)')
+  .addHelpText(
+    'after',
+    `
+Networks have the sizes of the recipes and fresh weights. The contenders take turns, each in a worker of its own, with
+the same pictures at once and the same threads:
+  module    model.sample of the sampler module: noise, sampler, previews, messages and all
+  network   the same graph in the same onnxruntime-web and nothing else
+  loop      the same graph in the usual loop, which reads everything back in every step
+  torch     the graph as PyTorch's own exporter writes it, in the same onnxruntime-web, and nothing else
+  tfjs      the graph model of npm run export -- --format tfjs in TensorFlow.js, and nothing else
+WebGPU is SwiftShader's unless CHROME_PATH names a browser with a card: software, so that its times say nothing of cards.
+
+Examples:
+  npm run bench:browser
+  npm run bench:browser -- --network mnist --device wasm --threads 2 --count 16`,
+  )
+  .action(main)
+
+interface Options {
+  network: string[]
+  device: ('wasm' | 'webgpu')[]
+  threads: number[]
+  count?: number
+  steps?: number
+  sampler: string
+  seconds: number
+  python?: string
+}
+
+async function main(options: Options): Promise<void> {
+  const torch = findTorch(options.python)
+  const folder = mkdtempSync(join(tmpdir(), 'ddpm-bench-'))
+  const cleanUp = () => rmSync(folder, { recursive: true, force: true })
+  process.on('exit', cleanUp)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
+
+  const written = new Map<string, WrittenNetwork>()
+  for (const name of options.network) {
+    mkdirSync(join(folder, name))
+    written.set(name, await writeNetwork(join(folder, name), name, torch))
+  }
+  const [{ torch: exporter } = { torch: null }] = written.values()
+  const site = await openSite(
+    folder,
+    options.network.map((name) => join(folder, name)),
+  )
+  const browser = await launch()
+  try {
+    console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}; Chromium ${browser.version()}`)
+    console.log(
+      `torch: ${exporter ?? 'not measured, for there is no PyTorch. On Debian: apt-get install python3-torch'}`,
+    )
+    for (const [network, { manifest, parameters }] of written) {
+      for (const device of options.device) {
+        for (const threads of device === 'wasm' ? options.threads : [1]) {
+          const few = network === 'cifar10' || device === 'webgpu'
+          const { count = few ? 1 : 4, steps = few ? 3 : 15 } = options
+          if (device === 'webgpu' && network === 'cifar10' && options.count === undefined) {
+            console.log(
+              '\ncifar10 on WebGPU: not measured unless --count is given, for a software adapter takes minutes.',
+            )
+            continue
+          }
+          const task = {
+            shape: manifest.shape,
+            labelled: manifest.classes.length > 0,
+            count,
+            device,
+            threads,
+          }
+          const place =
+            device === 'wasm' ? `WebAssembly, ${threads} thread${threads === 1 ? '' : 's'}` : 'WebGPU'
+          const { channels, height, width } = manifest.shape
+          console.log(
+            `\n${network}: ${channels}×${height}×${width}, ${parameters.toLocaleString('en')} parameters; ${place}; ` +
+              `${count} at once, ${options.sampler}, ${steps} steps`,
+          )
+          const setting = { network, task, steps, torch: exporter !== null }
+          await measureVisits(folder, site.url, setting)
+          await measure(browser, site.url, setting, options)
+        }
+      }
+    }
+  } finally {
+    await browser.close()
+    await site.stop()
+    cleanUp()
+  }
+}
+
+/** From the start of a navigation to the first picture, when all files are in the browser already. */
+async function measureVisits(folder: string, url: string, { network, task }: Setting): Promise<void> {
+  const profile = mkdtempSync(join(folder, 'profile-'))
+  const context = await launchWithProfile(profile)
+  const times: number[] = []
+  for (let visit = 0; visit < 6; visit++) {
+    // A page of its own: in one that is loaded again, what was compiled may still be there.
+    const page = await context.newPage()
+    await limitThreads(page, task.threads)
+    await page.goto(`${url}/bench/index.html`)
+    times.push(await call(page, 'visit', `${url}/bench/${network}`, task.device, visitSteps))
+    // As long as one looks at a picture, browsers go on compiling, and keep what they have.
+    await setTimeout(3000)
+    await page.close()
+  }
+  await context.close()
+  const [first, ...warm] = times.map((time) => `${(time / 1000).toFixed(2)} s`)
+  console.log(`first picture at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
+}
+
+/** Contenders are opened anew several times: where a session's memory comes to lie makes it 1 or 2 % faster or slower. */
+async function measure(
+  browser: Browser,
+  url: string,
+  setting: Setting,
+  { sampler, seconds }: Pick<Options, 'sampler' | 'seconds'>,
+): Promise<void> {
+  const began = performance.now()
+  const sittings: Sitting[] = []
+  for (let i = 1; i <= sittingsInAll; i++) {
+    const until = began + (seconds * 1000 * i) / sittingsInAll
+    sittings.push(await sit(browser, url, setting, sampler, until))
+  }
+  const [{ reason, contenders }] = sittings as [Sitting]
+  console.log(`module runs on ${reason}`)
+  const rounds = sittings.flatMap(({ rounds }) => rounds)
+  console.log(report(contenders, rounds, { steps: setting.steps, count: setting.task.count }))
+}
+
+await runCommand(command)

@@ -1,0 +1,123 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { formatManifest, type Manifest, UserError } from '@ddpm/shared'
+import { runCommand } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+import type { BrowserContext } from 'playwright-core'
+import { buildClient } from '../edge/build/site.ts'
+import { localBucket } from '../edge/commands/hosting/local-bucket.ts'
+import { sendRuntime, storageTarget } from '../edge/commands/hosting/runtime-files.ts'
+import { serve } from '../edge/commands/hosting/workerd.ts'
+import { readExported } from '../edge/commands/publishing/exported.ts'
+import { storeRegistry } from '../edge/commands/publishing/registry.ts'
+import { launch } from '../test/support/browser.ts'
+import { type Asked, type Between, startProxy } from '../test/support/proxy.ts'
+
+const command = new Command('npm run bench:bytes --')
+  .description('Counts the bytes over the wire of a first visit, on each path that a browser can take.')
+  .argument('<folder>', 'an exported model, or the folder of a training run that holds export/')
+  .addHelpText(
+    'after',
+    `
+A page of another origin, in a real Chromium, imports the module from a real workerd, loads the model and stops there:
+with WebGPU (in software) on both of its builds, and with WebAssembly. Counted are the bodies of answers as they pass
+a proxy, compressed as they are.
+
+Example:
+  npm run bench:bytes -- runs/shapes`,
+  )
+  .action(main)
+
+/** A way to run the network, and the script that makes a browser take it. */
+const ways = [
+  { name: 'WebGPU, promise integration', webgpu: true, script: '' },
+  { name: 'WebGPU, asyncify', webgpu: true, script: 'delete WebAssembly.Suspending' },
+  { name: 'WebAssembly', webgpu: false, script: '' },
+] as const
+
+async function main(folder: string): Promise<void> {
+  const { manifest, files } = await readExported(folder)
+  const place = await mkdtemp(join(tmpdir(), 'ddpm-bytes-'))
+  try {
+    const { publicFolder, runtimeFiles } = await buildClient()
+    const bucket = await localBucket(place)
+    await sendRuntime(storageTarget(bucket.storage), runtimeFiles)
+    const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
+    const { version } = await registry.begin(manifest, formatManifest(manifest))
+    for (const file of files) await registry.send(file, () => {})
+    await registry.commit(manifest.name, version, [])
+    await bucket.close()
+    const serving = await serve({ port: 0, persistTo: place, publicFolder, quiet: true })
+    const proxy = await startProxy(serving.url)
+    try {
+      console.log(`| first visit, kB | ${parts.join(' | ')} | together | requests |`)
+      console.log(`|${' --- |'.repeat(parts.length + 3)}`)
+      for (const way of ways) console.log(row(way.name, await visit(way, proxy, manifest), manifest))
+    } finally {
+      await proxy.close()
+      await serving.stop()
+    }
+  } finally {
+    await rm(place, { recursive: true, force: true })
+  }
+}
+
+async function visit(
+  { webgpu, script }: (typeof ways)[number],
+  proxy: Between,
+  { name }: Manifest,
+): Promise<Asked[]> {
+  const browser = await launch({ webgpu })
+  try {
+    const context = await browser.newContext({ serviceWorkers: 'block' })
+    if (script) await context.addInitScript(script)
+    const from = proxy.asked.length
+    await loadOn(context, proxy.url, name)
+    return proxy.asked.slice(from).filter(({ path }) => path !== '/blank')
+  } finally {
+    await browser.close()
+  }
+}
+
+/** Loads a model from a page of the server that is none of its own. */
+async function loadOn(context: BrowserContext, url: string, name: string): Promise<void> {
+  const page = await context.newPage()
+  await page.route('**/blank', (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }),
+  )
+  await page.goto(`${url}/blank`)
+  const failure = await page.evaluate(async (name) => {
+    const path = '/sampler.js'
+    const { load } = (await import(path)) as typeof import('../edge/sampler/browser.ts')
+    // The session itself need not be waited for: everything has arrived when it is prepared.
+    return new Promise<string | null>((resolve) => {
+      const onProgress = ({ stage }: { stage: string }) => {
+        if (stage === 'prepare') setTimeout(() => resolve(null), 5000)
+      }
+      load(name, { onProgress }).then(
+        () => resolve(null),
+        (error) => resolve(error.message),
+      )
+    })
+  }, name)
+  if (failure !== null) throw new UserError(`Loading failed: ${failure}`)
+}
+
+const parts = ['module and worker', 'onnxruntime', 'model'] as const
+
+function row(name: string, asked: readonly Asked[], { files }: Manifest): string {
+  const hashes = new Set(files.map(({ sha256 }) => `/files/${sha256}`))
+  const partOf = ({ path }: Asked): (typeof parts)[number] => {
+    if (hashes.has(path) || path.startsWith('/api/')) return 'model'
+    return path.startsWith('/files/') || path.startsWith('/ort-') ? 'onnxruntime' : 'module and worker'
+  }
+  const bytes = (some: readonly Asked[]) => some.reduce((sum, answer) => sum + answer.bytes, 0)
+  const cells = [
+    ...parts.map((part) => bytes(asked.filter((one) => partOf(one) === part))),
+    bytes(asked),
+  ].map((count) => Math.round(count / 1000).toLocaleString('en'))
+  return `| ${[name, ...cells, asked.length].join(' | ')} |`
+}
+
+await runCommand(command)

@@ -1,0 +1,339 @@
+// How fast the edge answers, beside nginx serving the same files: both on this machine, asked by wrk in turns.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { formatManifest, UserError } from '@ddpm/shared'
+import { realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+import { localBucket } from '../edge/commands/hosting/local-bucket.ts'
+import { freePort, serve } from '../edge/commands/hosting/workerd.ts'
+import { wranglerOrFail } from '../edge/commands/hosting/wrangler.ts'
+import { keys } from '../edge/server/registry/keys.ts'
+import { begin, commit } from '../edge/server/registry/publishing.ts'
+import { folderStorage } from '../edge/server/storage/folder.ts'
+import type { Storage } from '../edge/server/storage/storage.ts'
+import { writeManifest } from '../test/support/exported.ts'
+
+const connections = [1, 10, 100]
+
+interface Contender {
+  readonly name: string
+  readonly url: string
+  /** Of the process whose memory is watched. */
+  readonly pid: number | null
+  /** Where this one has the manifest. */
+  readonly manifestPath: string
+  stop(): Promise<void>
+}
+
+interface Published {
+  readonly path: string
+  readonly etag: string
+}
+
+/** Fills a store as a publication does. */
+async function publish(storage: Storage, content: Buffer, text: string, name: string): Promise<void> {
+  const sha256 = createHash('sha256').update(content).digest('hex')
+  await storage.put(keys.file(sha256), content, { mediaType: 'application/octet-stream', sha256 })
+  const { version } = await begin(storage, text)
+  await commit(storage, name, version, [])
+}
+
+async function contenders(
+  folder: string,
+  modelBytes: number,
+): Promise<{ all: Contender[]; file: Published }> {
+  const content = randomBytes(modelBytes)
+  const sha256 = createHash('sha256').update(content).digest('hex')
+  const graph = { role: 'graph', path: 'model.onnx', mediaType: 'application/octet-stream' } as const
+  const manifest = writeManifest('ada/shapes', [{ ...graph, bytes: modelBytes, sha256 }])
+  const text = formatManifest(manifest)
+  const publicFolder = join(folder, 'public')
+  await mkdir(publicFolder)
+  await writeFile(join(publicFolder, 'index.html'), '<!doctype html>')
+
+  const storage = folderStorage(join(folder, 'store'))
+  await publish(storage, content, text, manifest.name)
+  const persistTo = join(folder, 'state')
+  const onWorkerd = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  const bucket = await localBucket(persistTo)
+  await publish(bucket.storage, content, text, manifest.name)
+  await bucket.close()
+  const nginx = await startNginx(folder, text)
+  const etag = `"${sha256}"`
+  return {
+    all: [
+      { ...registry, name: 'workerd, R2 in miniflare', ...onWorkerd, pid: workerdPid() },
+      await startNode(join(folder, 'store'), publicFolder),
+      nginx,
+    ],
+    file: { path: `/${keys.file(sha256)}`, etag },
+  }
+}
+
+/** Where the app has the manifest. */
+const registry = { manifestPath: '/api/models/ada/shapes' }
+
+async function startNode(store: string, publicFolder: string): Promise<Contender> {
+  const script = fileURLToPath(new URL('node-host.ts', import.meta.url))
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', script, store, publicFolder],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  const ended = once(child, 'close')
+  const started = once(child.stdout, 'data')
+  const [url] = await Promise.race([started, ended.then(() => [''])])
+  if (!url) throw new UserError('The app on Node did not start; what it says stands above.')
+  const stop = async () => {
+    child.kill()
+    await ended
+  }
+  return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
+}
+
+/** The youngest workerd of this machine, which is the one that has just been started. */
+function workerdPid(): number | null {
+  const { stdout } = spawnSync('pgrep', ['-n', '-P', String(process.pid), 'workerd'], { encoding: 'utf8' })
+  return Number(stdout.trim()) || null
+}
+
+/** nginx with the folder store's own files, one worker, as the others have. */
+async function startNginx(folder: string, manifest: string): Promise<Contender> {
+  const port = await freePort(0, 'localhost')
+  const root = join(folder, 'store')
+  await mkdir(join(root, 'static'), { recursive: true })
+  await writeFile(join(root, 'static/manifest.json'), manifest)
+  for (const place of [folder, root, join(root, 'static'), join(root, 'files')]) await chmod(place, 0o755)
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${folder}/t;`,
+  )
+  const config = join(folder, 'nginx.conf')
+  await writeFile(
+    config,
+    `worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log; daemon off;
+    events { worker_connections 1024; }
+    http { access_log off; sendfile on; tcp_nopush on; ${temporary.join(' ')}
+      server { listen ${port}; root ${root}; default_type application/octet-stream; } }`,
+  )
+  const child: ChildProcess = spawn('nginx', ['-c', config, '-p', folder], { stdio: 'ignore' })
+  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
+  child.on('error', () => {})
+  await setTimeout(500)
+  const stop = async () => {
+    child.kill()
+    await ended
+  }
+  return {
+    name: 'nginx',
+    url: `http://localhost:${port}`,
+    pid: null,
+    manifestPath: '/static/manifest.json',
+    stop,
+  }
+}
+
+interface Rate {
+  readonly perSecond: number
+  /** Milliseconds. */
+  readonly p99: number
+  readonly errors: number
+}
+
+/** Asks for one thing over and over. */
+function measure(
+  url: string,
+  headers: Record<string, string>,
+  count: number,
+  seconds: number,
+): Promise<Rate> {
+  const given = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
+  const args = ['-t1', `-c${count}`, `-d${seconds}s`, '--timeout', '20s', '--latency', ...given, url]
+  return new Promise((resolve, reject) => {
+    const child = spawn('wrk', args)
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => (said += text))
+    child.on('error', reject)
+    child.on('close', () => {
+      const [, amount, unit] = /99%\s+([\d.]+)(us|ms|s|m)/.exec(said) ?? []
+      const scale = { us: 1e-3, ms: 1, s: 1e3, m: 6e4 }[unit as 'us' | 'ms' | 's' | 'm']
+      const [, socket = ''] = /Socket errors: (.*)/.exec(said) ?? []
+      const failed = (socket.match(/\d+/g) ?? []).reduce((sum, digits) => sum + Number(digits), 0)
+      const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(said)?.[1] ?? 0)
+      resolve({
+        perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(said)?.[1]),
+        p99: Number(amount) * scale,
+        errors: failed + refused,
+      })
+    })
+  })
+}
+
+const residentMegabytes = async (pid: number) => {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000
+}
+
+async function rates(all: readonly Contender[], file: Published, { seconds, bytes }: Options): Promise<void> {
+  console.log(
+    `| asked for | connections | ${all.map(({ name }) => `${name}: requests/s, p99`).join(' | ')} |`,
+  )
+  console.log(`| --- | --- | ${all.map(() => '---').join(' | ')} |`)
+  for (const [what, headers] of [
+    ['manifest', null],
+    ['304', {}],
+    ['range of 64 KiB', { Range: 'bytes=0-65535' }],
+    [`model, ${bytes / 1e6} MB`, {}],
+  ] as const) {
+    for (const count of connections) {
+      const cells: string[] = []
+      for (const { url, manifestPath } of all) {
+        const path = headers === null ? manifestPath : file.path
+        const conditions: Record<string, string> = { ...headers }
+        if (what === '304') conditions['If-None-Match'] = await etagOf(`${url}${path}`)
+        const { perSecond, p99, errors } = await measure(`${url}${path}`, conditions, count, seconds)
+        const failures = errors > 0 ? `, ${errors} errors` : ''
+        cells.push(`${perSecond.toFixed(perSecond < 100 ? 1 : 0)}, ${p99.toFixed(1)} ms${failures}`)
+      }
+      console.log(`| ${what} | ${count} | ${cells.join(' | ')} |`)
+    }
+  }
+}
+
+/** nginx has a tag of its own. */
+async function etagOf(url: string): Promise<string> {
+  const { headers } = await fetch(url, { method: 'HEAD', headers: { 'Accept-Encoding': 'identity' } })
+  return headers.get('ETag')!
+}
+
+/** Memory while a model is downloaded again and again: MB before, and after each quarter of the downloads. */
+async function memory(
+  all: readonly Contender[],
+  file: Published,
+  { downloads, minutes }: Options,
+): Promise<void> {
+  const quarter = Math.ceil(downloads / 4)
+  console.log(
+    `\n| server | MB before | ${[1, 2, 3, 4].map((part) => `after ${part * quarter}`).join(' | ')} downloads |`,
+  )
+  console.log('| --- | --- | --- | --- | --- | --- |')
+  for (const { name, url, pid } of all) {
+    if (pid === null) continue
+    const until = Date.now() + minutes * 60_000
+    const cells = [await residentMegabytes(pid)]
+    let done = 0
+    for (let part = 0; part < 4; part++) {
+      done += await download(`${url}${file.path}`, quarter, until)
+      cells.push(await residentMegabytes(pid))
+    }
+    const cut = done < 4 * quarter ? ` (${done} in ${minutes} minutes)` : ''
+    console.log(`| ${name} | ${cells.map((megabytes) => megabytes.toFixed(0)).join(' | ')}${cut} |`)
+  }
+}
+
+/** Asks over and over, four at a time, and says each time that it has one whole. */
+const downloader = `
+  const [url, count] = process.argv.slice(1)
+  let left = Number(count)
+  const one = async () => {
+    while (left-- > 0) {
+      const answer = await fetch(url)
+      await answer.body.pipeTo(new WritableStream())
+      process.stdout.write('.')
+    }
+  }
+  await Promise.all([one(), one(), one(), one()])`
+
+/**
+ * Downloads from another process: what asking takes must not count for the asked.
+ * @returns how many were whole until the time was over
+ */
+async function download(url: string, count: number, until: number): Promise<number> {
+  const args = ['--input-type=module', '--eval', downloader, url, String(count)]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let done = 0
+  child.stdout.on('data', (dots: Buffer) => (done += dots.length))
+  const timer = globalThis.setTimeout(() => child.kill(), Math.max(0, until - Date.now()))
+  await once(child, 'close')
+  clearTimeout(timer)
+  return done
+}
+
+/** What is deployed: the Worker's size, and how long workerd takes from its start to the first answer. */
+async function bundle(folder: string): Promise<void> {
+  const out = join(folder, 'bundle')
+  await wranglerOrFail(['deploy', '--dry-run', '--minify', '--env', 'production', '--outdir', out])
+  const code = await readFile(join(out, 'worker.js'))
+  console.log(
+    `\nWorker: ${(code.length / 1e3).toFixed(0)} kB minified, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
+  )
+  const began = performance.now()
+  const { url, stop } = await serve({ port: 0, persistTo: join(folder, 'cold'), quiet: true })
+  const started = performance.now()
+  await fetch(`${url}/api/models`)
+  const first = performance.now() - started
+  const second = performance.now()
+  await fetch(`${url}/api/models`)
+  console.log(
+    `Cold start here: wrangler with its build ${((started - began) / 1e3).toFixed(1)} s, then the first answer ` +
+      `${first.toFixed(0)} ms, the next ${(performance.now() - second).toFixed(0)} ms`,
+  )
+  await stop()
+}
+
+interface Options {
+  readonly bytes: number
+  readonly seconds: number
+  readonly downloads: number
+  readonly minutes: number
+}
+
+async function main(options: Options): Promise<void> {
+  const { bytes, seconds, downloads, minutes } = options
+  for (const tool of ['nginx', 'wrk']) {
+    if (spawnSync(tool, ['-v']).error)
+      throw new UserError(`Found no ${tool}; install it: sudo apt install ${tool}`)
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
+  await chmod(folder, 0o755)
+  const { all, file } = await contenders(folder, bytes)
+  try {
+    const most =
+      (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)
+    console.log(
+      `At most ${Math.ceil(most + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
+    )
+    if (seconds > 0) await rates(all, file, options)
+    if (downloads > 0) await memory(all, file, options)
+    await bundle(folder)
+  } finally {
+    for (const { stop } of all) await stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+  process.exit()
+}
+
+const command = new Command('npm run bench:edge --')
+  .description(
+    'Measures requests per second, latency and memory of the edge, beside nginx with the same files.',
+  )
+  .option('--bytes <n>', "of the model; of the recipe shapes' ONNX file, about", wholeNumber, 5_000_000)
+  .option('--seconds <n>', 'for each of the measurements', wholeNumber, 3)
+  .option('--downloads <n>', 'of a model, while memory is watched', wholeNumber, 10_000)
+  .option('--minutes <n>', 'for the downloads from each server, at most', realNumber, 10)
+  .addHelpText(
+    'after',
+    '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +
+      '\n  npm run bench:edge -- --seconds 0 --bytes 60000 --downloads 40000',
+  )
+  .action(main)
+
+await runCommand(command)

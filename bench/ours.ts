@@ -1,0 +1,42 @@
+// Our side of the benchmark, in a process of its own so that its peak memory is its own. Speaks the protocol of
+// contender.ts; peer.py is its counterpart.
+import { createInterface } from 'node:readline'
+import { createOnnxruntimeEngine } from '../trainer/src/engines/onnxruntime.ts'
+import { flatten, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
+import { parameterSpecs } from '../trainer/src/network/unet.ts'
+import { initialState } from '../trainer/src/step/engine.ts'
+import { stepScalarNames, stepScalars } from '../trainer/src/step/optimizer.ts'
+import type { Block } from './contender.ts'
+import { readTask } from './task.ts'
+
+// Ctrl+C reaches the whole group; the benchmark itself ends this process.
+process.on('SIGINT', () => {})
+
+async function prepare(folder: string) {
+  const { task, weights, batches } = readTask(folder)
+  const layout = layoutOf(parameterSpecs(task.unet))
+  const state = initialState(flatten(layout, weights, 'weights.safetensors'))
+  return { task, batches, engine: await createOnnxruntimeEngine(task, tablesOf(layout), state, task) }
+}
+
+const { task, batches, engine } = await prepare(process.argv[2]!)
+
+let done = 0
+async function block(steps: number): Promise<Block> {
+  const losses: number[] = []
+  const milliseconds: number[] = []
+  for (let i = 0; i < steps; i++) {
+    const start = performance.now()
+    const batch = batches[done++ % batches.length]!
+    const scalars = stepScalars(task.adam, { ...task, step: done, weightDecay: 0 })
+    const inOrder = Float32Array.from(stepScalarNames, (name) => scalars[name])
+    losses.push((await engine.step([batch], inOrder)).loss)
+    milliseconds.push(performance.now() - start)
+  }
+  return { losses, milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024 }
+}
+
+console.log(JSON.stringify(engine.description))
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await block(Number(line))))
+}

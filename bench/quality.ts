@@ -1,0 +1,184 @@
+import { join } from 'node:path'
+import {
+  evaluationsOf,
+  planFor,
+  type Sampler,
+  samplers,
+  type TimestepSpacing,
+  timestepSpacings,
+  UserError,
+} from '@ddpm/shared'
+import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+import { working } from '../trainer/src/commands/terminal/long-task.ts'
+import { keep, keyOf, readKept } from '../trainer/src/evaluation/cache.ts'
+import type { Extractor } from '../trainer/src/evaluation/extractor.ts'
+import { drawKept } from '../trainer/src/evaluation/generated.ts'
+import { choosePictures, countOf, folderOf, openEvaluated } from '../trainer/src/evaluation/images.ts'
+import { classifierFolder, classifierOf, labelledOf } from '../trainer/src/evaluation/labelled.ts'
+import { compare, compareDefaults, type Scores } from '../trainer/src/evaluation/metrics/compare.ts'
+import type { Features } from '../trainer/src/evaluation/metrics/features.ts'
+import { formatScore } from '../trainer/src/evaluation/report.ts'
+import { type OpenedModel, openModel } from '../trainer/src/export/inference.ts'
+import { writeAtomically } from '../trainer/src/support/files.ts'
+import { type Measured, qualityChart, qualityTable } from './quality-table.ts'
+
+interface Options {
+  data?: string
+  out?: string
+  samplers: Sampler[]
+  steps?: number[]
+  count: number
+  reference: number
+  seed: number
+  guidance: number
+  spacing: TimestepSpacing
+}
+
+const list =
+  <T>(item: (text: string) => T) =>
+  (text: string) =>
+    text.split(',').map((part) => item(part.trim()))
+
+const command = new Command('npm run bench:quality --')
+  .description(
+    'Quality against steps: a table and a chart of every sampler on a trained run. Each cell is kept once it is there, and ' +
+      'pictures while they are drawn; Ctrl+C stops, the same command goes on.',
+  )
+  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model; of labelled pictures")
+  .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
+  .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
+  .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])
+  .option(
+    '--steps <list>',
+    'of every sampler (default: 10,20,50; of ddpm and ddim 100,250 too, of ddpm 1000)',
+    list(wholeNumber),
+  )
+  .option('--count <n>', 'pictures of a cell', wholeNumber, 2000)
+  .option('--reference <n>', 'real pictures that they are held to', wholeNumber, 10_000)
+  .option('--seed <n>', 'of the pictures and the bootstrap', wholeNumber, 0)
+  .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
+  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings), 'trailing')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npm run bench:quality -- runs/mnist
+  npm run bench:quality -- edge/models/digits --data data/mnist --out runs/quality
+  npm run bench:quality -- runs/mnist --samplers ddim,unipc --steps 10,20`,
+  )
+  .action(main)
+
+interface Cell {
+  readonly sampler: Sampler
+  readonly steps: number
+}
+
+/** The cells that were asked for, the cheapest first. */
+function cellsOf({ samplers: asked, steps }: Options): Cell[] {
+  const stepsOf = (sampler: Sampler) =>
+    steps ?? [
+      ...[10, 20, 50],
+      ...(sampler === 'ddpm' || sampler === 'ddim' ? [100, 250] : []),
+      ...(sampler === 'ddpm' ? [1000] : []),
+    ]
+  return asked
+    .flatMap((sampler) => stepsOf(sampler).map((steps) => ({ sampler, steps })))
+    .sort((a, b) => a.steps - b.steps)
+}
+
+async function main(path: string, options: Options): Promise<void> {
+  const { count, reference, seed, spacing, data, out } = options
+  const model = await openModel(path, 'ema')
+  const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
+  if (dataset.count < reference + count) {
+    throw new UserError(
+      `Found ${dataset.count} pictures; expected ${reference} to hold to and ${count} more for the row of real ones ` +
+        'against real ones. Lower --reference or --count.',
+    )
+  }
+  const folder = out ?? join(folderOf(path), 'evaluation')
+  const { value: extractor } = await working('Training a classifier, %', 100, async (report) =>
+    classifierOf(await labelledOf(path, dataset), out ?? classifierFolder(path), async (step, steps) => {
+      if (await report((100 * step) / steps))
+        throw new UserError('Stopped; the classifier will be trained from the start.')
+    }),
+  )
+  console.log(`${model.description}\nFeatures of ${extractor.description}`)
+  const real = await extractor.extract(choosePictures(dataset, reference, seed))
+  const others = choosePictures(dataset, count, seed, reference)
+  const bench = { folder, model, extractor, real, options }
+  const floor = await kept(bench, 'real', async () => compare(real, await extractor.extract(others)))
+
+  const measured: Measured[] = []
+  const write = () => {
+    const title =
+      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, ` +
+      `${options.spacing} spacing, seed ${seed}; ± is half of ` +
+      `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
+    writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
+    writeAtomically(join(folder, 'quality-by-steps.svg'), qualityChart(measured, floor!))
+  }
+  for (const cell of cellsOf(options)) {
+    const scores = await measure(bench, cell)
+    if (scores === null) break
+    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, { ...cell, spacing })), scores })
+    console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
+    write()
+  }
+  await extractor.dispose()
+  await model.dispose()
+  console.log(`${measured.length} cells in ${join(folder, 'quality-by-steps.md')} and .svg`)
+}
+
+interface Bench {
+  readonly folder: string
+  readonly model: OpenedModel
+  readonly extractor: Extractor
+  readonly real: Features
+  readonly options: Options
+}
+
+/** Scores that were kept, or that are computed and kept now. */
+async function kept(
+  { folder, extractor, options: { count, reference, seed } }: Bench,
+  what: unknown,
+  compute: () => Promise<Scores | null>,
+): Promise<Scores | null> {
+  const settings = { what, features: extractor.digest, count, reference, seed, compareDefaults }
+  const path = join(folder, `cell-${keyOf(settings)}.json`)
+  const found = readKept<{ scores: Scores }>(path)?.scores
+  if (found) return found
+  const scores = await compute()
+  if (scores !== null) keep(path, { settings, scores })
+  return scores
+}
+
+/** A cell; null where it was stopped. */
+async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
+  const { folder, model, extractor, real, options } = bench
+  const { count, seed, guidance, spacing } = options
+  const drawing = { ...cell, spacing, seed, guidance }
+  return kept(
+    bench,
+    { model: model.digest, plan: planFor(model.facts, { ...cell, spacing }), guidance },
+    async () => {
+      const { value: pixels, stopped } = await working(
+        `${cell.sampler}, ${cell.steps} steps`,
+        count,
+        (report) => drawKept(folder, model, drawing, count, report),
+      )
+      const pictures = { ...model.facts.shape, pixels }
+      if (countOf(pictures) < count) {
+        console.log(
+          `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+        )
+        process.exitCode = stopped ?? 1
+        return null
+      }
+      return compare(real, await extractor.extract(pictures))
+    },
+  )
+}
+
+await runCommand(command)

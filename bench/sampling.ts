@@ -1,0 +1,133 @@
+import { cpus } from 'node:os'
+import {
+  createSchedule,
+  defaultSampling,
+  domains,
+  normals,
+  paperSchedule,
+  planFor,
+  planSampler,
+  runPlan,
+  type SamplerOptions,
+  samplers,
+} from '@ddpm/shared'
+import { runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+import { openGraph, toModel } from '../trainer/src/export/inference.ts'
+import { initialize, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
+import { parameterSpecs } from '../trainer/src/network/unet.ts'
+import { recipes } from '../trainer/src/run/recipes.ts'
+import { factsOf, networkOf, type RunConfig } from '../trainer/src/run/run.ts'
+import { initialState } from '../trainer/src/step/engine.ts'
+
+const command = new Command('npm run bench:sampling --')
+  .description(
+    'Measures what sampling costs beside the network: planning, the loop, and the memory it takes per step.',
+  )
+  .option('--count <n>', 'pictures at once', wholeNumber, 16)
+  .option('--steps <n>', 'steps of the plans', wholeNumber, 50)
+  .addHelpText(
+    'after',
+    `
+The network is that of the recipe shapes (32×32, RGB) with fresh weights on onnxruntime's CPU. Times are medians.
+
+Example:
+  npm run bench:sampling -- --count 1 --steps 1000`,
+  )
+  .action(main)
+
+const config: RunConfig = {
+  version: 1,
+  recipe: recipes['shapes']!,
+  pictures: { name: 'shapes', count: 0, channels: 3, height: 32, width: 32, classes: ['one', 'other'] },
+}
+
+async function main({ count, steps }: { count: number; steps: number }): Promise<void> {
+  const facts = factsOf(config)
+  const size = 3 * 32 * 32
+  const evaluation = await evaluationTime(count, size)
+  console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}`)
+  console.log(`One evaluation of the network on ${count} pictures: ${milliseconds(evaluation)}`)
+  console.log(
+    `\n| sampler, ${steps} steps | planning | part of one evaluation | a step of the loop, without noise | new memory in a step |`,
+  )
+  console.log('| --- | --- | --- | --- | --- |')
+  for (const sampler of samplers) {
+    // For real, with the schedule's tables made anew.
+    const planning = median(50, () => planFor(facts, { sampler, steps }))
+    const { time, bytes } = await stepCost({ sampler, steps }, count, size)
+    const cells = [
+      sampler,
+      milliseconds(planning),
+      `${((100 * planning) / evaluation).toFixed(2)} %`,
+      milliseconds(time),
+      `${bytes} bytes`,
+    ]
+    console.log(`| ${cells.join(' | ')} |`)
+  }
+  const noise = new Float32Array(size)
+  const drawing = median(50, () => normals(1, { domain: domains.sampling, picture: 0, step: 0 }, noise))
+  console.log(`\nNoise of a step for ${count} pictures: ${milliseconds(drawing * count)}`)
+}
+
+async function evaluationTime(count: number, size: number): Promise<number> {
+  const layout = layoutOf(parameterSpecs(networkOf(config).unet))
+  const trained = { state: initialState(initialize(layout, 1)), tables: tablesOf(layout) }
+  const { network, dispose } = await openGraph(toModel(config, trained, 'raw'), factsOf(config))
+  const [x, t, label] = [new Float32Array(count * size), new Float32Array(count), new Float32Array(count)]
+  const times: number[] = []
+  for (let i = 0; i < 12; i++) {
+    const began = performance.now()
+    await network(x, t, label)
+    times.push(performance.now() - began)
+  }
+  await dispose()
+  return middle(times.slice(2))
+}
+
+/** Time and typed-array memory of a step with a network that costs nothing and a plan that draws no noise. */
+async function stepCost(
+  given: Pick<SamplerOptions, 'sampler' | 'steps'>,
+  count: number,
+  size: number,
+): Promise<{ time: number; bytes: number }> {
+  const options: SamplerOptions = { ...defaultSampling, ...given, predictionType: 'epsilon', clamp: 1 }
+  const plan = planSampler(createSchedule(paperSchedule), options)
+  const quiet = { ...plan, rows: plan.rows.map((row) => ({ ...row, d: 0 })) }
+  const output = new Float32Array(count * size)
+  const times: number[] = []
+  const memory: number[] = []
+  let before = 0
+  await runPlan(quiet, () => output, {
+    seed: 0,
+    pictures: Array.from({ length: count }, (_, i) => i),
+    size,
+    onStep() {
+      const now = performance.now()
+      if (before > 0) times.push(now - before)
+      memory.push(process.memoryUsage().arrayBuffers)
+      before = performance.now()
+    },
+  })
+  return { time: middle(times), bytes: Math.max(0, ...memory.slice(1).map((now, i) => now - memory[i]!)) }
+}
+
+function median(runs: number, work: () => unknown): number {
+  return middle(
+    Array.from({ length: runs }, () => {
+      const began = performance.now()
+      work()
+      return performance.now() - began
+    }),
+  )
+}
+
+function middle(values: number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+}
+
+function milliseconds(value: number): string {
+  return `${value.toPrecision(3)} ms`
+}
+
+await runCommand(command)

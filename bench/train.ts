@@ -1,0 +1,224 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { UserError } from '@ddpm/shared'
+import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { Command, Option } from 'commander'
+import { type Block, type Contender, killContenders, startContender } from './contender.ts'
+import { type Task, tasks, writeTask } from './task.ts'
+import { findTorch } from './torch.ts'
+
+/** Steps before the clock counts; their losses are compared. */
+const compared = 10
+/**
+ * float32 sums in another order move the loss of the first step by about 1e-6 of itself, and more from step to step;
+ * two heads for four, by 9e-5 and more at once.
+ */
+const tolerance = (step: number) => 2e-5 * step
+/** Steps that one side takes before it is the other's turn. */
+const turn = 5
+
+const names = Object.keys(tasks)
+const list = (text: string) => text.split(',').map(wholeNumber)
+const command = new Command('npm run bench:train --')
+  .description(
+    'Measures the compiled training step beside PyTorch: same network, weights, batches and threads.',
+  )
+  .addOption(
+    new Option('--network <list>', names.join(','))
+      .argParser((text) => text.split(',').map(choice(names)))
+      .default(['small32'], 'small32'),
+  )
+  .option('--batch <list>', "pictures per step (default: the network's own)", list)
+  .option('--size <list>', "sides of the pictures (default: the network's own)", list)
+  .option('--steps <n>', 'measured steps of each side', wholeNumber, 30)
+  .option('--python <program>', 'a Python that has PyTorch (default: python3 or /usr/bin/python3)')
+  .option('--alone', 'without PyTorch')
+  .addHelpText(
+    'after',
+    `
+All sides take turns of ${turn} steps, each in a process of its own; times are medians, memory is the process's peak.
+PyTorch runs in its faster memory layout of the two, on the BLAS that the system has chosen and, on Debian, also on the
+reference BLAS that it is packaged with.
+
+Examples:
+  npm run bench:train
+  npm run bench:train -- --network ${names.join(',')} --steps 50
+  npm run bench:train -- --batch 1,2,4,8,16,32,64`,
+  )
+  .action(main)
+
+interface Options {
+  network: string[]
+  batch?: number[]
+  size?: number[]
+  steps: number
+  python?: string
+  alone?: true
+}
+
+async function main({ network, batch, size, steps, python, alone }: Options): Promise<void> {
+  if (steps < 1) throw new UserError(`Found --steps ${steps}; expected at least 1.`)
+  const torch = alone ? null : findTorch(python)
+  const folder = mkdtempSync(join(tmpdir(), 'ddpm-bench-'))
+  const cleanUp = () => {
+    killContenders()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.on('exit', cleanUp)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
+
+  try {
+    console.log(row('CPU', cpus()[0]?.model ?? 'unknown'))
+    if (torch === null && !alone)
+      console.log(row('PyTorch', 'not found. On Debian: apt-get install python3-torch libopenblas0-pthread'))
+    for (const name of network) {
+      const task = tasks[name]!
+      for (const side of size ?? [task.height]) {
+        for (const pictures of batch ?? [task.batch]) {
+          await measure(
+            name,
+            { ...task, height: side, width: side, batch: pictures },
+            { folder, torch, steps },
+          )
+        }
+      }
+    }
+  } finally {
+    cleanUp()
+  }
+}
+
+async function measure(
+  name: string,
+  task: Task,
+  { folder, torch, steps }: { folder: string; torch: string | null; steps: number },
+): Promise<void> {
+  const parameters = writeTask(folder, task)
+  const { inputChannels } = task.unet
+  console.log(
+    `\n${name}: ${inputChannels}×${task.height}×${task.width} pictures, batch ${task.batch}, ` +
+      `${parameters.toLocaleString('en')} parameters`,
+  )
+  const started = performance.now()
+  const ours = await startContender('ours', [process.execPath, script('ours.ts'), folder])
+  console.log(
+    row('ours', `${ours.description}, ready in ${((performance.now() - started) / 1000).toFixed(1)} s`),
+  )
+  const peers = torch === null ? [] : await startPeers(folder, task, torch)
+  for (const { name, description } of peers) console.log(row(name, description))
+
+  const first = await inTurn([ours, ...peers], compared)
+  first.forEach((block, i) => console.log(row((peers[i - 1] ?? ours).name, losses(block))))
+  assertAgreement(first)
+
+  // Of PyTorch's two layouts the faster one stays.
+  const [peer, other, ...packaged] = peers
+  const faster = peer && other && median(first[2]!) < median(first[1]!) ? other : peer
+  for (const contender of peers) {
+    if (contender !== faster && !packaged.includes(contender)) await contender.end()
+  }
+  const contenders = [ours, ...(faster ? [faster] : []), ...packaged]
+
+  const blocks: Block[][] = contenders.map(() => [])
+  for (let left = steps; left > 0; left -= turn) {
+    const round = await inTurn(contenders, Math.min(turn, left))
+    round.forEach((block, i) => blocks[i]!.push(block))
+  }
+  await Promise.all(contenders.map((contender) => contender.end()))
+  report(contenders, blocks, task.batch)
+}
+
+function script(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url))
+}
+
+/** PyTorch in both memory layouts and, where Debian has put it, on the reference BLAS. */
+async function startPeers(folder: string, { threads }: Task, torch: string): Promise<Contender[]> {
+  // The BLAS libraries read their number of threads when they are loaded, each from its own variable.
+  const count = Object.fromEntries(
+    ['OMP', 'OPENBLAS', 'MKL', 'BLIS'].map((library) => [`${library}_NUM_THREADS`, String(threads)]),
+  )
+  const start = (name: string, layout: string, env: Readonly<Record<string, string>> = {}) =>
+    startContender(name, [torch, script('peer.py'), folder, layout], { ...count, ...env })
+  const reference = ['x86_64', 'aarch64']
+    .map((machine) => `/usr/lib/${machine}-linux-gnu`)
+    .find((path) => existsSync(join(path, 'blas/libblas.so.3')))
+  return [
+    await start('PyTorch', 'contiguous_format'),
+    await start('PyTorch', 'channels_last'),
+    ...(reference
+      ? [
+          await start('packaged', 'contiguous_format', {
+            LD_LIBRARY_PATH: `${reference}/blas:${reference}/lapack`,
+          }),
+        ]
+      : []),
+  ]
+}
+
+/** One block of each, one after the other. */
+async function inTurn(contenders: readonly Contender[], steps: number): Promise<Block[]> {
+  const blocks: Block[] = []
+  for (const contender of contenders) {
+    // Idle threads of the one before go on spinning for some milliseconds.
+    await setTimeout(100)
+    blocks.push(await contender.run(steps))
+  }
+  return blocks
+}
+
+/** @throws UserError where the sides do not compute the same losses: their times would say nothing */
+function assertAgreement([ours, ...theirs]: readonly Block[]): void {
+  for (const block of theirs) {
+    block.losses.forEach((loss, i) => {
+      const difference = Math.abs(loss - ours!.losses[i]!) / loss
+      if (difference <= tolerance(i + 1)) return
+      throw new UserError(
+        `The losses of step ${i + 1} differ by ${difference.toExponential(1)} of themselves; expected at most ` +
+          `${tolerance(i + 1)}. The two do not train the same network: npm test tells which part of ours is wrong.`,
+      )
+    })
+  }
+}
+
+function median(...blocks: readonly Block[]): number {
+  const times = blocks.flatMap(({ milliseconds }) => milliseconds).sort((a, b) => a - b)
+  return (times[(times.length - 1) >> 1]! + times[times.length >> 1]!) / 2
+}
+
+function report(contenders: readonly Contender[], blocks: readonly Block[][], batch: number): void {
+  const results = blocks.map((own) => {
+    const times = own.flatMap(({ milliseconds }) => milliseconds)
+    return {
+      median: median(...own),
+      fastest: Math.min(...times),
+      slowest: Math.max(...times),
+      peak: own.at(-1)!.peakBytes,
+    }
+  })
+  console.log(row('', 'images/s   ms/step (fastest … slowest)    peak memory   ours is'))
+  const ours = results[0]!
+  results.forEach((result, i) => {
+    const times = `${result.median.toFixed(0)} (${result.fastest.toFixed(0)} … ${result.slowest.toFixed(0)})`
+    const speed = ((1000 * batch) / result.median).toFixed(1)
+    const memory = `${(result.peak / 1e6).toFixed(0)} MB`
+    const against =
+      i === 0
+        ? ''
+        : `${(result.median / ours.median).toFixed(2)}× as fast, ${(ours.peak / result.peak).toFixed(2)}× the memory`
+    console.log(row(contenders[i]!.name, speed.padEnd(11) + times.padEnd(31) + memory.padEnd(14) + against))
+  })
+}
+
+function losses(block: Block): string {
+  return `losses: ${block.losses.map((loss) => loss.toFixed(5)).join(' ')}`
+}
+
+function row(name: string, text: string): string {
+  return name.padEnd(9) + text
+}
+
+await runCommand(command)

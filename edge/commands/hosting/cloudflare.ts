@@ -1,0 +1,75 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { UserError } from '@ddpm/shared'
+import type { RuntimeTarget } from './runtime-files.ts'
+import { configPath, failure, wrangler, wranglerOrFail } from './wrangler.ts'
+
+/** The environments of `wrangler.toml` that are deployed. */
+export const environments = ['production', 'staging'] as const
+export type Environment = (typeof environments)[number]
+
+/** The bucket of an environment on the user's Cloudflare account, through wrangler's command line. */
+export async function cloudflareTarget(environment: Environment): Promise<RuntimeTarget> {
+  const name = await bucketName(environment)
+  return {
+    async read(key) {
+      const args = ['r2', 'object', 'get', `${name}/${key}`, '--remote', '--pipe']
+      const outcome = await wrangler(args)
+      if (outcome.status === 0) return outcome.stdout
+      if (/key does not exist/i.test(outcome.stderr)) return null
+      throw failure(args, outcome)
+    },
+    async write(objects) {
+      const folder = await mkdtemp(join(tmpdir(), 'ddpm-send-'))
+      try {
+        for (const mediaType of new Set(objects.map((object) => object.mediaType))) {
+          const entries = []
+          for (const { key, content } of objects.filter((object) => object.mediaType === mediaType)) {
+            const file = join(folder, key.replaceAll('/', '-'))
+            await writeFile(file, content)
+            entries.push({ key, file })
+          }
+          const list = join(folder, 'list.json')
+          await writeFile(list, JSON.stringify(entries))
+          // One start of wrangler for all of a type, instead of seconds for each.
+          const args = [
+            'r2',
+            'bulk',
+            'put',
+            name,
+            '--remote',
+            '--content-type',
+            mediaType,
+            '--filename',
+            list,
+          ]
+          await wranglerOrFail(args)
+        }
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    },
+  }
+}
+
+/** Creates the bucket on Cloudflare where it is missing. */
+export async function ensureBucket(environment: Environment): Promise<{ name: string; created: boolean }> {
+  const name = await bucketName(environment)
+  const args = ['r2', 'bucket', 'info', name]
+  const outcome = await wrangler(args)
+  if (outcome.status === 0) return { name, created: false }
+  if (!/bucket does not exist|code: 10006/i.test(`${outcome.stderr}${outcome.stdout}`))
+    throw failure(args, outcome)
+  await wranglerOrFail(['r2', 'bucket', 'create', name])
+  return { name, created: true }
+}
+
+/** The bucket's name, from `wrangler.toml`; wrangler's own reader takes seconds to load. */
+async function bucketName(environment: Environment): Promise<string> {
+  const block = `[[env.${environment}.r2_buckets]]`
+  const text = await readFile(configPath, 'utf8')
+  const name = /bucket_name\s*=\s*"([^"]+)"/.exec(text.split(block)[1] ?? '')?.[1]
+  if (name !== undefined) return name
+  throw new UserError(`${configPath} names no bucket for ${environment}; restore its block ${block}.`)
+}

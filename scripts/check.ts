@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { runCommand } from '@ddpm/shared/cli'
+import { Command } from 'commander'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+const command = new Command('npm run check --')
+  .description('Checks types (tsc), lint and format (Biome).')
+  .option('--fix', 'mend format and what lint can mend')
+  .action(({ fix }: { fix?: true }) => {
+    const tools = [
+      ['typescript/bin/tsc', '-p', '.'],
+      ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings', ...(fix ? ['--write'] : []), '.'],
+    ]
+    for (const [tool, ...args] of tools) {
+      const { status } = spawnSync(process.execPath, [join(root, 'node_modules', tool!), ...args], {
+        cwd: root,
+        stdio: 'inherit',
+      })
+      if (status !== 0) process.exitCode = 1
+    }
+  })
+
+await runCommand(command)

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { paperSchedule } from '../diffusion/schedule.ts'
+import { formatManifest, type Manifest, modelName, parseManifest } from './manifest.ts'
+import { writeScheduler } from './scheduler-config.ts'
+
+const valid: Manifest = {
+  version: 1,
+  name: 'me/kittens',
+  description: 'Kittens.',
+  licence: 'CC-BY-4.0',
+  shape: { channels: 3, height: 32, width: 32 },
+  classes: [],
+  files: [
+    {
+      role: 'graph',
+      path: 'model.onnx',
+      mediaType: 'application/octet-stream',
+      bytes: 5,
+      sha256: 'a'.repeat(64),
+    },
+  ],
+  inputs: { sample: 'x', timestep: 'timestep', label: null },
+  output: 'output',
+  training: {
+    recipe: 'pictures',
+    data: 'kittens',
+    pictures: 100,
+    parameters: 1000,
+    steps: 10,
+    batchSize: 4,
+    seconds: 3,
+    weights: 'ema',
+    loss: 0.1,
+    validationLoss: null,
+  },
+  scheduler: writeScheduler(paperSchedule, 'epsilon'),
+  sampling: { sampler: 'ddim', steps: 50, spacing: 'trailing', guidance: 1 },
+}
+
+function refused(change: object, message: RegExp): void {
+  const text = JSON.stringify({ ...valid, ...change })
+  assert.throws(() => parseManifest(text, 'manifest.json'), { name: 'UserError', message })
+}
+
+test('what is written is read back', () => {
+  assert.deepEqual(parseManifest(formatManifest(valid), 'manifest.json'), valid)
+})
+
+test('what is wrong is named, with what was expected', () => {
+  assert.throws(() => parseManifest('{', 'here.json'), /here\.json is not JSON/)
+  refused({ version: 2 }, /manifest version 2; this program reads up to 1/)
+  refused({ name: 'kittens' }, /owner\/name.*\n?.*name/)
+  refused({ files: [{ ...valid.files[0], sha256: 'xyz' }] }, /SHA-256[\s\S]*files\[0\]\.sha256/)
+  refused({ files: [] }, /exactly one file with the role "graph"/)
+  refused({ files: [{ ...valid.files[0], path: '../evil' }] }, /plain file name/)
+  refused({ files: [{ ...valid.files[0], mediaType: 'text/html\r\nSet-Cookie: x' }] }, /media type such as/)
+  refused({ shape: { channels: 3, height: -1, width: 32 } }, /shape\.height/)
+  refused({ surprise: 1 }, /surprise/)
+})
+
+test('scheduler options that are not implemented are refused by name, never ignored', () => {
+  refused({ scheduler: { ...valid.scheduler, variance_type: 'learned' } }, /scheduler\.variance_type/)
+  refused({ scheduler: { ...valid.scheduler, beta_schedule: 'scaled_linear' } }, /scheduler\.beta_schedule/)
+  refused({ scheduler: { ...valid.scheduler, solver_order: 2 } }, /solver_order/)
+})
+
+test('model names are owner/name and cannot climb', () => {
+  for (const name of ['a/b', 'Some-one/model_2.0']) assert.ok(modelName.safeParse(name).success, name)
+  for (const name of ['a', 'a/b/c', '../b', 'a/..', '.a/b', 'a/b ', 'ä/b', 'a%2fb/c', '']) {
+    assert.ok(!modelName.safeParse(name).success, name)
+  }
+})

@@ -1,8 +1,0 @@
-// The app on Node over a folder, in a process of its own, so that its memory is nobody else's: STORE PUBLIC.
-import { serveOnNode } from '../../edge/commands/node.ts'
-import { folderStorage } from '../../edge/src/storage/folder.ts'
-
-const [store, publicFolder] = process.argv.slice(2) as [string, string]
-const storage = folderStorage(store)
-const { url } = await serveOnNode({ storage, publicFolder, port: 0, limits: null, log: () => {} })
-console.log(url)

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import {
+  createSchedule,
+  defaultSampling,
+  depthOf,
+  domains,
+  drawNoise,
+  guide,
+  normals,
+  type Plan,
+  paperSchedule,
+  planSampler,
+  runPlan,
+  type SamplerOptions,
+} from '@ddpm/shared'
+import { build } from 'esbuild'
+import type { Browser, Page } from 'playwright-core'
+import { launch } from '../support/browser.ts'
+
+const count = 2
+const size = 75
+
+/** Stands for a network: smooth, of both inputs, with a variance behind where asked for. */
+function network(x: Float32Array, t: number, { shift, stride }: { shift: number; stride: number }) {
+  return Float32Array.from({ length: count * stride }, (_, i) => {
+    const [picture, at] = [Math.floor(i / stride), i % stride]
+    return Math.sin(x[picture * size + (at % size)]! + t / 300 + shift + at / 50)
+  })
+}
+
+/** The shader of the sampler's rows in a real Chromium, beside the loop of shared in Node, on the same numbers. */
+describe('a row as a compute shader', { timeout: 300_000 }, () => {
+  let server: Server
+  let browser: Browser
+  let page: Page
+
+  before(async () => {
+    // WebGPU is there for localhost, not for empty pages.
+    server = createServer((_, response) =>
+      response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
+    )
+    await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
+    browser = await launch()
+    page = await browser.newPage()
+    await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`)
+    const entry = fileURLToPath(new URL('../../edge/sampler/gpu/row.ts', import.meta.url))
+    const { outputFiles } = await build({
+      entryPoints: [entry],
+      bundle: true,
+      format: 'iife',
+      globalName: 'gpuRow',
+      write: false,
+    })
+    await page.addScriptTag({ content: outputFiles[0]!.text })
+    await page.evaluate(openDevice)
+  })
+
+  after(async () => {
+    await browser?.close()
+    server?.close()
+  })
+
+  const epsilon = { predictionType: 'epsilon', clamp: 1, steps: 12 } as const
+  for (const [options, { scale = 1, learned = false } = {}] of [
+    [{ ...epsilon, sampler: 'ddpm' }],
+    [
+      { ...epsilon, sampler: 'ddpm', varianceType: 'learnedRange' },
+      { learned: true, scale: 2 },
+    ],
+    [{ ...epsilon, sampler: 'ddim', eta: 0.5 }, { scale: 3 }],
+    [{ ...epsilon, sampler: 'ddim', epsilon: 'raw' }, { learned: true }],
+    [{ ...epsilon, sampler: 'ddim', predictionType: 'v', clamp: null }],
+    [{ ...epsilon, sampler: 'dpmpp', order: 3, predictionType: 'x0' }, { scale: 0.5 }],
+    [{ ...epsilon, sampler: 'sde-dpmpp', spacing: 'karras' }],
+    [{ ...epsilon, sampler: 'unipc', order: 3 }, { scale: 2 }],
+    [{ ...epsilon, sampler: 'heun' }],
+  ] as [Partial<SamplerOptions> & typeof epsilon, { scale?: number; learned?: boolean }?][]) {
+    const name = Object.entries({ ...options, scale, learned }).map(([key, value]) => `${key} ${value}`)
+    test(name.join(', '), async () => {
+      const plan = planSampler(createSchedule(paperSchedule), {
+        ...defaultSampling,
+        ...options,
+      } as SamplerOptions)
+      const stride = learned ? 2 * size : size
+      const x = new Float32Array(count * size)
+      normals(5, { domain: domains.sampling, picture: 0, step: 0 }, x)
+      const both = (x: Float32Array, t: number) =>
+        [0, 1].map((shift) => network(x, t, { shift, stride })) as [Float32Array, Float32Array]
+      const expected = await runPlan(plan, (x, t) => guide(...both(x, t), { count, size, scale }), {
+        seed: 7,
+        pictures: [0, 1],
+        size,
+        from: x,
+      })
+      const found = await runOnCard(plan, x, { stride, scale, both })
+      const largest = Math.max(1, ...expected.map(Math.abs))
+      const worst = Math.max(...found.map((value, i) => Math.abs(value - expected[i]!)))
+      assert.ok(worst <= 2e-4 * largest, `differs by up to ${worst}, of numbers up to ${largest}`)
+      assert.ok(expected.some((value) => Math.abs(value) > 0.1))
+    })
+  }
+
+  interface Asking {
+    readonly stride: number
+    readonly scale: number
+    readonly both: (x: Float32Array, t: number) => [Float32Array, Float32Array]
+  }
+
+  async function runOnCard(plan: Plan, from: Float32Array, { stride, scale, both }: Asking) {
+    const shape = { length: count * size, size, stride, kept: depthOf(plan) + 1, scale }
+    await page.evaluate(openDrawing, { shape, from: [...from] })
+    let x = from
+    const z = new Float32Array(count * size)
+    for (const [index, row] of plan.rows.entries()) {
+      const [conditional, unconditional] = both(x, row.t!)
+      drawNoise(7, [0, 1], index + 1, z)
+      const given = {
+        row,
+        index,
+        conditional: [...conditional],
+        unconditional: [...unconditional],
+        z: [...z],
+      }
+      x = Float32Array.from(await page.evaluate(step, given))
+    }
+    return x
+  }
+})
+
+type GpuRow = typeof import('../../edge/sampler/gpu/row.ts')
+
+/** What the page holds between calls. */
+interface Held {
+  readonly gpuRow: GpuRow
+  device: GPUDevice
+  make: Awaited<ReturnType<GpuRow['compileRow']>>
+  buffers: { x: GPUBuffer; x0s: GPUBuffer; conditional: GPUBuffer; unconditional: GPUBuffer; z: GPUBuffer }
+  stepper: ReturnType<Held['make']>
+}
+
+async function openDevice(): Promise<void> {
+  const held = globalThis as unknown as Held
+  held.device = await (await navigator.gpu.requestAdapter())!.requestDevice()
+  held.make = await held.gpuRow.compileRow(held.device)
+}
+
+async function openDrawing({
+  shape,
+  from,
+}: {
+  shape: Parameters<Held['make']>[1]
+  from: number[]
+}): Promise<void> {
+  const held = globalThis as unknown as Held
+  const { device } = held
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+  const buffer = (numbers: number) => device.createBuffer({ size: numbers * 4, usage })
+  const output = (shape.length / shape.size) * shape.stride
+  held.buffers = {
+    x: buffer(shape.length),
+    x0s: buffer(shape.kept * shape.length),
+    conditional: buffer(output),
+    unconditional: buffer(output),
+    z: buffer(shape.length),
+  }
+  device.queue.writeBuffer(held.buffers.x, 0, Float32Array.from(from))
+  held.stepper = held.make(held.buffers, shape)
+}
+
+async function step({
+  row,
+  index,
+  ...values
+}: {
+  row: Plan['rows'][number]
+  index: number
+  conditional: number[]
+  unconditional: number[]
+  z: number[]
+}): Promise<number[]> {
+  const { device, buffers, stepper } = globalThis as unknown as Held
+  for (const [name, numbers] of Object.entries(values)) {
+    device.queue.writeBuffer(buffers[name as keyof typeof values], 0, Float32Array.from(numbers))
+  }
+  stepper.step(row, index)
+  const { size } = buffers.x
+  const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+  const encoder = device.createCommandEncoder()
+  encoder.copyBufferToBuffer(buffers.x, 0, staging, 0, size)
+  device.queue.submit([encoder.finish()])
+  await staging.mapAsync(GPUMapMode.READ)
+  return [...new Float32Array(staging.getMappedRange())]
+}

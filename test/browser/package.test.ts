@@ -1,0 +1,389 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname, join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type GenerateOptions, generate, type Network, toRgba } from '@ddpm/shared'
+import { build } from 'esbuild'
+import type { Browser, Page } from 'playwright-core'
+import sharp from 'sharp'
+import type { DiffusionCanvas } from '../../edge/sampler/element.ts'
+import { launch } from '../support/browser.ts'
+import { assertSamePictures, nodeNetwork } from '../support/pictures.ts'
+import { type Site, startSite } from '../support/site.ts'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const examples = join(root, 'edge/sampler/examples')
+
+/** The module as others get it: as a tarball, as an element, as files on a host that knows nothing. */
+describe('what others install, embed and host', { timeout: 900_000 }, () => {
+  let site: Site
+  let network: Network
+  let browser: Browser
+  /** An empty project that the tarball is installed into. */
+  let project: string
+
+  before(async () => {
+    site = await startSite({ size: 16, numResBlocks: 1, attention: [false, false] })
+    network = await nodeNetwork(site.exported, site.manifest)
+    browser = await launch({ webgpu: false })
+    project = join(site.folder, 'project')
+    await mkdir(project)
+    await command('package', '--out', project)
+    const [tarball] = (await readdir(project)).filter((name) => name.endsWith('.tgz'))
+    await writeFile(join(project, 'package.json'), '{ "type": "module", "private": true }')
+    await npm('install', `./${tarball}`)
+  })
+  after(async () => {
+    await browser?.close()
+    await site?.close()
+  })
+
+  const asked = { seed: 7, count: 2, steps: 4 }
+
+  test('in Node the installed package draws what onnxruntime-node draws, from a server and from a folder', async () => {
+    const script = `
+      import { load } from 'ddpm-sampler/node'
+      const drawn = []
+      for (const source of process.argv.slice(2)) {
+        const model = await load(source, { threads: 1 })
+        const pictures = await model.sample(${JSON.stringify(asked)})
+        drawn.push(pictures.map(({ pixels }) => [...pixels.data]))
+        model.dispose()
+      }
+      console.log(JSON.stringify(drawn))`
+    await writeFile(join(project, 'draw.mjs'), script)
+    const address = `${site.proxy.url}/${site.manifest.name}`
+    const { stdout } = await run(process.execPath, ['draw.mjs', address, site.exported], options())
+    for (const pictures of JSON.parse(stdout) as number[][][]) {
+      assertSamePictures(pictures, await reference(asked))
+    }
+  })
+
+  test('the example for Node leaves pictures', async () => {
+    await cp(join(examples, 'node.mjs'), join(project, 'node.mjs'))
+    // The project's own sharp stands in for one more download.
+    await cp(join(root, 'node_modules/sharp'), join(project, 'node_modules/sharp'), { recursive: true })
+    await cp(join(root, 'node_modules/@img'), join(project, 'node_modules/@img'), { recursive: true })
+    for (const name of ['detect-libc', 'semver']) {
+      await cp(join(root, 'node_modules', name), join(project, 'node_modules', name), { recursive: true })
+    }
+    await run(process.execPath, ['node.mjs', site.exported, '7'], options())
+    const { steps, ...others } = asked
+    const found = await Promise.all(
+      [0, 1].map(async (i) => {
+        const png = await readFile(join(project, `seed7-${i}.png`))
+        return [...(await sharp(png).ensureAlpha().raw().toBuffer())]
+      }),
+    )
+    assertSamePictures(found, await reference(others))
+    assert.ok(steps)
+  })
+
+  test('the types hold in an empty project, and refuse what is wrong', async () => {
+    const use = `
+      import { load, type Picture, SamplerError, startNoise } from 'ddpm-sampler'
+      import { load as loadInNode } from 'ddpm-sampler/node'
+      import { DiffusionCanvas } from 'ddpm-sampler/element'
+      const model = await load('a/b', { onProgress: (p) => { if (p.stage === 'download') p.loaded.toFixed() } })
+      const pictures: Picture[] = await model.sample({ sampler: 'unipc', class: null, previewEvery: 'auto' })
+      const noise: Float32Array = startNoise(model.manifest, 1, pictures[0]!.index)
+      export const found = { noise, element: DiffusionCanvas, code: new SamplerError('offline', '').code, loadInNode }`
+    const wrong = `
+      import { load } from 'ddpm-sampler'
+      await (await load('a/b')).sample({ sampler: 'nothing' })`
+    await writeFile(join(project, 'use.ts'), use)
+    await writeFile(join(project, 'wrong.ts'), wrong)
+    const check = (file: string) => {
+      const lib = 'ES2023,DOM,DOM.Iterable,DOM.AsyncIterable'
+      const flags = ['--noEmit', '--strict', '--target', 'ES2023', '--lib', lib, '--module', 'NodeNext']
+      return run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...flags, file], options())
+    }
+    await check('use.ts')
+    await assert.rejects(check('wrong.ts'), ({ stdout }: { stdout: string }) => /'"nothing"'/.test(stdout))
+  })
+
+  test('the React component, bundled with esbuild, draws on a page of another origin', async () => {
+    await npm('install', 'react@19', 'react-dom@19')
+    await cp(join(examples, 'react.jsx'), join(project, 'react.jsx'))
+    const address = `${site.proxy.url}/${site.manifest.name}`
+    await writeFile(
+      join(project, 'main.jsx'),
+      `import { createRoot } from 'react-dom/client'
+       import { Drawing } from './react.jsx'
+       const root = createRoot(document.querySelector('main'))
+       globalThis.draw = (seed) => root.render(<Drawing address="${address}" seed={seed} steps={4} />)
+       draw(7)`,
+    )
+    const out = join(project, 'public')
+    await build({
+      entryPoints: [join(project, 'main.jsx')],
+      bundle: true,
+      format: 'esm',
+      jsx: 'automatic',
+      outdir: out,
+      logLevel: 'error',
+    })
+    const installed = join(project, 'node_modules/ddpm-sampler')
+    for (const name of await readdir(installed)) {
+      if (/^(worker|ort)-/.test(name)) await cp(join(installed, name), join(out, name))
+    }
+    await writeFile(
+      join(out, 'index.html'),
+      '<!doctype html><main></main><script type="module" src="main.js"></script>',
+    )
+    const host = await serveFolder(out)
+    const page = await newPage()
+    await page.goto(host.url)
+    const drawn = (seed: number) =>
+      page.getByText(new RegExp(`^seed ${seed}, drawn on WebAssembly, 1 thread`)).waitFor()
+    await drawn(7)
+    const one = { count: 1, steps: 4 }
+    assertSamePictures(await canvases(page), await reference({ ...one, seed: 7 }))
+    await page.evaluate(() => (globalThis as unknown as { draw(seed: number): void }).draw(8))
+    await page.getByRole('img', { name: 'Drawn from seed 8' }).waitFor()
+    await drawn(8)
+    assertSamePictures(await canvases(page), await reference({ ...one, seed: 8 }))
+    await page.close()
+    await host.close()
+  })
+
+  test('the plain example draws on a page of another origin that is not isolated', async () => {
+    const text = await readFile(join(examples, 'plain.html'), 'utf8')
+    const html = text
+      .replaceAll('https://ddpm.example.workers.dev', site.proxy.url)
+      .replaceAll('me/kittens', site.manifest.name)
+    const host = await serveText(html)
+    const page = await newPage()
+    const complaints: string[] = []
+    page.on('pageerror', (error) => complaints.push(String(error)))
+    await page.goto(host.url)
+    assert.equal(await page.evaluate(() => crossOriginIsolated), false)
+    await page.getByRole('button', { name: 'Draw', exact: true }).click()
+    await page.getByText(/^seed \d+, drawn on WebAssembly, 1 thread/).waitFor()
+    await page.waitForFunction(() => {
+      const canvas = document.querySelector('diffusion-canvas')!.shadowRoot!.querySelector('canvas')!
+      return canvas.width === 32 && canvas.getContext('2d')!.getImageData(31, 31, 1, 1).data[3] === 255
+    })
+    assert.deepEqual(complaints, [])
+    await page.close()
+    await host.close()
+  })
+
+  test('the element draws its seed, tells of it, and draws the next one from the keyboard', async () => {
+    const { page, host } = await embed()
+    const first = await nextDone(page, () => page.evaluate(() => document.body.append(globalThis.element)))
+    assert.equal(first.seed, 7)
+    const four = { count: 4, steps: 4, class: 'warm' }
+    assertSamePictures(first.pictures, await reference({ ...four, seed: 7 }))
+    assert.ok(first.events.includes('step') && first.events.includes('progress'))
+    const button = page.getByRole('button', { name: /model test\/discs, seed 7\. Press to draw another/ })
+    await button.focus()
+    const second = await nextDone(page, () => page.keyboard.press('Enter'))
+    assert.equal(second.seed, 8)
+    assertSamePictures(second.pictures, await reference({ ...four, seed: 8 }))
+    await page.evaluate(() => globalThis.element.setAttribute('sampler', 'nothing'))
+    await page.getByText(/sampler="nothing"; expected one of: ddpm/).waitFor()
+    await page.close()
+    await host.close()
+  })
+
+  test('the element shows no noise to who wants reduced motion, and waits to be pressed by who saves data', async () => {
+    const { page, host } = await embed(
+      `Object.defineProperty(navigator, 'connection', { value: { saveData: true } })`,
+    )
+    await page.emulateMedia({ reducedMotion: 'reduce' })
+    const from = site.proxy.paths.length
+    await page.evaluate(() => document.body.append(globalThis.element))
+    await page.getByText('Press to download the model and draw.').waitFor()
+    assert.ok(!site.proxy.paths.slice(from).some((path) => /^\/(api|files)/.test(path)))
+    const { seed, previews } = await nextDone(page, () => page.getByRole('button').click())
+    assert.equal(seed, 7)
+    assert.equal(previews, 0)
+    await page.close()
+    await host.close()
+  })
+
+  test('the static export draws from a folder of a host that hands out files, and unpacks onnxruntime itself', async () => {
+    const root = join(site.folder, 'static')
+    await command('static', site.exported, '--out', join(root, 'gallery'))
+    const host = await serveFolder(root)
+    const page = await newPage()
+    const failed: string[] = []
+    page.on('response', (response) => {
+      if (response.status() >= 400) failed.push(response.url())
+    })
+    await page.goto(`${host.url}gallery/`)
+    await page.getByRole('link', { name: 'How it works' }).click()
+    await page.waitForURL(`${host.url}gallery/explain/`)
+    await page.getByRole('link', { name: 'Back to the studio' }).click()
+    await page.getByRole('radio', { name: /./ }).first().waitFor()
+    const found = await page.evaluate(async (options) => {
+      const path = '/gallery/sampler.js'
+      const { load, listModels } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
+      const [summary] = await listModels()
+      const model = await load(summary!.name, { device: 'wasm' })
+      const pictures = await model.sample(options)
+      return pictures.map(({ pixels }) => [...pixels.data])
+    }, asked)
+    assertSamePictures(found, await reference(asked))
+    await page.waitForFunction(() => navigator.serviceWorker.controller)
+    assert.deepEqual(failed, [])
+    await page.close()
+    await host.close()
+  })
+
+  async function newPage(): Promise<Page> {
+    const page = await browser.newPage()
+    // Other work on the machine may be in the way.
+    page.setDefaultTimeout(180_000)
+    return page
+  }
+
+  /** A page of another origin with the element's module and an element that is not in it yet. */
+  async function embed(script = ''): Promise<{ page: Page; host: Host }> {
+    const host = await serveText('<!doctype html><body></body>')
+    const page = await newPage()
+    if (script) await page.addInitScript(script)
+    await page.goto(host.url)
+    await page.evaluate(
+      async ({ module, attributes }) => {
+        await import(module)
+        const element = document.createElement('diffusion-canvas')
+        for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
+        globalThis.element = element as DiffusionCanvas
+      },
+      {
+        module: `${site.proxy.url}/diffusion-canvas.js`,
+        attributes: {
+          model: `${site.proxy.url}/${site.manifest.name}`,
+          seed: '7',
+          count: '4',
+          steps: '4',
+          class: 'warm',
+        },
+      },
+    )
+    return { page, host }
+  }
+
+  interface Done {
+    readonly seed: number
+    readonly pictures: number[][]
+    readonly events: string[]
+    readonly previews: number
+  }
+
+  async function nextDone(page: Page, action: () => Promise<unknown>): Promise<Done> {
+    await page.evaluate(() => {
+      const events: string[] = []
+      let previews = 0
+      const { element } = globalThis
+      for (const type of ['progress', 'step', 'error'])
+        element.addEventListener(type, () => events.push(type))
+      element.addEventListener('step', (event) => {
+        if ((event as CustomEvent).detail.x) previews++
+      })
+      globalThis.done = new Promise((resolve, reject) => {
+        element.addEventListener('error', (event) => reject((event as Event as CustomEvent).detail), {
+          once: true,
+        })
+        element.addEventListener(
+          'done',
+          (event) => {
+            const { seed, pictures } = (event as CustomEvent).detail
+            const bytes = pictures.map(({ pixels }: { pixels: ImageData }) => [...pixels.data])
+            resolve({ seed, pictures: bytes, events, previews })
+          },
+          { once: true },
+        )
+      })
+    })
+    await action()
+    return page.evaluate(() => globalThis.done as Promise<Done>)
+  }
+
+  function canvases(page: Page): Promise<number[][]> {
+    return page.$$eval('canvas', (found) =>
+      found.map((canvas) => [
+        ...canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height).data,
+      ]),
+    )
+  }
+
+  async function reference({
+    class: className = null,
+    ...rest
+  }: GenerateOptions & { class?: string | null }): Promise<number[][]> {
+    const values = await generate(site.manifest, network, { ...rest, className })
+    return Array.from({ length: rest.count }, (_, i) => [...toRgba(values, i, site.manifest.shape)])
+  }
+
+  function npm(...args: string[]) {
+    return run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], options())
+  }
+
+  function options() {
+    return { cwd: project, maxBuffer: 2 ** 26, shell: false }
+  }
+})
+
+declare global {
+  var element: DiffusionCanvas
+  var done: Promise<unknown>
+}
+
+function command(name: string, ...args: string[]) {
+  return run(process.execPath, [join(root, 'run.js'), name, ...args], { cwd: root })
+}
+
+interface Host {
+  readonly url: string
+  close(): Promise<void>
+}
+
+function serveText(html: string): Promise<Host> {
+  return listening(createServer((_, response) => response.setHeader('Content-Type', 'text/html').end(html)))
+}
+
+const types: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+}
+
+/** A host that knows nothing but files and types by their names, and answers with index.html for folders. */
+function serveFolder(folder: string): Promise<Host> {
+  return listening(
+    createServer(async (request, response) => {
+      const path = new URL(request.url!, 'http://host').pathname
+      const contents = async (place: string) => ({ place, bytes: await readFile(join(folder, place)) })
+      try {
+        const found = await contents(path).catch(() => contents(`${path}/index.html`))
+        response.setHeader('Content-Type', types[extname(found.place)] ?? 'application/octet-stream')
+        response.end(found.bytes)
+      } catch {
+        response.writeHead(404).end()
+      }
+    }),
+  )
+}
+
+async function listening(server: Server): Promise<Host> {
+  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}

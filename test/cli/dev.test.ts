@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../../edge/commands/hosting/workerd.ts'
+
+let folder: string
+let child: ChildProcess | undefined
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ddpm-dev-'))
+})
+
+after(async () => {
+  child?.kill('SIGKILL')
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** Starts dev; gives the address that it prints, and its lines. */
+async function start(): Promise<{ dev: ChildProcess; url: string; lines: string[] }> {
+  const port = await freePort(0, 'localhost')
+  const args = ['--port', String(port), '--persist-to', join(folder, 'state')]
+  const dev = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../../edge/commands/dev.ts', import.meta.url)), ...args],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  child = dev
+  const lines: string[] = []
+  for await (const line of createInterface(dev.stdout)) {
+    lines.push(line)
+    if (line === 'Ctrl+C stops.') break
+  }
+  const url = `http://localhost:${port}`
+  assert.equal(lines[0], `Serving ${url}`)
+  return { dev, url, lines }
+}
+
+/** Resolves when nothing listens at the port any more. */
+async function released(url: string): Promise<void> {
+  const port = Number(new URL(url).port)
+  for (;;) {
+    const taken = await freePort(port, 'localhost').then(
+      () => false,
+      () => true,
+    )
+    if (!taken) return
+    await setTimeout(100)
+  }
+}
+
+test('dev serves the page, says how to get a model, and ends with its signal', {
+  timeout: 120_000,
+}, async () => {
+  const { dev, url, lines } = await start()
+  assert.match(lines.join('\n'), /No model is published yet[\s\S]*npm run train[\s\S]*npm run publish/)
+  const page = await fetch(url)
+  assert.equal(page.status, 200)
+  assert.match(await page.text(), /<script[^>]* src="\/?page\.js"/)
+  dev.kill('SIGINT')
+  assert.deepEqual(await once(dev, 'exit'), [0, null])
+  await released(url)
+})
+
+test('no workerd outlives a dev that was killed', {
+  timeout: 120_000,
+  skip: process.platform === 'win32',
+}, async () => {
+  const { dev, url } = await start()
+  dev.kill('SIGKILL')
+  await once(dev, 'exit')
+  await released(url)
+})

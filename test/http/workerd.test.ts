@@ -1,0 +1,332 @@
+// The whole server side as it runs: models published by the command, served by workerd, asked over HTTP.
+import assert from 'node:assert/strict'
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { formatManifest, type Manifest } from '@ddpm/shared'
+import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
+import { type Serving, serve } from '../../edge/commands/hosting/workerd.ts'
+import { unpublish } from '../../edge/server/registry/models.ts'
+import { sha256Of } from '../../edge/server/registry/publishing.ts'
+import { command } from '../support/command.ts'
+import { writeExported } from '../support/exported.ts'
+import type { Reply } from './check.ts'
+import { ask as askHost } from './hosts.ts'
+
+const assets: Record<string, string> = {
+  'index.html': '<!doctype html><title>page</title>',
+  'page.js': 'export {}',
+  'sampler.js': 'export const load = 1',
+  'worker-wasm.js': 'postMessage(1)',
+  'style.css': 'body { color: black }',
+}
+
+let folder: string
+let persistTo: string
+let server: Serving
+let manifest: Manifest
+/** Bytes of the published model, and where they are served. */
+let model: Buffer
+let address: string
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ddpm-workerd-'))
+  persistTo = join(folder, 'state')
+  const publicFolder = join(folder, 'public')
+  await mkdir(publicFolder)
+  for (const [name, text] of Object.entries(assets)) await writeFile(join(publicFolder, name), text)
+  server = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  const exported = await writeExported(join(folder, 'run/export'), 'ada/shapes', {
+    graph: 700_001,
+    preview: 999,
+  })
+  manifest = exported.manifest
+  model = exported.contents[0]!
+  address = `/files/${manifest.files[0]!.sha256}`
+})
+
+after(async () => {
+  await server?.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const ask = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+  askHost(server.url, path, headers, method)
+
+/** Checks that a reply is a problem (RFC 9457) of this status, not to be stored; gives its detail. */
+function problemOf(reply: Reply, status: number): string {
+  assert.equal(reply.status, status, reply.body.toString())
+  assert.equal(reply.headers['content-type'], 'application/problem+json')
+  assert.equal(reply.headers['cache-control'], 'no-store')
+  const problem = JSON.parse(reply.body.toString()) as Record<string, unknown>
+  assert.equal(problem['status'], status)
+  assert.ok(typeof problem['title'] === 'string' && problem['type'] === 'about:blank')
+  return String(problem['detail'])
+}
+
+const json = (reply: Reply) => JSON.parse(reply.body.toString())
+const publish = (...args: string[]) => command(['publish', ...args, '--persist-to', persistTo])
+
+test('an empty bucket: no models, and how to publish one', async () => {
+  const list = await ask('/api/models')
+  assert.deepEqual(json(list), { models: [], next: null })
+  assert.equal(list.headers['cache-control'], 'no-store')
+  assert.match(
+    problemOf(await ask('/api/models/ada/shapes'), 404),
+    /No model is named "ada\/shapes".*npm run publish/,
+  )
+})
+
+test('publish refuses what is no sound export, and stores nothing of it', async () => {
+  const damaged = join(folder, 'damaged')
+  const { manifest } = await writeExported(damaged, 'ada/damaged', { graph: 5000, preview: 50 })
+  const [graph, preview] = manifest.files
+  await writeFile(join(damaged, 'preview.png'), Buffer.alloc(50))
+  const wrongHash = await publish(damaged)
+  assert.equal(wrongHash.status, 1)
+  assert.match(
+    wrongHash.stderr,
+    new RegExp(`damaged/preview.png has the SHA-256 [0-9a-f]{64}.*${preview!.sha256}`),
+  )
+  assert.match(wrongHash.stderr, /export the model again/)
+
+  await appendFile(join(damaged, 'model.onnx'), '!')
+  assert.match((await publish(damaged)).stderr, /model.onnx has 5001 bytes; the manifest says 5000/)
+  await rm(join(damaged, 'model.onnx'))
+  assert.match((await publish(damaged)).stderr, /model.onnx is missing/)
+  assert.match((await publish(damaged, '--name', 'nobody')).stderr, /expected owner\/name/)
+  await writeFile(join(damaged, 'manifest.json'), '{"version": 1}')
+  assert.match((await publish(damaged)).stderr, /not a valid manifest[\s\S]*licence/)
+
+  await mkdir(join(folder, 'trained'))
+  assert.match((await publish(join(folder, 'trained'))).stderr, /npm run export -- .*trained/)
+  const absent = await publish(join(folder, 'absent'))
+  assert.match(absent.stderr, /^There is no folder ".*absent"; expected [^\n]*\n$/, 'one line, no stack')
+
+  assert.deepEqual(json(await ask('/api/models')), { models: [], next: null })
+  for (const { sha256 } of [graph!, preview!]) problemOf(await ask(`/files/${sha256}`), 404)
+})
+
+test('a bucket that cannot be kept where it should be is named', async () => {
+  const file = join(folder, 'run/export/model.onnx')
+  await assert.rejects(localBucket(file), /Cannot keep the local bucket in ".*model.onnx".*--persist-to/)
+})
+
+test('publish, while the server runs: a run folder, twice, then changed, then under another name', async () => {
+  const run = join(folder, 'run')
+  const version = sha256Of(formatManifest(manifest))
+  const dry = await publish(run, '--dry-run')
+  assert.match(
+    dry.stdout,
+    /^Would publish ada\/shapes locally, version [0-9a-f]{12}:\n {2}to send {3}0.7 MB {2}\S+model.onnx\n/,
+  )
+  problemOf(await ask('/api/models/ada/shapes'), 404)
+
+  const first = await publish(run)
+  const said = `Published ada/shapes locally, version ${version.slice(0, 12)}.\n`
+  assert.deepEqual(first, { status: 0, stdout: said, stderr: '' })
+  const stored = await ask('/api/models/ada/shapes')
+  assert.equal(stored.body.toString(), formatManifest(manifest))
+  assert.equal(stored.headers['x-version'], version)
+  const file = await ask(address)
+  assert.ok(file.body.equals(model))
+
+  for (const args of [[join(run, 'export')], [run, '--dry-run']]) {
+    assert.equal(
+      (await publish(...args)).stdout,
+      'ada/shapes is already published locally; nothing changed.\n',
+    )
+  }
+  assert.match(
+    (await publish(run, '--description', 'Figures.', '--licence', 'MIT')).stdout,
+    /^Replaced ada\/shapes/,
+  )
+  const changed = await ask('/api/models/ada/shapes')
+  assert.notEqual(changed.headers['etag'], stored.headers['etag'])
+  assert.match(
+    (await publish(run, '--name', 'bob/figures', '--alias', 'stable')).stdout,
+    /^Published bob\/figures/,
+  )
+
+  const { name, shape, classes, licence, training, description, files } = manifest
+  const summary = { name, description, shape, classes, licence, training, preview: files[1]!.sha256 }
+  const { models } = json(await ask('/api/models'))
+  assert.deepEqual(
+    models.map(({ version, published, ...known }: Record<string, unknown>) => known),
+    [
+      { ...summary, description: 'Figures.', licence: 'MIT' },
+      { ...summary, name: 'bob/figures' },
+    ],
+  )
+  const detail = problemOf(await ask('/api/models/ada/shape'), 404)
+  assert.equal(detail, 'No model is named "ada/shape"; published here: ada/shapes, bob/figures.')
+})
+
+test('rollback and gc of the local registry', async () => {
+  const version = sha256Of(formatManifest(manifest))
+  const back = await publish('rollback', 'ada/shapes')
+  assert.equal(back.stdout, `The latest version of ada/shapes locally is ${version.slice(0, 12)} again.\n`)
+  assert.equal((await ask('/api/models/ada/shapes')).headers['x-version'], version)
+  const bucket = await localBucket(persistTo)
+  await unpublish(bucket.storage, 'bob/figures')
+  await bucket.close()
+  problemOf(await ask('/api/models/bob/figures'), 404)
+  const collected = await publish('gc', '--keep-days', '0')
+  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files, 0.0 MB, locally; \d+ stay.\n$/)
+  assert.ok((await ask(address)).body.equals(model), 'the other model has it, too')
+})
+
+test('paths that name nothing, or try to name something else', async () => {
+  const { sha256 } = manifest.files[0]!
+  const paths = [
+    '/files/',
+    '/files/abc',
+    `/files/${'0'.repeat(64)}`,
+    `/files/${sha256.toUpperCase()}`,
+    `/files/${sha256}/`,
+    `/files//${sha256}`,
+    `/files/..%2ffiles%2f${sha256}`,
+    `/files/${sha256}%00`,
+    '/files/..%2fmodels%2fada%2fshapes.json',
+    '/api/models/..%2f..%2ffiles/x',
+    '/api/models/ada%2fshapes',
+    '/api/models/ada/shapes%00',
+    '/api/models/ada/shapes.json',
+    '/api/models/ada/shapes/versions/nothing',
+    `/files/${sha256}.br`,
+    '/ada/shapes/resolve/main/..%2f..%2fsecret',
+    '/ada/shapes/resolve/main/nothing',
+    '/ada/shapes/resolve/nothing/model.onnx',
+    '/..%2fregistry/x/resolve/main/model.onnx',
+    '/api/models//shapes',
+    '/api/models/ada/%E0%A4%A',
+    '/api/nothing',
+    '//evil.example/',
+    '//evil.example/..',
+    '/..%2fwrangler.toml',
+    '/%5cevil.example',
+    '/nothing',
+    '/.env',
+  ]
+  for (const path of paths) {
+    const detail = problemOf(await ask(path), 404)
+    assert.ok(detail.length > 10, path)
+  }
+})
+
+test('other methods are refused by name', async () => {
+  for (const path of ['/', '/sampler.js', '/api/models', '/api/models/ada/shapes', address]) {
+    for (const method of ['POST', 'PUT', 'DELETE']) {
+      const reply = await ask(path, {}, method)
+      assert.match(problemOf(reply, 405), new RegExp(method))
+      assert.match(reply.headers['allow']!, /GET.*HEAD/, path)
+    }
+  }
+})
+
+test('the page and its files, isolated so that WebAssembly may use threads', async () => {
+  for (const [name, text] of Object.entries(assets)) {
+    const { status, headers, body } = await ask(name === 'index.html' ? '/' : `/${name}`)
+    assert.deepEqual([status, body.toString()], [200, text], name)
+    assert.equal(headers['cross-origin-opener-policy'], 'same-origin')
+    assert.equal(headers['cross-origin-embedder-policy'], 'require-corp')
+    assert.equal(headers['x-content-type-options'], 'nosniff')
+    assert.equal(headers['strict-transport-security'], 'max-age=31536000')
+    assert.ok(headers['referrer-policy'] && headers['permissions-policy'])
+    const policy = String(headers['content-security-policy'])
+    assert.match(policy, /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:/)
+    assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*/)
+  }
+  const again = await ask('/', { 'If-None-Match': (await ask('/')).headers.etag! })
+  assert.equal(again.status, 304)
+  assert.deepEqual(
+    [(await ask('/index.html')).status, (await ask('/index.html')).headers.location],
+    [307, '/'],
+  )
+})
+
+test('other sites may read models and the sampler, but not the page', async () => {
+  const origin = { Origin: 'https://elsewhere.example' }
+  for (const path of ['/sampler.js', '/worker-wasm.js', '/api/models', '/api/models/ada/none', address]) {
+    const { headers } = await ask(path, origin)
+    assert.equal(headers['access-control-allow-origin'], '*', path)
+    assert.equal(headers['cross-origin-resource-policy'], 'cross-origin', path)
+    assert.match(
+      headers['access-control-expose-headers']!,
+      /^ETag,Content-Length,Content-Range,Accept-Ranges/,
+    )
+  }
+  for (const path of ['/', '/page.js', '/style.css']) {
+    const { headers } = await ask(path, origin)
+    assert.equal(headers['access-control-allow-origin'], undefined, path)
+    assert.equal(headers['cross-origin-resource-policy'], 'same-origin', path)
+  }
+  const preflight = await ask(
+    address,
+    { ...origin, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'range,if-range' },
+    'OPTIONS',
+  )
+  assert.equal(preflight.status, 204)
+  assert.match(String(preflight.headers['access-control-allow-headers']), /Range,If-Range/)
+  assert.equal(preflight.headers['access-control-allow-methods'], 'GET,HEAD')
+})
+
+test("onnxruntime's files come from the bucket, sent once, byte for byte in every coding", async () => {
+  const content = Buffer.from('wasm '.repeat(5000))
+  const path = join(folder, 'run/runtime.wasm')
+  await writeFile(path, content)
+  const sha256 = sha256Of(content.toString())
+  const runtime = [{ path, sha256, bytes: content.length, mediaType: 'application/wasm' }]
+  const bucket = await localBucket(persistTo)
+  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 1)
+  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 0)
+  await bucket.close()
+  for (const [coding, decode] of [
+    ['br', brotliDecompressSync],
+    ['gzip', gunzipSync],
+    ['identity', (bytes: Buffer) => bytes],
+  ] as const) {
+    const { headers, body } = await ask(`/files/${sha256}`, { 'Accept-Encoding': coding })
+    assert.equal(headers['content-encoding'] ?? 'identity', coding)
+    assert.equal(headers['content-length'], String(body.length))
+    assert.equal(headers['content-type'], 'application/wasm')
+    assert.equal(headers['cross-origin-resource-policy'], 'cross-origin')
+    assert.ok(decode(body).equals(content), coding)
+  }
+})
+
+test('whether the store answers', async () => {
+  const { status, headers, body } = await ask('/healthz')
+  assert.deepEqual(
+    [status, JSON.parse(body.toString()).status, headers['cache-control']],
+    [200, 'ok', 'no-store'],
+  )
+})
+
+test('who asks too often waits; files are read more often than lists', async () => {
+  const publicFolder = join(folder, 'public')
+  const limited = await serve({ port: 0, persistTo, publicFolder, quiet: true, environment: 'staging' })
+  try {
+    // At once: on a slow machine, the minute would be over before one after the other had come so far.
+    const asked = await Promise.all(Array.from({ length: 125 }, () => askHost(limited.url, '/api/models')))
+    assert.equal(asked.filter(({ status }) => status === 200).length, 120)
+    const refused = await askHost(limited.url, '/api/models')
+    assert.match(problemOf(refused, 429), /wait a minute/)
+    assert.equal(refused.headers['retry-after'], '60')
+    assert.equal((await askHost(limited.url, address)).status, 404, 'its bucket is another, and reads go on')
+  } finally {
+    await limited.stop()
+  }
+})
+
+test('a port in use, an impossible one and an unknown host are named', async () => {
+  const { port } = new URL(server.url)
+  await assert.rejects(serve({ port: Number(port) }), new RegExp(`Port ${port} .*in use.*--port`))
+  await assert.rejects(serve({ host: 'no such host' }), /host "no such host"/)
+  const refused = await command(['dev', '--port', '70000'])
+  assert.equal(refused.status, 1)
+  assert.match(refused.stderr, /--port.*70000.*65535/)
+})

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { type Case, cases, inputsOf } from '../../../../test/support/cases.ts'
+import { float64 } from '../../../../test/support/float64.ts'
+import { openTfjs } from '../../../../test/support/tfjs.ts'
+import { createGraph, evaluate } from '../../algebra/graph.ts'
+import type { Op } from '../../algebra/ops.ts'
+import { toTfjs } from './model.ts'
+
+suite('TensorFlow.js computes every primitive as float64 defines it', () => {
+  for (const op of Object.keys(cases) as Op[]) {
+    for (const [number, c] of cases[op].entries()) {
+      test(`${op} ${number}`, () => check(op, c as Case<Op>, false))
+      // What convolutions leave has its channels last: the rules must know where each axis then lies.
+      if (c.shapes[0]!.length === 4) {
+        test(`${op} ${number}, after a convolution`, () => check(op, c as Case<Op>, true))
+      }
+    }
+  }
+})
+
+async function check<O extends Op>(op: O, c: Case<O>, afterConvolution: boolean): Promise<void> {
+  const { ops, input } = createGraph()
+  const inputs = c.shapes.map((shape, i) => input(`input${i}`, shape))
+  if (afterConvolution) {
+    const channels = c.shapes[0]![1]!
+    const identity = Float32Array.from({ length: channels ** 2 }, (_, i) =>
+      i % (channels + 1) === 0 ? 1 : 0,
+    )
+    const same = ops.constant(identity, [channels, channels, 1, 1])
+    inputs[0] = ops.conv2d(inputs[0]!, same, null, { stride: 1, padding: [0, 0, 0, 0] })
+  }
+  const output = ops.apply(op, inputs, c.attributes)
+  const fed = inputsOf(c)
+  const [expected] = evaluate([output], float64, new Map(fed.map((value, i) => [`input${i}`, value])))
+
+  const model = await openTfjs(toTfjs({ output }))
+  const found = model.run(
+    Object.fromEntries(
+      fed.map(({ shape, data }, i) => {
+        // Indices are rounded: a timestep that arrives as 1.9999 is row 2.
+        const jitter = c.fixed?.[i] ? 1e-4 : 0
+        return [`input${i}`, { shape, values: Float32Array.from(data, (value) => value - jitter) }]
+      }),
+    ),
+  )
+  assert.deepEqual(found.shape, expected!.shape)
+  for (const [i, value] of found.values.entries()) {
+    const wanted = expected!.data[i]!
+    assert.ok(
+      Math.abs(value - wanted) <= 2e-5 * Math.max(1, Math.abs(wanted)),
+      `element ${i}: ${value}, not ${wanted}`,
+    )
+  }
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { background, colourNames, palette, ranges, shapeAt, shapes, side } from './shapes-dataset.ts'
+import { figures } from './shapes-figures.ts'
+
+const bytes = 3 * side * side
+
+test('picture i depends on the seed and i alone', () => {
+  const few = shapes(10, 7)
+  const many = shapes(50, 7)
+  assert.deepEqual(few.pixels, many.pixels.subarray(0, 10 * bytes))
+  assert.deepEqual(few.labels, many.labels?.subarray(0, 10))
+  assert.notDeepEqual(few.pixels, shapes(10, 8).pixels)
+})
+
+test('a seed keeps its pictures from one version to the next', () => {
+  assert.deepEqual(
+    [0, 1, 2, 3].map((index) => shapeAt(1, index)).map(({ figure, colour }) => `${colour} ${figure}`),
+    ['red triangle', 'green triangle', 'pink square', 'red circle'],
+  )
+})
+
+test('figures and colours come equally often, the other factors fill their ranges', () => {
+  const count = 6000
+  const drawn = Array.from({ length: count }, (_, index) => shapeAt(3, index))
+  for (const figure of figures) {
+    for (const colour of colourNames) {
+      const found = drawn.filter((shape) => shape.figure === figure && shape.colour === colour).length
+      // One cell of 36 holds 167 ± 12.7; five standard deviations.
+      assert.ok(Math.abs(found - count / 36) < 64, `${found} times ${colour} ${figure}`)
+    }
+  }
+  const turned = drawn.filter(({ figure }) => figure !== 'circle' && figure !== 'ring')
+  for (const [values, [low, high]] of [
+    [drawn.map(({ x }) => x), ranges.centre],
+    [drawn.map(({ y }) => y), ranges.centre],
+    [drawn.map(({ radius }) => radius), ranges.radius],
+    [turned.map(({ angle }) => angle), ranges.angle],
+  ] as const) {
+    assert.ok(Math.min(...values) >= low && Math.max(...values) <= high)
+    assert.ok(Math.max(...values) - Math.min(...values) > 0.99 * (high - low))
+  }
+})
+
+test('a picture is one flat colour on the background, wholly inside, labelled with its figure', () => {
+  const set = shapes(600, 5)
+  for (let index = 0; index < set.count; index++) {
+    const shape = shapeAt(5, index)
+    const at = (x: number, y: number) =>
+      [0, 1, 2].map((channel) => set.pixels[index * bytes + (channel * side + y) * side + x])
+    assert.equal(set.classes[set.labels![index]!], `${shape.colour} ${shape.figure}`)
+    for (let along = 0; along < side; along++) {
+      for (const pixel of [at(along, 0), at(along, side - 1), at(0, along), at(side - 1, along)]) {
+        assert.deepEqual(pixel, [...background])
+      }
+    }
+    const middle = at(Math.floor(shape.x), Math.floor(shape.y))
+    assert.deepEqual(middle, shape.figure === 'ring' ? [...background] : [...palette[shape.colour]])
+  }
+})

@@ -1,0 +1,87 @@
+import { domains, uniforms } from '@ddpm/shared'
+import type { Dataset } from './dataset.ts'
+import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+
+/**
+ * The built-in set: one flat coloured figure on paper, 32×32 RGB, labelled with colour and figure. It is made for a
+ * small network that trains for minutes: large figures, six well separated colours, one background, a little
+ * play in place, size and angle.
+ */
+export const side = 32
+export const background: Colour = [250, 244, 232]
+export const palette = {
+  red: [226, 62, 54],
+  amber: [246, 174, 33],
+  green: [62, 158, 90],
+  blue: [42, 111, 219],
+  violet: [124, 60, 172],
+  pink: [242, 128, 176],
+} as const satisfies Record<string, Colour>
+
+export type Colour = readonly [red: number, green: number, blue: number]
+export type ColourName = keyof typeof palette
+export const colourNames = Object.keys(palette) as ColourName[]
+
+/** How the factors are drawn: uniformly from these ranges, in pixels and radians. */
+export const ranges = {
+  centre: [side / 2 - 1, side / 2 + 1],
+  radius: [8.5, 10.5],
+  angle: [-0.1, 0.1],
+} as const
+
+/** What there is to know about a picture of the set. */
+export interface Shape extends Pose {
+  readonly figure: Figure
+  readonly colour: ColourName
+}
+
+/**
+ * The factors of picture `index`; they depend on the seed and the index alone. Round figures have angle 0.
+ */
+export function shapeAt(seed: number, index: number): Shape {
+  const u = uniforms(seed, { domain: domains.shapes, picture: index, step: 0 }, 6)
+  const figure = figures[Math.floor(u[0]! * figures.length)]!
+  return {
+    figure,
+    colour: colourNames[Math.floor(u[1]! * colourNames.length)]!,
+    x: between(ranges.centre, u[2]!),
+    y: between(ranges.centre, u[3]!),
+    radius: between(ranges.radius, u[4]!),
+    angle: isRound(figure) ? 0 : between(ranges.angle, u[5]!),
+  }
+}
+
+/** Whether a turn leaves the figure as it is. */
+export function isRound(figure: Figure): boolean {
+  return figure === 'circle' || figure === 'ring'
+}
+
+/** Draws a shape. @param out receives [3, 32, 32] bytes from `offset` on */
+export function drawShape(shape: Shape, out: Uint8Array, offset = 0): void {
+  const alpha = new Float32Array(side * side)
+  cover(shape.figure, shape, side, alpha)
+  const ink = palette[shape.colour]
+  for (let channel = 0; channel < 3; channel++) {
+    const paper = background[channel]!
+    const contrast = ink[channel]! - paper
+    for (const a of alpha) out[offset++] = Math.round(paper + a * contrast)
+  }
+}
+
+/** The first `count` pictures of the set that belongs to a seed. */
+export function shapes(count: number, seed: number): Dataset {
+  const size = 3 * side * side
+  const pixels = new Uint8Array(count * size)
+  const labels = new Uint16Array(count)
+  const classes = colourNames.flatMap((colour) => figures.map((figure) => `${colour} ${figure}`))
+  for (let index = 0; index < count; index++) {
+    const shape = shapeAt(seed, index)
+    drawShape(shape, pixels, index * size)
+    labels[index] = classes.indexOf(`${shape.colour} ${shape.figure}`)
+  }
+  return { name: 'shapes', channels: 3, height: side, width: side, count, classes, pixels, labels }
+}
+
+function between([low, high]: readonly [number, number], u: number): number {
+  return low + u * (high - low)
+}

@@ -1,0 +1,94 @@
+import { domains, normals } from '@ddpm/shared'
+import ort from 'onnxruntime-node'
+import { createGraph, type Node } from '../algebra/graph.ts'
+import { sizeOf } from '../algebra/shape-rules.ts'
+import { toOnnx } from '../compile/onnx/model.ts'
+
+/** Widths that onnxruntime has: AVX-512, AVX and NEON. */
+const candidates = [16, 8, 4]
+
+let found: Promise<number | null> | undefined
+
+/**
+ * The block width of onnxruntime's blocked layout on this processor, or null where its blocked convolutions are not to
+ * be had. Nothing tells it and a wrong one gives wrong numbers without an error: each candidate computes one of
+ * everything that is lowered to blocks, and is taken where that is what the plain operators compute.
+ */
+export function findBlockWidth(): Promise<number | null> {
+  found ??= search()
+  return found
+}
+
+async function search(): Promise<number | null> {
+  const plain = await everything(null)
+  if (plain === null) throw new Error('onnxruntime cannot compute a convolution.')
+  for (const width of candidates) {
+    const blocked = await everything(width)
+    if (blocked?.every((values, i) => agree(values, plain[i]!))) return width
+  }
+  return null
+}
+
+function agree(a: Float32Array, b: Float32Array): boolean {
+  const size = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  return a.every((value, i) => Math.abs(value - b[i]!) <= 1e-5 * size)
+}
+
+/**
+ * One of everything that is computed in blocks, for two pictures; null where onnxruntime refuses. Channels are two
+ * blocks at least.
+ */
+async function everything(blockWidth: number | null): Promise<Float32Array[] | null> {
+  const graph = createGraph()
+  const { ops, input } = graph
+  const picture = [2, 32, 4, 6] as const
+  const shapes = {
+    x: picture,
+    dy: picture,
+    weight: [32, 32, 3, 3],
+    pointwise: [32, 32, 1, 1],
+    scale: [32],
+    perChannel: [2, 32, 1, 1],
+  } as const
+  const { x, dy, weight, pointwise, scale, perChannel } = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, input(name, shape)]),
+  ) as Record<keyof typeof shapes, Node>
+  const same = { stride: 1, padding: [1, 1, 1, 1] } as const
+  const y = ops.conv2d(x, weight, scale, same)
+  const normalized = ops.groupNorm(ops.add(y, perChannel), scale, scale, { groups: 8, eps: 1e-5 })
+  const half = ops.conv2d(ops.silu(normalized), weight, null, { ...same, stride: 2 })
+  const outputs: Record<string, Node> = {
+    half,
+    sigmoid: ops.sigmoid(normalized),
+    dx: ops.conv2dInputGrad(dy, weight, { ...same, inputShape: picture }),
+    dw: ops.conv2dWeightGrad(y, dy, { ...same, kernel: 3 }),
+    sum: ops.add(ops.conv2d(y, pointwise, null, { stride: 1, padding: [0, 0, 0, 0] }), dy),
+    affine: ops.add(ops.channelAffine(y, perChannel, perChannel), ops.upsample2x(half)),
+    up: ops.conv2d(ops.upsample2x(half), weight, scale, same),
+    upDx: ops.sumPool2x(ops.conv2dInputGrad(y, weight, { ...same, inputShape: picture })),
+    upDw: ops.conv2dWeightGrad(ops.upsample2x(half), y, { ...same, kernel: 3 }),
+    dot: ops.pixelDot(dy, y),
+    pixels: ops.reduceSum(y, [2, 3]),
+    pool: ops.sumPool2x(y),
+  }
+  const feeds = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape], i) => {
+      const values = new Float32Array(sizeOf(shape))
+      normals(0, { domain: domains.initialization, picture: i, step: 0 }, values)
+      return [name, new ort.Tensor('float32', values, shape)]
+    }),
+  )
+  try {
+    // A refusal is an answer here, not something to warn of.
+    const options = { logSeverityLevel: 4, graphOptimizationLevel: 'disabled' } as const
+    const session = await ort.InferenceSession.create(
+      toOnnx(outputs, { dialect: 'onnxruntime', blockWidth }),
+      options,
+    )
+    const results = await session.run(feeds)
+    await session.release()
+    return Object.keys(outputs).map((name) => results[name]!.data as Float32Array)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,175 @@
+import {
+  type BoundOptions,
+  boundTerm,
+  domains,
+  type Network,
+  normals,
+  permutation,
+  priorTerm,
+  qSample,
+  type Schedule,
+  uniforms,
+} from '@ddpm/shared'
+import { type Dataset, writePicture } from '../data/dataset.ts'
+
+/** Consecutive timesteps, of which one speaks for all. */
+export interface Stratum {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * The timesteps in strata: 0 alone, whose term is L_0, then ones that widen by the same factor, for the terms fall like a
+ * power of t: each stratum holds a like part of their sum. As many strata as timesteps take each on its own.
+ * @param count from 2 to `timesteps`
+ */
+export function strataOf(timesteps: number, count: number): Stratum[] {
+  const strata: Stratum[] = [{ start: 0, end: 1 }]
+  for (let start = 1, k = 1; k < count; k++) {
+    const geometric = Math.round(timesteps ** (k / (count - 1)))
+    // At least one timestep in this one, and enough left for one in each of the others.
+    const end = Math.min(Math.max(geometric, start + 1), timesteps - (count - 1 - k))
+    strata.push({ start, end })
+    start = end
+  }
+  return strata
+}
+
+/** What is measured so far. Numbers alone, to be kept as JSON. */
+export interface BoundState {
+  /** Of each picture done, its whole bound: L_T, L_0 and the estimated sum of the terms between. */
+  readonly totals: number[]
+  /** Sums over the pictures done of L_T, and by timestep of the terms asked for and how many they were. */
+  prior: number
+  readonly termSums: number[]
+  readonly termCounts: number[]
+}
+
+export function emptyBound(timesteps: number): BoundState {
+  const zeros = () => new Array<number>(timesteps).fill(0)
+  return { totals: [], prior: 0, termSums: zeros(), termCounts: zeros() }
+}
+
+export interface BoundRequest extends BoundOptions {
+  readonly schedule: Schedule
+  readonly network: Network
+  readonly dataset: Dataset
+  /** [count] of each picture's label; null where the network has no classes. */
+  readonly labels: ArrayLike<number> | null
+  /** How many pictures: a random choice by the seed, the first of which are those of a smaller number. */
+  readonly pictures: number
+  /** Timesteps asked per picture, one in each stratum; T is the exact sum. */
+  readonly terms: number
+  readonly seed: number
+}
+
+/** Evaluations of the network per call. */
+const batch = 64
+
+/**
+ * Measures the bound picture by picture, from where `state` is. What is drawn for a picture and a timestep depends on
+ * the seed and on these two alone.
+ * @param onProgress after each group of pictures; returns true to stop
+ */
+export async function measureBound(
+  request: BoundRequest,
+  state: BoundState,
+  onProgress: (done: number) => Promise<boolean> | boolean,
+): Promise<void> {
+  const { dataset, schedule, seed, terms, pictures } = request
+  const size = dataset.channels * dataset.height * dataset.width
+  const order = permutation(seed, { domain: domains.selection, picture: 0, step: 0 }, dataset.count)
+  const strata = strataOf(schedule.timesteps, terms)
+  const group = Math.max(1, Math.floor(batch / terms))
+
+  while (state.totals.length < pictures) {
+    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + group, pictures))
+    const x0s = Array.from(chosen, (index) => {
+      const x0 = new Float32Array(size)
+      writePicture(dataset, index, x0, 0, false)
+      return x0
+    })
+    const rows = Array.from(chosen).flatMap((index, i) => {
+      const u = uniforms(seed, { domain: domains.likelihoodTimestep, picture: index, step: 0 }, terms)
+      return strata.map(({ start, end }, k) => ({
+        i,
+        index,
+        t: start + Math.floor(u[k]! * (end - start)),
+        weight: end - start,
+      }))
+    })
+    const totals = x0s.map((x0) => priorTerm(schedule, x0))
+    state.prior += totals.reduce((sum, bits) => sum + bits, 0)
+    for (let from = 0; from < rows.length; from += batch) {
+      const asked = rows.slice(from, from + batch)
+      const bits = await termsOf(request, asked, x0s)
+      asked.forEach(({ i, t, weight }, k) => {
+        totals[i]! += weight * bits[k]!
+        state.termSums[t]! += bits[k]!
+        state.termCounts[t]! += 1
+      })
+    }
+    state.totals.push(...totals)
+    if (await onProgress(state.totals.length)) return
+  }
+}
+
+/** The bound's terms at some pictures and timesteps, in one call of the network. */
+async function termsOf(
+  request: BoundRequest,
+  rows: readonly { readonly i: number; readonly index: number; readonly t: number }[],
+  x0s: readonly Float32Array[],
+): Promise<number[]> {
+  const { schedule, network, labels, seed } = request
+  const size = x0s[0]!.length
+  const noise = new Float32Array(size)
+  const xts = rows.map(({ i, index, t }) => {
+    normals(seed, { domain: domains.likelihood, picture: index, step: t }, noise)
+    return qSample(schedule, x0s[i]!, t, noise)
+  })
+  const x = new Float32Array(rows.length * size)
+  for (const [k, xt] of xts.entries()) x.set(xt, k * size)
+  const output = await network(
+    x,
+    Float32Array.from(rows, ({ t }) => t),
+    labels && Float32Array.from(rows, ({ index }) => labels[index]!),
+  )
+  const width = output.length / rows.length
+  return rows.map(({ i, t }, k) =>
+    boundTerm(schedule, request, t, x0s[i]!, xts[k]!, output.subarray(k * width, (k + 1) * width)),
+  )
+}
+
+/** A mean in bits per dimension, with the standard error of that mean over the pictures; null of a single one. */
+export interface BitsPerDim {
+  readonly mean: number
+  readonly standardError: number | null
+}
+
+export interface BoundSummary {
+  readonly pictures: number
+  readonly total: BitsPerDim
+  /** Means of L_T and L_0, and of the sum of all terms between them. */
+  readonly prior: number
+  readonly reconstruction: number
+  readonly diffusion: number
+  /** The mean of L_t at each timestep; null where none was drawn. */
+  readonly terms: readonly (number | null)[]
+}
+
+export function summarize({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
+  const pictures = totals.length
+  const mean = totals.reduce((sum, bits) => sum + bits, 0) / pictures
+  const variance = totals.reduce((sum, bits) => sum + (bits - mean) ** 2, 0) / (pictures - 1)
+  const terms = termSums.map((sum, t) => (termCounts[t]! > 0 ? sum / termCounts[t]! : null))
+  // Timestep 0 is a stratum of its own.
+  const reconstruction = terms[0]!
+  return {
+    pictures,
+    total: { mean, standardError: pictures > 1 ? Math.sqrt(variance / pictures) : null },
+    prior: prior / pictures,
+    reconstruction,
+    diffusion: mean - prior / pictures - reconstruction,
+    terms,
+  }
+}

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Dtype, formatManifest, type Manifest, type ManifestFile, manifestVersion } from '@ddpm/shared'
+import type { ModelFile } from '../compile/tfjs/model.ts'
+import { gridPng } from '../image/grid.ts'
+import { layoutOf } from '../network/parameters.ts'
+import { parameterSpecs } from '../network/unet.ts'
+import type { Checkpoint } from '../run/checkpoint.ts'
+import { factsOf, networkOf, type Run } from '../run/run.ts'
+import { writeAtomically } from '../support/files.ts'
+import { draw, graphNames, openModel, toGraphModel, toModel, type WeightsKind } from './inference.ts'
+
+export interface ExportOptions {
+  readonly folder: string
+  /** owner/name */
+  readonly name: string
+  readonly description: string
+  readonly licence: string
+  readonly weights: WeightsKind
+  /** 'fp16' writes a second graph beside the first, whose weights are stored in half precision. */
+  readonly dtype?: Dtype
+  /** Pictures in the preview; 0 leaves it out. */
+  readonly preview: number
+}
+
+function describeFile(
+  role: ManifestFile['role'],
+  path: string,
+  mediaType: string,
+  bytes: Uint8Array,
+): ManifestFile {
+  return {
+    role,
+    path,
+    mediaType,
+    bytes: bytes.length,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+  }
+}
+
+/**
+ * Writes `model.onnx`, `model.fp16.onnx` where it is asked for, `preview.png` and, last, `manifest.json`.
+ * @param convert makes another ONNX file of the same network from ours
+ * @returns the manifest
+ */
+export async function exportModel(
+  run: Run,
+  checkpoint: Checkpoint,
+  options: ExportOptions,
+  convert?: (plain: Uint8Array) => Promise<Uint8Array>,
+): Promise<Manifest> {
+  const { config } = run
+  const facts = factsOf(config)
+  const { name, description, licence } = options
+  const plain = toModel(config, checkpoint, options.weights, { name, description, licence })
+  const graph = convert ? await convert(plain) : plain
+  const files: ManifestFile[] = []
+  const write = (role: ManifestFile['role'], path: string, mediaType: string, bytes: Uint8Array) => {
+    writeAtomically(join(options.folder, path), bytes)
+    files.push(describeFile(role, path, mediaType, bytes))
+  }
+  const onnx = 'application/octet-stream'
+  write('graph', 'model.onnx', onnx, graph)
+  if (options.dtype === 'fp16') {
+    const half = toModel(config, checkpoint, options.weights, { name, description, licence }, true)
+    write('graph-fp16', 'model.fp16.onnx', onnx, half)
+  }
+  const manifest: Manifest = {
+    version: manifestVersion,
+    name,
+    description,
+    licence,
+    ...facts,
+    files,
+    inputs: {
+      sample: graphNames.sample,
+      timestep: graphNames.timestep,
+      label: facts.classes.length > 0 ? graphNames.label : null,
+    },
+    output: graphNames.output,
+    training: {
+      recipe: config.recipe.recipe,
+      data: config.pictures.name,
+      pictures: config.pictures.count,
+      parameters: layoutOf(parameterSpecs(networkOf(config).unet)).size,
+      steps: checkpoint.progress.step,
+      batchSize: config.recipe.batchSize,
+      seconds: Math.round(checkpoint.progress.seconds),
+      weights: options.weights,
+      loss: checkpoint.progress.loss,
+      validationLoss: checkpoint.progress.validationLoss,
+    },
+  }
+  const manifestPath = join(options.folder, 'manifest.json')
+  writeAtomically(manifestPath, formatManifest(manifest))
+  if (options.preview === 0) return manifest
+
+  // Drawn from the files just written, as their readers will.
+  const model = await openModel(options.folder, options.weights)
+  const pictures = await draw(facts, model.network, { seed: 0, count: options.preview })
+  await model.dispose()
+  const png = await gridPng(pictures, facts.shape)
+  write('preview', 'preview.png', 'image/png', png)
+  const complete = { ...manifest, files }
+  writeAtomically(manifestPath, formatManifest(complete))
+  return complete
+}
+
+/**
+ * Writes a TensorFlow.js graph model: the shards of its weights and, last, `model.json`, whose metadata say all that a
+ * sampler needs to know.
+ * @returns the files written
+ */
+export function exportGraphModel(
+  run: Run,
+  checkpoint: Checkpoint,
+  { folder, name, description, licence, weights }: Omit<ExportOptions, 'preview'>,
+): ModelFile[] {
+  const metadata = { name, description, licence, ...factsOf(run.config) }
+  const files = toGraphModel(run.config, checkpoint, weights, metadata)
+  for (const { path, bytes } of files) writeAtomically(join(folder, path), bytes)
+  const written = new Set(files.map(({ path }) => path))
+  for (const path of readdirSync(folder)) {
+    if (/^group1-shard\d+of\d+\.bin$/.test(path) && !written.has(path)) rmSync(join(folder, path))
+  }
+  return files
+}

@@ -11,10 +11,10 @@ import {
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { working } from '../trainer/src/commands/terminal/long-task.ts'
-import { keep, keyOf, readKept } from '../trainer/src/evaluation/cache.ts'
+import { keyOf, readCached, writeCached } from '../trainer/src/evaluation/cache.ts'
 import type { Extractor } from '../trainer/src/evaluation/extractor.ts'
-import { drawKept } from '../trainer/src/evaluation/generated.ts'
-import { choosePictures, countOf, folderOf, openEvaluated } from '../trainer/src/evaluation/images.ts'
+import { sampleCached } from '../trainer/src/evaluation/generated.ts'
+import { chooseImages, countOf, folderOf, openEvaluated } from '../trainer/src/evaluation/images.ts'
 import { classifierFolder, classifierOf, labelledOf } from '../trainer/src/evaluation/labelled.ts'
 import { compare, compareDefaults, type Scores } from '../trainer/src/evaluation/metrics/compare.ts'
 import type { Features } from '../trainer/src/evaluation/metrics/features.ts'
@@ -105,8 +105,8 @@ async function main(path: string, options: Options): Promise<void> {
     }),
   )
   console.log(`${model.description}\nFeatures of ${extractor.description}`)
-  const real = await extractor.extract(choosePictures(dataset, reference, seed))
-  const others = choosePictures(dataset, count, seed, reference)
+  const real = await extractor.extract(chooseImages(dataset, reference, seed))
+  const others = chooseImages(dataset, count, seed, reference)
   const bench = { folder, model, extractor, real, options }
   const floor = await kept(bench, 'real', async () => compare(real, await extractor.extract(others)))
 
@@ -147,10 +147,10 @@ async function kept(
 ): Promise<Scores | null> {
   const settings = { what, features: extractor.digest, count, reference, seed, compareDefaults }
   const path = join(folder, `cell-${keyOf(settings)}.json`)
-  const found = readKept<{ scores: Scores }>(path)?.scores
+  const found = readCached<{ scores: Scores }>(path)?.scores
   if (found) return found
   const scores = await compute()
-  if (scores !== null) keep(path, { settings, scores })
+  if (scores !== null) writeCached(path, { settings, scores })
   return scores
 }
 
@@ -166,17 +166,17 @@ async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
       const { value: pixels, stopped } = await working(
         `${cell.sampler}, ${cell.steps} steps`,
         count,
-        (report) => drawKept(folder, model, drawing, count, report),
+        (report) => sampleCached(folder, model, drawing, count, report),
       )
-      const pictures = { ...model.facts.shape, pixels }
-      if (countOf(pictures) < count) {
+      const images = { ...model.facts.shape, pixels }
+      if (countOf(images) < count) {
         console.log(
-          `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
+          `Stopped at ${countOf(images)} of ${count} pictures, which are kept. The same command goes on.`,
         )
         process.exitCode = stopped ?? 1
         return null
       }
-      return compare(real, await extractor.extract(pictures))
+      return compare(real, await extractor.extract(images))
     },
   )
 }

@@ -17,7 +17,7 @@ import { openGraph, toModel } from '../trainer/src/export/inference.ts'
 import { initialize, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { recipes } from '../trainer/src/run/recipes.ts'
-import { factsOf, networkOf, type RunConfig } from '../trainer/src/run/run.ts'
+import { modelInfoOf, networkOf, type RunConfig } from '../trainer/src/run/run.ts'
 import { initialState } from '../trainer/src/step/engine.ts'
 
 const command = new Command('npm run bench:sampling --')
@@ -39,11 +39,11 @@ Example:
 const config: RunConfig = {
   version: 1,
   recipe: recipes['shapes']!,
-  pictures: { name: 'shapes', count: 0, channels: 3, height: 32, width: 32, classes: ['one', 'other'] },
+  dataset: { name: 'shapes', count: 0, channels: 3, height: 32, width: 32, classes: ['one', 'other'] },
 }
 
 async function main({ count, steps }: { count: number; steps: number }): Promise<void> {
-  const facts = factsOf(config)
+  const facts = modelInfoOf(config)
   const size = 3 * 32 * 32
   const evaluation = await evaluationTime(count, size)
   console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}`)
@@ -66,14 +66,14 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
     console.log(`| ${cells.join(' | ')} |`)
   }
   const noise = new Float32Array(size)
-  const drawing = median(50, () => normals(1, { domain: domains.sampling, picture: 0, step: 0 }, noise))
+  const drawing = median(50, () => normals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
   console.log(`\nNoise of a step for ${count} pictures: ${milliseconds(drawing * count)}`)
 }
 
 async function evaluationTime(count: number, size: number): Promise<number> {
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
   const trained = { state: initialState(initialize(layout, 1)), tables: tablesOf(layout) }
-  const { network, dispose } = await openGraph(toModel(config, trained, 'raw'), factsOf(config))
+  const { network, dispose } = await openGraph(toModel(config, trained, 'raw'), modelInfoOf(config))
   const [x, t, label] = [new Float32Array(count * size), new Float32Array(count), new Float32Array(count)]
   const times: number[] = []
   for (let i = 0; i < 12; i++) {
@@ -100,7 +100,7 @@ async function stepCost(
   let before = 0
   await runPlan(quiet, () => output, {
     seed: 0,
-    pictures: Array.from({ length: count }, (_, i) => i),
+    indices: Array.from({ length: count }, (_, i) => i),
     size,
     onStep() {
       const now = performance.now()

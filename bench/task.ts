@@ -92,11 +92,7 @@ export function writeTask(folder: string, task: Task): number {
   const { batch, height, width } = task
   const channels = task.unet.inputChannels
   const count = batch * task.batches
-  const drawn = uniforms(
-    0,
-    { domain: domains.shapes, picture: 0, step: 0 },
-    count * channels * height * width,
-  )
+  const drawn = uniforms(0, { domain: domains.shapes, image: 0, step: 0 }, count * channels * height * width)
   const pixels = Uint8Array.from(drawn, (u) => Math.floor(u * 256))
   const dataset = { name: 'random', channels, height, width, count, classes: [], pixels, labels: null }
   const batchAt = batchMaker(dataset, createSchedule(paperSchedule), task.unet, {
@@ -109,12 +105,12 @@ export function writeTask(folder: string, task: Task): number {
   })
   for (let i = 0; i < task.batches; i++) {
     const { x0, noise, timestep, coefficients } = batchAt(i)
-    const picture = [batch, channels, height, width]
+    const image = [batch, channels, height, width]
     save(
       `batch-${i}`,
       new Map([
-        ['x0', { shape: picture, data: x0 }],
-        ['noise', { shape: picture, data: noise }],
+        ['x0', { shape: image, data: x0 }],
+        ['noise', { shape: image, data: noise }],
         ['timestep', { shape: [batch], data: timestep }],
         ['coefficients', { shape: [batch, coefficientNames.length], data: coefficients }],
       ]),

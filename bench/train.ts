@@ -77,12 +77,8 @@ async function main({ network, batch, size, steps, python, alone }: Options): Pr
     for (const name of network) {
       const task = tasks[name]!
       for (const side of size ?? [task.height]) {
-        for (const pictures of batch ?? [task.batch]) {
-          await measure(
-            name,
-            { ...task, height: side, width: side, batch: pictures },
-            { folder, torch, steps },
-          )
+        for (const images of batch ?? [task.batch]) {
+          await measure(name, { ...task, height: side, width: side, batch: images }, { folder, torch, steps })
         }
       }
     }

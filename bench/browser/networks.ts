@@ -47,7 +47,7 @@ export async function writeNetwork(
   const config: RunConfig = {
     version: 1,
     recipe: { ...recipe, zeroInit: false, dropout: 0 },
-    pictures: {
+    dataset: {
       name,
       count: 0,
       channels,

@@ -58,9 +58,9 @@ const bench: Bench = {
   },
   async visit(address, device, steps) {
     await bench.load(address, device)
-    const [picture] = await model!.sample({ seed: 1, steps, guidance: 1 })
+    const [image] = await model!.sample({ seed: 1, steps, guidance: 1 })
     const canvas = document.createElement('canvas')
-    canvas.getContext('2d')!.putImageData(picture!.pixels, 0, 0)
+    canvas.getContext('2d')!.putImageData(image!.pixels, 0, 0)
     document.body.append(canvas)
     await new Promise(requestAnimationFrame)
     return performance.now()

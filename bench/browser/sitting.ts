@@ -91,7 +91,7 @@ export async function sit(
       const milliseconds = new Map<string, number>()
       await take()
       // In an order that changes: what ran before leaves its traces in clock and caches.
-      const order = { domain: domains.shuffle, picture: 0, step: rounds.length }
+      const order = { domain: domains.shuffle, image: 0, step: rounds.length }
       for (const place of permutation(1, order, contenders.length)) {
         const name = contenders[place]!
         // Idle threads of the one before go on spinning for some milliseconds.

@@ -12,10 +12,10 @@
  * ```
  */
 import { type Dtype, graphFile, halfGraphFile, type Manifest, type ManifestFile } from '@ddpm/shared'
-import { picturesAtOnce } from './base/batches.ts'
+import { imagesAtOnce } from './base/batches.ts'
 import { SamplerError } from './base/errors.ts'
 import type { Device, LoadProgress } from './base/protocol.ts'
-import { purgeKept, purposeOf } from './download/store.ts'
+import { purgeCached, purposeOf } from './download/store.ts'
 import { addressOf, loadManifest } from './model/catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
 import { createModel, type Model, type Running } from './model/model.ts'
@@ -37,7 +37,7 @@ export {
   UserError,
 } from '@ddpm/shared'
 export { SamplerError, type SamplerErrorCode } from './base/errors.ts'
-export type { Picture } from './base/images.ts'
+export type { GeneratedImage as Image } from './base/images.ts'
 export type { Device, LoadProgress, PreviewEvery } from './base/protocol.ts'
 export { type CacheInfo, cacheInfo } from './download/store.ts'
 export { listModels, loadManifest, type ModelSummary } from './model/catalogue.ts'
@@ -72,7 +72,7 @@ export async function load(
   const { server } = addressOf(url)
   const manifest = await loadManifest(url, signal)
   const graph = graphOf(manifest, dtype)
-  const most = picturesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
+  const most = imagesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
   const start = async (choice: DeviceChoice, atOnce = most, until?: AbortSignal): Promise<Running> => {
     const { device, threads } = choice
     const loading = { server, manifest, graph, device, threads, atOnce, cache: cache ?? null }
@@ -114,9 +114,9 @@ export async function load(
  * A model that is loaded goes on, and what the browser's own cache has of onnxruntime is that cache's own affair.
  */
 export async function purge(url?: string): Promise<void> {
-  if (url === undefined) return purgeKept()
+  if (url === undefined) return purgeCached()
   const { server, name } = addressOf(url)
-  await purgeKept(purposeOf(server, name))
+  await purgeCached(purposeOf(server, name))
 }
 
 // Written out, so that bundlers see which files belong to the module.

@@ -14,7 +14,7 @@
  * Events: `progress` (detail: as `load` tells it), `step` (as `sample` tells it), `done` ({ seed, pictures }) and
  * `error` (the error). None bubbles.
  */
-import { load, type Model, type Picture, type SampleOptions, SamplerError, samplers } from './browser.ts'
+import { type Image, load, type Model, type SampleOptions, SamplerError, samplers } from './browser.ts'
 
 const attributes = ['model', 'seed', 'count', 'steps', 'sampler', 'class', 'guidance'] as const
 
@@ -115,7 +115,7 @@ export class DiffusionCanvas extends HTMLElement {
       const model = await this.#loaded()
       signal.throwIfAborted()
       const still = matchMedia('(prefers-reduced-motion: reduce)').matches
-      const pictures = await model.sample({
+      const images = await model.sample({
         ...this.#options(),
         previewEvery: still ? 0 : 'auto',
         signal,
@@ -125,9 +125,9 @@ export class DiffusionCanvas extends HTMLElement {
           this.#tell('step', step)
         },
       })
-      this.#paint(pictures.map(({ pixels }) => pixels))
+      this.#paint(images.map(({ pixels }) => pixels))
       this.#label()
-      this.#tell('done', { seed: this.#seed(), pictures })
+      this.#tell('done', { seed: this.#seed(), images })
     } catch (error) {
       if (signal.aborted) return
       this.#words.textContent = error instanceof Error ? error.message : String(error)
@@ -201,18 +201,18 @@ export class DiffusionCanvas extends HTMLElement {
   }
 
   /** Pictures side by side, as nearly square as may be. */
-  #paint(pictures: readonly Picture['pixels'][]): void {
-    const { width, height } = pictures[0]!
-    const columns = Math.ceil(Math.sqrt(pictures.length))
-    const rows = Math.ceil(pictures.length / columns)
+  #paint(images: readonly Image['pixels'][]): void {
+    const { width, height } = images[0]!
+    const columns = Math.ceil(Math.sqrt(images.length))
+    const rows = Math.ceil(images.length / columns)
     if (this.#canvas.width !== columns * width || this.#canvas.height !== rows * height) {
       this.#canvas.width = columns * width
       this.#canvas.height = rows * height
       this.#canvas.style.aspectRatio = `${columns * width} / ${rows * height}`
     }
     const context = this.#canvas.getContext('2d')!
-    for (const [i, picture] of pictures.entries()) {
-      context.putImageData(picture, (i % columns) * width, Math.floor(i / columns) * height)
+    for (const [i, image] of images.entries()) {
+      context.putImageData(image, (i % columns) * width, Math.floor(i / columns) * height)
     }
   }
 

@@ -15,7 +15,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { graphFile, type Manifest, parseManifest, predict } from '@ddpm/shared'
-import { picturesAtOnce } from './base/batches.ts'
+import { imagesAtOnce } from './base/batches.ts'
 import { createClock } from './base/clock.ts'
 import { errorOf, failureOf, SamplerError } from './base/errors.ts'
 import type { LoadProgress, Step } from './base/protocol.ts'
@@ -24,7 +24,7 @@ import { addressOf, loadManifest } from './model/catalogue.ts'
 import { createModel, type Model } from './model/model.ts'
 import type { Calls, Remote } from './model/remote.ts'
 import { type Opened, openNetwork } from './worker/network.ts'
-import { draw } from './worker/sampling.ts'
+import { runSampleTask } from './worker/sampling.ts'
 
 export {
   type Manifest,
@@ -37,7 +37,7 @@ export {
   UserError,
 } from '@ddpm/shared'
 export { SamplerError, type SamplerErrorCode } from './base/errors.ts'
-export type { Picture } from './base/images.ts'
+export type { GeneratedImage as Image } from './base/images.ts'
 export type { LoadProgress, PreviewEvery } from './base/protocol.ts'
 export { listModels, loadManifest, type ModelSummary } from './model/catalogue.ts'
 export type { Model, PredictOptions, SampleOptions, SampleStep } from './model/model.ts'
@@ -62,7 +62,7 @@ export async function load(
     ? await download(source, onProgress, signal)
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
-  const atOnce = picturesAtOnce(manifest.shape)
+  const atOnce = imagesAtOnce(manifest.shape)
   const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, atOnce })
   signal?.throwIfAborted()
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
@@ -127,7 +127,7 @@ function here(manifest: Manifest, { network, loop }: Opened): Remote {
         await setImmediate()
         if (ended) throw ended
       }
-      return enqueue(() => draw(manifest, loop, drawing, tell, signal), signal)
+      return enqueue(() => runSampleTask(manifest, loop, drawing, tell, signal), signal)
     },
     predict: (options, { signal }) => enqueue(() => predict(manifest, network, options), signal),
     end(error) {

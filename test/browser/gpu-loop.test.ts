@@ -99,16 +99,16 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
   ] as const) {
     const { model = 'test/discs', ...asked } = options as typeof options & { model?: string }
     test(`draws what Node draws: ${Object.values(options).join(' ')}`, async () => {
-      const { pictures, readBacks } = await draw(model, { count: 2, seed: 1, previewEvery: 0, ...asked })
-      assertSame(pictures, (await reference(model, { count: 2, seed: 1, ...asked })).pictures)
+      const { images, readBacks } = await draw(model, { count: 2, seed: 1, previewEvery: 0, ...asked })
+      assertSame(images, (await reference(model, { count: 2, seed: 1, ...asked })).images)
       assert.equal(readBacks, 1)
     })
   }
 
   test('what it does not do is done by the loop of shared', async () => {
     const rescaled = { count: 2, seed: 4, steps: 6, guidance: 2, guidanceRescale: 0.7 }
-    const { pictures, readBacks } = await draw('test/discs', { ...rescaled, previewEvery: 0 })
-    assertSame(pictures, (await reference('test/discs', rescaled)).pictures)
+    const { images, readBacks } = await draw('test/discs', { ...rescaled, previewEvery: 0 })
+    assertSame(images, (await reference('test/discs', rescaled)).images)
     // Two in every step.
     assert.equal(readBacks, 2 * 6)
   })
@@ -132,9 +132,9 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     const asked = { count: 5, seed: 2, sampler: 'ddpm', steps: 5 } as const
     const small = `Object.defineProperty(navigator, 'deviceMemory', { value: 0.008 })`
     const narrow = await open(small)
-    const { pictures, readBacks } = await draw('test/discs', { ...asked, previewEvery: 0 }, narrow)
+    const { images, readBacks } = await draw('test/discs', { ...asked, previewEvery: 0 }, narrow)
     await narrow.close()
-    assertSame(pictures, (await reference('test/discs', asked)).pictures)
+    assertSame(images, (await reference('test/discs', asked)).images)
     // Of 2, 2 and 1 pictures.
     assert.equal(readBacks, 3)
   })
@@ -142,8 +142,8 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
   test('it starts from given pictures and stops when told', async () => {
     const init = Float32Array.from({ length: 2 * 3 * 64 }, (_, i) => Math.sin(i))
     const asked = { count: 2, seed: 3, steps: 10, strength: 0.5 }
-    const { pictures } = await draw('test/discs', { ...asked, init, previewEvery: 0 })
-    assertSame(pictures, (await reference('test/discs', { ...asked, picture: init })).pictures)
+    const { images } = await draw('test/discs', { ...asked, init, previewEvery: 0 })
+    assertSame(images, (await reference('test/discs', { ...asked, init: init })).images)
     const end = await page.evaluate(async () => {
       const model = (globalThis as unknown as Opened).models.get('test/discs')!
       const controller = new AbortController()
@@ -157,8 +157,8 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     })
     assert.deepEqual(end, { name: 'AbortError', steps: 3 })
     const again = { count: 2, seed: 1, steps: 2 }
-    const { pictures: after } = await draw('test/discs', { ...again, previewEvery: 0 })
-    assertSame(after, (await reference('test/discs', again)).pictures)
+    const { images: after } = await draw('test/discs', { ...again, previewEvery: 0 })
+    assertSame(after, (await reference('test/discs', again)).images)
   })
 
   /** A page whose workers count what is read back. */
@@ -189,16 +189,16 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
         // Messages of the first run, which tries the network out.
         await new Promise((resolve) => setTimeout(resolve, 200))
         opened.readBacks = 0
-        const rgba = (pictures: ImageData[] | null) => pictures?.map(({ data }) => [...data]) ?? null
+        const rgba = (images: ImageData[] | null) => images?.map(({ data }) => [...data]) ?? null
         const steps: Step[] = []
-        const pictures = await model.sample({
+        const images = await model.sample({
           ...options,
           ...(init && { init: new Float32Array(init) }),
           onStep: ({ x, x0 }) => steps.push({ x: rgba(x), x0: rgba(x0) }),
         })
         await new Promise((resolve) => setTimeout(resolve, 200))
         return {
-          pictures: pictures.map(({ pixels }) => [...pixels.data]),
+          images: images.map(({ pixels }) => [...pixels.data]),
           steps,
           readBacks: opened.readBacks,
         }
@@ -223,15 +223,13 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
         steps.push({ x: rgba(x), x0: rgba(x0) })
       },
     })
-    return { pictures: rgba(values), steps }
+    return { images: rgba(values), steps }
   }
 })
 
 /** Equal within 2/255 at every pixel: devices round differently. */
 function assertSame(found: number[][], expected: number[][]): void {
-  const differences = found.flatMap((picture, i) =>
-    picture.map((byte, k) => Math.abs(byte - expected[i]![k]!)),
-  )
+  const differences = found.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
   assert.equal(differences.length, expected.flat().length)
   const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
   assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)

@@ -8,7 +8,7 @@ import {
   defaultSampling,
   depthOf,
   domains,
-  drawNoise,
+  fillNoise,
   guide,
   normals,
   type Plan,
@@ -27,8 +27,8 @@ const size = 75
 /** Stands for a network: smooth, of both inputs, with a variance behind where asked for. */
 function network(x: Float32Array, t: number, { shift, stride }: { shift: number; stride: number }) {
   return Float32Array.from({ length: count * stride }, (_, i) => {
-    const [picture, at] = [Math.floor(i / stride), i % stride]
-    return Math.sin(x[picture * size + (at % size)]! + t / 300 + shift + at / 50)
+    const [image, at] = [Math.floor(i / stride), i % stride]
+    return Math.sin(x[image * size + (at % size)]! + t / 300 + shift + at / 50)
   })
 }
 
@@ -87,12 +87,12 @@ describe('a row as a compute shader', { timeout: 300_000 }, () => {
       } as SamplerOptions)
       const stride = learned ? 2 * size : size
       const x = new Float32Array(count * size)
-      normals(5, { domain: domains.sampling, picture: 0, step: 0 }, x)
+      normals(5, { domain: domains.sampling, image: 0, step: 0 }, x)
       const both = (x: Float32Array, t: number) =>
         [0, 1].map((shift) => network(x, t, { shift, stride })) as [Float32Array, Float32Array]
       const expected = await runPlan(plan, (x, t) => guide(...both(x, t), { count, size, scale }), {
         seed: 7,
-        pictures: [0, 1],
+        indices: [0, 1],
         size,
         from: x,
       })
@@ -117,7 +117,7 @@ describe('a row as a compute shader', { timeout: 300_000 }, () => {
     const z = new Float32Array(count * size)
     for (const [index, row] of plan.rows.entries()) {
       const [conditional, unconditional] = both(x, row.t!)
-      drawNoise(7, [0, 1], index + 1, z)
+      fillNoise(7, [0, 1], index + 1, z)
       const given = {
         row,
         index,

@@ -8,7 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../../edge/sampler/browser.ts'
 import { launch, launchWithProfile } from '../support/browser.ts'
 import { findFirefox, openInFirefox } from '../support/firefox.ts'
-import { assertSamePictures, nodeNetwork } from '../support/pictures.ts'
+import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 /** What the sampler module promises, in a real Chromium against a real workerd, with a proxy that gets in the way. */
@@ -36,7 +36,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const half = Math.floor(graphFile(site.manifest).bytes / 2)
     site.proxy.trouble = { path: graph, cuts: [half] }
     const from = site.proxy.asked.length
-    const { pictures, progress } = await draw(page, asked)
+    const { images, progress } = await draw(page, asked)
     site.proxy.trouble = null
     const [first, second, ...more] = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.equal(first!.range, undefined)
@@ -48,7 +48,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     assert.deepEqual(more, [])
     const last = progress.findLast(({ stage }) => stage === 'download')
     assert.equal(last!.loaded, last!.total)
-    assertSamePictures(pictures, await reference(asked))
+    assertSameImages(images, await reference(asked))
     await context.close()
   })
 
@@ -56,7 +56,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const { page, context } = await visit()
     site.proxy.trouble = { path: graph, cuts: [50_000], hideRange: true }
     const from = site.proxy.asked.length
-    const { pictures } = await draw(page, asked)
+    const { images } = await draw(page, asked)
     site.proxy.trouble = null
     const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
@@ -64,7 +64,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       [200, 200],
     )
     assert.ok(tries[1]!.range)
-    assertSamePictures(pictures, await reference(asked))
+    assertSameImages(images, await reference(asked))
     await context.close()
   })
 
@@ -80,12 +80,12 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await page.close()
     const from = site.proxy.asked.length
     const second = await open(context)
-    const { pictures } = await draw(second, asked)
+    const { images } = await draw(second, asked)
     const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.equal(tries.length, 1)
     assert.match(tries[0]!.range!, /^bytes=[1-9]\d*-$/)
     assert.equal(tries[0]!.status, 206)
-    assertSamePictures(pictures, await reference(asked))
+    assertSameImages(images, await reference(asked))
     await context.close()
   })
 
@@ -100,7 +100,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await cache.put(url, new Response(bytes))
     }, graph)
     let from = site.proxy.paths.length
-    assertSamePictures((await draw(page, asked)).pictures, await reference(asked))
+    assertSameImages((await draw(page, asked)).images, await reference(asked))
     const again = () =>
       site.proxy.paths.slice(from).filter((path) => path.startsWith('/files/') && !path.endsWith('.mjs'))
     assert.deepEqual(again(), [graph])
@@ -114,7 +114,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await file.close()
     }, graph)
     from = site.proxy.asked.length
-    assertSamePictures((await draw(page, asked)).pictures, await reference(asked))
+    assertSameImages((await draw(page, asked)).images, await reference(asked))
     const ranges = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
       ranges.map(({ range }) => range),
@@ -140,7 +140,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       const visit = async () => {
         const from = site.proxy.paths.length
         const second = await open(context)
-        assertSamePictures((await draw(second, asked)).pictures, await reference(asked))
+        assertSameImages((await draw(second, asked)).images, await reference(asked))
         return site.proxy.paths.slice(from).filter((path) => path === graph || path === wasm)
       }
       assert.deepEqual(await visit(), [])
@@ -169,7 +169,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const files = site.proxy.paths.slice(from).filter((path) => path.startsWith('/files/'))
     assert.deepEqual(files.toSorted(), [...new Set(files)].toSorted())
     assert.ok(files.includes(graph))
-    for (const { pictures } of both) assertSamePictures(pictures, await reference(asked))
+    for (const { images } of both) assertSameImages(images, await reference(asked))
     await context.close()
   })
 
@@ -203,12 +203,12 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const { page, context } = await visit()
     const session = await context.newCDPSession(page)
     await session.send('Storage.overrideQuotaForOrigin', { origin: site.proxy.url, quotaSize: 1_000_000 })
-    const { pictures, progress } = await draw(page, asked)
+    const { images, progress } = await draw(page, asked)
     // What fits is kept, whatever the other took while it came.
     const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
     assert.equal(reasons.length, 1, reasons.join('\n'))
     assert.match(reasons[0]!, /no room to keep .*14\.2 MB/)
-    assertSamePictures(pictures, await reference(asked))
+    assertSameImages(images, await reference(asked))
     assert.equal((await outcome(page, { cache: true })).code, 'quota-exceeded')
     await context.close()
   })
@@ -227,11 +227,11 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await route.fulfill({ response, body: `${limit};${await response.text()}` })
     })
     const many = { count: 256, seed: 3, steps: 2 }
-    const { pictures, progress } = await draw(page, many)
+    const { images, progress } = await draw(page, many)
     const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
     assert.ok(reasons.length > 0, 'memory sufficed')
     assert.match(reasons[0]!, /for 256 pictures: the network is given 128 at a time/)
-    assertSamePictures(pictures, await reference(many))
+    assertSameImages(images, await reference(many))
     await context.close()
   })
 
@@ -268,16 +268,16 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         const model = await load(name, { onProgress })
         const before = model.device
         // With a preview in every step, steps are told one by one.
-        const pictures = await model.sample({ ...options, previewEvery: 1, onStep() {} })
-        const bytes = pictures.map(({ pixels }) => [...pixels.data])
-        return { before, after: model.device, why: model.deviceReason, reasons, pictures: bytes }
+        const images = await model.sample({ ...options, previewEvery: 1, onStep() {} })
+        const bytes = images.map(({ pixels }) => [...pixels.data])
+        return { before, after: model.device, why: model.deviceReason, reasons, images: bytes }
       },
       { name: site.manifest.name, options: asked },
     )
     assert.deepEqual([found.before, found.after], ['webgpu', 'wasm'])
     assert.match(found.reasons.join(), /graphics card was taken away.*WebAssembly takes over/)
     assert.match(found.why, /^WebAssembly, .*taken away/)
-    assertSamePictures(found.pictures, await reference(asked))
+    assertSameImages(found.images, await reference(asked))
     await gpu.close()
   })
 
@@ -292,14 +292,14 @@ describe('the sampler module', { timeout: 900_000 }, () => {
           const path = '/sampler.js'
           const { load, detect } = (await import(path)) as typeof Module
           const model = await load(name, { device: 'wasm' })
-          const pictures = await model.sample(options)
-          const bytes = pictures.map(({ pixels }) => [...pixels.data])
-          return { threads: (await detect()).threads, reason: model.deviceReason, pictures: bytes }
+          const images = await model.sample(options)
+          const bytes = images.map(({ pixels }) => [...pixels.data])
+          return { threads: (await detect()).threads, reason: model.deviceReason, images: bytes }
         },
         { name: site.manifest.name, options: asked },
       )
       assert.match(found.reason, new RegExp(`^WebAssembly, ${found.threads} thread`))
-      assertSamePictures(found.pictures, await reference(asked))
+      assertSameImages(found.images, await reference(asked))
     } finally {
       await page.close()
     }
@@ -343,7 +343,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         const { load, startNoise, slerp } = (await import(path)) as typeof Module
         const model = await load(name, { device: 'wasm' })
         const steps: { step: number; left: number | null; x: number[][] | null; x0: number[][] | null }[] = []
-        const bytes = (pictures: ImageData[] | null) => pictures?.map(({ data }) => [...data]) ?? null
+        const bytes = (images: ImageData[] | null) => images?.map(({ data }) => [...data]) ?? null
         await model.sample({
           ...options,
           previewEvery: 2,
@@ -366,8 +366,8 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     )
     for (const { step, x, x0 } of found.steps) {
       if (!x) continue
-      assertSamePictures(x, expected[step]!.x)
-      assertSamePictures(x0!, expected[step]!.x0)
+      assertSameImages(x, expected[step]!.x)
+      assertSameImages(x0!, expected[step]!.x0)
     }
     assert.ok(found.steps[3]!.left! > 0)
     assert.equal(found.steps[5]!.left, 0)
@@ -389,12 +389,12 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     const plane = height * width
     const options = { seed: 8, count: 2, steps: 6, strength: 0.8 }
     // A red picture, of which the left half is drawn anew.
-    const picture = Float32Array.from({ length: channels * plane }, (_, i) => (i < plane ? 1 : -1))
+    const image = Float32Array.from({ length: channels * plane }, (_, i) => (i < plane ? 1 : -1))
     const mask = Float32Array.from({ length: channels * plane }, (_, i) => (i % width < width / 2 ? 1 : 0))
     const twice = (values: Float32Array) => Float32Array.from([...values, ...values])
     const expected = await generate(site.manifest, network, {
       ...options,
-      picture: twice(picture),
+      init: twice(image),
       mask: twice(mask),
     })
     const found = await page.evaluate(
@@ -409,20 +409,20 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         }
         const model = await load(name, { device: 'wasm' })
         const given = { init: paint(1, 'red'), mask: paint(0.5, 'white') }
-        const pictures = await model.sample({ ...options, ...given })
+        const images = await model.sample({ ...options, ...given })
         const wrong = model.sample({ ...options, init: new ImageData(3, 3) })
         return {
-          pictures: pictures.map(({ pixels }) => [...pixels.data]),
+          images: images.map(({ pixels }) => [...pixels.data]),
           wrong: await wrong.catch((error: Error) => error.message),
         }
       },
       { name: site.manifest.name, options, width, height },
     )
-    assertSamePictures(
-      found.pictures,
+    assertSameImages(
+      found.images,
       [0, 1].map((i) => [...toRgba(expected, i, site.manifest.shape)]),
     )
-    const right = found.pictures[0]!.slice((width - 1) * 4, width * 4)
+    const right = found.images[0]!.slice((width - 1) * 4, width * 4)
     assert.deepEqual(right, [255, 0, 0, 255], 'what the mask keeps')
     assert.match(String(found.wrong), /3 × 3; expected 16 × 16/)
     await context.close()
@@ -450,16 +450,16 @@ describe('the sampler module', { timeout: 900_000 }, () => {
   function draw(
     page: Page,
     options: Module.SampleOptions,
-  ): Promise<{ pictures: number[][]; progress: Told[] }> {
+  ): Promise<{ images: number[][]; progress: Told[] }> {
     return page.evaluate(
       async ({ name, options }) => {
         const path = '/sampler.js'
         const { load } = (await import(path)) as typeof Module
         const progress: Module.LoadProgress[] = []
         const model = await load(name, { device: 'wasm', onProgress: (told) => progress.push(told) })
-        const pictures = await model.sample(options)
+        const images = await model.sample(options)
         model.dispose()
-        return { pictures: pictures.map(({ pixels }) => [...pixels.data]), progress }
+        return { images: images.map(({ pixels }) => [...pixels.data]), progress }
       },
       { name: site.manifest.name, options },
     )

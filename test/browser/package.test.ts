@@ -13,7 +13,7 @@ import type { Browser, Page } from 'playwright-core'
 import sharp from 'sharp'
 import type { DiffusionCanvas } from '../../edge/sampler/element.ts'
 import { launch } from '../support/browser.ts'
-import { assertSamePictures, nodeNetwork } from '../support/pictures.ts'
+import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 const run = promisify(execFile)
@@ -60,8 +60,8 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await writeFile(join(project, 'draw.mjs'), script)
     const address = `${site.proxy.url}/${site.manifest.name}`
     const { stdout } = await run(process.execPath, ['draw.mjs', address, site.exported], options())
-    for (const pictures of JSON.parse(stdout) as number[][][]) {
-      assertSamePictures(pictures, await reference(asked))
+    for (const images of JSON.parse(stdout) as number[][][]) {
+      assertSameImages(images, await reference(asked))
     }
   })
 
@@ -81,17 +81,17 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
         return [...(await sharp(png).ensureAlpha().raw().toBuffer())]
       }),
     )
-    assertSamePictures(found, await reference(others))
+    assertSameImages(found, await reference(others))
     assert.ok(steps)
   })
 
   test('the types hold in an empty project, and refuse what is wrong', async () => {
     const use = `
-      import { load, type Picture, SamplerError, startNoise } from 'ddpm-sampler'
+      import { load, type GeneratedImage, SamplerError, startNoise } from 'ddpm-sampler'
       import { load as loadInNode } from 'ddpm-sampler/node'
       import { DiffusionCanvas } from 'ddpm-sampler/element'
       const model = await load('a/b', { onProgress: (p) => { if (p.stage === 'download') p.loaded.toFixed() } })
-      const pictures: Picture[] = await model.sample({ sampler: 'unipc', class: null, previewEvery: 'auto' })
+      const pictures: GeneratedImage[] = await model.sample({ sampler: 'unipc', class: null, previewEvery: 'auto' })
       const noise: Float32Array = startNoise(model.manifest, 1, pictures[0]!.index)
       export const found = { noise, element: DiffusionCanvas, code: new SamplerError('offline', '').code, loadInNode }`
     const wrong = `
@@ -144,11 +144,11 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
       page.getByText(new RegExp(`^seed ${seed}, drawn on WebAssembly, 1 thread`)).waitFor()
     await drawn(7)
     const one = { count: 1, steps: 4 }
-    assertSamePictures(await canvases(page), await reference({ ...one, seed: 7 }))
+    assertSameImages(await canvases(page), await reference({ ...one, seed: 7 }))
     await page.evaluate(() => (globalThis as unknown as { draw(seed: number): void }).draw(8))
     await page.getByRole('img', { name: 'Drawn from seed 8' }).waitFor()
     await drawn(8)
-    assertSamePictures(await canvases(page), await reference({ ...one, seed: 8 }))
+    assertSameImages(await canvases(page), await reference({ ...one, seed: 8 }))
     await page.close()
     await host.close()
   })
@@ -180,13 +180,13 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     const first = await nextDone(page, () => page.evaluate(() => document.body.append(globalThis.element)))
     assert.equal(first.seed, 7)
     const four = { count: 4, steps: 4, class: 'warm' }
-    assertSamePictures(first.pictures, await reference({ ...four, seed: 7 }))
+    assertSameImages(first.images, await reference({ ...four, seed: 7 }))
     assert.ok(first.events.includes('step') && first.events.includes('progress'))
     const button = page.getByRole('button', { name: /model test\/discs, seed 7\. Press to draw another/ })
     await button.focus()
     const second = await nextDone(page, () => page.keyboard.press('Enter'))
     assert.equal(second.seed, 8)
-    assertSamePictures(second.pictures, await reference({ ...four, seed: 8 }))
+    assertSameImages(second.images, await reference({ ...four, seed: 8 }))
     await page.evaluate(() => globalThis.element.setAttribute('sampler', 'nothing'))
     await page.getByText(/sampler="nothing"; expected one of: ddpm/).waitFor()
     await page.close()
@@ -228,10 +228,10 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
       const { load, listModels } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
       const [summary] = await listModels()
       const model = await load(summary!.name, { device: 'wasm' })
-      const pictures = await model.sample(options)
-      return pictures.map(({ pixels }) => [...pixels.data])
+      const images = await model.sample(options)
+      return images.map(({ pixels }) => [...pixels.data])
     }, asked)
-    assertSamePictures(found, await reference(asked))
+    assertSameImages(found, await reference(asked))
     await page.waitForFunction(() => navigator.serviceWorker.controller)
     assert.deepEqual(failed, [])
     await page.close()
@@ -274,7 +274,7 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
 
   interface Done {
     readonly seed: number
-    readonly pictures: number[][]
+    readonly images: number[][]
     readonly events: string[]
     readonly previews: number
   }
@@ -296,9 +296,9 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
         element.addEventListener(
           'done',
           (event) => {
-            const { seed, pictures } = (event as CustomEvent).detail
-            const bytes = pictures.map(({ pixels }: { pixels: ImageData }) => [...pixels.data])
-            resolve({ seed, pictures: bytes, events, previews })
+            const { seed, images } = (event as CustomEvent).detail
+            const bytes = images.map(({ pixels }: { pixels: ImageData }) => [...pixels.data])
+            resolve({ seed, images: bytes, events, previews })
           },
           { once: true },
         )

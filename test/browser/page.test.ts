@@ -26,7 +26,7 @@ import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { launch } from '../support/browser.ts'
 import { exportTinyModel } from '../support/model.ts'
-import { assertSamePictures, nodeNetwork } from '../support/pictures.ts'
+import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Between, startProxy } from '../support/proxy.ts'
 
 /** A real Chromium, a real workerd, and pictures that onnxruntime-node draws from the same files. */
@@ -103,11 +103,9 @@ describe('in the browser', { timeout: 500_000 }, () => {
       const asked = { count: 16, seed: 1, ...options }
       const found = await draw(page, { device, options: asked })
       assert.equal(found.device, device)
-      assertSamePictures(found.pictures, await reference(asked))
+      assertSameImages(found.images, await reference(asked))
       const others = await draw(page, { device: 'wasm', options: { ...asked, seed: 2 } })
-      const differing = others.pictures
-        .flat()
-        .filter((byte, i) => Math.abs(byte - found.pictures.flat()[i]!) > 8)
+      const differing = others.images.flat().filter((byte, i) => Math.abs(byte - found.images.flat()[i]!) > 8)
       assert.ok(differing.length > 16 * 64, `another seed changed only ${differing.length} bytes`)
       await page.close()
     })
@@ -119,7 +117,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const found = await draw(page, { device: 'auto', options: asked })
     assert.match(found.deviceReason, /^WebGPU: /)
     assert.ok(site.paths.includes('/worker-webgpu.js'))
-    assertSamePictures(found.pictures, await reference(asked))
+    assertSameImages(found.images, await reference(asked))
     await page.close()
   })
 
@@ -135,7 +133,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const found = await draw(page, { device: 'auto', options: asked })
     assert.equal(found.device, 'wasm')
     assert.match(found.deviceReason, /^WebAssembly, \d threads?: WebGPU: .* could not run this model \(.+\)$/)
-    assertSamePictures(found.pictures, await reference(asked))
+    assertSameImages(found.images, await reference(asked))
     await page.close()
   })
 
@@ -150,7 +148,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const asked = { count: 2, seed: 7, steps: 10 }
     const found = await draw(page, { device: 'wasm', options: asked, name: `${site.url}/${manifest.name}` })
     assert.match(found.deviceReason, /^WebAssembly, 1 thread:/)
-    assertSamePictures(found.pictures, await reference(asked))
+    assertSameImages(found.images, await reference(asked))
     await page.close()
     other.close()
   })
@@ -225,7 +223,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
       const onStep = () => ++steps === 3 && late.abort()
       const drawing = model.sample({ count: 2, sampler: 'ddpm', steps: 1000, signal: late.signal, onStep })
       const drawingEnd = await outcome(drawing)
-      const pictures = await model.sample(options)
+      const images = await model.sample(options)
       const stepsInAll = steps
       const waiting = outcome(model.sample({ steps: 1000, sampler: 'ddpm' }))
       model.dispose()
@@ -235,14 +233,14 @@ describe('in the browser', { timeout: 500_000 }, () => {
         drawingEnd,
         stepsInAll,
         afterDispose,
-        pictures: pictures.map(({ pixels }) => [...pixels.data]),
+        images: images.map(({ pixels }) => [...pixels.data]),
       }
     }, asked)
     assert.equal(found.loadingEnd, 'AbortError')
     assert.equal(found.drawingEnd, 'AbortError')
     assert.equal(found.stepsInAll, 3)
     assert.equal(found.afterDispose, 'SamplerError')
-    assertSamePictures(found.pictures, await reference(asked))
+    assertSameImages(found.images, await reference(asked))
     await page.close()
   })
 
@@ -263,17 +261,17 @@ describe('in the browser', { timeout: 500_000 }, () => {
   function draw(
     page: Page,
     ask: { name?: string; device?: 'auto' | 'webgpu' | 'wasm'; options?: SampleOptions },
-  ): Promise<{ device: string; deviceReason: string; progress: string[]; pictures: number[][] }> {
+  ): Promise<{ device: string; deviceReason: string; progress: string[]; images: number[][] }> {
     const { name = 'test/discs', device = 'auto', options = { seed: 1 } } = ask
     return page.evaluate(
       async ({ module, name, device, options }) => {
         const { load } = (await import(module)) as typeof import('../../edge/sampler/browser.ts')
         const progress: string[] = []
         const model = await load(name, { device, onProgress: ({ stage }) => progress.push(stage) })
-        const pictures = await model.sample(options)
+        const images = await model.sample(options)
         model.dispose()
-        const bytes = pictures.map(({ pixels }) => [...pixels.data])
-        return { device: model.device, deviceReason: model.deviceReason, progress, pictures: bytes }
+        const bytes = images.map(({ pixels }) => [...pixels.data])
+        return { device: model.device, deviceReason: model.deviceReason, progress, images: bytes }
       },
       { module: `${site.url}/sampler.js`, name, device, options },
     )

@@ -5,7 +5,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import {
   classOf,
   createSchedule,
-  drawNoise,
+  fillNoise,
   generate,
   predictX0,
   qSample,
@@ -134,7 +134,7 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     const noise = joined(
       [0, 1, 2, 3].map((i) => (i === 0 ? noiseOf(11, 2) : slerp(noiseOf(11, 2), noiseOf(other, i), 0.25))),
     )
-    const className = classOf(studio.manifest, { seed: 11, picture: 2, name: null })
+    const className = classOf(studio.manifest, { seed: 11, image: 2, name: null })
     const asked = { seed: 11, count: 4, sampler: 'ddim', steps: 5, guidance: 1.5, className, noise } as const
     assertSame(found, await studio.draw(asked))
     await drawsAgain(page, found)
@@ -144,7 +144,7 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     const page = await open(`/?${quick}`)
     await drawn(page)
     const before = await frames(page)
-    const named = [0, 1, 2, 3].map((picture) => classOf(studio.manifest, { seed: 11, picture, name: null }))
+    const named = [0, 1, 2, 3].map((image) => classOf(studio.manifest, { seed: 11, image, name: null }))
     // Two of different classes, where the way has to change in its middle.
     const to = named.findIndex((name) => name !== named[0])
     assert.ok(to > 0, `${named}`)
@@ -188,11 +188,11 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await page.locator('#draw').click()
     await drawn(page)
     const { hash, search } = new URL(page.url())
-    const { values, bytes } = await pictureOf(new URLSearchParams(hash.slice(1)).get('picture')!)
+    const { values, bytes } = await imageOf(new URLSearchParams(hash.slice(1)).get('picture')!)
     assert.ok(!search.includes('picture='))
     const orange = bytes.filter((_, i) => i % 4 === 2).filter((blue) => blue < 230)
     assert.ok(orange.length > 4 && orange.length < 40, `${orange.length} pixels are orange`)
-    const picture = joined([values, values, values, values])
+    const image = joined([values, values, values, values])
     const found = await frames(page)
     // No class was asked for: none pulls.
     const asked = {
@@ -201,7 +201,7 @@ describe('the studio', { timeout: 1_800_000 }, () => {
       sampler: 'ddim',
       steps: 5,
       guidance: 0,
-      picture,
+      image,
       strength: 0.4,
     } as const
     assertSame(found, await studio.draw(asked))
@@ -220,17 +220,15 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await drawn(page)
     const found = await frames(page)
     const right = (i: number) => Math.floor(i / 4) % 8 >= 4
-    for (const picture of found)
-      assertSame([picture.filter((_, i) => !right(i))], [before[1]!.filter((_, i) => !right(i))])
-    assert.ok(
-      found.some((picture) => picture.some((byte, i) => right(i) && Math.abs(byte - before[1]![i]!) > 8)),
-    )
+    for (const image of found)
+      assertSame([image.filter((_, i) => !right(i))], [before[1]!.filter((_, i) => !right(i))])
+    assert.ok(found.some((image) => image.some((byte, i) => right(i) && Math.abs(byte - before[1]![i]!) > 8)))
     const hash = new URLSearchParams(new URL(page.url()).hash.slice(1))
-    const { values } = await pictureOf(hash.get('picture')!)
-    const mask = (await pictureOf(hash.get('mask')!)).values.map((value) => (value + 1) / 2)
+    const { values } = await imageOf(hash.get('picture')!)
+    const mask = (await imageOf(hash.get('mask')!)).values.map((value) => (value + 1) / 2)
     const four = (one: Float32Array) => joined([one, one, one, one])
     const asked = { seed: 11, count: 4, sampler: 'ddim', steps: 5, guidance: 0, strength: 1 } as const
-    assertSame(found, await studio.draw({ ...asked, picture: four(values), mask: four(mask) }))
+    assertSame(found, await studio.draw({ ...asked, init: four(values), mask: four(mask) }))
     await drawsAgain(page, found)
   })
 
@@ -245,7 +243,7 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await page.locator('#undo:enabled').waitFor()
     await page.locator('#draw').click()
     await drawn(page)
-    const { bytes } = await pictureOf(new URLSearchParams(new URL(page.url()).hash.slice(1)).get('picture')!)
+    const { bytes } = await imageOf(new URLSearchParams(new URL(page.url()).hash.slice(1)).get('picture')!)
     assert.deepEqual(new Set(bytes.map((byte, i) => `${i % 4}: ${byte}`)).size, 4)
     assert.deepEqual(bytes.slice(0, 4), [0x20, 0x80, 0xc0, 255])
     await page.close()
@@ -256,7 +254,7 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await drawn(page)
     await page.getByRole('radio', { name: 'My picture' }).check()
     const colours = async () => {
-      const bytes = await canvas(page, '#board-picture')
+      const bytes = await canvas(page, '#board-image')
       return bytes.slice(0, 3)
     }
     const give = async (kind: 'drop' | 'paste', name: string, type: string, file: Buffer) => {
@@ -318,8 +316,8 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await touch('touchStart', at(0.1, 0.2, 0), at(0.5, 0.9, 1))
     await touch('touchMove', at(0.9, 0.2, 0), at(0.5, 0.8, 1))
     await touch('touchEnd')
-    const side = await page.$eval('#board-picture', (found) => (found as HTMLCanvasElement).width)
-    const bytes = await canvas(page, '#board-picture')
+    const side = await page.$eval('#board-image', (found) => (found as HTMLCanvasElement).width)
+    const bytes = await canvas(page, '#board-image')
     const darkAt = (left: number, top: number) =>
       bytes[4 * (Math.round(top * side) * side + Math.round(left * side))]! < 128
     assert.deepEqual(
@@ -576,11 +574,11 @@ describe('the studio', { timeout: 1_800_000 }, () => {
         for (const path of [`/?${quick}`, '/explain/']) {
           const page = await open(path, own)
           await (path === '/explain/' ? page.getByText(/per pixel and colour/).waitFor() : drawn(page))
-          const panels = path === '/explain/' ? ['noise'] : ['noise', 'picture', 'near', 'between']
+          const panels = path === '/explain/' ? ['noise'] : ['noise', 'image', 'near', 'between']
           for (const panel of panels) {
             if (panel !== 'noise')
               await page.locator(`input[name="start"][value="${panel}"]`).check({ force: true })
-            if (panel === 'picture') await page.locator('#masking').check()
+            if (panel === 'image') await page.locator('#masking').check()
             assert.deepEqual(await violations(page), [], `${path} ${panel}`)
             assert.ok(
               (await page.evaluate(() => document.documentElement.scrollWidth)) <= width,
@@ -638,15 +636,15 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await page.close()
   }
 
-  function noiseOf(seed: number, picture: number): Float32Array {
+  function noiseOf(seed: number, image: number): Float32Array {
     const { channels, height, width } = studio.manifest.shape
     const noise = new Float32Array(channels * height * width)
-    drawNoise(seed, [picture], 0, noise)
+    fillNoise(seed, [image], 0, noise)
     return noise
   }
 
   /** A picture as a link carries it: bytes, and values as a model takes them. */
-  async function pictureOf(text: string): Promise<{ bytes: number[]; values: Float32Array }> {
+  async function imageOf(text: string): Promise<{ bytes: number[]; values: Float32Array }> {
     const data = await sharp(Buffer.from(text, 'base64url')).ensureAlpha().raw().toBuffer()
     const { channels, height, width } = studio.manifest.shape
     const plane = height * width
@@ -749,9 +747,9 @@ async function eventually(check: () => Promise<void>): Promise<void> {
 /** Equal within 2/255 at every pixel: devices round differently. */
 function assertSame(found: number[][], expected: number[][]): void {
   assert.equal(found.length, expected.length)
-  for (const [i, picture] of found.entries()) {
-    assert.equal(picture.length, expected[i]!.length)
-    const worst = picture.reduce((most, byte, k) => Math.max(most, Math.abs(byte - expected[i]![k]!)), 0)
+  for (const [i, image] of found.entries()) {
+    assert.equal(image.length, expected[i]!.length)
+    const worst = image.reduce((most, byte, k) => Math.max(most, Math.abs(byte - expected[i]![k]!)), 0)
     assert.ok(worst <= 2, `picture ${i + 1} differs by up to ${worst}/255`)
   }
 }

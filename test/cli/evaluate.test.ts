@@ -26,7 +26,7 @@ import {
 } from '../../trainer/src/evaluation/classifier.ts'
 import { openExtractor } from '../../trainer/src/evaluation/extractor.ts'
 import { factorDistances, readShapes, totalVariation } from '../../trainer/src/evaluation/factors.ts'
-import { choosePictures } from '../../trainer/src/evaluation/images.ts'
+import { chooseImages } from '../../trainer/src/evaluation/images.ts'
 import { nearestRows } from '../../trainer/src/evaluation/metrics/neighbours.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-quality-'))
@@ -163,7 +163,7 @@ test('real pictures are chosen at random, each once; what comes later is what wa
   const dataset = shapes(20, 1)
   const keyOf = (pixels: Uint8Array) =>
     Array.from({ length: pixels.length / 3072 }, (_, i) => String(pixels.subarray(i * 3072, (i + 1) * 3072)))
-  const [some, others] = [choosePictures(dataset, 12, 3), choosePictures(dataset, 8, 3, 12)]
+  const [some, others] = [chooseImages(dataset, 12, 3), chooseImages(dataset, 8, 3, 12)]
   assert.deepEqual([...keyOf(some.pixels), ...keyOf(others.pixels)].sort(), keyOf(dataset.pixels).sort())
   assert.notDeepEqual(keyOf(some.pixels), keyOf(dataset.pixels).slice(0, 12))
 })

@@ -43,7 +43,7 @@ suite('a TensorFlow.js graph model', () => {
     const tfjs = await exported('run')
     for (const batch of [1, 3]) {
       const x = new Float32Array(batch * 3 * 256)
-      normals(11, { domain: domains.sampling, picture: 0, step: 0 }, x)
+      normals(11, { domain: domains.sampling, image: 0, step: 0 }, x)
       const timestep = Float32Array.from({ length: batch }, (_, i) => (i * 331) % 1000)
       const label = Float32Array.from({ length: batch }, (_, i) => i % 3)
       const wanted = await onnx.network(x, timestep, label)

@@ -22,7 +22,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 function noise(count: number): Float32Array {
   const values = new Float32Array(count)
-  normals(11, { domain: domains.sampling, picture: 0, step: 0 }, values)
+  normals(11, { domain: domains.sampling, image: 0, step: 0 }, values)
   return values
 }
 

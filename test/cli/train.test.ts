@@ -116,11 +116,11 @@ suite('npm run train', () => {
   })
 
   test('pictures that memory does not hold train the same; one that goes meanwhile stops it, saved', async (t) => {
-    const pictures = join(folder, 'pictures')
-    mkdirSync(pictures)
+    const images = join(folder, 'pictures')
+    mkdirSync(images)
     for (let i = 0; i < 40; i++) {
       const background = { r: (i * 67) % 256, g: (i * 29) % 256, b: (i * 101) % 256 }
-      const file = join(pictures, `${String(i).padStart(2, '0')}.png`)
+      const file = join(images, `${String(i).padStart(2, '0')}.png`)
       await sharp({ create: { width: 20, height: 20, channels: 3, background } }).toFile(file)
     }
     const args = [...six, '--data', 'pictures', '--size', '8', '--flip', 'true']
@@ -142,7 +142,7 @@ suite('npm run train', () => {
       output += text
     })
     while (listCheckpoints(join(folder, 'gone')).length === 0 && child.exitCode === null) await setTimeout(20)
-    rmSync(join(pictures, '07.png'))
+    rmSync(join(images, '07.png'))
     const [status] = await once(child, 'close')
     assert.equal(status, 1)
     assert.match(output, /Cannot read 07\.png in pictures \(.*ENOENT.*Put it back as it was\.\n/)
@@ -164,7 +164,7 @@ suite('npm run train', () => {
     [
       'unknown recipe',
       ['--recipe', 'cats'],
-      /recipe "cats"; expected one of shapes, mnist, cifar10, seed64, pictures/,
+      /recipe "cats"; expected one of shapes, mnist, cifar10, seed64, images/,
     ],
     ['not a number', ['--steps', 'many'], /--steps: Found "many"; expected a whole number/],
     ['impossible number', ['--learning-rate', '-1'], /learningRate -1/],
@@ -284,10 +284,10 @@ test('batches: x_t and the target as the equations have them, classes dropped as
 
   // Two steps of 16 are one epoch of 32: every picture once.
   const first = batchAt(0).x0.slice()
-  const pictures = [first, batchAt(1).x0].flatMap((x0) =>
+  const images = [first, batchAt(1).x0].flatMap((x0) =>
     Array.from({ length: 16 }, (_, i) => String(x0.subarray(i * 3072, (i + 1) * 3072))),
   )
-  assert.equal(new Set(pictures).size, 32)
+  assert.equal(new Set(images).size, 32)
   assert.deepEqual([...batchAt(0).x0], [...first])
 })
 

@@ -91,7 +91,7 @@ export const cases: { readonly [O in Op]: readonly Case<O>[] } = {
 /** Standard normal numbers. */
 export function random(seed: number, shape: readonly number[]): Tensor {
   const values = new Float32Array(sizeOf(shape))
-  normals(seed, { domain: domains.initialization, picture: 0, step: 0 }, values)
+  normals(seed, { domain: domains.initialization, image: 0, step: 0 }, values)
   return tensor(shape, values)
 }
 

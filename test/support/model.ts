@@ -64,7 +64,7 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
   const config: RunConfig = {
     version: 1,
     recipe,
-    pictures: { name, count, channels, height, width, classes },
+    dataset: { name, count, channels, height, width, classes },
   }
   const network = networkOf(config)
   const layout = layoutOf(parameterSpecs(network.unet))

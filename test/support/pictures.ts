@@ -20,11 +20,9 @@ export async function nodeNetwork(folder: string, manifest: Manifest): Promise<N
 }
 
 /** RGBA bytes per picture, equal within 2/255 at every pixel: devices round differently. */
-export function assertSamePictures(found: number[][], expected: number[][]): void {
+export function assertSameImages(found: number[][], expected: number[][]): void {
   assert.equal(found.length, expected.length)
-  const differences = found.flatMap((picture, i) =>
-    picture.map((byte, k) => Math.abs(byte - expected[i]![k]!)),
-  )
+  const differences = found.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
   assert.equal(differences.length, expected.flat().length)
   const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
   assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)

@@ -63,7 +63,7 @@ export interface Figures {
 
 const requestFrom = (from: Float32Array) => ({
   seed: 0,
-  pictures: [0, 1, 2, 3],
+  indices: [0, 1, 2, 3],
   size: from.length / batch,
   from,
 })

@@ -9,7 +9,7 @@ import { lockMinutes } from '../../server/registry/locks.ts'
 import { readText, type Storage } from '../../server/storage/storage.ts'
 
 /** A file on this machine whose hash is known. */
-export interface HashedFile {
+export interface RuntimeAsset {
   readonly path: string
   readonly sha256: string
   readonly bytes: number
@@ -53,7 +53,7 @@ const compress: { [C in Coding]: (content: Uint8Array) => Promise<Buffer> } = {
  * down first, as not yet sent: so nobody collects them, and a run that was stopped is gone on with.
  * @returns how many files were sent
  */
-export async function sendRuntime(target: RuntimeTarget, files: readonly HashedFile[]): Promise<number> {
+export async function sendRuntime(target: RuntimeTarget, files: readonly RuntimeAsset[]): Promise<number> {
   const stored = await target.read(keys.runtime)
   const known = stored === null ? [] : sentFiles.parse(JSON.parse(stored))
   const isSent = (sha256: string) => known.some((file) => file.sha256 === sha256 && file.sent)
@@ -73,7 +73,7 @@ export async function sendRuntime(target: RuntimeTarget, files: readonly HashedF
 }
 
 /** A file as it is, and compressed. */
-async function formsOf({ path, sha256, mediaType }: HashedFile): Promise<Sent[]> {
+async function formsOf({ path, sha256, mediaType }: RuntimeAsset): Promise<Sent[]> {
   const content = await readFile(path)
   const variants = isCompressible(mediaType) ? codings : []
   return await Promise.all([

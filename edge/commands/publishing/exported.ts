@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Manifest, parseManifest, UserError } from '@ddpm/shared'
-import type { HashedFile } from '../hosting/runtime-files.ts'
+import type { RuntimeAsset } from '../hosting/runtime-files.ts'
 
 /** What a person may say otherwise than the trainer did. */
 export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence'>>
@@ -17,13 +17,13 @@ export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence
 export async function readExported(
   folder: string,
   overrides: Overrides = {},
-): Promise<{ manifest: Manifest; files: HashedFile[] }> {
+): Promise<{ manifest: Manifest; files: RuntimeAsset[] }> {
   const place = exportedFolder(folder)
   const manifestPath = join(place, 'manifest.json')
   const written = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath)
   const named = JSON.stringify({ ...written, ...overrides })
   const manifest = parseManifest(named, `${manifestPath} with your options`)
-  const files: HashedFile[] = []
+  const files: RuntimeAsset[] = []
   for (const file of manifest.files) {
     const path = join(place, file.path)
     await check(path, file)

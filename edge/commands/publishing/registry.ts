@@ -3,12 +3,12 @@ import type { Manifest, ManifestFile } from '@ddpm/shared'
 import { type Collected, type CollectOptions, collect } from '../../server/registry/collection.ts'
 import { allRecords, findRecord, moveAlias, unpublish } from '../../server/registry/models.ts'
 import { begin, type Change, commit, hasFile, putFile } from '../../server/registry/publishing.ts'
-import type { Record } from '../../server/registry/record.ts'
+import type { ModelRecord } from '../../server/registry/record.ts'
 import type { Storage } from '../../server/storage/storage.ts'
-import type { HashedFile } from '../hosting/runtime-files.ts'
+import type { RuntimeAsset } from '../hosting/runtime-files.ts'
 
 /** What the commands know of a model. */
-export type Published = Pick<Record, 'name' | 'versions' | 'aliases'>
+export type Published = Pick<ModelRecord, 'name' | 'versions' | 'aliases'>
 
 /** A registry to publish to: a store on this machine, or a server. */
 export interface Registry {
@@ -20,7 +20,7 @@ export interface Registry {
   has(file: { sha256: string; bytes: number }): Promise<boolean>
   begin(manifest: Manifest, text: string): Promise<{ version: string; missing: ManifestFile[] }>
   /** @param onBytes gets how many more bytes have arrived */
-  send(file: HashedFile, onBytes: (count: number) => void): Promise<void>
+  send(file: RuntimeAsset, onBytes: (count: number) => void): Promise<void>
   commit(name: string, version: string, aliases: readonly string[]): Promise<Change>
   moveAlias(name: string, alias: string, reference: string): Promise<string>
   unpublish(name: string, reference?: string): Promise<void>

@@ -4,7 +4,7 @@ import { type Manifest, UserError } from '@ddpm/shared'
 import { hc } from 'hono/client'
 import type { Api } from '../../server/app.ts'
 import type { Part } from '../../server/registry/uploading.ts'
-import type { HashedFile } from '../hosting/runtime-files.ts'
+import type { RuntimeAsset } from '../hosting/runtime-files.ts'
 import type { Registry } from './registry.ts'
 
 /** Files up to this size go in one request, larger ones in parts of it. */
@@ -88,7 +88,7 @@ export function serverRegistry(url: string, token: string): Registry {
 async function send(
   url: string,
   headers: { Authorization: string },
-  { path, bytes, mediaType }: HashedFile,
+  { path, bytes, mediaType }: RuntimeAsset,
   onBytes: (count: number) => void,
 ): Promise<void> {
   const content = await openAsBlob(path)

@@ -10,7 +10,7 @@ const bytesPerPixel = 4096
  * How many pictures a network is given at once at first: what a sixteenth of the device's memory holds.
  * @param deviceMemory in GiB, where the browser says it
  */
-export function picturesAtOnce({ height, width }: Manifest['shape'], deviceMemory = 4): number {
+export function imagesAtOnce({ height, width }: Manifest['shape'], deviceMemory = 4): number {
   const room = (deviceMemory * 2 ** 30) / 16
   return Math.max(1, Math.floor(room / (height * width * bytesPerPixel)))
 }
@@ -32,9 +32,9 @@ export function inBatches(network: Network, most: number): Network {
     const size = x.length / count
     let all: Float32Array | null = null
     for (const { start, end } of groupsOf(count, most)) {
-      const pictures = x.subarray(start * size, end * size)
+      const images = x.subarray(start * size, end * size)
       const labels = label?.subarray(start, end) ?? null
-      const values = await network(pictures, timestep.subarray(start, end), labels)
+      const values = await network(images, timestep.subarray(start, end), labels)
       const stride = values.length / (end - start)
       all ??= new Float32Array(count * stride)
       all.set(values, start * stride)

@@ -1,7 +1,7 @@
 import { fromRgba, type Manifest, toRgba } from '@ddpm/shared'
 import { SamplerError } from './errors.ts'
 
-export interface Picture {
+export interface GeneratedImage {
   readonly pixels: ImageData
   /** [channels, height, width], about [−1, 1]. */
   readonly values: Float32Array
@@ -10,7 +10,7 @@ export interface Picture {
   readonly index: number
 }
 
-type Shape = Manifest['shape']
+type ImageShape = Manifest['shape']
 
 /** Node has no ImageData; what it is made of is the same there. */
 function imageOf(data: Uint8ClampedArray<ArrayBuffer>, width: number, height: number): ImageData {
@@ -19,7 +19,7 @@ function imageOf(data: Uint8ClampedArray<ArrayBuffer>, width: number, height: nu
 }
 
 /** RGBA of several pictures, one after the other, as ImageData. */
-export function split(rgba: Uint8ClampedArray<ArrayBuffer>, { height, width }: Shape): ImageData[] {
+export function split(rgba: Uint8ClampedArray<ArrayBuffer>, { height, width }: ImageShape): ImageData[] {
   const size = height * width * 4
   return Array.from({ length: rgba.length / size }, (_, i) =>
     imageOf(rgba.subarray(i * size, (i + 1) * size), width, height),
@@ -27,11 +27,11 @@ export function split(rgba: Uint8ClampedArray<ArrayBuffer>, { height, width }: S
 }
 
 /** @param values [count, channels, height, width] */
-export function picturesOf(
+export function imagesOf(
   values: Float32Array,
-  shape: Shape,
+  shape: ImageShape,
   { seed, first }: { seed: number; first: number },
-): Picture[] {
+): GeneratedImage[] {
   const size = shape.channels * shape.height * shape.width
   return Array.from({ length: values.length / size }, (_, i) => ({
     pixels: imageOf(toRgba(values, i, shape), shape.width, shape.height),
@@ -48,7 +48,7 @@ export function picturesOf(
  */
 export function valuesOf(
   given: ImageData | readonly ImageData[] | Float32Array,
-  shape: Shape,
+  shape: ImageShape,
   count: number,
 ): Float32Array {
   if (given instanceof Float32Array) return given
@@ -56,7 +56,7 @@ export function valuesOf(
   if (all.length !== count) {
     throw new SamplerError('bad-option', `Found ${all.length} pictures to start from; expected ${count}.`)
   }
-  return joined(all.map((picture) => fromRgba(sized(picture, shape, 'a picture').data, shape)))
+  return joined(all.map((image) => fromRgba(sized(image, shape, 'a picture').data, shape)))
 }
 
 /**
@@ -64,7 +64,7 @@ export function valuesOf(
  * @returns [count, channels, height, width], 0 … 1
  * @throws SamplerError 'bad-option' where its size is another
  */
-export function maskOf(given: ImageData | Float32Array, shape: Shape, count: number): Float32Array {
+export function maskOf(given: ImageData | Float32Array, shape: ImageShape, count: number): Float32Array {
   if (given instanceof Float32Array) return given
   const { data } = sized(given, shape, 'a mask')
   const plane = Float32Array.from({ length: shape.height * shape.width }, (_, pixel) => {
@@ -74,9 +74,9 @@ export function maskOf(given: ImageData | Float32Array, shape: Shape, count: num
   return joined(Array<Float32Array>(count * shape.channels).fill(plane))
 }
 
-function sized(picture: ImageData, { height, width }: Shape, what: string): ImageData {
-  if (picture.width === width && picture.height === height) return picture
-  const found = `Found ${what} of ${picture.width} × ${picture.height}`
+function sized(image: ImageData, { height, width }: ImageShape, what: string): ImageData {
+  if (image.width === width && image.height === height) return image
+  const found = `Found ${what} of ${image.width} × ${image.height}`
   throw new SamplerError(
     'bad-option',
     `${found}; expected ${width} × ${height}. Scale it with a canvas first.`,

@@ -7,7 +7,7 @@ export type Device = 'webgpu' | 'wasm'
 /** What the module asks of its worker. */
 export type Request =
   | ({ readonly type: 'load' } & Loading)
-  | ({ readonly type: 'sample'; readonly id: number } & Drawing)
+  | ({ readonly type: 'sample'; readonly id: number } & SampleTask)
   | { readonly type: 'predict'; readonly id: number; readonly options: PredictOptions }
   | { readonly type: 'abort'; readonly id: number }
 
@@ -25,7 +25,7 @@ export interface Loading {
   readonly cache: boolean | null
 }
 
-export interface Drawing {
+export interface SampleTask {
   /** The part of the options that can be posted. */
   readonly options: Omit<GenerateOptions, 'isDue' | 'onStep' | 'signal'>
   readonly previewEvery: PreviewEvery

@@ -1,6 +1,6 @@
 import { SamplerError } from '../base/errors.ts'
 import { download } from './download.ts'
-import { findKept, type HashedFile, keep, openPart, sha256Of } from './store.ts'
+import { cacheFile, findCached, type HashedFile, openPart, sha256Of } from './store.ts'
 
 export interface FetchOptions {
   /** true: they must be kept; false: neither kept nor taken from there; null: kept where there is room. */
@@ -30,7 +30,7 @@ export async function fetchFiles(
   }
   const wanted = files.map((file) => ({ file, url: urlOf(server, file) }))
   const find = ({ file, url }: (typeof wanted)[number]) =>
-    cache === false ? null : findKept(url, file.sha256)
+    cache === false ? null : findCached(url, file.sha256)
   const kept = await Promise.all(wanted.map(find))
   const total = files.reduce((sum, { bytes }, i) => sum + (kept[i] ? 0 : bytes), 0)
   let loaded = 0
@@ -49,7 +49,7 @@ export async function fetchFiles(
       return brought
     }
     const contents = await downloadChecked(url, file, cache !== false, onBytes)
-    if (cache !== false && !(await keep(url, file, contents))) unkept.push({ want, contents })
+    if (cache !== false && !(await cacheFile(url, file, contents))) unkept.push({ want, contents })
     return contents
   }
   const alone = <T>({ file }: (typeof wanted)[number], action: () => Promise<T>) =>
@@ -59,7 +59,7 @@ export async function fetchFiles(
   // Again, for the room may have been taken by what had come of a file that does not fit.
   for (const { want, contents } of unkept.sort((a, b) => a.contents.length - b.contents.length)) {
     const { file, url } = want
-    if (await alone(want, async () => (await find(want)) !== null || keep(url, file, contents))) continue
+    if (await alone(want, async () => (await find(want)) !== null || cacheFile(url, file, contents))) continue
     const room = `This browser has no room to keep ${url} (${(file.bytes / 1e6).toFixed(1)} MB)`
     if (cache) {
       throw new SamplerError('quota-exceeded', `${room}. Make room, or load without "cache: true".`)

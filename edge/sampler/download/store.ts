@@ -40,7 +40,7 @@ export async function compiledBefore(url: string, sha256: string): Promise<WebAs
 }
 
 /** A kept file, checked; null where there is none. One that is damaged is thrown away. */
-export async function findKept(url: string, sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {
+export async function findCached(url: string, sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {
   const cache = await openCache()
   const found = await cache?.match(url)
   if (!cache || !found) return null
@@ -54,7 +54,7 @@ export async function findKept(url: string, sha256: string): Promise<Uint8Array<
  * Keeps a file, in place of others with its purpose.
  * @returns whether there was room
  */
-export async function keep(
+export async function cacheFile(
   url: string,
   { purpose, bytes }: HashedFile,
   contents: Uint8Array<ArrayBuffer>,
@@ -99,7 +99,7 @@ export async function cacheInfo(): Promise<CacheInfo> {
 }
 
 /** Throws away what is kept for a purpose, or everything. */
-export async function purgeKept(purpose?: string): Promise<void> {
+export async function purgeCached(purpose?: string): Promise<void> {
   const cache = await openCache()
   if (purpose === undefined) {
     await caches?.delete(cacheName)

@@ -5,12 +5,12 @@ import sharp from 'sharp'
 
 const [address, seed = '1'] = process.argv.slice(2)
 const model = await load(address)
-const pictures = await model.sample({
+const images = await model.sample({
   count: 2,
   seed: Number(seed),
   onStep: ({ step, steps }) => process.stderr.write(`\rstep ${step + 1} of ${steps}`),
 })
-for (const { pixels, index } of pictures) {
+for (const { pixels, index } of images) {
   const { width, height } = pixels
   const path = `seed${seed}-${index}.png`
   await sharp(pixels.data, { raw: { width, height, channels: 4 } })

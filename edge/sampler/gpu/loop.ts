@@ -1,7 +1,7 @@
 import {
-  type Asked,
+  type Conditioning,
   depthOf,
-  drawNoise,
+  fillNoise,
   type Loop,
   type Manifest,
   type Plan,
@@ -45,7 +45,11 @@ export async function loopOnGpu(on: OnGpu, elsewhere: Loop): Promise<Loop> {
       : elsewhere(plan, asked, request)
 }
 
-function canRun({ rows }: Plan, { classes, scale, rescale }: Asked, { afterRow }: SamplingRequest): boolean {
+function canRun(
+  { rows }: Plan,
+  { classes, scale, rescale }: Conditioning,
+  { afterRow }: SamplingRequest,
+): boolean {
   const guidedTwice = classes > 0 && scale !== 0 && scale !== 1
   return (
     !afterRow &&
@@ -61,15 +65,15 @@ async function run(
   on: OnGpu,
   makeStepper: MakeStepper,
   plan: Plan,
-  asked: Asked,
+  asked: Conditioning,
   request: SamplingRequest,
 ): Promise<Float32Array> {
   const { rows } = plan
-  const { seed, pictures, size, isDue = () => true, onStep, signal } = request
+  const { seed, indices: images, size, isDue = () => true, onStep, signal } = request
   const first = request.from ?? firstNoise(plan, request)
-  const groups = groupsOf(pictures.length, on.atOnce).map(({ start, end }) =>
+  const groups = groupsOf(images.length, on.atOnce).map(({ start, end }) =>
     openGroup(on, makeStepper, {
-      pictures: pictures.slice(start, end),
+      images: images.slice(start, end),
       labels: asked.labels.subarray(start, end),
       first: first.subarray(start * size, end * size),
       asked,
@@ -99,18 +103,18 @@ async function run(
 
 const nothing = new Float32Array(0)
 
-function firstNoise({ start }: Plan, { seed, pictures, size }: SamplingRequest): Float32Array {
-  const x = new Float32Array(pictures.length * size)
-  drawNoise(seed, pictures, 0, x)
+function firstNoise({ start }: Plan, { seed, indices: images, size }: SamplingRequest): Float32Array {
+  const x = new Float32Array(images.length * size)
+  fillNoise(seed, images, 0, x)
   return start === 1 ? x : x.map((value) => start * value)
 }
 
 interface GroupStart {
-  readonly pictures: readonly number[]
+  readonly images: readonly number[]
   readonly labels: Float32Array
   /** x of the first row. */
   readonly first: Float32Array
-  readonly asked: Asked
+  readonly asked: Conditioning
   readonly kept: number
 }
 
@@ -128,9 +132,9 @@ interface Group {
 function openGroup(
   { session, device, manifest: { shape, inputs, output }, stride }: OnGpu,
   makeStepper: MakeStepper,
-  { pictures, labels, first, asked, kept }: GroupStart,
+  { images, labels, first, asked, kept }: GroupStart,
 ): Group {
-  const count = pictures.length
+  const count = images.length
   const { length } = first
   const size = length / count
   const { height, width } = shape
@@ -183,7 +187,7 @@ function openGroup(
       for (const { feeds, fetches } of evaluations) await session.run({ ...feeds, ...timestep }, fetches)
     },
     setNoise(seed, step) {
-      drawNoise(seed, pictures, step, noise)
+      fillNoise(seed, images, step, noise)
       device.queue.writeBuffer(z, 0, noise)
     },
     read: (index) => readBack(device, [x, 0], [x0s, (index % kept) * length], length),

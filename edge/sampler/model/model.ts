@@ -1,12 +1,12 @@
 import { type GenerateOptions, type Manifest, type Plan, planFor, type SamplerOptions } from '@ddpm/shared'
 import { SamplerError } from '../base/errors.ts'
-import { maskOf, type Picture, picturesOf, split, valuesOf } from '../base/images.ts'
-import type { Device, Drawing, PreviewEvery, Step } from '../base/protocol.ts'
+import { type GeneratedImage, imagesOf, maskOf, split, valuesOf } from '../base/images.ts'
+import type { Device, PreviewEvery, SampleTask, Step } from '../base/protocol.ts'
 import type { DeviceChoice } from './device.ts'
 import type { Remote } from './remote.ts'
 
 export interface SampleOptions
-  extends Partial<Omit<GenerateOptions, 'className' | 'picture' | 'mask' | 'isDue' | 'onStep' | 'signal'>> {
+  extends Partial<Omit<GenerateOptions, 'className' | 'init' | 'mask' | 'isDue' | 'onStep' | 'signal'>> {
   /** A class, or a word that several have in common; null, the default: any, by the seed. */
   readonly class?: string | null
   /** Pictures to start from, of the model's size: one for all, one for each, or [count, channels, height, width]. */
@@ -46,7 +46,7 @@ export interface Model {
    * Without options: one picture of a random seed, everything else as the manifest has it.
    * @throws SamplerError for impossible options, too little memory or a lost device; the signal's reason when aborted
    */
-  sample(options?: SampleOptions): Promise<Picture[]>
+  sample(options?: SampleOptions): Promise<GeneratedImage[]>
   /**
    * Asks the network once what it sees in x_t = √ᾱ·x_0 + √(1−ᾱ)·ε: x_0 and ε, unclamped, as x.
    * @throws SamplerError as `sample`
@@ -103,7 +103,7 @@ export function createModel(
     }
   }
 
-  async function sample({ onStep, signal, ...given }: SampleOptions = {}): Promise<Picture[]> {
+  async function sample({ onStep, signal, ...given }: SampleOptions = {}): Promise<GeneratedImage[]> {
     signal?.throwIfAborted()
     const drawing = drawingOf(given, manifest, onStep !== undefined)
     const { seed, first = 0 } = drawing.options
@@ -118,7 +118,7 @@ export function createModel(
           }),
       }),
     )
-    return picturesOf(values, shape, { seed, first })
+    return imagesOf(values, shape, { seed, first })
   }
 
   async function predict({ x, t, class: className = null, signal }: PredictOptions) {
@@ -149,7 +149,7 @@ function drawingOf(
   given: Omit<SampleOptions, 'onStep' | 'signal'>,
   { shape }: Manifest,
   watched: boolean,
-): Drawing {
+): SampleTask {
   const { class: className = null, init, mask, previewEvery = 'auto', ...rest } = given
   const count = rest.count ?? 1
   const seed = rest.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
@@ -162,7 +162,7 @@ function drawingOf(
     count,
     seed,
     className,
-    ...(init && { picture: valuesOf(init, shape, count) }),
+    ...(init && { init: valuesOf(init, shape, count) }),
     ...(mask && { mask: maskOf(mask, shape, count) }),
   }
   return { options, previewEvery: watched ? previewEvery : 0 }

@@ -1,10 +1,10 @@
 import { errorOf, SamplerError } from '../base/errors.ts'
-import type { Drawing, Loading, LoadProgress, Reply, Request, Step } from '../base/protocol.ts'
+import type { Loading, LoadProgress, Reply, Request, SampleTask, Step } from '../base/protocol.ts'
 
 /** A worker with a model in it, as the page sees it. */
 export interface Remote {
   /** @returns [count, channels, height, width] */
-  sample(drawing: Drawing, calls: Calls): Promise<Float32Array>
+  sample(drawing: SampleTask, calls: Calls): Promise<Float32Array>
   predict(
     options: Extract<Request, { type: 'predict' }>['options'],
     calls: Calls,

@@ -1,6 +1,6 @@
 import { generateWith, type Loop, type Manifest, toRgba } from '@ddpm/shared'
 import { createClock } from '../base/clock.ts'
-import type { Drawing, Step } from '../base/protocol.ts'
+import type { SampleTask, Step } from '../base/protocol.ts'
 
 /** Previews that nobody set a rhythm for come at most this often, in milliseconds. */
 const previewInterval = 50
@@ -11,10 +11,10 @@ const previewInterval = 50
  * @returns [count, channels, height, width], about [−1, 1]
  * @throws UserError for impossible options; the signal's reason
  */
-export function draw(
+export function runSampleTask(
   manifest: Manifest,
   loop: Loop,
-  { options, previewEvery }: Drawing,
+  { options, previewEvery }: SampleTask,
   tell: (step: Step) => void | Promise<void>,
   signal: AbortSignal,
 ): Promise<Float32Array> {

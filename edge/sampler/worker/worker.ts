@@ -8,7 +8,7 @@ import { fetchFiles, urlOf } from '../download/files.ts'
 import { compiledBefore, purposeOf } from '../download/store.ts'
 import { type Opened, openNetwork, placeRuntime } from './network.ts'
 import { runtime } from './runtime.ts'
-import { draw } from './sampling.ts'
+import { runSampleTask } from './sampling.ts'
 
 let loaded: Opened & { readonly manifest: Manifest }
 /** One task at a time: a session cannot run twice at once. */
@@ -26,7 +26,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
     case 'sample':
       enqueue(data.id, async (signal) => {
         const { manifest, loop } = loaded
-        const values = await draw(manifest, loop, data, teller(data.id), signal)
+        const values = await runSampleTask(manifest, loop, data, teller(data.id), signal)
         return [new Float32Array(values)]
       })
       break

@@ -1,6 +1,6 @@
 import type { Context } from 'hono'
 import { type Coding, keys } from '../registry/keys.ts'
-import type { ByteRange, Facts, Storage } from '../storage/storage.ts'
+import type { ByteRange, ObjectInfo, Storage } from '../storage/storage.ts'
 import { evaluate } from './conditions.ts'
 import type { Env } from './host.ts'
 import { chooseCoding, isCompressible } from './negotiation.ts'
@@ -13,7 +13,7 @@ export const immutable = 'public, max-age=31536000, immutable'
 interface Selected {
   readonly key: string
   readonly coding: Coding | null
-  readonly facts: Facts
+  readonly facts: ObjectInfo
   readonly body: ReadableStream<Uint8Array> | null
 }
 

@@ -3,11 +3,11 @@ import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { Refusal } from './errors.ts'
 import { keys } from './keys.ts'
 import { listModels } from './listing.ts'
-import { changeRecord, type Record, readRecord, resolveVersion, summaryOf } from './record.ts'
+import { changeRecord, type ModelRecord, readRecord, resolveVersion, summaryOf } from './record.ts'
 
 /** A published version of a model. */
-export interface Found {
-  readonly record: Record
+export interface FoundModel {
+  readonly record: ModelRecord
   readonly version: string
   readonly manifest: Manifest
   /** The manifest as stored. */
@@ -18,7 +18,7 @@ export interface Found {
 const suggestions = 5
 
 /** The record of a model that has versions, or null. */
-export async function findRecord(storage: Storage, name: string): Promise<Record | null> {
+export async function findRecord(storage: Storage, name: string): Promise<ModelRecord | null> {
   const record = (await readRecord(storage, name))?.record
   return record !== undefined && record.versions.length > 0 ? record : null
 }
@@ -32,7 +32,7 @@ export async function findStored(
   storage: Storage,
   name: string,
   reference = 'latest',
-): Promise<Omit<Found, 'manifest'>> {
+): Promise<Omit<FoundModel, 'manifest'>> {
   const record = await findRecord(storage, name)
   if (record === null) throw await unknownModel(storage, name)
   const version = resolveVersion(record, reference)
@@ -45,7 +45,7 @@ export async function findStored(
 }
 
 /** As `findStored`, with the manifest read. */
-export async function findVersion(storage: Storage, name: string, reference?: string): Promise<Found> {
+export async function findVersion(storage: Storage, name: string, reference?: string): Promise<FoundModel> {
   const found = await findStored(storage, name, reference)
   return { ...found, manifest: parseManifest(found.text, `${name} ${found.version}`) }
 }
@@ -68,13 +68,13 @@ export async function unknownModel(storage: Storage, name: string): Promise<Refu
   return new Refusal('unknown model', `No model is named "${name}"; ${known}.`)
 }
 
-function unknownVersion({ name, aliases, versions }: Record, reference: string): Refusal {
+function unknownVersion({ name, aliases, versions }: ModelRecord, reference: string): Refusal {
   const known = [...Object.keys(aliases), ...versions.map(({ version }) => version.slice(0, 12))].join(', ')
   return new Refusal('unknown version', `${name} has no version "${reference}"; it has: ${known}.`)
 }
 
 /** Every record with versions, for those who keep the registry. */
-export async function* allRecords(storage: Storage): AsyncGenerator<Record> {
+export async function* allRecords(storage: Storage): AsyncGenerator<ModelRecord> {
   for await (const { key } of listAll(storage, keys.records)) {
     const name = keys.nameOf(key)
     const record = name === null ? null : await findRecord(storage, name)

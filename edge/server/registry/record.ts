@@ -39,13 +39,13 @@ const record = z.strictObject({
   /** Of the version that `latest` names, so that a list needs one object per model. */
   summary: modelSummary.nullable(),
 })
-export type Record = z.infer<typeof record>
+export type ModelRecord = z.infer<typeof record>
 
 /** A record with the version of the stored object, for compare and swap; null where there is none. */
 export async function readRecord(
   storage: Storage,
   name: string,
-): Promise<{ record: Record; version: string } | null> {
+): Promise<{ record: ModelRecord; version: string } | null> {
   const stored = await readText(storage, keys.record(name))
   return stored && { record: record.parse(JSON.parse(stored.text)), version: stored.version }
 }
@@ -60,7 +60,7 @@ const attempts = 20
 export async function changeRecord(
   storage: Storage,
   name: string,
-  change: (present: Record) => Promise<Record | null> | Record | null,
+  change: (present: ModelRecord) => Promise<ModelRecord | null> | ModelRecord | null,
 ): Promise<void> {
   for (let attempt = 0; attempt < attempts; attempt++) {
     const present = await readRecord(storage, name)
@@ -73,7 +73,7 @@ export async function changeRecord(
   throw new Refusal('conflict', `Others keep changing ${name}; try again.`)
 }
 
-function emptyRecord(name: string): Record {
+function emptyRecord(name: string): ModelRecord {
   return { format: 1, name, versions: [], aliases: {}, summary: null }
 }
 
@@ -88,7 +88,7 @@ export function summaryOf(manifest: Manifest, version: string, published: string
  * @returns null where it means none of this record's
  */
 export function resolveVersion(
-  { versions, aliases }: Pick<Record, 'versions' | 'aliases'>,
+  { versions, aliases }: Pick<ModelRecord, 'versions' | 'aliases'>,
   reference: string,
 ): string | null {
   if (Object.hasOwn(aliases, reference)) return aliases[reference]!

@@ -8,7 +8,7 @@ import { limited } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
 import { Problem } from '../http/problem.ts'
 import { Refusal } from '../registry/errors.ts'
-import { type Found, findVersion } from '../registry/models.ts'
+import { type FoundModel, findVersion } from '../registry/models.ts'
 import { hasModelName } from './names.ts'
 
 const commitLength = 40
@@ -20,7 +20,7 @@ const missing = {
   file: { 'X-Error-Code': 'EntryNotFound', 'X-Error-Message': 'Entry not found' },
 } as const
 
-async function find(c: Context<Env, '/:owner/:name/:revision'>): Promise<Found> {
+async function find(c: Context<Env, '/:owner/:name/:revision'>): Promise<FoundModel> {
   const { owner, name, revision } = c.req.param()
   if (!hasModelName(owner, name)) {
     throw new Problem(404, `No model is named "${owner}/${name}".`, missing.model)
@@ -35,15 +35,15 @@ async function find(c: Context<Env, '/:owner/:name/:revision'>): Promise<Found> 
 }
 
 /** What a version holds for a hub's client: the manifest's files, and the manifest itself. */
-function filesOf({ version, manifest, text }: Found): Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>[] {
+function filesOf({ version, manifest, text }: FoundModel): Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>[] {
   const own = { path: 'manifest.json', sha256: version, bytes: new TextEncoder().encode(text).length }
   return [...manifest.files, own]
 }
 
-const published = ({ record, version }: Found) =>
+const published = ({ record, version }: FoundModel) =>
   record.versions.find((each) => each.version === version)!.published
 
-function entriesOf(found: Found) {
+function entriesOf(found: FoundModel) {
   const commit = { id: found.version.slice(0, commitLength), title: 'published', date: published(found) }
   return filesOf(found).map(({ path, sha256, bytes }) => ({
     type: 'file',

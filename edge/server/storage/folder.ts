@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout } from 'node:timers/promises'
 import { checked } from './content.ts'
-import type { Facts, Storage, Writing } from './storage.ts'
+import type { ObjectInfo, Storage, Writing } from './storage.ts'
 
 /** Keys that are paths below the folder and nothing else. */
 const plainKey = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
@@ -23,7 +23,7 @@ export function folderStorage(folder: string): Storage {
     throw new Error(`Found the key "${key}"; expected plain names with slashes between them.`)
   }
   const typePathOf = (key: string) => join(folder, '.types', ...key.split('/'))
-  const factsOf = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<Facts> => {
+  const factsOf = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<ObjectInfo> => {
     const mediaType = (await unlessAbsent(readFile(typePathOf(key), 'utf8'))) ?? 'application/octet-stream'
     return { key, bytes: size, mediaType, modified: mtime, version: `${ino}-${mtimeMs}-${size}` }
   }
@@ -77,7 +77,7 @@ export function folderStorage(folder: string): Storage {
         .map((name) => below + name.replaceAll('\\', '/'))
         .filter((key) => key.startsWith(prefix) && key > after && plainKey.test(key))
         .sort()
-      const objects: Facts[] = []
+      const objects: ObjectInfo[] = []
       for (const key of keys) {
         // Folders are listed, too, and files may have been removed meanwhile.
         const found = await facts(key)

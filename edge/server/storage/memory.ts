@@ -1,9 +1,9 @@
 import { checked } from './content.ts'
-import type { Facts, Storage } from './storage.ts'
+import type { ObjectInfo, Storage } from './storage.ts'
 
 /** Objects in this process's memory: for tests. */
 export function memoryStorage(now: () => Date = () => new Date()): Storage {
-  const objects = new Map<string, { facts: Facts; bytes: Uint8Array }>()
+  const objects = new Map<string, { facts: ObjectInfo; bytes: Uint8Array }>()
   let writes = 0
   return {
     async facts(key) {

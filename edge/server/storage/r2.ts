@@ -6,7 +6,7 @@ import type {
   R2UploadedPart,
 } from '@cloudflare/workers-types'
 import { checked } from './content.ts'
-import { type Content, type Facts, Mismatch, type Storage, type Writing } from './storage.ts'
+import { type Content, Mismatch, type ObjectInfo, type Storage, type Writing } from './storage.ts'
 
 /**
  * Streams from this size on are not gathered in memory. A Worker hands them through: R2 takes 5 GiB at once and
@@ -59,7 +59,7 @@ export function r2Storage(bucket: R2Bucket): Storage {
   }
 }
 
-function factsOf(object: R2Object): Facts {
+function factsOf(object: R2Object): ObjectInfo {
   const { key, size, httpMetadata, uploaded, etag } = object
   const mediaType = httpMetadata?.contentType ?? 'application/octet-stream'
   return { key, bytes: size, mediaType, modified: uploaded, version: etag }
@@ -70,7 +70,7 @@ async function putAtOnce(
   key: string,
   content: Content,
   { mediaType, sha256, only }: Writing,
-): Promise<Facts | null> {
+): Promise<ObjectInfo | null> {
   const httpMetadata: R2HTTPMetadata = { contentType: mediaType }
   const onlyIf: R2Conditional | undefined =
     only === undefined
@@ -109,7 +109,7 @@ async function putInParts(
   key: string,
   content: Content,
   { mediaType, ...promised }: Writing,
-): Promise<Facts> {
+): Promise<ObjectInfo> {
   const upload = await bucket.createMultipartUpload(key, { httpMetadata: { contentType: mediaType } })
   try {
     const parts: R2UploadedPart[] = []

@@ -1,5 +1,5 @@
 /** What is known of a stored object without reading it. */
-export interface Facts {
+export interface ObjectInfo {
   readonly key: string
   readonly bytes: number
   readonly mediaType: string
@@ -37,23 +37,26 @@ export interface Writing {
  */
 export interface Storage {
   /** Null where there is no object. */
-  facts(key: string): Promise<Facts | null>
+  facts(key: string): Promise<ObjectInfo | null>
   /**
    * An object, or null where there is none; its bytes are streamed, never in memory at once.
    * @param range within the object; all of it unless told
    */
-  read(key: string, range?: ByteRange): Promise<{ facts: Facts; body: ReadableStream<Uint8Array> } | null>
+  read(
+    key: string,
+    range?: ByteRange,
+  ): Promise<{ facts: ObjectInfo; body: ReadableStream<Uint8Array> } | null>
   /**
    * Writes an object.
    * @returns null where `only` forbids it
    * @throws Mismatch where length or hash are not those promised
    */
-  put(key: string, content: Content, writing: Writing): Promise<Facts | null>
+  put(key: string, content: Content, writing: Writing): Promise<ObjectInfo | null>
   /** Keys that begin with `prefix`, in the order of their characters, at most `limit` (1000) of them after `after`. */
   list(
     prefix: string,
     options?: { after?: string; limit?: number },
-  ): Promise<{ objects: Facts[]; more: boolean }>
+  ): Promise<{ objects: ObjectInfo[]; more: boolean }>
   /** Removes objects; those that are not there count as removed. */
   remove(keys: readonly string[]): Promise<void>
 }
@@ -74,7 +77,7 @@ export async function readText(
 }
 
 /** Every object whose key begins so, page by page. */
-export async function* listAll(storage: Storage, prefix: string): AsyncGenerator<Facts> {
+export async function* listAll(storage: Storage, prefix: string): AsyncGenerator<ObjectInfo> {
   let after: string | undefined
   for (;;) {
     const { objects, more } = await storage.list(prefix, after === undefined ? {} : { after })

@@ -9,11 +9,11 @@ const models = new URL('../../models/', import.meta.url)
 /** What a model drew first, out of the grid that is its preview: pictures twice as large, in a frame of two pixels. */
 async function preview(model: string, side: number) {
   const file = fileURLToPath(new URL(`${model}/preview.png`, models))
-  const picture = sharp(file)
+  const image = sharp(file)
     .extract({ left: 2, top: 2, width: 2 * side, height: 2 * side })
     .ensureAlpha()
     .raw()
-  const { data, info } = await picture.toBuffer({ resolveWithObject: true })
+  const { data, info } = await image.toBuffer({ resolveWithObject: true })
   return { data: Uint8ClampedArray.from(data), width: info.width, height: info.height }
 }
 

@@ -1,8 +1,8 @@
 type Pixels = Pick<ImageData, 'data' | 'width' | 'height'>
 
 /** The colour that most of the pictures' borders have, for all but some; white where there is no such colour. */
-export function paperOf(pictures: readonly Pixels[]): { colour: string; isDark: boolean } {
-  const border = pictures.flatMap(borderOf)
+export function paperOf(images: readonly Pixels[]): { colour: string; isDark: boolean } {
+  const border = images.flatMap(borderOf)
   const rgb = [0, 1, 2].map((i) => median(border.map((pixel) => pixel[i]!)))
   const alike = border.filter((pixel) => rgb.every((value, i) => Math.abs(pixel[i]! - value) <= 24))
   const [r, g, b] = alike.length > 0.8 * border.length ? rgb : [255, 255, 255]

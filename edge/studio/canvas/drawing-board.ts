@@ -1,6 +1,6 @@
 import { byId, make } from '../ui/dom.ts'
-import { attempt } from '../ui/error-banner.ts'
-import { fitted, readPicture } from '../ui/pixels.ts'
+import { reportErrors } from '../ui/error-banner.ts'
+import { fitted, readImage } from '../ui/pixels.ts'
 import { paperOf } from './background.ts'
 import { type Point, takeFiles, takeStrokes } from './strokes.ts'
 
@@ -10,14 +10,14 @@ interface Shape {
   readonly width: number
 }
 
-export interface Easel {
+export interface DrawingBoard {
   /** A blank sheet for a model's pictures; what lies there is brought to its size. */
   resize(shape: Shape): void
   /** Paper like that of a model's own pictures: a digit in white on black is not looked for in black on white. */
-  paper(pictures: readonly ImageData[]): void
-  load(picture: ImageData, mask: ImageData | null): void
+  paper(images: readonly ImageData[]): void
+  load(image: ImageData, mask: ImageData | null): void
   /** What lies there, at the model's size; to be drawn from as it is shown. */
-  picture(): ImageData
+  image(): ImageData
   /** White where something was painted over; null where nothing is to be kept. */
   mask(): ImageData | null
 }
@@ -34,9 +34,9 @@ export interface MaskControls {
 }
 
 /** A sheet to draw on, or to lay a photo on; with mask controls a second one above it says what is to be drawn anew. */
-export function createEasel(onChange: () => void, controls: MaskControls | null = null): Easel {
+export function createDrawingBoard(onChange: () => void, controls: MaskControls | null = null): DrawingBoard {
   const board = byId('board', HTMLDivElement)
-  const [sheet, cover] = [byId('board-picture', HTMLCanvasElement), byId('board-mask', HTMLCanvasElement)]
+  const [sheet, cover] = [byId('board-image', HTMLCanvasElement), byId('board-mask', HTMLCanvasElement)]
   const [paper, film] = [sheet, cover].map(
     (canvas) => canvas.getContext('2d', { willReadFrequently: true })!,
   ) as [CanvasRenderingContext2D, CanvasRenderingContext2D]
@@ -52,11 +52,11 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
   /** The colour to begin with, until one is chosen. */
   const firstColour = colour.value
   let isChosen = false
-  const undos: { picture: ImageData; mask: ImageData; exact: ImageData | null }[] = []
+  const undos: { image: ImageData; mask: ImageData; exact: ImageData | null }[] = []
 
   const whole = (context: CanvasRenderingContext2D) => context.getImageData(0, 0, sheet.width, sheet.height)
   const remember = () => {
-    undos.push({ picture: whole(paper), mask: whole(film), exact })
+    undos.push({ image: whole(paper), mask: whole(film), exact })
     if (undos.length > undoable) undos.shift()
     undoButton.disabled = false
   }
@@ -66,10 +66,10 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
     paper.fillRect(0, 0, sheet.width, sheet.height)
     film.clearRect(0, 0, cover.width, cover.height)
   }
-  const lay = (picture: ImageData) => {
-    exact = picture
+  const lay = (image: ImageData) => {
+    exact = image
     paper.imageSmoothingEnabled = false
-    paper.drawImage(canvasOf(picture), 0, 0, sheet.width, sheet.height)
+    paper.drawImage(canvasOf(image), 0, 0, sheet.width, sheet.height)
     paper.imageSmoothingEnabled = true
   }
   const scaledDown = () => {
@@ -96,8 +96,8 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
   })
 
   const take = (file: File) =>
-    attempt(async () => {
-      const bitmap = await readPicture(file)
+    reportErrors(async () => {
+      const bitmap = await readImage(file)
       remember()
       lay(fitted(bitmap, shape))
       onChange()
@@ -113,7 +113,7 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
     const last = undos.pop()
     undoButton.disabled = undos.length === 0
     if (!last) return
-    paper.putImageData(last.picture, 0, 0)
+    paper.putImageData(last.image, 0, 0)
     film.putImageData(last.mask, 0, 0)
     exact = last.exact
     onChange()
@@ -167,27 +167,25 @@ export function createEasel(onChange: () => void, controls: MaskControls | null 
       blank()
       if (before) lay(fitted(canvasOf(before), shape))
     },
-    paper(pictures) {
-      const { colour: found, isDark } = paperOf(pictures)
+    paper(images) {
+      const { colour: found, isDark } = paperOf(images)
       paperColour = found
       // What lies there already keeps its paper, and the colour that shows on it.
       if (undos.length > 0 || exact) return
       blank()
       if (!isChosen) colour.value = isDark ? white : firstColour
     },
-    load(picture, mask) {
+    load(image, mask) {
       remember()
       film.clearRect(0, 0, cover.width, cover.height)
       lay(
-        picture.width === shape.width && picture.height === shape.height
-          ? picture
-          : fitted(canvasOf(picture), shape),
+        image.width === shape.width && image.height === shape.height ? image : fitted(canvasOf(image), shape),
       )
       if (mask) film.drawImage(tinted(mask), 0, 0, cover.width, cover.height)
       if (controls) controls.masking.checked = mask !== null
       onChange()
     },
-    picture: () => exact ?? scaledDown(),
+    image: () => exact ?? scaledDown(),
     mask() {
       if (!masking()) return null
       const small = make('canvas', { width: String(shape.width), height: String(shape.height) })
@@ -224,9 +222,9 @@ const parts: Readonly<Record<string, readonly [number, number, number, number]>>
   middle: [0.25, 0.25, 0.5, 0.5],
 }
 
-function canvasOf(picture: ImageData): HTMLCanvasElement {
-  const canvas = make('canvas', { width: String(picture.width), height: String(picture.height) })
-  canvas.getContext('2d')!.putImageData(picture, 0, 0)
+function canvasOf(image: ImageData): HTMLCanvasElement {
+  const canvas = make('canvas', { width: String(image.width), height: String(image.height) })
+  canvas.getContext('2d')!.putImageData(image, 0, 0)
   return canvas
 }
 

@@ -91,16 +91,16 @@ export function takeStrokes(
 
 /** Files that are dropped on the board, and pictures pasted anywhere while it is shown. */
 export function takeFiles(board: HTMLElement, take: (file: File) => Promise<void>): void {
-  const pictureIn = (items: DataTransfer | null) =>
+  const imageIn = (items: DataTransfer | null) =>
     Array.from(items?.files ?? []).find(({ type }) => type.startsWith('image/'))
   board.addEventListener('dragover', (event) => event.preventDefault())
   board.addEventListener('drop', (event) => {
     event.preventDefault()
-    const file = pictureIn(event.dataTransfer) ?? event.dataTransfer?.files[0]
+    const file = imageIn(event.dataTransfer) ?? event.dataTransfer?.files[0]
     if (file) take(file)
   })
   document.addEventListener('paste', ({ clipboardData }) => {
-    const file = pictureIn(clipboardData)
+    const file = imageIn(clipboardData)
     if (file && board.offsetParent !== null) take(file)
   })
 }

@@ -18,9 +18,9 @@ export function createCurves(): Curves {
     class: 'curves',
   })
   const title = svg('title', {})
-  const [picture, noise] = [svg('path', { class: 'picture' }), svg('path', { class: 'noise' })]
+  const [image, noise] = [svg('path', { class: 'picture' }), svg('path', { class: 'noise' })]
   const head = svg('line', { class: 'head', y1: '0', y2: String(height) })
-  element.append(title, picture, noise, head)
+  element.append(title, image, noise, head)
   let last = 1
   return {
     element,
@@ -28,7 +28,7 @@ export function createCurves(): Curves {
       last = timesteps - 1
       const path = (f: (bar: number) => number) =>
         pathOf(alphaBar.map((bar, t) => [(t / last) * width, 4 + (1 - f(bar)) * (height - 8)]))
-      picture.setAttribute(
+      image.setAttribute(
         'd',
         path((bar) => Math.sqrt(bar)),
       )

@@ -8,11 +8,11 @@ import {
   startNoise,
   UserError,
 } from 'ddpm-sampler'
-import { createEasel, type Easel } from '../canvas/drawing-board.ts'
+import { createDrawingBoard, type DrawingBoard } from '../canvas/drawing-board.ts'
 import { byId, make, paint } from '../ui/dom.ts'
-import { attempt } from '../ui/error-banner.ts'
+import { reportErrors } from '../ui/error-banner.ts'
 import { megabytes } from '../ui/format.ts'
-import { drawMark } from '../ui/logo.ts'
+import { renderLogo } from '../ui/logo.ts'
 import { pixelsOf, valuesOf } from '../ui/pixels.ts'
 import { savesData } from '../ui/preferences.ts'
 import { createCurves } from './curves.ts'
@@ -32,7 +32,7 @@ interface Scene {
 const slider = byId('t', HTMLInputElement)
 const curves = createCurves()
 byId('curves', HTMLElement).append(curves.element)
-const show = (id: string, picture: ImageData) => paint(byId(id, HTMLCanvasElement), picture)
+const show = (id: string, image: ImageData) => paint(byId(id, HTMLCanvasElement), image)
 const say = (id: string, text: string) => {
   byId(id, HTMLOutputElement).value = text
 }
@@ -40,17 +40,17 @@ const say = (id: string, text: string) => {
 let scene: Scene | null = null
 let model: Model | null = null
 let walk: Walk | null = null
-let easel: Easel | null = null
+let easel: DrawingBoard | null = null
 
-drawMark(byId('mark', HTMLCanvasElement))
-slider.addEventListener('input', () => attempt(render))
+renderLogo(byId('mark', HTMLCanvasElement))
+slider.addEventListener('input', () => reportErrors(render))
 byId('other-noise', HTMLButtonElement).addEventListener('click', () => {
   if (!scene) return
   scene.seed++
-  attempt(render)
+  reportErrors(render)
 })
 navigator.serviceWorker?.register('../offline.js').catch(() => {})
-attempt(start)
+reportErrors(start)
 
 async function start(): Promise<void> {
   const [{ deviceReason }, models] = await Promise.all([detect(), listModels()])
@@ -73,7 +73,7 @@ async function start(): Promise<void> {
   const button = make('button', { type: 'button' }, 'Load the model')
   button.addEventListener('click', () => {
     button.remove()
-    attempt(wake)
+    reportErrors(wake)
   })
   byId('choices', HTMLElement).after(button)
 }
@@ -92,7 +92,7 @@ async function wake(): Promise<void> {
     },
   })
   byId('device', HTMLElement).textContent = `Runs on ${model.deviceReason}.`
-  walk = createWalk(model, process, attempt)
+  walk = createWalk(model, process, reportErrors)
   await render()
   const drawn = await model.sample({
     count: 4,
@@ -117,7 +117,7 @@ function offer(x0: Float32Array, label: string): void {
     { type: 'button', class: 'choice', 'aria-label': label, 'aria-pressed': 'false' },
     canvas,
   )
-  button.addEventListener('click', () => attempt(() => choose(x0, button)))
+  button.addEventListener('click', () => reportErrors(() => choose(x0, button)))
   byId('choices', HTMLElement).append(button)
 }
 
@@ -129,8 +129,8 @@ async function choose(x0: Float32Array, chosen: HTMLElement | null = null): Prom
   await render()
 }
 
-function offerEasel({ shape }: Manifest): Easel {
-  const easel = createEasel(() => attempt(() => choose(valuesOf(easel.picture(), shape))))
+function offerEasel({ shape }: Manifest): DrawingBoard {
+  const easel = createDrawingBoard(() => reportErrors(() => choose(valuesOf(easel.image(), shape))))
   easel.resize(shape)
   return easel
 }
@@ -144,7 +144,7 @@ function offerClasses({ classes }: Manifest): void {
   )
   select.addEventListener('change', () => {
     scene!.className = select.value || null
-    attempt(render)
+    reportErrors(render)
   })
 }
 
@@ -156,11 +156,11 @@ async function render(): Promise<void> {
   const alphaBar = process.alphaBar[t]!
   const epsilon = startNoise(manifest, seed, 0)
   const xt = noised(x0, alphaBar, epsilon)
-  const picture = (values: Float32Array) => pixelsOf(values, manifest.shape)
-  show('x0', picture(x0))
-  show('epsilon', picture(epsilon))
-  show('xt', picture(xt))
-  show('seen-xt', picture(xt))
+  const image = (values: Float32Array) => pixelsOf(values, manifest.shape)
+  show('x0', image(x0))
+  show('epsilon', image(epsilon))
+  show('xt', image(xt))
+  show('seen-xt', image(xt))
   say('signal', percent(Math.sqrt(alphaBar)))
   say('deviation', percent(Math.sqrt(1 - alphaBar)))
   say('t-text', `t = ${t}`)
@@ -192,10 +192,10 @@ async function look(sight: Sight): Promise<void> {
       const { xt, t, epsilon, className }: Sight = next
       next = null
       const seen = await model!.predict({ x: xt, t, ...(className !== null && { class: className }) })
-      const picture = (values: Float32Array) => pixelsOf(values, scene!.manifest.shape)
-      show('seen-epsilon', picture(seen.epsilon))
-      show('seen-x0', picture(seen.x0))
-      walk?.foreseen(picture(seen.x0))
+      const image = (values: Float32Array) => pixelsOf(values, scene!.manifest.shape)
+      show('seen-epsilon', image(seen.epsilon))
+      show('seen-x0', image(seen.x0))
+      walk?.foreseen(image(seen.x0))
       say('loss', `‖ε − ε_θ‖² per pixel and colour: ${meanSquare(epsilon, seen.epsilon).toFixed(4)}`)
     }
   } finally {

@@ -7,7 +7,7 @@ export interface Walk {
   /** Where it starts when told to: x_t above. */
   from(place: Place): void
   /** What the network sees in x_t above; shown until the first step. */
-  foreseen(picture: ImageData): void
+  foreseen(image: ImageData): void
 }
 
 interface Place {
@@ -92,8 +92,8 @@ export function createWalk(
       origin = place
       if (!walking) begin(place)
     },
-    foreseen(picture) {
-      if (taken === 0 && at === origin) paint(byId('walk-x0', HTMLCanvasElement), picture)
+    foreseen(image) {
+      if (taken === 0 && at === origin) paint(byId('walk-x0', HTMLCanvasElement), image)
     },
   }
 }
@@ -139,9 +139,9 @@ function showWeights({ x0, xt, sigma }: StepWeights): void {
 const longestTrail = 12
 
 /** The latest pictures of the way. */
-function leaveTrace(trail: HTMLOListElement, picture: ImageData, t: number): void {
+function leaveTrace(trail: HTMLOListElement, image: ImageData, t: number): void {
   const canvas = make('canvas', { role: 'img', 'aria-label': t < 0 ? 'The end' : `At t = ${t}` })
-  paint(canvas, picture)
+  paint(canvas, image)
   trail.append(make('li', {}, canvas, t < 0 ? 'end' : String(t)))
   while (trail.children.length > longestTrail) trail.firstElementChild!.remove()
 }

@@ -1,6 +1,6 @@
 import { type Manifest, samplers, sharedWords, timestepSpacings } from 'ddpm-sampler'
 import { byId, make } from '../ui/dom.ts'
-import { deterministic, hasOrder, isStochastic, mostPictures, type Settings } from './settings.ts'
+import { deterministic, hasOrder, isStochastic, mostImages, type Settings } from './settings.ts'
 import { createStartPanel } from './start-panel.ts'
 
 const samplerWords: Record<Settings['sampler'], readonly [name: string, note: string]> = {
@@ -33,7 +33,7 @@ export interface Form {
   /** The same, in silence: null while something is wrong. */
   peek(): Settings | null
   /** Pictures of the model: what one paints oneself gets their paper. */
-  paper(pictures: readonly ImageData[]): void
+  paper(images: readonly ImageData[]): void
   /** Once there is something to choose. */
   enable(): void
 }
@@ -54,7 +54,7 @@ export function createForm(onChange: () => void): Form {
   const spacing = byId('spacing', HTMLSelectElement)
   const order = byId('order', HTMLSelectElement)
   let manifest: Manifest | null = null
-  count.max = String(mostPictures)
+  count.max = String(mostImages)
   sampler.replaceChildren(...samplers.map((value) => make('option', { value }, samplerWords[value][0])))
   spacing.replaceChildren(...timestepSpacings.map((value) => make('option', { value }, spacingWords[value])))
 

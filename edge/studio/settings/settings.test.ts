@@ -19,14 +19,14 @@ const index = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 const start: fc.Arbitrary<Start> = fc.oneof(
   fc.constant({ kind: 'noise' } as const),
   fc.record(
-    { kind: fc.constant('near' as const), picture: index, distance: part, other: fc.maxSafeNat() },
+    { kind: fc.constant('near' as const), image: index, distance: part, other: fc.maxSafeNat() },
     { noNullPrototype: true },
   ),
   fc.record(
     {
       kind: fc.constant('between' as const),
-      picture: index,
-      to: fc.record({ seed: fc.maxSafeNat(), picture: index }, { noNullPrototype: true }),
+      image: index,
+      to: fc.record({ seed: fc.maxSafeNat(), image: index }, { noNullPrototype: true }),
     },
     { noNullPrototype: true },
   ),
@@ -81,7 +81,7 @@ test('a link is readable', () => {
     spacing: 'trailing',
     eta: 0,
     order: 2,
-    start: { kind: 'between', picture: 2, to: { seed: 7, picture: 0 } },
+    start: { kind: 'between', image: 2, to: { seed: 7, image: 0 } },
   }
   assert.equal(
     toLink(given),

@@ -32,25 +32,25 @@ export interface Settings {
 export type Start =
   | { readonly kind: 'noise' }
   /** Noise near that of one picture of the seed; distance 0 is that noise, 1 another. */
-  | { readonly kind: 'near'; readonly picture: number; readonly distance: number; readonly other: number }
+  | { readonly kind: 'near'; readonly image: number; readonly distance: number; readonly other: number }
   /** Noise on the way from one picture of the seed to a picture of another, or of the same. */
-  | { readonly kind: 'between'; readonly picture: number; readonly to: Noise }
+  | { readonly kind: 'between'; readonly image: number; readonly to: Noise }
   /** A picture of the model's size; where the mask is white, it is drawn anew (RePaint), elsewhere it stays. */
   | {
-      readonly kind: 'picture'
+      readonly kind: 'image'
       readonly strength: number
-      readonly picture: ImageData
+      readonly image: ImageData
       readonly mask: ImageData | null
     }
 
 /** One picture's start noise. */
 export interface Noise {
   readonly seed: number
-  readonly picture: number
+  readonly image: number
 }
 
 /** More at once than this needs gigabytes on larger models. */
-export const mostPictures = 64
+export const mostImages = 64
 
 /** More than any schedule has. */
 const mostSteps = 10_000
@@ -106,17 +106,17 @@ export function toLink(settings: Settings): string {
     case 'noise':
       break
     case 'near':
-      query.set('near', String(start.picture))
+      query.set('near', String(start.image))
       query.set('distance', String(start.distance))
       query.set('other', String(start.other))
       break
     case 'between':
-      query.set('from', String(start.picture))
-      query.set('to', `${start.to.seed}.${start.to.picture}`)
+      query.set('from', String(start.image))
+      query.set('to', `${start.to.seed}.${start.to.image}`)
       break
-    case 'picture':
+    case 'image':
       query.set('strength', String(start.strength))
-      fragment.set('picture', toText(start.picture))
+      fragment.set('picture', toText(start.image))
       if (start.mask) fragment.set('mask', toText(start.mask))
   }
   // A slash needs no escape in a query and reads better without.
@@ -137,7 +137,7 @@ export async function fromLink(search: string, hash = ''): Promise<Partial<Setti
     class: text('class'),
     guidance: number('guidance', { min: 0, max: 100 }),
     guidanceRescale: number('rescale', { min: 0, max: 1 }),
-    count: number('count', { min: 1, max: mostPictures, whole: true }),
+    count: number('count', { min: 1, max: mostImages, whole: true }),
     seed: number('seed', seeds),
     sampler: choice('sampler', samplers),
     steps: number('steps', { min: 1, max: mostSteps, whole: true }),
@@ -151,22 +151,22 @@ export async function fromLink(search: string, hash = ''): Promise<Partial<Setti
 
 async function startFrom(query: URLSearchParams, fragment: URLSearchParams): Promise<Start | undefined> {
   const number = (key: string, range: Range) => parseNumber(key, query.get(key) ?? undefined, range)
-  const picture = fragment.get('picture')
-  if (picture !== null) {
+  const image = fragment.get('picture')
+  if (image !== null) {
     const mask = fragment.get('mask')
     return {
-      kind: 'picture',
+      kind: 'image',
       strength: number('strength', { min: 0, max: 1 }) ?? 1,
-      picture: await fromText(picture),
+      image: await fromText(image),
       mask: mask === null ? null : await fromText(mask),
     }
   }
-  const near = number('near', pictures)
+  const near = number('near', images)
   if (near !== undefined) {
     const distance = number('distance', { min: 0, max: 1 }) ?? defaultDistance
-    return { kind: 'near', picture: near, distance, other: number('other', seeds) ?? 0 }
+    return { kind: 'near', image: near, distance, other: number('other', seeds) ?? 0 }
   }
-  const from = number('from', pictures)
+  const from = number('from', images)
   if (from === undefined) return undefined
   const [, seed, index] = /^(\d+)\.(\d+)$/.exec(query.get('to') ?? '') ?? []
   if (index === undefined) {
@@ -174,7 +174,7 @@ async function startFrom(query: URLSearchParams, fragment: URLSearchParams): Pro
       `The link says to=${query.get('to')}; expected a seed and a picture of it, as in to=7.0.`,
     )
   }
-  return { kind: 'between', picture: from, to: { seed: Number(seed), picture: Number(index) } }
+  return { kind: 'between', image: from, to: { seed: Number(seed), image: Number(index) } }
 }
 
 /** Far enough to differ, near enough to be recognised. */
@@ -187,7 +187,7 @@ interface Range {
 }
 
 const seeds: Range = { min: 0, max: Number.MAX_SAFE_INTEGER, whole: true }
-const pictures: Range = { min: 0, max: 2 ** 32 - 1, whole: true }
+const images: Range = { min: 0, max: 2 ** 32 - 1, whole: true }
 
 function parseNumber(key: string, given: string | undefined, { min, max, whole = false }: Range) {
   if (given === undefined) return undefined

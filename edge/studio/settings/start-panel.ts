@@ -1,5 +1,5 @@
 import type { Manifest } from 'ddpm-sampler'
-import { createEasel } from '../canvas/drawing-board.ts'
+import { createDrawingBoard } from '../canvas/drawing-board.ts'
 import { byId } from '../ui/dom.ts'
 import { defaultDistance, type Start } from './settings.ts'
 
@@ -7,7 +7,7 @@ export interface StartPanel {
   /** Brings everything to a model's size. */
   resize(manifest: Manifest): void
   /** The paper to paint on is that of the model's own pictures. */
-  paper(pictures: readonly ImageData[]): void
+  paper(images: readonly ImageData[]): void
   fill(start: Start, seed: number): void
   read(seed: number): Start
   readonly kind: Start['kind']
@@ -15,7 +15,7 @@ export interface StartPanel {
 
 const notes: Record<Start['kind'], string> = {
   noise: 'Each picture starts as noise of its own, which the seed decides.',
-  picture: 'Your picture is drowned in noise up to the strength, and drawn out of it again (SDEdit).',
+  image: 'Your picture is drowned in noise up to the strength, and drawn out of it again (SDEdit).',
   near: 'The first picture again, then others out of noise close to its own.',
   between: 'From one picture to another, along the arc between their noises.',
 }
@@ -25,10 +25,10 @@ export function createStartPanel(onChange: () => void): StartPanel {
   const kinds = Array.from(document.querySelectorAll<HTMLInputElement>('input[name="start"]'))
   const field = (id: string) => byId(id, HTMLInputElement)
   const [strength, distance] = [field('strength'), field('distance')]
-  const [nearPicture, other] = [field('near-picture'), field('other')]
-  const [fromPicture, toPicture, toSeed] = [field('from-picture'), field('to-picture'), field('to-seed')]
+  const [nearImage, other] = [field('near-image'), field('other')]
+  const [fromImage, toImage, toSeed] = [field('from-image'), field('to-image'), field('to-seed')]
   const masking = field('masking')
-  const easel = createEasel(onChange, { masking, halves: byId('halves', HTMLSelectElement) })
+  const easel = createDrawingBoard(onChange, { masking, halves: byId('halves', HTMLSelectElement) })
 
   const kind = () => kinds.find(({ checked }) => checked)!.value as Start['kind']
   const update = () => {
@@ -37,7 +37,7 @@ export function createStartPanel(onChange: () => void): StartPanel {
       if (value !== 'noise') byId(`start-${value}`, HTMLElement).hidden = value !== chosen
     }
     byId('start-note', HTMLElement).textContent =
-      chosen === 'picture' && masking.checked
+      chosen === 'image' && masking.checked
         ? 'What you cover is drawn anew and fits what stays (RePaint).'
         : notes[chosen]
     byId('mask-tools', HTMLElement).hidden = !masking.checked
@@ -70,15 +70,15 @@ export function createStartPanel(onChange: () => void): StartPanel {
     fill(start, seed) {
       for (const input of kinds) input.checked = input.value === start.kind
       if (start.kind === 'near') {
-        nearPicture.value = String(start.picture + 1)
+        nearImage.value = String(start.image + 1)
         distance.value = String(start.distance)
         other.value = String(start.other)
       } else if (start.kind === 'between') {
-        fromPicture.value = String(start.picture + 1)
-        toPicture.value = String(start.to.picture + 1)
+        fromImage.value = String(start.image + 1)
+        toImage.value = String(start.to.image + 1)
         toSeed.value = start.to.seed === seed ? '' : String(start.to.seed)
-      } else if (start.kind === 'picture') {
-        easel.load(start.picture, start.mask)
+      } else if (start.kind === 'image') {
+        easel.load(start.image, start.mask)
         strength.value = String(start.strength)
       }
       update()
@@ -90,22 +90,22 @@ export function createStartPanel(onChange: () => void): StartPanel {
         case 'near':
           return {
             kind: 'near',
-            picture: nearPicture.valueAsNumber - 1,
+            image: nearImage.valueAsNumber - 1,
             distance: distance.valueAsNumber,
             other: Number(other.value),
           }
         case 'between': {
           const to = {
             seed: toSeed.value === '' ? seed : Number(toSeed.value),
-            picture: toPicture.valueAsNumber - 1,
+            image: toImage.valueAsNumber - 1,
           }
-          return { kind: 'between', picture: fromPicture.valueAsNumber - 1, to }
+          return { kind: 'between', image: fromImage.valueAsNumber - 1, to }
         }
-        case 'picture':
+        case 'image':
           return {
-            kind: 'picture',
+            kind: 'image',
             strength: strength.valueAsNumber,
-            picture: easel.picture(),
+            image: easel.image(),
             mask: easel.mask(),
           }
       }
@@ -121,6 +121,6 @@ function percent(value: number): string {
 }
 
 /** Pictures near one of a seed, out of a second seed's noise. */
-export function nearTo(picture: number): Start {
-  return { kind: 'near', picture, distance: defaultDistance, other: Math.floor(Math.random() * 1e6) }
+export function nearTo(image: number): Start {
+  return { kind: 'near', image, distance: defaultDistance, other: Math.floor(Math.random() * 1e6) }
 }

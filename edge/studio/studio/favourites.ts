@@ -7,7 +7,7 @@ export interface Kept {
   /** A PNG of one picture, as a data URL. */
   readonly thumbnail: string
   /** Which picture of the drawing it is. */
-  readonly picture: number
+  readonly image: number
 }
 
 export interface Shelf {
@@ -21,7 +21,7 @@ export interface Shelf {
 /** Browsers give a site about five million characters; a link with pictures in it may take some ten thousand. */
 const mostCharacters = 500_000
 
-export function openShelf(
+export function openFavourites(
   name: string,
   most: number,
   storage: Pick<Storage, 'getItem' | 'setItem'> | null,
@@ -35,8 +35,7 @@ export function openShelf(
       // Full, or forbidden: it holds as long as the page is open.
     }
   }
-  const others = ({ link, picture }: Kept) =>
-    items.filter((item) => item.link !== link || item.picture !== picture)
+  const others = ({ link, image }: Kept) => items.filter((item) => item.link !== link || item.image !== image)
   return {
     get items() {
       return items
@@ -70,6 +69,6 @@ function isKept(value: unknown): value is Kept {
     typeof item.title === 'string' &&
     typeof item.thumbnail === 'string' &&
     item.thumbnail.startsWith('data:image/png') &&
-    typeof item.picture === 'number'
+    typeof item.image === 'number'
   )
 }

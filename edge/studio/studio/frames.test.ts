@@ -4,12 +4,12 @@ import fc from 'fast-check'
 import { createFilm, type Frame, spliced } from './frames.ts'
 
 /** A picture of so many bytes; a film asks for nothing else. */
-function picture(bytes = 100): ImageData {
+function image(bytes = 100): ImageData {
   return { data: { byteLength: bytes } } as unknown as ImageData
 }
 
 function frame(step: number, steps: number): Frame {
-  return { step, steps, t: steps - step, x: [picture()], x0: [picture()] }
+  return { step, steps, t: steps - step, x: [image()], x0: [image()] }
 }
 
 test('whatever comes, a film stays within its bound, evenly spaced, from the first frame to the last', () => {

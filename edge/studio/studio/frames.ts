@@ -49,8 +49,8 @@ export function createFilm(most = bound): Film {
 }
 
 function bytesOf(frames: readonly Frame[]): number {
-  const size = (pictures: readonly ImageData[] | null) =>
-    (pictures ?? []).reduce((sum, { data }) => sum + data.byteLength, 0)
+  const size = (images: readonly ImageData[] | null) =>
+    (images ?? []).reduce((sum, { data }) => sum + data.byteLength, 0)
   return frames.reduce((sum, { x, x0 }) => sum + size(x) + size(x0), 0)
 }
 

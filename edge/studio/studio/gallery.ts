@@ -9,11 +9,11 @@ export function showShelf(id: 'history' | 'favourites', shelf: Shelf, onOpen: (i
   list.replaceChildren(
     ...shelf.items.map((item) => {
       const label = `Draw again: ${item.title}`
-      const picture = make('img', { src: item.thumbnail, alt: '', width: '48', height: '48' })
+      const image = make('img', { src: item.thumbnail, alt: '', width: '48', height: '48' })
       const button = make(
         'button',
         { type: 'button', class: 'kept', 'aria-label': label, title: item.title },
-        picture,
+        image,
       )
       button.addEventListener('click', () => onOpen(item))
       return make('li', {}, button)

@@ -12,9 +12,9 @@ import { pixelsOf } from '../ui/pixels.ts'
 import { createFilm, type Frame, spliced } from './frames.ts'
 
 /** What was asked for, what came out, and how it came to be. */
-export interface Drawing {
+export interface Generation {
   readonly settings: Settings
-  readonly pictures: readonly ImageData[]
+  readonly images: readonly ImageData[]
   readonly frames: readonly Frame[]
 }
 
@@ -31,19 +31,19 @@ export interface Progress {
 }
 
 /** Draws what the settings say. */
-export async function drawSettings(
+export async function generateImages(
   model: Model,
   settings: Settings,
   { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: Progress) => void },
-): Promise<Drawing> {
+): Promise<Generation> {
   const { manifest } = model
   const parts = partsOf(manifest, settings)
-  const begin = startPictures(manifest, settings)
+  const begin = startImages(manifest, settings)
   const films: Frame[][] = []
-  const pictures: ImageData[] = []
+  const images: ImageData[] = []
   for (const [index, part] of parts.entries()) {
     const film = createFilm()
-    const from = pictures.length
+    const from = images.length
     const steps = settings.steps
     film.add({ step: 0, steps, t: null, x: begin.slice(from, from + part.count!), x0: null })
     const onStep = ({ step, steps, t, x, x0, secondsLeft }: SampleStep) => {
@@ -51,7 +51,7 @@ export async function drawSettings(
       if (own) film.add(own)
       // Pictures of earlier parts are done, those of later ones have not begun.
       const rest = begin.slice(from + part.count!)
-      const around = (some: readonly ImageData[]) => [...pictures, ...some, ...rest]
+      const around = (some: readonly ImageData[]) => [...images, ...some, ...rest]
       onProgress({
         step: index * steps + step + 1,
         steps: steps * parts.length,
@@ -60,10 +60,10 @@ export async function drawSettings(
       })
     }
     const drawn = await model.sample({ ...part, previewEvery: previewEvery(settings), onStep, signal })
-    pictures.push(...drawn.map(({ pixels }) => pixels))
+    images.push(...drawn.map(({ pixels }) => pixels))
     films.push([...film.frames])
   }
-  return { settings, pictures, frames: films.length === 1 ? films[0]! : spliced(films) }
+  return { settings, images, frames: films.length === 1 ? films[0]! : spliced(films) }
 }
 
 /** Often enough for a timeline; not so often that a fast device waits for pictures that nobody can see. */
@@ -72,36 +72,36 @@ function previewEvery({ steps }: Settings): number {
 }
 
 /** The latest start pictures: the page asks again and again for the same. */
-let started: { readonly key: string; readonly pictures: readonly ImageData[] } | null = null
+let started: { readonly key: string; readonly images: readonly ImageData[] } | null = null
 
 /** Each picture before the first step: its noise, or the picture that it starts from. */
-export function startPictures(manifest: Manifest, settings: Settings): readonly ImageData[] {
+export function startImages(manifest: Manifest, settings: Settings): readonly ImageData[] {
   const { start, count } = settings
-  if (start.kind === 'picture') return Array.from({ length: count }, () => start.picture)
+  if (start.kind === 'image') return Array.from({ length: count }, () => start.image)
   const key = keyOf(manifest, settings)
   if (started?.key !== key) {
-    const pictures = Array.from({ length: count }, (_, i) => startPicture(manifest, settings, i))
-    started = { key, pictures }
+    const images = Array.from({ length: count }, (_, i) => startImage(manifest, settings, i))
+    started = { key, images }
   }
-  return started.pictures
+  return started.images
 }
 
 /** Makes them one by one, so that the page is never kept busy for long. */
 export async function prepareStart(manifest: Manifest, settings: Settings): Promise<void> {
-  if (settings.start.kind === 'picture') return
-  const pictures: ImageData[] = []
+  if (settings.start.kind === 'image') return
+  const images: ImageData[] = []
   for (let i = 0; i < settings.count; i++) {
-    pictures.push(startPicture(manifest, settings, i))
+    images.push(startImage(manifest, settings, i))
     await new Promise((resolve) => setTimeout(resolve))
   }
-  started = { key: keyOf(manifest, settings), pictures }
+  started = { key: keyOf(manifest, settings), images }
 }
 
 function keyOf({ name, shape }: Manifest, { seed, count, start }: Settings): string {
   return JSON.stringify([name, shape, seed, count, start])
 }
 
-function startPicture(manifest: Manifest, settings: Settings, index: number): ImageData {
+function startImage(manifest: Manifest, settings: Settings, index: number): ImageData {
   return pixelsOf(noiseOf(manifest, settings, index), manifest.shape)
 }
 
@@ -117,12 +117,12 @@ export function partsOf(manifest: Manifest, settings: Settings): SampleOptions[]
       return [base]
     case 'near': {
       const noise = noises(manifest, settings, 0, count)
-      return [{ ...base, class: classAt(manifest, settings, seed, start.picture), noise }]
+      return [{ ...base, class: classAt(manifest, settings, seed, start.image), noise }]
     }
     case 'between': {
       const ends = [
-        classAt(manifest, settings, seed, start.picture),
-        classAt(manifest, settings, start.to.seed, start.to.picture),
+        classAt(manifest, settings, seed, start.image),
+        classAt(manifest, settings, start.to.seed, start.to.image),
       ]
       const half = ends[0] === ends[1] || count === 1 ? count : Math.ceil(count / 2)
       const lengths = half === count ? [count] : [half, count - half]
@@ -134,18 +134,18 @@ export function partsOf(manifest: Manifest, settings: Settings): SampleOptions[]
         noise: noises(manifest, settings, i * half, length),
       }))
     }
-    case 'picture': {
-      const { picture, strength, mask } = start
+    case 'image': {
+      const { image, strength, mask } = start
       // One class at random would draw against a picture that shows another.
       const pull = settings.class === null ? 0 : guidance
-      return [{ ...base, guidance: pull, init: picture, strength, ...(mask && { mask }) }]
+      return [{ ...base, guidance: pull, init: image, strength, ...(mask && { mask }) }]
     }
   }
 }
 
 /** The class that a picture of a seed has; null where the model knows none. */
-function classAt(manifest: Manifest, settings: Settings, seed: number, picture: number): string | null {
-  return classOf(manifest, { seed, picture, name: settings.class })
+function classAt(manifest: Manifest, settings: Settings, seed: number, image: number): string | null {
+  return classOf(manifest, { seed, image, name: settings.class })
 }
 
 function noises(manifest: Manifest, settings: Settings, first: number, count: number): Float32Array {
@@ -160,14 +160,14 @@ function noises(manifest: Manifest, settings: Settings, first: number, count: nu
 function noiseOf(manifest: Manifest, { seed, count, start }: Settings, index: number): Float32Array {
   switch (start.kind) {
     case 'near': {
-      const own = startNoise(manifest, seed, start.picture)
+      const own = startNoise(manifest, seed, start.image)
       // The first is the picture itself, to compare with.
       return index === 0 ? own : slerp(own, startNoise(manifest, start.other, index), start.distance)
     }
     case 'between': {
       const ends = [
-        startNoise(manifest, seed, start.picture),
-        startNoise(manifest, start.to.seed, start.to.picture),
+        startNoise(manifest, seed, start.image),
+        startNoise(manifest, start.to.seed, start.to.image),
       ]
       return slerp(ends[0]!, ends[1]!, count === 1 ? 0 : index / (count - 1))
     }
@@ -181,15 +181,15 @@ export function captionOf(settings: Settings): string {
   const { model, guidance, seed, sampler, steps, start } = settings
   const said = {
     noise: [],
-    near: start.kind === 'near' ? [`near no. ${start.picture + 1}`, `distance ${start.distance}`] : [],
+    near: start.kind === 'near' ? [`near no. ${start.image + 1}`, `distance ${start.distance}`] : [],
     between:
       start.kind === 'between'
         ? [
-            `no. ${start.picture + 1} to no. ${start.to.picture + 1}${start.to.seed === seed ? '' : ` of seed ${start.to.seed}`}`,
+            `no. ${start.image + 1} to no. ${start.to.image + 1}${start.to.seed === seed ? '' : ` of seed ${start.to.seed}`}`,
           ]
         : [],
-    picture:
-      start.kind === 'picture'
+    image:
+      start.kind === 'image'
         ? [`from a picture, strength ${start.strength}`, ...(start.mask ? ['filled in'] : [])]
         : [],
   }[start.kind]

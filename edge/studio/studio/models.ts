@@ -7,7 +7,7 @@ export function offerModels(models: readonly ModelSummary[], onChoose: (name: st
   const cards = models.map(({ name, preview, training, shape }) => {
     const input = make('input', { type: 'radio', name: 'model', value: name })
     input.addEventListener('change', () => onChoose(name))
-    const picture = preview
+    const image = preview
       ? make('img', { src: `files/${preview}`, alt: '', width: '56', height: '56', loading: 'lazy' })
       : make('span', { class: 'no-preview' })
     const [owner, own] = name.split('/') as [string, string]
@@ -21,7 +21,7 @@ export function offerModels(models: readonly ModelSummary[], onChoose: (name: st
         `${training.data}, ${count(training.pictures, 'picture')} of ${shape.width} × ${shape.height}; ${roughly(training.parameters)} parameters`,
       ),
     )
-    return make('label', { class: 'model' }, input, picture, words)
+    return make('label', { class: 'model' }, input, image, words)
   })
   byId('models', HTMLFieldSetElement).append(...cards)
   byId('models', HTMLFieldSetElement).hidden = false

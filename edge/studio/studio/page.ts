@@ -11,51 +11,51 @@ import {
 } from '../settings/settings.ts'
 import { createFrames } from '../ui/contact-sheet.ts'
 import { byId } from '../ui/dom.ts'
-import { attempt, scrolling } from '../ui/error-banner.ts'
+import { reportErrors, scrolling } from '../ui/error-banner.ts'
 import { count, duration } from '../ui/format.ts'
-import { drawMark } from '../ui/logo.ts'
+import { renderLogo } from '../ui/logo.ts'
 import { savesData, wantsCalm } from '../ui/preferences.ts'
 import { createStatus } from '../ui/status.ts'
-import { type Kept, openShelf } from './favourites.ts'
+import { type Kept, openFavourites } from './favourites.ts'
 import type { Frame } from './frames.ts'
 import { showShelf } from './gallery.ts'
-import { captionOf, type Drawing, drawSettings, prepareStart, startPictures } from './generation.ts'
+import { captionOf, type Generation, generateImages, prepareStart, startImages } from './generation.ts'
 import { showFacts } from './model-facts.ts'
 import { markModel, offerModels } from './models.ts'
 import { createSession } from './session.ts'
-import { createStrip } from './timeline.ts'
+import { createTimeline } from './timeline.ts'
 import { createTools, thumbnailOf } from './tools.ts'
 
 const status = createStatus()
 const session = createSession(status)
 const form = createForm(() => changed())
 const frames = createFrames((index) => pick(index))
-const strip = createStrip((frame) => frames.show(frame.x))
+const strip = createTimeline((frame) => frames.show(frame.x))
 const tools = createTools({
-  onStart: (start) => attempt(() => drawFrom(start)),
+  onStart: (start) => reportErrors(() => drawFrom(start)),
   onPaint: paintOver,
   onKeep: keep,
   say: status.say,
-  attempt,
+  attempt: reportErrors,
 })
 const storage = memory()
 /** Others of this host may be studios, too. */
 const folder = new URL('.', location.href).pathname
-const history = openShelf(`ddpm-history ${folder}`, 24, storage)
-const favourites = openShelf(`ddpm-favourites ${folder}`, 48, storage)
+const history = openFavourites(`ddpm-history ${folder}`, 24, storage)
+const favourites = openFavourites(`ddpm-favourites ${folder}`, 48, storage)
 const drawButton = byId('draw', HTMLButtonElement)
 
 let manifest: Manifest | null = null
 /** What the sheet shows, once it is done. */
-let drawn: Drawing | null = null
+let drawn: Generation | null = null
 let picked = 0
 /** The drawing under way. */
 let running: AbortController | null = null
 
-drawMark(byId('mark', HTMLCanvasElement))
+renderLogo(byId('mark', HTMLCanvasElement))
 byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
-  attempt(draw)
+  reportErrors(draw)
 })
 drawButton.addEventListener('click', (event) => {
   if (!running) return
@@ -66,7 +66,7 @@ drawButton.addEventListener('click', (event) => {
 // Makes the page work without a network; where a browser has or allows no service worker, it works with one.
 navigator.serviceWorker?.register('offline.js').catch(() => {})
 showShelves()
-attempt(start)
+reportErrors(start)
 
 async function start(): Promise<void> {
   const link = fromLink(location.search, location.hash)
@@ -79,7 +79,7 @@ async function start(): Promise<void> {
     byId('nothing', HTMLElement).hidden = false
     return
   }
-  offerModels(models, (name) => attempt(() => choose(name)))
+  offerModels(models, (name) => reportErrors(() => choose(name)))
   // WebAssembly takes its time: fewer pictures are done sooner.
   const welcome = device === 'wasm' ? 8 : 16
   try {
@@ -94,12 +94,12 @@ async function start(): Promise<void> {
 }
 
 /** Makes a model the one to draw from. What a link says goes before what the manifest offers. */
-async function choose(name: string, link: Partial<Settings> = {}, pictures?: number): Promise<void> {
+async function choose(name: string, link: Partial<Settings> = {}, images?: number): Promise<void> {
   running?.abort()
   drawButton.disabled = true
   const chosen = await loadManifest(name)
   checkClass(chosen, link.class)
-  const settings = { ...defaultSettings(chosen, rollSeed(), pictures), ...link }
+  const settings = { ...defaultSettings(chosen, rollSeed(), images), ...link }
   manifest = chosen
   form.enable()
   form.fill(chosen, settings)
@@ -132,7 +132,7 @@ function announce(settings: Settings): void {
   drawButton.textContent = `Draw ${count(settings.count, 'picture')}`
   const { start } = settings
   try {
-    strip.plan(planOf(manifest!, settings), start.kind === 'picture' ? start.strength : 1)
+    strip.plan(planOf(manifest!, settings), start.kind === 'image' ? start.strength : 1)
   } catch (error) {
     if (!(error instanceof UserError)) throw error
     status.progress(error.message, 0)
@@ -144,7 +144,7 @@ function clearSheet(settings: Settings): void {
   drawn = null
   strip.clear()
   frames.clear(settings.count, manifest!.shape)
-  frames.show(startPictures(manifest!, settings))
+  frames.show(startImages(manifest!, settings))
   pick(Math.min(picked, settings.count - 1))
   byId('caption', HTMLElement).textContent = captionOf(settings)
   status.progress('', 0)
@@ -165,11 +165,11 @@ async function draw(): Promise<void> {
     const model = await session.model(settings.model, signal)
     const began = performance.now()
     status.say(`Drawing ${count(settings.count, 'picture')}.`)
-    drawn = await drawSettings(model, settings, { signal, onProgress: progressShower() })
-    frames.show(drawn.pictures)
+    drawn = await generateImages(model, settings, { signal, onProgress: progressShower() })
+    frames.show(drawn.images)
     strip.load(drawn.frames)
     pick(picked)
-    if (settings.start.kind === 'noise') form.paper(drawn.pictures)
+    if (settings.start.kind === 'noise') form.paper(drawn.images)
     status.progress('', 1)
     status.say(`${count(settings.count, 'picture')} in ${duration((performance.now() - began) / 1000)}.`)
     history.put(keepsake(drawn, 0))
@@ -190,7 +190,7 @@ async function draw(): Promise<void> {
 }
 
 /** Shows how far it is; pictures as often as the screen is painted, or only the last where motion is unwelcome. */
-function progressShower(): Parameters<typeof drawSettings>[2]['onProgress'] {
+function progressShower(): Parameters<typeof generateImages>[2]['onProgress'] {
   let latest: Frame | null = null
   const show = () => {
     if (latest && running) {
@@ -216,9 +216,9 @@ async function drawFrom(start: Start): Promise<void> {
 }
 
 /** Puts a picture on the easel, to paint on or to cover. */
-function paintOver(picture: ImageData): void {
+function paintOver(image: ImageData): void {
   if (!manifest || !drawn) return
-  form.fill(manifest, { ...drawn.settings, start: { kind: 'picture', strength: 0.6, picture, mask: null } })
+  form.fill(manifest, { ...drawn.settings, start: { kind: 'image', strength: 0.6, image, mask: null } })
   changed()
   byId('board', HTMLElement).focus()
   byId('board', HTMLElement).scrollIntoView({ block: 'center', behavior: scrolling() })
@@ -233,26 +233,26 @@ function pick(index: number): void {
   showKept()
 }
 
-function keepsake({ settings, pictures }: Drawing, picture: number): Kept {
+function keepsake({ settings, images }: Generation, image: number): Kept {
   return {
     link: toLink(settings),
     title: captionOf(settings),
-    thumbnail: thumbnailOf(pictures[picture]!),
-    picture,
+    thumbnail: thumbnailOf(images[image]!),
+    image,
   }
 }
 
 /** Keeps a picture, or no longer. */
-function keep(drawing: Drawing, picture: number): void {
-  const item = keepsake(drawing, picture)
+function keep(drawing: Generation, image: number): void {
+  const item = keepsake(drawing, image)
   if (isKept(item)) favourites.remove(item)
   else favourites.put(item)
   showShelves()
   showKept()
 }
 
-function isKept({ link, picture }: Kept): boolean {
-  return favourites.items.some((item) => item.link === link && item.picture === picture)
+function isKept({ link, image }: Kept): boolean {
+  return favourites.items.some((item) => item.link === link && item.image === image)
 }
 
 function showKept(): void {
@@ -263,16 +263,16 @@ function showKept(): void {
 }
 
 function showShelves(): void {
-  const again = (item: Kept) => attempt(() => drawAgain(item))
+  const again = (item: Kept) => reportErrors(() => drawAgain(item))
   showShelf('history', history, again)
   showShelf('favourites', favourites, again)
 }
 
-async function drawAgain({ link, picture }: Kept): Promise<void> {
+async function drawAgain({ link, image }: Kept): Promise<void> {
   const { search, hash } = new URL(link, location.href)
   const settings = await fromLink(search, hash)
   await choose(settings.model!, settings)
-  picked = picture
+  picked = image
   await draw()
 }
 

@@ -11,7 +11,7 @@ export interface Strip {
   /** A drawing that is done, to go back and forth in. */
   load(frames: readonly Frame[]): void
   /** Whose x_t and x_0 are shown. */
-  pick(picture: number): void
+  pick(image: number): void
   /** Nothing drawn yet, or nothing any more. */
   clear(): void
 }
@@ -21,7 +21,7 @@ export interface Strip {
  * levels with a slider along them.
  * @param onFrame called when the slider comes to a frame
  */
-export function createStrip(onFrame: (frame: Frame) => void): Strip {
+export function createTimeline(onFrame: (frame: Frame) => void): Strip {
   const [now, guess] = [byId('now', HTMLCanvasElement), byId('guess', HTMLCanvasElement)]
   const slider = byId('time', HTMLInputElement)
   const text = byId('time-text', HTMLOutputElement)
@@ -30,7 +30,7 @@ export function createStrip(onFrame: (frame: Frame) => void): Strip {
   byId('chart', HTMLElement).append(chart.element)
   let frames: readonly Frame[] = []
   let shown: Frame | null = null
-  let picture = 0
+  let image = 0
 
   const render = (frame: Frame) => {
     shown = frame
@@ -38,7 +38,7 @@ export function createStrip(onFrame: (frame: Frame) => void): Strip {
     text.value = words
     slider.setAttribute('aria-valuetext', words)
     chart.at(frame.step / frame.steps)
-    const [x, x0] = [frame.x[picture], frame.x0?.[picture]]
+    const [x, x0] = [frame.x[image], frame.x0?.[image]]
     if (x) paint(now, x)
     if (x0) paint(guess, x0)
     else guess.getContext('2d')!.clearRect(0, 0, guess.width, guess.height)
@@ -95,7 +95,7 @@ export function createStrip(onFrame: (frame: Frame) => void): Strip {
       seek(loaded.length - 1)
     },
     pick(index) {
-      picture = index
+      image = index
       if (shown) render(shown)
     },
     clear() {

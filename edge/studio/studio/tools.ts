@@ -3,22 +3,22 @@ import { nearTo } from '../settings/start-panel.ts'
 import { byId } from '../ui/dom.ts'
 import { enlarged, grid, save, saveFilm } from '../ui/png.ts'
 import { createViewer } from '../ui/viewer.ts'
-import { captionOf, type Drawing } from './generation.ts'
+import { captionOf, type Generation } from './generation.ts'
 import { frameTime } from './timeline.ts'
 
 export interface Tools {
   /** What they work on; null while there is nothing. */
-  show(drawing: Drawing | null, picked: number): void
+  show(drawing: Generation | null, picked: number): void
   /** Whether a press on a frame was the answer to "another picture". */
-  takes(picture: number): boolean
+  takes(image: number): boolean
 }
 
 interface Handlers {
   /** A drawing of these settings is wanted. */
   readonly onStart: (start: Start) => void
   /** The picture is to be worked on by hand. */
-  readonly onPaint: (picture: ImageData) => void
-  readonly onKeep: (drawing: Drawing, picture: number) => void
+  readonly onPaint: (image: ImageData) => void
+  readonly onKeep: (drawing: Generation, image: number) => void
   readonly say: (text: string) => void
   readonly attempt: (action: () => Promise<void>) => Promise<void>
 }
@@ -32,12 +32,12 @@ export function createTools({ onStart, onPaint, onKeep, say, attempt }: Handlers
   ) as [HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement]
   const [film, saveAll, copyLink] = [button('save-film'), button('save-grid'), button('copy-link')]
   const all = [keep, enlarge, vary, blend, paint, film, saveAll, copyLink]
-  let drawing: Drawing | null = null
+  let drawing: Generation | null = null
   let picked = 0
   /** The picture from which a way to another is wanted. */
   let waiting: number | null = null
 
-  const on = (element: HTMLButtonElement, action: (drawing: Drawing) => unknown) =>
+  const on = (element: HTMLButtonElement, action: (drawing: Generation) => unknown) =>
     element.addEventListener('click', () => {
       if (drawing) attempt(async () => void (await action(drawing!)))
     })
@@ -47,9 +47,9 @@ export function createTools({ onStart, onPaint, onKeep, say, attempt }: Handlers
   }
 
   on(keep, (current) => onKeep(current, picked))
-  on(enlarge, ({ pictures, settings }) =>
+  on(enlarge, ({ images, settings }) =>
     view(
-      pictures[picked]!,
+      images[picked]!,
       `${captionOf(settings)} · no. ${picked + 1}`,
       `${fileName(settings)}-${picked + 1}`,
     ),
@@ -59,14 +59,14 @@ export function createTools({ onStart, onPaint, onKeep, say, attempt }: Handlers
     wait(waiting === null ? picked : null)
     if (waiting !== null) say(`Press the picture that no. ${picked + 1} should turn into.`)
   })
-  on(paint, ({ pictures }) => onPaint(pictures[picked]!))
+  on(paint, ({ images }) => onPaint(images[picked]!))
   on(film, async ({ frames, settings }) => {
     say('Saving the film.')
     const own = frames.map(({ x }) => x[picked]!)
     await saveFilm(own, frameTime, `${fileName(settings)}-${picked + 1}-denoising.png`)
     say('The film is saved as a moving PNG.')
   })
-  on(saveAll, ({ pictures, settings }) => save(grid(pictures), `${fileName(settings)}.png`))
+  on(saveAll, ({ images, settings }) => save(grid(images), `${fileName(settings)}.png`))
   on(copyLink, async () => {
     try {
       await navigator.clipboard.writeText(location.href)
@@ -85,15 +85,15 @@ export function createTools({ onStart, onPaint, onKeep, say, attempt }: Handlers
       for (const element of all) element.disabled = !shown
       // Ways and neighbourhoods are told by pictures of a seed.
       vary.disabled = !fromNoise
-      blend.disabled = !fromNoise || shown!.pictures.length < 2
+      blend.disabled = !fromNoise || shown!.images.length < 2
       byId('picked', HTMLElement).textContent = `No. ${index + 1}`
     },
-    takes(picture) {
+    takes(image) {
       if (waiting === null || !drawing) return false
       const from = waiting
       wait(null)
-      if (from === picture) return false
-      onStart({ kind: 'between', picture: from, to: { seed: drawing.settings.seed, picture } })
+      if (from === image) return false
+      onStart({ kind: 'between', image: from, to: { seed: drawing.settings.seed, image } })
       return true
     },
   }
@@ -104,6 +104,6 @@ function fileName({ model, seed }: Settings): string {
 }
 
 /** A picture as small as it is, as a data URL. */
-export function thumbnailOf(picture: ImageData): string {
-  return enlarged(picture, 1).toDataURL('image/png')
+export function thumbnailOf(image: ImageData): string {
+  return enlarged(image, 1).toDataURL('image/png')
 }

@@ -2,19 +2,19 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { arrange } from './contact-sheet.ts'
 
-const picture = { width: 32, height: 32 }
+const image = { width: 32, height: 32 }
 
 test('one picture takes all the room, by whole pixels', () => {
   // (700 − 8 − 17) / 32 = 21.09
-  assert.deepEqual(arrange(1, picture, { width: 900, height: 700 }, 1), { columns: 1, scale: 21 })
+  assert.deepEqual(arrange(1, image, { width: 900, height: 700 }, 1), { columns: 1, scale: 21 })
 })
 
 test('sixteen pictures in a square room stand four by four', () => {
-  assert.deepEqual(arrange(16, picture, { width: 800, height: 840 }, 1), { columns: 4, scale: 5 })
+  assert.deepEqual(arrange(16, image, { width: 800, height: 840 }, 1), { columns: 4, scale: 5 })
 })
 
 test('on a phone frames stay large enough for a finger, in as many columns as fit', () => {
-  assert.deepEqual(arrange(64, picture, { width: 328, height: 500 }, 1), { columns: 4, scale: 2 })
+  assert.deepEqual(arrange(64, image, { width: 328, height: 500 }, 1), { columns: 4, scale: 2 })
 })
 
 test('a finer screen allows scales between whole numbers that are still whole on the screen', () => {

@@ -15,7 +15,7 @@ interface Size {
 export interface Frames {
   /** Empty frames for so many pictures of a size. */
   clear(count: number, size: Size): void
-  show(pictures: readonly ImageData[]): void
+  show(images: readonly ImageData[]): void
   /** Marks the picture that everything else on the page is about. */
   pick(index: number): void
 }
@@ -65,8 +65,8 @@ export function createFrames(onPick: (index: number) => void): Frames {
       root.replaceChildren(...buttons.map((button) => make('li', {}, button)))
       layOut()
     },
-    show(pictures) {
-      for (const [i, picture] of pictures.entries()) if (canvases[i]) paint(canvases[i], picture)
+    show(images) {
+      for (const [i, image] of images.entries()) if (canvases[i]) paint(canvases[i], image)
     },
     pick(index) {
       for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(i === index))

@@ -8,7 +8,7 @@ export function scrolling(): ScrollBehavior {
 }
 
 /** Does it, and shows what went wrong in words. */
-export async function attempt(action: () => Promise<void>): Promise<void> {
+export async function reportErrors(action: () => Promise<void>): Promise<void> {
   const message = byId('message', HTMLElement)
   message.hidden = true
   try {

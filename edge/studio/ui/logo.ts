@@ -1,7 +1,7 @@
 /**
  * The mark of the page: a disc on its way out of noise, x_t = √ᾱ·x_0 + √(1−ᾱ)·ε (DDPM eq. 4), for six ᾱ.
  */
-export function drawMark(canvas: HTMLCanvasElement): void {
+export function renderLogo(canvas: HTMLCanvasElement): void {
   const side = 9
   const levels = [0, 0.25, 0.55, 0.8, 0.95, 1]
   canvas.width = levels.length * (side + 1) - 1

@@ -36,22 +36,22 @@ export function fitted(
   const scale = Math.max(width / source.width, height / source.height)
   const [w, h] = [source.width * scale, source.height * scale]
   context.drawImage(source, (width - w) / 2, (height - h) / 2, w, h)
-  const picture = context.getImageData(0, 0, width, height)
-  return channels === 1 ? grey(picture) : picture
+  const image = context.getImageData(0, 0, width, height)
+  return channels === 1 ? grey(image) : image
 }
 
 /** Luminance, Rec. 601, in all three colours. */
-function grey(picture: ImageData): ImageData {
-  const { data } = picture
+function grey(image: ImageData): ImageData {
+  const { data } = image
   for (let i = 0; i < data.length; i += 4) {
     const y = Math.round(0.299 * data[i]! + 0.587 * data[i + 1]! + 0.114 * data[i + 2]!)
     data.fill(y, i, i + 3)
   }
-  return picture
+  return image
 }
 
 /** @throws UserError where the browser cannot read it as a picture */
-export async function readPicture(file: File): Promise<ImageBitmap> {
+export async function readImage(file: File): Promise<ImageBitmap> {
   try {
     return await createImageBitmap(file)
   } catch {
@@ -62,9 +62,9 @@ export async function readPicture(file: File): Promise<ImageBitmap> {
 }
 
 /** A picture as text for a link or a shelf: a PNG file, base64 without what URLs escape. */
-export function toText(picture: ImageData): string {
+export function toText(image: ImageData): string {
   const canvas = make('canvas')
-  paint(canvas, picture)
+  paint(canvas, image)
   const base64 = canvas.toDataURL('image/png').split(',')[1]!
   return base64.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }

@@ -2,24 +2,24 @@ import { animate } from './apng.ts'
 import { make, paint } from './dom.ts'
 
 /** A picture on a canvas of its own, each pixel a square of `scale` pixels. */
-export function enlarged(picture: ImageData, scale: number): HTMLCanvasElement {
-  return sheetOf([picture], 1, scale, 0)
+export function enlarged(image: ImageData, scale: number): HTMLCanvasElement {
+  return sheetOf([image], 1, scale, 0)
 }
 
 /** All pictures side by side, enlarged, with a margin between and around them. */
-export function grid(pictures: readonly ImageData[]): HTMLCanvasElement {
-  const scale = Math.max(1, Math.round(128 / pictures[0]!.width))
-  return sheetOf(pictures, Math.ceil(Math.sqrt(pictures.length)), scale, 16)
+export function grid(images: readonly ImageData[]): HTMLCanvasElement {
+  const scale = Math.max(1, Math.round(128 / images[0]!.width))
+  return sheetOf(images, Math.ceil(Math.sqrt(images.length)), scale, 16)
 }
 
 function sheetOf(
-  pictures: readonly ImageData[],
+  images: readonly ImageData[],
   columns: number,
   scale: number,
   margin: number,
 ): HTMLCanvasElement {
-  const [width, height] = [pictures[0]!.width * scale, pictures[0]!.height * scale]
-  const rows = Math.ceil(pictures.length / columns)
+  const [width, height] = [images[0]!.width * scale, images[0]!.height * scale]
+  const rows = Math.ceil(images.length / columns)
   const sheet = make('canvas')
   sheet.width = columns * (width + margin) + margin
   sheet.height = rows * (height + margin) + margin
@@ -28,8 +28,8 @@ function sheetOf(
   context.fillRect(0, 0, sheet.width, sheet.height)
   context.imageSmoothingEnabled = false
   const own = make('canvas')
-  for (const [i, picture] of pictures.entries()) {
-    paint(own, picture)
+  for (const [i, image] of images.entries()) {
+    paint(own, image)
     const x = margin + (i % columns) * (width + margin)
     const y = margin + Math.floor(i / columns) * (height + margin)
     context.drawImage(own, x, y, width, height)

@@ -19,7 +19,7 @@ function close(found: number, wanted: number, tolerance: number, what = ''): voi
 
 function gaussian(count: number, step: number): Float64Array {
   const values = new Float32Array(count)
-  normals(11, { domain: domains.likelihood, picture: 0, step }, values)
+  normals(11, { domain: domains.likelihood, image: 0, step }, values)
   return Float64Array.from(values)
 }
 

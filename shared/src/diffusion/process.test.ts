@@ -26,7 +26,7 @@ function close(found: number | undefined, wanted: number, relative = 5e-10): voi
 
 function noise(count: number, step: number): Float64Array {
   const values = new Float32Array(count)
-  normals(5, { domain: domains.sampling, picture: 0, step }, values)
+  normals(5, { domain: domains.sampling, image: 0, step }, values)
   return Float64Array.from(values)
 }
 

@@ -3,13 +3,13 @@ import { suite, test } from 'node:test'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
 import { writeScheduler } from '../manifest/scheduler-config.ts'
 import { samplerLevels } from '../planning/samplers.ts'
-import { drawNoise } from '../sampling/loop.ts'
+import { fillNoise } from '../sampling/loop.ts'
 import { planRepaint } from '../sampling/repaint.ts'
-import { generate, invert, type ModelFacts, planFor, samplingOf } from './generate.ts'
+import { generate, invert, type ModelInfo, planFor, resolveSampling } from './generate.ts'
 import { slerp } from './interpolate.ts'
 
 suite('generate', () => {
-  const facts: ModelFacts = {
+  const facts: ModelInfo = {
     shape: { channels: 1, height: 2, width: 2 },
     classes: ['cat', 'dog'],
     scheduler: writeScheduler(paperSchedule, 'epsilon'),
@@ -80,7 +80,7 @@ suite('pictures that start from pictures', () => {
   const [mean, deviation] = [0.3, 0.2]
   const schedule = createSchedule(paperSchedule)
   const size = 64
-  const facts: ModelFacts = {
+  const facts: ModelInfo = {
     shape: { channels: 1, height: 8, width: 8 },
     classes: [],
     scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
@@ -94,7 +94,7 @@ suite('pictures that start from pictures', () => {
     const gain = (alpha * deviation ** 2) / scaleAt(alphaBar) ** 2
     return x.map((value) => mean + gain * (value - alpha * mean))
   }
-  const picture = Float32Array.from({ length: size }, (_, i) => mean + deviation * Math.sin(i))
+  const image = Float32Array.from({ length: size }, (_, i) => mean + deviation * Math.sin(i))
   const worst = (found: Float32Array, wanted: ArrayLike<number>) =>
     found.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0)
 
@@ -104,29 +104,29 @@ suite('pictures that start from pictures', () => {
       asked.push(t[0]!)
       return best(x, t)
     }
-    const x = await generate(facts, spy, { seed: 4, count: 1, picture, strength: 0.6 })
+    const x = await generate(facts, spy, { seed: 4, count: 1, init: image, strength: 0.6 })
     assert.deepEqual([asked.length, asked[0]], [120, 599])
     const noise = new Float32Array(size)
-    drawNoise(4, [0], 0, noise)
+    fillNoise(4, [0], 0, noise)
     const alphaBar = schedule.alphasCumprod[599]!
     const alpha = Math.sqrt(alphaBar)
-    const wanted = picture.map((value, i) => {
+    const wanted = image.map((value, i) => {
       const start = alpha * value + Math.sqrt(1 - alphaBar) * noise[i]!
       return mean + (deviation * (start - alpha * mean)) / scaleAt(alphaBar)
     })
     assert.ok(worst(x, wanted) < 0.02, `off by ${worst(x, wanted)}`)
-    assert.deepEqual(await generate(facts, spy, { seed: 4, count: 1, picture, strength: 0 }), picture)
+    assert.deepEqual(await generate(facts, spy, { seed: 4, count: 1, init: image, strength: 0 }), image)
   })
 
   test('inversion finds the noise that leads there, and DDIM leads back', async () => {
     const given = { seed: 0, count: 1, steps: 500 }
-    const noise = await invert(facts, best, picture, given)
+    const noise = await invert(facts, best, image, given)
     const alphaBar = schedule.alphasCumprod[999]!
     const alpha = Math.sqrt(alphaBar)
-    const wanted = picture.map((value) => alpha * mean + ((value - mean) / deviation) * scaleAt(alphaBar))
+    const wanted = image.map((value) => alpha * mean + ((value - mean) / deviation) * scaleAt(alphaBar))
     assert.ok(worst(noise, wanted) < 0.02, `off by ${worst(noise, wanted)}`)
     const back = await generate(facts, best, { ...given, noise, eta: 0, clamp: null })
-    assert.ok(worst(back, picture) < 0.01, `off by ${worst(back, picture)}`)
+    assert.ok(worst(back, image) < 0.01, `off by ${worst(back, image)}`)
   })
 
   test('given pictures of no given class are drawn without one', async () => {
@@ -140,18 +140,24 @@ suite('pictures that start from pictures', () => {
       classes: ['one', 'other'],
       sampling: { ...facts.sampling, steps: 4, guidance: 3 },
     }
-    const x = await generate(two, spy, { seed: 0, count: 1, picture, strength: 0.5 })
+    const x = await generate(two, spy, { seed: 0, count: 1, init: image, strength: 0.5 })
     assert.ok(x.every((value) => Math.abs(value) < 2) && asked.has(2))
-    const asOne = await generate(two, spy, { seed: 0, count: 1, picture, strength: 0.5, className: 'one' })
+    const asOne = await generate(two, spy, {
+      seed: 0,
+      count: 1,
+      init: image,
+      strength: 0.5,
+      className: 'one',
+    })
     assert.ok(asOne.some((value) => Math.abs(value) > 2))
   })
 
   test('sizes that do not fit, and a mask without its picture, are refused', () => {
     const refused = (options: object, message: RegExp) =>
       assert.throws(() => generate(facts, best, { seed: 0, count: 1, ...options }), message)
-    refused({ picture: new Float32Array(3) }, /Found 3 numbers of picture; expected 64/)
+    refused({ init: new Float32Array(3) }, /Found 3 numbers of init; expected 64/)
     refused({ mask: new Float32Array(size) }, /mask without a picture/)
-    refused({ picture, strength: 1.5 }, /strength 1\.5/)
+    refused({ init: image, strength: 1.5 }, /strength 1\.5/)
     refused({ guidanceRescale: 2 }, /guidance rescale 2/)
   })
 })
@@ -169,7 +175,7 @@ suite('RePaint', () => {
   // Pairs of pixels whose difference is small: the kept one tells much of the one that is drawn.
   const [deviation, correlation] = [0.5, 0.9]
   const schedule = createSchedule(paperSchedule)
-  const facts: ModelFacts = {
+  const facts: ModelInfo = {
     shape: { channels: 1, height: 1, width: 2 },
     classes: [],
     scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
@@ -191,11 +197,11 @@ suite('RePaint', () => {
   }
   const count = 1500
   const kept = 0.8
-  const picture = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? kept : -0.9))
+  const image = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? kept : -0.9))
   const mask = Float32Array.from({ length: 2 * count }, (_, i) => i % 2)
   const drawn = async (jumps: { jump: number; resample: number }) => {
-    const x = await generate(facts, best, { seed: 1, count, picture, mask, jumps })
-    for (let i = 0; i < x.length; i += 2) assert.equal(x[i], picture[i])
+    const x = await generate(facts, best, { seed: 1, count, init: image, mask, jumps })
+    for (let i = 0; i < x.length; i += 2) assert.equal(x[i], image[i])
     const values = x.filter((_, i) => i % 2 === 1)
     const mean = values.reduce((sum, value) => sum + value) / count
     return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / count }
@@ -215,7 +221,7 @@ suite('RePaint', () => {
   })
 
   test('the path goes down, and back up before each stretch is drawn again', () => {
-    const { options, schedule } = samplingOf(facts, { steps: 9 })
+    const { options, schedule } = resolveSampling(facts, { steps: 9 })
     const { rows } = planRepaint(samplerLevels(schedule, options), options, { jump: 4, resample: 2 })
     const path = rows.map(({ t }) => t)
     const down = [999, 888, 777, 666, 555, 443, 332, 221, 110]

@@ -15,15 +15,15 @@ import {
 import { domains, uniforms } from '../random/random.ts'
 import {
   type Denoiser,
-  drawNoise,
+  fillNoise,
   runPlan,
   type SamplingRequest,
   type SamplingStep,
 } from '../sampling/loop.ts'
-import { defaultJumps, type Jumps, keeper, planRepaint } from '../sampling/repaint.ts'
+import { defaultJumps, type Jumps, keepUnmasked, planRepaint } from '../sampling/repaint.ts'
 
 /** What every sampling front end needs to know of a model: all of it stands in the manifest. */
-export type ModelFacts = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'sampling'>
+export type ModelInfo = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'sampling'>
 
 /**
  * The network, wherever it runs.
@@ -58,7 +58,7 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   /** The noise to start from, [count, channels, height, width]; the seed's own unless given. */
   readonly noise?: Float32Array
   /** A picture to start from instead, [count, channels, height, width] in [−1, 1]; goes with strength, mask or both. */
-  readonly picture?: Float32Array
+  readonly init?: Float32Array
   /** How much of the way to noise the picture goes (SDEdit): 0 leaves it, 1, the default, lets nearly nothing of it through. */
   readonly strength?: number
   /** [count, channels, height, width]: 1 where something new is drawn, 0 where the picture stays (RePaint). */
@@ -71,8 +71,8 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
 }
 
 /** A model's schedule, and how it is sampled from: what is not said is as the manifest has it. */
-export function samplingOf(
-  model: Pick<ModelFacts, 'scheduler' | 'sampling'>,
+export function resolveSampling(
+  model: Pick<ModelInfo, 'scheduler' | 'sampling'>,
   given: Partial<SamplerOptions> = {},
 ): { schedule: Schedule; options: SamplerOptions } {
   const { schedule, sampling: block, ...reading } = readScheduler(model.scheduler)
@@ -95,15 +95,15 @@ export function samplingOf(
 
 /** The sampler's table for a model. */
 export function planFor(
-  model: Pick<ModelFacts, 'scheduler' | 'sampling'>,
+  model: Pick<ModelInfo, 'scheduler' | 'sampling'>,
   given: Partial<SamplerOptions> = {},
 ): Plan {
-  const { schedule, options } = samplingOf(model, given)
+  const { schedule, options } = resolveSampling(model, given)
   return planSampler(schedule, options)
 }
 
 /** What a loop asks the network for. */
-export interface Asked {
+export interface Conditioning {
   /** How many classes the network knows, which is also the label of none; 0: it takes no label. */
   readonly classes: number
   /** [count], of each picture's class. */
@@ -114,7 +114,7 @@ export interface Asked {
 }
 
 /** Runs a plan, with a network at hand: as `runPlan` does, wherever x lies meanwhile. */
-export type Loop = (plan: Plan, asked: Asked, request: SamplingRequest) => Promise<Float32Array>
+export type Loop = (plan: Plan, asked: Conditioning, request: SamplingRequest) => Promise<Float32Array>
 
 /** The loop of sampling.ts around a network that takes and gives numbers. */
 export function loopOf(network: Network): Loop {
@@ -127,7 +127,7 @@ export function loopOf(network: Network): Loop {
  * @throws UserError for an unknown class or an impossible option; the signal's reason when aborted
  */
 export function generate(
-  model: ModelFacts,
+  model: ModelInfo,
   network: Network,
   options: GenerateOptions,
 ): Promise<Float32Array> {
@@ -135,33 +135,33 @@ export function generate(
 }
 
 /** The same with a loop of one's own. */
-export function generateWith(model: ModelFacts, run: Loop, options: GenerateOptions): Promise<Float32Array> {
-  const { noise, picture, strength = 1, mask, jumps = defaultJumps, ...rest } = options
-  const { asked, request, sampler } = prepare(model, rest, picture !== undefined)
-  const length = request.pictures.length * request.size
-  for (const [name, values] of Object.entries({ noise, picture, mask })) {
+export function generateWith(model: ModelInfo, run: Loop, options: GenerateOptions): Promise<Float32Array> {
+  const { noise, init: image, strength = 1, mask, jumps = defaultJumps, ...rest } = options
+  const { asked, request, sampler } = prepare(model, rest, image !== undefined)
+  const length = request.indices.length * request.size
+  for (const [name, values] of Object.entries({ noise, image, mask })) {
     if (values && values.length !== length) {
       throw new UserError(
-        `Found ${values.length} numbers of ${name}; expected ${length}: ${request.pictures.length} pictures of ${request.size}.`,
+        `Found ${values.length} numbers of ${name}; expected ${length}: ${request.indices.length} pictures of ${request.size}.`,
       )
     }
   }
-  if (!picture) {
+  if (!image) {
     if (mask) throw new UserError('Found a mask without a picture; give the picture that it is laid over.')
     return run(planFor(model, sampler), asked, { ...request, ...(noise && { from: noise }) })
   }
   if (!(strength >= 0 && strength <= 1)) {
     throw new UserError(`Found strength ${strength}; expected a number from 0 (the picture itself) to 1.`)
   }
-  const { schedule, options: sampling } = samplingOf(model, sampler)
+  const { schedule, options: sampling } = resolveSampling(model, sampler)
   const all = samplerLevels(schedule, sampling)
   const kept = all.length - 1 - Math.floor((all.length - 1) * strength)
-  if (kept === all.length - 1) return Promise.resolve(picture.slice())
+  if (kept === all.length - 1) return Promise.resolve(image.slice())
   const levels = all.slice(kept)
-  const from = noised(picture, levels[0]!.alphaBar, noise ?? firstNoise(request))
+  const from = noised(image, levels[0]!.alphaBar, noise ?? firstNoise(request))
   if (!mask) return run(planLevels(levels, sampling), asked, { ...request, from })
   const plan = planRepaint(levels, sampling, jumps)
-  return run(plan, asked, { ...request, from, afterRow: keeper(picture, mask, request) })
+  return run(plan, asked, { ...request, from, afterRow: keepUnmasked(image, mask, request) })
 }
 
 /**
@@ -171,29 +171,29 @@ export function generateWith(model: ModelFacts, run: Loop, options: GenerateOpti
  * @returns as pictures
  */
 export function invert(
-  model: ModelFacts,
+  model: ModelInfo,
   network: Network,
-  pictures: Float32Array,
+  images: Float32Array,
   options: GenerateOptions,
 ): Promise<Float32Array> {
   const { asked, request, sampler } = prepare(model, options, true)
-  const { schedule, options: sampling } = samplingOf(model, { ...sampler, sampler: 'ddim' })
+  const { schedule, options: sampling } = resolveSampling(model, { ...sampler, sampler: 'ddim' })
   const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
-  return loopOf(network)(plan, asked, { ...request, from: pictures })
+  return loopOf(network)(plan, asked, { ...request, from: images })
 }
 
 /** Takes the options apart: what the network is asked, what the loop needs, what decides the plan. */
 function prepare(
-  model: ModelFacts,
+  model: ModelInfo,
   options: GenerateOptions,
-  fromPictures: boolean,
-): { asked: Asked; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
+  fromImages: boolean,
+): { asked: Conditioning; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
   const {
     seed,
     count,
     first = 0,
     className = null,
-    guidance = fromPictures && className === null ? 0 : model.sampling.guidance,
+    guidance = fromImages && className === null ? 0 : model.sampling.guidance,
     guidanceRescale = model.sampling.guidanceRescale ?? 0,
     isDue,
     onStep,
@@ -211,14 +211,14 @@ function prepare(
   }
   const { channels, height, width } = model.shape
   const size = channels * height * width
-  const pictures = Array.from({ length: count }, (_, i) => first + i)
+  const images = Array.from({ length: count }, (_, i) => first + i)
   const choice = classesNamed(model.classes, className)
-  const labels = Float32Array.from(pictures, (picture) => labelOf(choice, seed, picture))
+  const labels = Float32Array.from(images, (image) => labelOf(choice, seed, image))
   return {
     asked: { classes: model.classes.length, labels, scale: guidance, rescale: guidanceRescale },
     request: {
       seed,
-      pictures,
+      indices: images,
       size,
       ...(isDue && { isDue }),
       ...(onStep && { onStep }),
@@ -228,16 +228,16 @@ function prepare(
   }
 }
 
-function firstNoise({ seed, pictures, size }: SamplingRequest): Float32Array {
-  const noise = new Float32Array(pictures.length * size)
-  drawNoise(seed, pictures, 0, noise)
+function firstNoise({ seed, indices: images, size }: SamplingRequest): Float32Array {
+  const noise = new Float32Array(images.length * size)
+  fillNoise(seed, images, 0, noise)
   return noise
 }
 
 /** q(x_t | x_0), DDPM eq. 4. */
-function noised(picture: Float32Array, alphaBar: number, noise: Float32Array): Float32Array {
+function noised(image: Float32Array, alphaBar: number, noise: Float32Array): Float32Array {
   const [signal, deviation] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)]
-  return picture.map((value, i) => signal * value + deviation * noise[i]!)
+  return image.map((value, i) => signal * value + deviation * noise[i]!)
 }
 
 /** The words that several classes have in common: each may be asked for in their place. */
@@ -248,19 +248,19 @@ export function sharedWords(classes: readonly string[]): string[] {
 
 /** The class that a picture of a seed takes, of those that a name stands for; null where the model knows none. */
 export function classOf(
-  { classes }: Pick<ModelFacts, 'classes'>,
-  { seed, picture, name }: { seed: number; picture: number; name: string | null },
+  { classes }: Pick<ModelInfo, 'classes'>,
+  { seed, image, name }: { seed: number; image: number; name: string | null },
 ): string | null {
-  return classes[labelOf(classesNamed(classes, name), seed, picture)] ?? null
+  return classes[labelOf(classesNamed(classes, name), seed, image)] ?? null
 }
 
 /** The label of one class, the first of those that a name stands for; that of "no class" for null. */
-export function classLabel({ classes }: Pick<ModelFacts, 'classes'>, name: string | null): number {
+export function classLabel({ classes }: Pick<ModelInfo, 'classes'>, name: string | null): number {
   return name === null ? classes.length : classesNamed(classes, name)[0]!
 }
 
-function labelOf(choice: readonly number[], seed: number, picture: number): number {
-  const [u] = uniforms(seed, { domain: domains.label, picture, step: 0 }, 1)
+function labelOf(choice: readonly number[], seed: number, image: number): number {
+  const [u] = uniforms(seed, { domain: domains.label, image, step: 0 }, 1)
   return choice[Math.floor(u! * choice.length)] ?? 0
 }
 
@@ -280,7 +280,11 @@ function classesNamed(classes: readonly string[], name: string | null): number[]
 }
 
 /** Asks the network for each picture's class, without any at guidance 0, and both ways elsewhere but at 1. */
-function denoiserFor(network: Network, { classes, labels, scale, rescale }: Asked, size: number): Denoiser {
+function denoiserFor(
+  network: Network,
+  { classes, labels, scale, rescale }: Conditioning,
+  size: number,
+): Denoiser {
   const count = labels.length
   const timestep = new Float32Array(count)
   const none = new Float32Array(count).fill(classes)

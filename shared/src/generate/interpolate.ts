@@ -1,14 +1,14 @@
-import { drawNoise } from '../sampling/loop.ts'
-import type { ModelFacts } from './generate.ts'
+import { fillNoise } from '../sampling/loop.ts'
+import type { ModelInfo } from './generate.ts'
 
 /**
  * The noise that a picture of a seed starts from.
  * @param index which picture of the seed
  * @returns [channels, height, width], standard normal
  */
-export function startNoise({ shape }: Pick<ModelFacts, 'shape'>, seed: number, index = 0): Float32Array {
+export function startNoise({ shape }: Pick<ModelInfo, 'shape'>, seed: number, index = 0): Float32Array {
   const noise = new Float32Array(shape.channels * shape.height * shape.width)
-  drawNoise(seed, [index], 0, noise)
+  fillNoise(seed, [index], 0, noise)
   return noise
 }
 
@@ -49,7 +49,7 @@ export function noiseBetween(
 ): Float32Array {
   const [a, b] = seeds.map((seed) => {
     const noise = new Float32Array(size)
-    drawNoise(seed, [0], 0, noise)
+    fillNoise(seed, [0], 0, noise)
     return noise
   }) as [Float32Array, Float32Array]
   const out = new Float32Array(count * size)

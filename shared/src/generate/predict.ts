@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts'
 import { epsilonWeights, x0Weights } from '../diffusion/process.ts'
-import { classLabel, type ModelFacts, type Network, samplingOf } from './generate.ts'
+import { classLabel, type ModelInfo, type Network, resolveSampling } from './generate.ts'
 
 export interface PredictOptions {
   /** x_t, [count, channels, height, width]. */
@@ -17,7 +17,7 @@ export interface PredictOptions {
  * @throws UserError where x is not whole pictures, t not a timestep, or the class unknown
  */
 export async function predict(
-  model: ModelFacts,
+  model: ModelInfo,
   network: Network,
   { x, t, className = null }: PredictOptions,
 ): Promise<{ x0: Float32Array; epsilon: Float32Array }> {
@@ -27,7 +27,7 @@ export async function predict(
   if (!Number.isInteger(count) || count < 1) {
     throw new UserError(`Found ${x.length} numbers of x; expected a multiple of ${size}, one picture's.`)
   }
-  const { schedule, options } = samplingOf(model)
+  const { schedule, options } = resolveSampling(model)
   const alphaBar = schedule.alphasCumprod[t]
   if (alphaBar === undefined) {
     const last = schedule.alphasCumprod.length - 1

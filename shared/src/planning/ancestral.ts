@@ -1,9 +1,9 @@
 import { epsilonWeights } from '../diffusion/process.ts'
 import type { Level } from './levels.ts'
 import type { Row } from './plan.ts'
-import { type Reading, rowOf, stepsBetween } from './row.ts'
+import { rowOf, stepsBetween, type X0Options } from './row.ts'
 
-export interface DdpmOptions extends Reading {
+export interface DdpmOptions extends X0Options {
   /**
    * σ² is the posterior's β̃ ('fixedSmall'), β ('fixedLarge'), DDPM section 3.2, or lies between them as the network
    * says in the second half of its channels ('learnedRange', Nichol & Dhariwal 2021, eq. 15).
@@ -33,7 +33,7 @@ export function ddpm(levels: readonly Level[], options: DdpmOptions): Row[] {
   })
 }
 
-export interface DdimOptions extends Reading {
+export interface DdimOptions extends X0Options {
   /** 0 is deterministic, 1 has DDPM's variance (DDIM eq. 16); 'hat' adds the larger σ̂ to the mean of 1 (section 5). */
   readonly eta: number | 'hat'
   /**

@@ -1,8 +1,8 @@
 import { type Level, lambdaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { type Reading, rowOf, type Step, stepsBetween } from './row.ts'
+import { rowOf, type Step, stepsBetween, type X0Options } from './row.ts'
 
-export interface DpmSolverOptions extends Reading {
+export interface DpmSolverOptions extends X0Options {
   /** Order of the multistep solver: 1 is DDIM with η = 0, 2 the paper's 2M. */
   readonly order: 1 | 2 | 3
   /** How order 2 weighs the derivative: DPM-Solver++ as published ('midpoint'), or by its exact integral ('heun'). */

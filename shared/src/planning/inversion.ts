@@ -1,7 +1,7 @@
 import { epsilonWeights } from '../diffusion/process.ts'
 import type { Level } from './levels.ts'
 import type { Plan } from './plan.ts'
-import type { Reading } from './row.ts'
+import type { X0Options } from './row.ts'
 
 /**
  * DDIM run backwards, from a picture to the noise that leads to it (DDIM section 4.3): each row climbs to the next
@@ -9,7 +9,7 @@ import type { Reading } from './row.ts'
  * unclamped, leads back but for how much ε changes within one step.
  * @param levels of the sampler, from noisy to clean, the end included
  */
-export function planInversion(levels: readonly Level[], { predictionType, clamp }: Reading): Plan {
+export function planInversion(levels: readonly Level[], { predictionType, clamp }: X0Options): Plan {
   const rising = [...levels].reverse()
   const rows = rising.slice(0, -1).map((from, i) => {
     const to = rising[i + 1]!

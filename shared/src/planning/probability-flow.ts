@@ -1,16 +1,16 @@
 import { type Level, sigmaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { type Reading, rowOf, stepsBetween } from './row.ts'
+import { rowOf, stepsBetween, type X0Options } from './row.ts'
 
 /**
  * Euler's method on the probability-flow ODE dx̂/dσ = (x̂ − x_0)/σ of x̂ = x/√ᾱ (EDM eq. 1 and 3, algorithm 1 without
  * its correction). In these variables it is DDIM with η = 0; it differs in where its levels lie.
  */
-export function euler(levels: readonly Level[], options: Reading): Row[] {
+export function euler(levels: readonly Level[], options: X0Options): Row[] {
   return stepsBetween(levels).map(({ from, to }) => eulerRow(from, to, options))
 }
 
-function eulerRow(from: Level, to: Level, options: Reading): Row {
+function eulerRow(from: Level, to: Level, options: X0Options): Row {
   return rowOf(from, to, options, {
     a: Math.sqrt((1 - to.alphaBar) / (1 - from.alphaBar)),
     b: Math.sqrt(to.alphaBar) * (1 - sigmaOf(to.alphaBar) / sigmaOf(from.alphaBar)),
@@ -21,7 +21,7 @@ function eulerRow(from: Level, to: Level, options: Reading): Row {
  * Heun's method on the same ODE (EDM algorithm 1): two rows per interval, but one where it ends at σ = 0. With x̂' the
  * Euler step's end and x_0' asked there, the average of both slopes is x̂' + ½(σ/σ' − 1)(x_0' − x_0).
  */
-export function heun(levels: readonly Level[], options: Reading): Row[] {
+export function heun(levels: readonly Level[], options: X0Options): Row[] {
   return stepsBetween(levels).flatMap(({ from, to }) => {
     const first = eulerRow(from, to, options)
     if (to.alphaBar === 1) return [first]

@@ -4,7 +4,7 @@ import type { Level } from './levels.ts'
 import type { Clamp, Row } from './plan.ts'
 
 /** What every row needs to know: how x_0 is read from the network's output, and how it is bounded. */
-export interface Reading {
+export interface X0Options {
   /** What the network was trained to predict. */
   readonly predictionType: PredictionType
   /** Bound of x_0 in every step, 1 as in the published code; null samples unclamped. */
@@ -15,7 +15,7 @@ export interface Reading {
 export type Step = Partial<Pick<Row, 'a' | 'b' | 'c' | 'd' | 'e'>>
 
 /** A row that asks the network at `from` and leads to `to`. */
-export function rowOf(from: Level, to: Level, { predictionType, clamp }: Reading, step: Step): Row {
+export function rowOf(from: Level, to: Level, { predictionType, clamp }: X0Options, step: Step): Row {
   if (from.alphaBar === 0 && predictionType === 'epsilon') {
     throw new UserError(
       `At timestep ${from.t} of this schedule nothing is left of the picture (zero terminal SNR), and the noise alone ` +

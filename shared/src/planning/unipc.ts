@@ -1,8 +1,8 @@
 import { type Level, lambdaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { type Reading, rowOf, stepsBetween } from './row.ts'
+import { rowOf, stepsBetween, type X0Options } from './row.ts'
 
-export interface UniPcOptions extends Reading {
+export interface UniPcOptions extends X0Options {
   /** p of UniPC-p; with the corrector its order of accuracy is p + 1. */
   readonly order: 1 | 2 | 3
   /** B(h): 'bh1' is h, 'bh2' e^h − 1 (UniPC section 3.1). */

@@ -49,8 +49,8 @@ test('noise is normal: moments, tails and independence of pictures', () => {
   const count = 200_000
   const a = new Float32Array(count)
   const b = new Float32Array(count)
-  normals(7, { domain: domains.sampling, picture: 0, step: 3 }, a)
-  normals(7, { domain: domains.sampling, picture: 1, step: 3 }, b)
+  normals(7, { domain: domains.sampling, image: 0, step: 3 }, a)
+  normals(7, { domain: domains.sampling, image: 1, step: 3 }, b)
   const mean = (f: (value: number, i: number) => number) =>
     a.reduce((sum, value, i) => sum + f(value, i), 0) / count
   // Four standard errors each.
@@ -84,7 +84,7 @@ test('noise is normal: moments, tails and independence of pictures', () => {
 })
 
 test('the picture, not its place in a batch or the length asked for, decides its noise', () => {
-  const stream = { domain: domains.sampling, picture: 5, step: 2 }
+  const stream = { domain: domains.sampling, image: 5, step: 2 }
   const alone = new Float32Array(10)
   normals(1, stream, alone)
   const amid = new Float32Array(30)
@@ -95,13 +95,13 @@ test('the picture, not its place in a batch or the length asked for, decides its
 })
 
 test('seeds beyond 32 bits, domains and steps all give other numbers', () => {
-  const base = { domain: 0, picture: 0, step: 0 }
+  const base = { domain: 0, image: 0, step: 0 }
   const streams = [
     uniforms(1, base, 4),
     uniforms(1 + 2 ** 32, base, 4),
     uniforms(1, { ...base, domain: 1 }, 4),
     uniforms(1, { ...base, step: 1 }, 4),
-    uniforms(1, { ...base, picture: 1 }, 4),
+    uniforms(1, { ...base, image: 1 }, 4),
   ].map(String)
   assert.equal(new Set(streams).size, streams.length)
 })
@@ -109,7 +109,7 @@ test('seeds beyond 32 bits, domains and steps all give other numbers', () => {
 test('a permutation holds every index once, and every index is as likely first', () => {
   const counts = new Uint32Array(5)
   for (let step = 0; step < 5000; step++) {
-    const order = permutation(3, { domain: domains.shuffle, picture: 0, step }, 5)
+    const order = permutation(3, { domain: domains.shuffle, image: 0, step }, 5)
     assert.deepEqual([...order].sort(), [0, 1, 2, 3, 4])
     counts[order[0]!]! += 1
   }

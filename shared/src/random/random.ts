@@ -10,7 +10,7 @@ export interface Stream {
   /** Which use of randomness this is: two uses in different domains never share numbers. */
   readonly domain: number
   /** Which picture (or sample, or epoch) the numbers belong to: 0 … 2³²−1. */
-  readonly picture: number
+  readonly image: number
   /** Which step of its life: 0 … 2³²−1. */
   readonly step: number
 }
@@ -126,7 +126,7 @@ export function threefry(
  */
 export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
   const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
-  const counter = [0, stream.step, stream.picture, 0]
+  const counter = [0, stream.step, stream.image, 0]
   const whole = out.length - (out.length % 4)
   for (let offset = 0; offset < whole; offset += 4) {
     threefry(counter, key, out, offset)

@@ -84,8 +84,8 @@ suite('a mixture in the plane: weights, means and covariances of its parts come 
         }
         return out
       }
-      const pictures = Array.from({ length: count }, (_, i) => i)
-      const x = await runPlan(plan, denoise, { seed: 3, pictures, size: 2 })
+      const images = Array.from({ length: count }, (_, i) => i)
+      const x = await runPlan(plan, denoise, { seed: 3, indices: images, size: 2 })
       assertMixture(x, levels[steps]!.alphaBar)
     })
   }

@@ -23,7 +23,7 @@ const plain: Row = {
   e: 0.1,
 }
 const planOf = (...rows: Row[]): Plan => ({ name: 'made up', start: 1, rows })
-const one = { seed: 0, pictures: [0], size: 1 }
+const one = { seed: 0, indices: [0], size: 1 }
 
 function near(found: number | undefined, wanted: number, tolerance = 1e-5): void {
   assert.ok(Math.abs(found! - wanted) < tolerance, `${found}, not ${wanted}`)
@@ -72,10 +72,10 @@ test('every sampler’s rows, run by the loop, give what they give in float64', 
 suite('noise', () => {
   const draw = (step: number) => {
     const out = new Float32Array(1)
-    normals(7, { domain: domains.sampling, picture: 3, step }, out)
+    normals(7, { domain: domains.sampling, image: 3, step }, out)
     return out[0]!
   }
-  const request = { seed: 7, pictures: [3], size: 1 }
+  const request = { seed: 7, indices: [3], size: 1 }
   const zero = { ...plain, a: 0, b: 0, e: 0 }
 
   test('is a row’s own, times d', async () => {
@@ -100,7 +100,7 @@ suite('noise', () => {
   })
 
   test('a network that says a variance serves rows that have theirs fixed', async () => {
-    const two = { ...request, pictures: [3, 4] }
+    const two = { ...request, indices: [3, 4] }
     const [first, second] = await runPlan(planOf({ ...zero, e: 1 }), () => Float32Array.of(5, 99, 6, 99), two)
     assert.deepEqual([first, second], [5, 6])
   })
@@ -118,7 +118,7 @@ test('a dynamic threshold is each picture’s own quantile, between order statis
   const from = Float32Array.of(0.5, -1, 2, -4, 0.1, 0.2, -0.3, 0.4, 10, -10, 10, 10)
   const x = await runPlan(planOf(keep), () => new Float32Array(12), {
     seed: 0,
-    pictures: [0, 1, 2],
+    indices: [0, 1, 2],
     size: 4,
     from,
   })
@@ -175,7 +175,7 @@ test('a step takes no new memory for pictures', async () => {
   const memory: number[] = []
   await runPlan(planOf(...rows), () => output, {
     seed: 0,
-    pictures: [0, 1, 2, 3],
+    indices: [0, 1, 2, 3],
     size: 512,
     onStep: () => void memory.push(process.memoryUsage().arrayBuffers),
   })

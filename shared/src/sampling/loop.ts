@@ -21,7 +21,7 @@ export interface SamplingStep {
 export interface SamplingRequest {
   readonly seed: number
   /** Indices of the pictures of this seed to draw; a picture is the same in whatever batch it is drawn. */
-  readonly pictures: readonly number[]
+  readonly indices: readonly number[]
   /** Numbers per picture: channels · height · width. */
   readonly size: number
   /** x that the first row takes, [count, size]; the plan's own noise unless given. */
@@ -39,7 +39,7 @@ const nothing = new Float32Array(0)
 /**
  * Runs a plan from pure noise, or from a given x, to pictures: the one sampling loop. Its memory is laid out before the
  * first step; a step adds none.
- * @returns [pictures.length, size], about [−1, 1]
+ * @returns [indices.length, size], about [−1, 1]
  * @throws UserError where the plan wants a variance that the network does not say; the signal's reason when aborted
  */
 export async function runPlan(
@@ -47,9 +47,9 @@ export async function runPlan(
   denoise: Denoiser,
   request: SamplingRequest,
 ): Promise<Float32Array> {
-  const { seed, pictures, size, from, afterRow, isDue = () => true, onStep, signal } = request
+  const { seed, indices, size, from, afterRow, isDue = () => true, onStep, signal } = request
   const { rows } = plan
-  const count = pictures.length
+  const count = indices.length
   const length = count * size
   let x = new Float32Array(length)
   let next = new Float32Array(length)
@@ -61,14 +61,14 @@ export async function runPlan(
   if (from) {
     x.set(from)
   } else {
-    drawNoise(seed, pictures, 0, x)
+    fillNoise(seed, indices, 0, x)
     if (plan.start !== 1) for (let i = 0; i < length; i++) x[i]! *= plan.start
   }
   let t = rows[0]?.t ?? 0
   for (let index = 0; index < rows.length; index++) {
     const row = rows[index]!
     signal?.throwIfAborted()
-    if (row.d !== 0) drawNoise(seed, pictures, index + 1, z)
+    if (row.d !== 0) fillNoise(seed, indices, index + 1, z)
     if (row.t === null) {
       for (let i = 0; i < length; i++) next[i] = row.a * x[i]! + (row.d as number) * z[i]!
     } else {
@@ -92,16 +92,16 @@ export async function runPlan(
 }
 
 /** The noise that step `step` of every picture takes: a picture's is the same in whatever batch. */
-export function drawNoise(
+export function fillNoise(
   seed: number,
-  pictures: readonly number[],
+  indices: readonly number[],
   step: number,
   out: Float32Array,
   domain: number = domains.sampling,
 ): void {
-  const size = out.length / pictures.length
-  for (let i = 0; i < pictures.length; i++) {
-    normals(seed, { domain, picture: pictures[i]!, step }, out, i * size, size)
+  const size = out.length / indices.length
+  for (let i = 0; i < indices.length; i++) {
+    normals(seed, { domain, image: indices[i]!, step }, out, i * size, size)
   }
 }
 

@@ -2,7 +2,7 @@ import type { Level } from '../planning/levels.ts'
 import type { Plan, Row } from '../planning/plan.ts'
 import { planLevels, type SamplerOptions } from '../planning/samplers.ts'
 import { domains } from '../random/random.ts'
-import { drawNoise } from './loop.ts'
+import { fillNoise } from './loop.ts'
 
 /** How RePaint goes back and forth, so that what it draws agrees with what it keeps. */
 export interface Jumps {
@@ -67,17 +67,17 @@ function noising(from: Level, to: Level): Row {
  * @param picture [count, size], in [−1, 1]
  * @param mask [count, size]: 1 where something new is drawn, 0 where the picture stays
  */
-export function keeper(
-  picture: Float32Array,
+export function keepUnmasked(
+  image: Float32Array,
   mask: Float32Array,
-  { seed, pictures }: { seed: number; pictures: readonly number[] },
+  { seed, indices }: { seed: number; indices: readonly number[] },
 ): (x: Float32Array, row: Row, index: number) => void {
-  const noise = new Float32Array(picture.length)
+  const noise = new Float32Array(image.length)
   return (x, { alphaBarNext }, index) => {
     const [signal, deviation] = [Math.sqrt(alphaBarNext), Math.sqrt(1 - alphaBarNext)]
-    if (deviation > 0) drawNoise(seed, pictures, index, noise, domains.inpainting)
+    if (deviation > 0) fillNoise(seed, indices, index, noise, domains.inpainting)
     for (let i = 0; i < x.length; i++) {
-      const known = signal * picture[i]! + deviation * noise[i]!
+      const known = signal * image[i]! + deviation * noise[i]!
       x[i] = mask[i]! * x[i]! + (1 - mask[i]!) * known
     }
   }

@@ -11,17 +11,17 @@ import {
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type Dataset, toSigned } from '../data/dataset.ts'
-import { keep, keyOf } from '../evaluation/cache.ts'
+import { keyOf, writeCached } from '../evaluation/cache.ts'
 import { type Extractor, openExtractor } from '../evaluation/extractor.ts'
 import { factorDistances, readShapes } from '../evaluation/factors.ts'
-import { type DrawingOptions, drawKept } from '../evaluation/generated.ts'
+import { type SampleOptions, sampleCached } from '../evaluation/generated.ts'
 import {
-  choosePictures,
+  chooseImages,
   countOf,
   type Evaluated,
   folderOf,
+  type Images,
   openEvaluated,
-  type Pictures,
   type Split,
   splits,
 } from '../evaluation/images.ts'
@@ -183,7 +183,7 @@ function drawingOf({
   guidance,
   class: className,
   seed,
-}: Options): DrawingOptions {
+}: Options): SampleOptions {
   return {
     seed,
     ...(sampler !== undefined && { sampler }),
@@ -196,15 +196,13 @@ function drawingOf({
 }
 
 /** Draws, or takes what was drawn before; null where it was stopped. */
-async function drawn({ model, folder, options }: Evaluation, count: number): Promise<Pictures | null> {
+async function drawn({ model, folder, options }: Evaluation, count: number): Promise<Images | null> {
   const { value: pixels, stopped } = await working('Drawing', count, (report) =>
-    drawKept(folder, model, drawingOf(options), count, report),
+    sampleCached(folder, model, drawingOf(options), count, report),
   )
-  const pictures = { ...model.facts.shape, pixels }
-  if (countOf(pictures) === count) return pictures
-  console.log(
-    `Stopped at ${countOf(pictures)} of ${count} pictures, which are kept. The same command goes on.`,
-  )
+  const images = { ...model.facts.shape, pixels }
+  if (countOf(images) === count) return images
+  console.log(`Stopped at ${countOf(images)} of ${count} pictures, which are kept. The same command goes on.`)
   process.exitCode = stopped ?? 1
   return null
 }
@@ -222,7 +220,7 @@ async function score(evaluation: Evaluation): Promise<void> {
   const generated = await drawn(evaluation, count)
   if (generated === null) return
   console.log(`Comparing ${count} drawn with ${reference} real pictures …`)
-  const real = await extractor.extract(choosePictures(dataset, reference, seed))
+  const real = await extractor.extract(chooseImages(dataset, reference, seed))
   const features = await extractor.extract(generated)
   const { facts } = model
   const report: QualityReport = {
@@ -247,7 +245,7 @@ async function score(evaluation: Evaluation): Promise<void> {
   }
   const { scores, shapes, ...settings } = report
   const path = join(folder, `quality-${keyOf(settings)}.json`)
-  keep(path, report)
+  writeCached(path, report)
   console.log(`${formatReport(report)}\nAll of it is in ${path}`)
 }
 
@@ -255,20 +253,20 @@ async function score(evaluation: Evaluation): Promise<void> {
 const readFigures = 1000
 
 async function shapesIn(
-  generated: Pictures,
+  generated: Images,
   dataset: Dataset,
   seed: number,
 ): Promise<NonNullable<QualityReport['shapes']>> {
-  const read = async (pictures: Pictures, whose: string) => {
-    const { value } = await working(`Reading ${whose} figures`, countOf(pictures), (report) =>
-      readShapes(pictures.pixels, async (done) => {
+  const read = async (images: Images, whose: string) => {
+    const { value } = await working(`Reading ${whose} figures`, countOf(images), (report) =>
+      readShapes(images.pixels, async (done) => {
         if (await report(done)) throw new UserError('Stopped. What was drawn is kept.')
       }),
     )
     return value
   }
   const { shapes, rejected } = await read(generated, 'drawn')
-  const own = await read(choosePictures(dataset, readFigures, seed), 'real')
+  const own = await read(chooseImages(dataset, readFigures, seed), 'real')
   const factors = shapes.length === 0 ? [] : factorDistances(own.shapes, shapes, seed)
   return { valid: shapes.length, rejected, factors }
 }
@@ -278,23 +276,23 @@ async function showNeighbours(evaluation: Evaluation): Promise<void> {
   const { evaluated, folder, extractor, options } = evaluation
   const { dataset, source, split } = evaluated
   const count = options.neighbours === true ? 16 : options.neighbours!
-  const pictures = await drawn(evaluation, count)
-  if (pictures === null) return
+  const images = await drawn(evaluation, count)
+  if (images === null) return
   console.log(`Looking through ${dataset.count} pictures of ${source} (${split}) …`)
-  const size = pictures.pixels.length / count
+  const size = images.pixels.length / count
   const pixelsOf = (pixels: Uint8Array) => ({
     count: pixels.length / size,
     dims: size,
     values: Float32Array.from(pixels, toSigned),
   })
-  const byPixels = nearestRows(pixelsOf(pictures.pixels), pixelsOf(dataset.pixels))
-  const byFeatures = nearestRows(await extractor.extract(pictures), await extractor.extract(dataset))
+  const byPixels = nearestRows(pixelsOf(images.pixels), pixelsOf(dataset.pixels))
+  const byFeatures = nearestRows(await extractor.extract(images), await extractor.extract(dataset))
   const found = [...byPixels, ...byFeatures].flatMap(({ index }) => [
     ...dataset.pixels.subarray(index * size, (index + 1) * size),
   ])
   const path = join(folder, 'neighbours.png')
-  const values = Float32Array.from([...pictures.pixels, ...found], toSigned)
-  writeAtomically(path, await gridPng(values, pictures, { columns: count }))
+  const values = Float32Array.from([...images.pixels, ...found], toSigned)
+  writeAtomically(path, await gridPng(values, images, { columns: count }))
   const distances = (neighbours: typeof byPixels) =>
     neighbours.map(({ distance }) => (distance / Math.sqrt(size)).toFixed(3)).join(' ')
   console.log(

@@ -6,7 +6,7 @@ import { exportGraphModel, exportModel } from '../export/export.ts'
 import { toGraphModel, type WeightsKind } from '../export/inference.ts'
 import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
-import { factsOf, openCheckpoint, type Run, runName } from '../run/run.ts'
+import { modelInfoOf, openCheckpoint, type Run, runName } from '../run/run.ts'
 
 interface Options {
   out?: string
@@ -69,7 +69,7 @@ async function main(path: string, options: Options): Promise<void> {
   }
   const described = {
     name,
-    description: options.description ?? `Draws pictures like those of ${run.config.pictures.name}.`,
+    description: options.description ?? `Draws pictures like those of ${run.config.dataset.name}.`,
     licence: options.licence,
     weights: options.weights,
   }
@@ -114,7 +114,7 @@ async function tf2onnxConverter({ config }: Run, checkpoint: Checkpoint, { pytho
   const model = toGraphModel(config, checkpoint, weights)
   return (plain: Uint8Array) => {
     console.log('tf2onnx is converting; this takes a moment …')
-    return convertWithTf2onnx(python, model, factsOf(config), plain)
+    return convertWithTf2onnx(python, model, modelInfoOf(config), plain)
   }
 }
 

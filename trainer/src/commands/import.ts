@@ -95,7 +95,7 @@ async function main(path: string, options: Options): Promise<void> {
   const config: RunConfig = {
     version: 1,
     recipe: {
-      ...recipes['pictures']!,
+      ...recipes['images']!,
       recipe: 'import',
       data: path,
       size: options.size,
@@ -109,7 +109,7 @@ async function main(path: string, options: Options): Promise<void> {
       betaSchedule: options.schedule,
       predictionType: options.prediction,
     },
-    pictures: {
+    dataset: {
       name: basename(path),
       count: 0,
       channels: given.input_channels,

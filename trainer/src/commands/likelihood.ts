@@ -3,7 +3,7 @@ import { createSchedule, readScheduler, UserError, type VarianceType, varianceTy
 import { choice, wholeNumber } from '@ddpm/shared/cli'
 import * as Plot from '@observablehq/plot'
 import { Command } from 'commander'
-import { digestOf, keep, keyOf, readKept } from '../evaluation/cache.ts'
+import { digestOf, keyOf, readCached, writeCached } from '../evaluation/cache.ts'
 import { type Evaluated, folderOf, openEvaluated, type Split, splits } from '../evaluation/images.ts'
 import {
   type BoundRequest,
@@ -21,7 +21,7 @@ import { working } from './terminal/long-task.ts'
 interface Options {
   data?: string
   split?: Split
-  pictures?: number
+  images?: number
   terms: number | 'all'
   variance?: VarianceType
   class: boolean
@@ -74,10 +74,10 @@ async function main(path: string, options: Options): Promise<void> {
   if (terms < 2 || terms > schedule.timesteps) {
     throw new UserError(`Found ${terms} terms; expected from 2 to ${schedule.timesteps}, or all.`)
   }
-  const pictures = options.pictures ?? dataset.count
-  if (pictures < 1 || pictures > dataset.count) {
+  const images = options.images ?? dataset.count
+  if (images < 1 || images > dataset.count) {
     throw new UserError(
-      `Found ${pictures} pictures; expected from 1 to ${dataset.count}, which ${evaluated.source} has.`,
+      `Found ${images} pictures; expected from 1 to ${dataset.count}, which ${evaluated.source} has.`,
     )
   }
   const labels = labelsFor(model, evaluated, options.class)
@@ -94,7 +94,7 @@ async function main(path: string, options: Options): Promise<void> {
     data: evaluated.source,
     split: evaluated.split,
     dataset: digestOf(dataset.pixels),
-    pictures,
+    images,
     classes: labels.told,
     variance: varianceType,
     terms,
@@ -102,14 +102,14 @@ async function main(path: string, options: Options): Promise<void> {
   }
   const folder = options.out ?? join(folderOf(path), 'evaluation')
   const file = join(folder, `likelihood-${keyOf(settings)}.json`)
-  const state = readKept<{ state: BoundState }>(file)?.state ?? emptyBound(schedule.timesteps)
+  const state = readCached<{ state: BoundState }>(file)?.state ?? emptyBound(schedule.timesteps)
   console.log(
     `${model.description}; variances ${varianceType}\n` +
-      `${pictures} of ${dataset.count} pictures of ${evaluated.source} (${evaluated.split}), ${labels.told}; ` +
+      `${images} of ${dataset.count} pictures of ${evaluated.source} (${evaluated.split}), ${labels.told}; ` +
       `${terms} of ${schedule.timesteps} timesteps each, seed ${options.seed}`,
   )
 
-  const write = () => keep(file, { settings, ...summarize(state), state })
+  const write = () => writeCached(file, { settings, ...summarize(state), state })
   const request = {
     predictionType: scheduler.predictionType,
     // In place of a threshold that moves with the picture stands the range of the data.
@@ -119,7 +119,7 @@ async function main(path: string, options: Options): Promise<void> {
     network: model.network,
     dataset,
     labels: labels.values,
-    pictures,
+    images,
     terms,
     seed: options.seed,
   }
@@ -127,7 +127,7 @@ async function main(path: string, options: Options): Promise<void> {
   await model.dispose()
   if (stopped !== null) {
     console.log(
-      `Stopped at ${state.totals.length} of ${pictures} pictures, which are kept. The same command goes on.`,
+      `Stopped at ${state.totals.length} of ${images} pictures, which are kept. The same command goes on.`,
     )
     process.exitCode = stopped
     return
@@ -172,7 +172,7 @@ const interval = 15_000
 /** @returns the exit code where it was stopped, null where all is done */
 async function measure(request: BoundRequest, state: BoundState, write: () => void): Promise<number | null> {
   let written = performance.now()
-  const { stopped } = await working('Measuring', request.pictures, (report) =>
+  const { stopped } = await working('Measuring', request.images, (report) =>
     measureBound(request, state, async (done) => {
       if (performance.now() - written > interval) {
         write()
@@ -182,7 +182,7 @@ async function measure(request: BoundRequest, state: BoundState, write: () => vo
     }),
   )
   write()
-  return state.totals.length < request.pictures ? stopped : null
+  return state.totals.length < request.images ? stopped : null
 }
 
 /** Every term over t, which is shown from 1 as in the paper, so that L_0 is L_{t−1} at t = 1. */
@@ -198,11 +198,11 @@ function plotOf({ terms }: BoundSummary): string {
   })
 }
 
-function report({ total, prior, diffusion, reconstruction, pictures }: BoundSummary): void {
+function report({ total, prior, diffusion, reconstruction, images }: BoundSummary): void {
   const error =
     total.standardError === null
       ? ''
-      : ` ± ${total.standardError.toFixed(4)} (standard error over ${pictures} pictures)`
+      : ` ± ${total.standardError.toFixed(4)} (standard error over ${images} pictures)`
   console.log(
     `${total.mean.toFixed(4)} bits/dim${error}\n` +
       `  L_T ${prior.toExponential(2)}, the terms between ${diffusion.toFixed(4)}, L_0 ${reconstruction.toFixed(4)}`,

@@ -3,18 +3,18 @@ import {
   defaultJumps,
   evaluationsOf,
   type GenerateOptions,
-  type ModelFacts,
+  type ModelInfo,
   noiseBetween,
   planFor,
   UserError,
 } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { readMask, startingPictures } from '../data/starting-images.ts'
-import { draw, invertAll, type OpenedModel, openModel, type WeightsKind } from '../export/inference.ts'
+import { readMask, startingImages } from '../data/starting-images.ts'
+import { invertAll, type OpenedModel, openModel, sample, type WeightsKind } from '../export/inference.ts'
 import { frameRecorder } from '../image/frames.ts'
 import type { GridOptions } from '../image/grid.ts'
-import { isMoving, writePictures } from '../image/image-files.ts'
+import { isMoving, writeImages } from '../image/image-files.ts'
 import { psnr } from '../image/psnr.ts'
 import { formatDuration } from '../support/duration.ts'
 import { type ProgressBar, progressBar } from './terminal/progress.ts'
@@ -152,24 +152,24 @@ async function drawOnce(
 ): Promise<void> {
   const start = await startOf(facts, options)
   const moving = isMoving(options.out) ? frameRecorder(facts, asked.count) : null
-  const pictures = await draw(facts, network, { ...asked, ...start }, show, moving?.record)
+  const images = await sample(facts, network, { ...asked, ...start }, show, moving?.record)
   bar.end()
-  console.log(await writePictures(options.out, pictures, facts, gridOf(options), moving?.frames))
+  console.log(await writeImages(options.out, images, facts, gridOf(options), moving?.frames))
 }
 
 /** What --from, --mask and --to-seed say of where to start. */
-async function startOf(facts: ModelFacts, options: Options): Promise<Partial<GenerateOptions>> {
+async function startOf(facts: ModelInfo, options: Options): Promise<Partial<GenerateOptions>> {
   const { from, mask, count, seed, toSeed } = options
   if (toSeed !== undefined) {
-    const className = classOf(facts, { seed, picture: 0, name: options.class ?? null })
+    const className = classOf(facts, { seed, image: 0, name: options.class ?? null })
     const { channels, height, width } = facts.shape
     return { noise: noiseBetween(channels * height * width, [seed, toSeed], count), className }
   }
   if (from === undefined) return {}
-  const picture = await startingPictures(from, count, facts.shape)
+  const image = await startingImages(from, count, facts.shape)
   const { jump, resample, strength = mask ? 1 : 0.6 } = options
   return {
-    picture,
+    init: image,
     strength,
     ...(mask && { mask: await readMask(mask, count, facts.shape), jumps: { jump, resample } }),
   }
@@ -184,29 +184,29 @@ async function invertAndBack(
   show: (done: number, total: number) => void,
 ): Promise<void> {
   const { count } = asked
-  const pictures = await startingPictures(options.from!, count, facts.shape)
+  const images = await startingImages(options.from!, count, facts.shape)
   // There and back is the same path only where nothing is clamped or noisy; what class they have is not known.
   const guidance = asked.guidance ?? (asked.className === null ? 0 : 1)
   const straight = { ...asked, sampler: 'ddim', eta: 0, clamp: null, guidance, guidanceRescale: 0 } as const
-  const noise = await invertAll(facts, network, pictures, straight, (done, total) => show(done, 2 * total))
-  const back = await draw(facts, network, { ...straight, noise }, (done, total) =>
+  const noise = await invertAll(facts, network, images, straight, (done, total) => show(done, 2 * total))
+  const back = await sample(facts, network, { ...straight, noise }, (done, total) =>
     show(total + done, 2 * total),
   )
   bar.end()
-  const size = pictures.length / count
-  const both = new Float32Array(2 * pictures.length)
+  const size = images.length / count
+  const both = new Float32Array(2 * images.length)
   for (let i = 0; i < count; i++) {
-    both.set(pictures.subarray(i * size, (i + 1) * size), 2 * i * size)
+    both.set(images.subarray(i * size, (i + 1) * size), 2 * i * size)
     both.set(back.subarray(i * size, (i + 1) * size), (2 * i + 1) * size)
   }
-  console.log(await writePictures(options.out, both, facts, gridOf(options)))
+  console.log(await writeImages(options.out, both, facts, gridOf(options)))
   const each = Array.from({ length: count }, (_, i) =>
-    psnr(pictures.subarray(i * size, (i + 1) * size), back.subarray(i * size, (i + 1) * size)),
+    psnr(images.subarray(i * size, (i + 1) * size), back.subarray(i * size, (i + 1) * size)),
   )
   const mean = noise.reduce((sum, value) => sum + value, 0) / noise.length
   const deviation = Math.sqrt(noise.reduce((sum, value) => sum + (value - mean) ** 2, 0) / noise.length)
   console.log(
-    `PSNR of what came back: ${psnr(pictures, back).toFixed(1)} dB over all, ` +
+    `PSNR of what came back: ${psnr(images, back).toFixed(1)} dB over all, ` +
       `from ${Math.min(...each).toFixed(1)} to ${Math.max(...each).toFixed(1)} dB a picture. ` +
       `The noise found has mean ${mean.toFixed(3)} and deviation ${deviation.toFixed(3)}.`,
   )

@@ -10,7 +10,7 @@ export type StepLine = Readonly<Record<Quantity, number>> & { readonly step: num
 /** What stays the same while a run goes on. */
 export interface RunFacts {
   readonly name: string
-  readonly pictures: string
+  readonly images: string
   readonly parameters: number
   /** Floating point operations of a step. */
   readonly flops: number

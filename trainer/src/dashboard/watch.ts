@@ -42,12 +42,12 @@ export async function watchRun(run: Run, cost: StepCost, dashboard?: number | tr
 }
 
 function factsFor(run: Run, { parameters, flops }: StepCost): RunFacts {
-  const { recipe, pictures } = run.config
-  const { name, count, channels, height, width, classes } = pictures
+  const { recipe, dataset: images } = run.config
+  const { name, count, channels, height, width, classes } = images
   const kinds = classes.length === 0 ? '' : `, ${classes.length} classes`
   return {
     name: runName(run),
-    pictures: `${count.toLocaleString('en')} pictures of ${name}, ${channels === 1 ? 'grey' : 'RGB'} ${height}×${width}${kinds}`,
+    images: `${count.toLocaleString('en')} pictures of ${name}, ${channels === 1 ? 'grey' : 'RGB'} ${height}×${width}${kinds}`,
     parameters,
     flops: flops.forward + flops.backward,
     steps: recipe.steps,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, pad, split, toSigned, writePicture } from './dataset.ts'
+import { type Dataset, pad, split, toSigned, writeImage } from './dataset.ts'
 
 /** `count` pictures [2, 1, 3]; picture i holds 10i … 10i + 5 and has label i mod 4. */
 function numbered(count: number): Dataset {
@@ -24,10 +24,10 @@ test('bytes 0, 127.5 and 255 are −1, 0 and 1', () => {
 test('writePicture puts one picture at the offset and mirrors each row', () => {
   const out = new Float32Array(8)
   const asBytes = () => Array.from(out, (x) => Math.round((x + 1) * 127.5))
-  writePicture(numbered(3), 1, out, 1, false)
+  writeImage(numbered(3), 1, out, 1, false)
   assert.deepEqual(asBytes().slice(1, 7), [10, 11, 12, 13, 14, 15])
   assert.deepEqual([out[0], out[7]], [0, 0])
-  writePicture(numbered(3), 1, out, 1, true)
+  writeImage(numbered(3), 1, out, 1, true)
   assert.deepEqual(asBytes().slice(1, 7), [12, 11, 10, 15, 14, 13])
 })
 

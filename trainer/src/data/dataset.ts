@@ -15,11 +15,11 @@ export interface Dataset {
   /** [count], index into `classes`; null when unlabelled. */
   readonly labels: Uint16Array | null
   /** The pictures after those in memory; absent where all are. */
-  readonly files?: PictureFiles
+  readonly files?: ImageFiles
 }
 
 /** Pictures that are decoded when they are asked for, for there are more than memory holds. */
-export interface PictureFiles {
+export interface ImageFiles {
   readonly folder: string
   /** Of each picture, inside the folder. */
   readonly paths: readonly string[]
@@ -27,7 +27,7 @@ export interface PictureFiles {
 }
 
 /** Bytes of a picture. */
-export function pictureSize({ channels, height, width }: Dataset): number {
+export function imageSize({ channels, height, width }: Dataset): number {
   return channels * height * width
 }
 
@@ -41,7 +41,7 @@ export function toSigned(byte: number): number {
  * @param out receives [channels, height, width] from `offset` on
  * @param flip mirror left and right
  */
-export function writePicture(
+export function writeImage(
   dataset: Dataset,
   index: number,
   out: Float32Array,
@@ -49,7 +49,7 @@ export function writePicture(
   flip: boolean,
 ): void {
   const { pixels, width } = dataset
-  const size = pictureSize(dataset)
+  const size = imageSize(dataset)
   const start = index * size
   for (let row = 0; row < size; row += width) {
     for (let column = 0; column < width; column++) {
@@ -79,7 +79,7 @@ export function split(dataset: Dataset, fraction: number, seed: number): Parts {
         'Add pictures.',
     )
   }
-  const order = permutation(seed, { domain: domains.split, picture: 0, step: 0 }, dataset.count)
+  const order = permutation(seed, { domain: domains.split, image: 0, step: 0 }, dataset.count)
   const held = Math.min(dataset.count - 1, Math.max(1, Math.round(fraction * dataset.count)))
   return {
     train: select(dataset, order.subarray(held).sort()),
@@ -89,7 +89,7 @@ export function split(dataset: Dataset, fraction: number, seed: number): Parts {
 
 /** The pictures with the given indices, which rise: those in memory stay the first. */
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
-  const size = pictureSize(dataset)
+  const size = imageSize(dataset)
   const held = dataset.pixels.length / size
   const { files, labels, ...facts } = dataset
   const inMemory = indices.filter((index) => index < held)

@@ -50,8 +50,8 @@ const read = (path: string, options: Partial<FolderOptions> = {}) =>
 /**
  * One pixel of one RGB picture of size 4; near, because scaling overshoots beside an edge and JPEG is JPEG.
  */
-function assertNear(pixels: Uint8Array, picture: number, pixel: number, colour: Rgb): void {
-  const found = [0, 1, 2].map((channel) => pixels[(3 * picture + channel) * 16 + pixel]!)
+function assertNear(pixels: Uint8Array, image: number, pixel: number, colour: Rgb): void {
+  const found = [0, 1, 2].map((channel) => pixels[(3 * image + channel) * 16 + pixel]!)
   const difference = Math.max(...found.map((byte, channel) => Math.abs(byte - colour[channel]!)))
   assert.ok(difference <= 4, `found ${found}, expected ${colour}`)
 }
@@ -80,7 +80,7 @@ test('the shorter side is scaled and the middle kept', async () => {
   )
   assert.equal(labels, null)
   assert.deepEqual(classes, [])
-  for (const picture of [0, 1]) assertNear(pixels, picture, 5, green)
+  for (const image of [0, 1]) assertNear(pixels, image, 5, green)
   assertNear(pixels, 2, 15, blue)
 })
 
@@ -162,8 +162,8 @@ test('one folder around the classes is pointed out', async () => {
 })
 
 test('one spoiled picture among 200 is named and left out; the others keep their classes and pixels', async () => {
-  const pictures = { cats: await png(red), dogs: await png(green) }
-  const files = Object.entries(pictures).flatMap(([name, bytes]) =>
+  const images = { cats: await png(red), dogs: await png(green) }
+  const files = Object.entries(images).flatMap(([name, bytes]) =>
     Array.from({ length: 100 }, (_, i) => [`${name}/${String(i).padStart(3, '0')}.png`, bytes] as const),
   )
   const path = await folder({ ...Object.fromEntries(files), 'cats/050.png': '' })
@@ -172,8 +172,8 @@ test('one spoiled picture among 200 is named and left out; the others keep their
   assert.equal(count, 199)
   assert.match(warnings.join(), /Left out.*1 of the 200 pictures.*: cats\/050\.png \(the file is empty\)\./)
   assert.deepEqual([...labels!], [...Array(99).fill(0), ...Array(100).fill(1)])
-  for (const picture of [0, 50, 98]) assertNear(pixels, picture, 5, red)
-  for (const picture of [99, 198]) assertNear(pixels, picture, 5, green)
+  for (const image of [0, 50, 98]) assertNear(pixels, image, 5, red)
+  for (const image of [99, 198]) assertNear(pixels, image, 5, green)
   // A third one is more than 1 %.
   await writeFile(join(path, 'dogs/001.png'), 'not a picture')
   await writeFile(join(path, 'dogs/002.png'), (await png(red)).subarray(0, 60))
@@ -252,7 +252,7 @@ test('of a moving picture the first frame counts; links are followed; what is no
   assert.equal(spawnSync('mkfifo', [join(path, 'c.png')]).status, 0)
   const { count, pixels } = await read(path)
   assert.equal(count, 2)
-  for (const picture of [0, 1]) assertNear(pixels, picture, 5, red)
+  for (const image of [0, 1]) assertNear(pixels, image, 5, red)
   await symlink(join(path, 'gone.webp'), join(path, 'd.webp'))
   await assertUserError(read(path), /Cannot read 1 of the 3.*d\.webp \(ENOENT/)
 })

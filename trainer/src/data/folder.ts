@@ -16,7 +16,7 @@ export interface FolderOptions extends Decoding {
 /** The part of the pictures that may be beyond reading: those are named and left out. */
 const spoiledAtMost = 0.01
 
-const pictureName = /\.(png|jpe?g|webp)$/i
+const imageName = /\.(png|jpe?g|webp)$/i
 
 /**
  * Reads a folder of PNG, JPEG and WebP. Folders inside it are classes: whatever lies below `cats/` is a cat.
@@ -28,7 +28,7 @@ const pictureName = /\.(png|jpe?g|webp)$/i
  */
 export async function readFolder(folder: string, options: FolderOptions): Promise<Dataset> {
   const { size, channels, onWarning } = options
-  const paths = await listPictures(folder, onWarning)
+  const paths = await listImages(folder, onWarning)
   const labelled = areLabelled(folder, paths)
   const classOf = (path: string) => path.slice(0, path.indexOf('/'))
   const classes = labelled ? [...new Set(paths.map(classOf))] : []
@@ -70,17 +70,17 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
 }
 
 /** Paths of the pictures below a folder, relative, with slashes, sorted the same on every machine. */
-async function listPictures(folder: string, onWarning: FolderOptions['onWarning']): Promise<string[]> {
+async function listImages(folder: string, onWarning: FolderOptions['onWarning']): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = entries
     // A link is followed; a pipe or a device would be waited for without end.
     .filter((entry) => entry.isFile() || (entry.isSymbolicLink() && !isFolderOrDevice(entry)))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
     .sort()
-  const isPicture = (path: string) => pictureName.test(path) && !basename(path).startsWith('.')
-  const pictures = files.filter(isPicture)
-  const others = files.filter((path) => !isPicture(path))
-  if (pictures.length === 0) {
+  const isImage = (path: string) => imageName.test(path) && !basename(path).startsWith('.')
+  const images = files.filter(isImage)
+  const others = files.filter((path) => !isImage(path))
+  if (images.length === 0) {
     const found = others.length === 0 ? 'It is empty' : `It holds ${some(others)}`
     throw new UserError(
       `Found no pictures in the folder ${folder}. ${found}; expected .png, .jpg, .jpeg or .webp files, ` +
@@ -88,7 +88,7 @@ async function listPictures(folder: string, onWarning: FolderOptions['onWarning'
     )
   }
   if (others.length > 0) onWarning?.(`Ignored what is not PNG, JPEG or WebP in ${folder}: ${some(others)}.`)
-  return pictures
+  return images
 }
 
 /** What a link leads to; one that leads nowhere is a picture that cannot be read. */
@@ -173,7 +173,7 @@ function chooseChannels(
   read: readonly (Kind & { readonly path: string })[],
   onWarning: FolderOptions['onWarning'],
 ): 1 | 3 {
-  const pathsOf = (kind: keyof Kind) => read.filter((picture) => picture[kind]).map(({ path }) => path)
+  const pathsOf = (kind: keyof Kind) => read.filter((image) => image[kind]).map(({ path }) => path)
   const colourless = pathsOf('colourless')
   if (colourless.length === read.length) return 1
   const grey = pathsOf('storedGrey')

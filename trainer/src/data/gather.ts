@@ -1,17 +1,17 @@
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, labelsOf, pictureSize } from './dataset.ts'
+import { type Dataset, imageSize, labelsOf } from './dataset.ts'
 import { decode, severalAtOnce } from './decode.ts'
 
 /** A picture that was there when the training began cannot be read any more. */
-export class PictureGone extends UserError {}
+export class ImageMissing extends UserError {}
 
 /**
  * The pictures with the given indices, in that order, in memory.
  * @throws PictureGone
  */
 export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Dataset> {
-  const size = pictureSize(dataset)
+  const size = imageSize(dataset)
   const held = dataset.pixels.length / size
   const pixels = new Uint8Array(indices.length * size)
   const { files, labels, ...facts } = dataset
@@ -24,7 +24,7 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
     const { path, to } = missing[i]!
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
-      throw new PictureGone(
+      throw new ImageMissing(
         `Cannot read ${path} in ${files!.folder} (${error.message}), though it could be read when the training ` +
           'began. Put it back as it was.',
       )

@@ -13,16 +13,16 @@ after(() => rm(scratch, { recursive: true }))
 
 const idx = join(scratch, 'digits')
 await mkdir(idx)
-const images = Buffer.from(`00000803000000010000000200000002${'01020304'}`, 'hex')
-await writeFile(join(idx, 'train-images-idx3-ubyte'), images)
-await writeFile(join(idx, 'unnamed'), images)
+const imagesFile = Buffer.from(`00000803000000010000000200000002${'01020304'}`, 'hex')
+await writeFile(join(idx, 'train-images-idx3-ubyte'), imagesFile)
+await writeFile(join(idx, 'unnamed'), imagesFile)
 await writeFile(join(idx, 'train-labels-idx1-ubyte'), Buffer.from('000008010000000105', 'hex'))
 
-const pictures = join(scratch, 'pictures')
-await mkdir(pictures)
-const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: '#c04020' } })
-await picture.toFile(join(pictures, 'a.png'))
-await picture.toFile(join(scratch, 'single.png'))
+const images = join(scratch, 'pictures')
+await mkdir(images)
+const image = sharp({ create: { width: 40, height: 40, channels: 3, background: '#c04020' } })
+await image.toFile(join(images, 'a.png'))
+await image.toFile(join(scratch, 'single.png'))
 await writeFile(join(scratch, 'pictures.tar'), 'packed')
 
 test('shapes and shapes:COUNT are the built-in set of the seed', async () => {
@@ -41,9 +41,9 @@ test('IDX is known by its name or its first bytes, and padded to the size', asyn
 })
 
 test('a folder of pictures is 32×32 unless a size is given', async () => {
-  const dataset = await openData(pictures, { seed: 0 })
+  const dataset = await openData(images, { seed: 0 })
   assert.deepEqual([dataset.name, dataset.channels, dataset.height, dataset.width], ['pictures', 3, 32, 32])
-  assert.equal((await openData(pictures, { seed: 0, size: 8 })).pixels.length, 3 * 64)
+  assert.equal((await openData(images, { seed: 0, size: 8 })).pixels.length, 3 * 64)
 })
 
 const large = join(scratch, 'large-images-idx3-ubyte')
@@ -64,8 +64,8 @@ const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
   ['grey shapes', 'shapes', { channels: 1 }, /32×32 RGB/],
   ['colour of IDX', idx, { channels: 3 }, /leave out --channels 3/],
   ['IDX made smaller', idx, { size: 1 }, /at least 2/],
-  ['no size', pictures, { size: 0 }, /size 0; expected a whole number/],
-  ['a size between pixels', pictures, { size: 2.5 }, /size 2\.5/],
+  ['no size', images, { size: 0 }, /size 0; expected a whole number/],
+  ['a size between pixels', images, { size: 2.5 }, /size 2\.5/],
 ]
 for (const [what, source, options, message] of bad) {
   test(`an error says what was found and what is accepted: ${what}`, async () => {

@@ -30,7 +30,7 @@ export const ranges = {
 } as const
 
 /** What there is to know about a picture of the set. */
-export interface Shape extends Pose {
+export interface ToyShape extends Pose {
   readonly figure: Figure
   readonly colour: ColourName
 }
@@ -38,8 +38,8 @@ export interface Shape extends Pose {
 /**
  * The factors of picture `index`; they depend on the seed and the index alone. Round figures have angle 0.
  */
-export function shapeAt(seed: number, index: number): Shape {
-  const u = uniforms(seed, { domain: domains.shapes, picture: index, step: 0 }, 6)
+export function shapeAt(seed: number, index: number): ToyShape {
+  const u = uniforms(seed, { domain: domains.shapes, image: index, step: 0 }, 6)
   const figure = figures[Math.floor(u[0]! * figures.length)]!
   return {
     figure,
@@ -57,7 +57,7 @@ export function isRound(figure: Figure): boolean {
 }
 
 /** Draws a shape. @param out receives [3, 32, 32] bytes from `offset` on */
-export function drawShape(shape: Shape, out: Uint8Array, offset = 0): void {
+export function drawShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
   const alpha = new Float32Array(side * side)
   cover(shape.figure, shape, side, alpha)
   const ink = palette[shape.colour]

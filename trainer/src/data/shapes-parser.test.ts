@@ -8,9 +8,9 @@ import {
   drawShape,
   isRound,
   palette,
-  type Shape,
   shapeAt,
   side,
+  type ToyShape,
 } from './shapes-dataset.ts'
 import { figures } from './shapes-figures.ts'
 import { limits, parseShape } from './shapes-parser.ts'
@@ -64,15 +64,15 @@ test('rejected: blank pictures', () => {
 test('rejected: pure noise', () => {
   for (let index = 0; index < count; index++) {
     const noise = new Float32Array(3 * area)
-    normals(seed, { domain: 0, picture: index, step: 0 }, noise)
+    normals(seed, { domain: 0, image: index, step: 0 }, noise)
     assertRejected(noise, /background/)
   }
 })
 
 test('rejected: what is not a number', () => {
-  const picture = Float32Array.from(draw(shapeAt(seed, 0)), toSigned)
-  picture[5] = Number.NaN
-  assertRejected(picture, /numbers/)
+  const image = Float32Array.from(draw(shapeAt(seed, 0)), toSigned)
+  image[5] = Number.NaN
+  assertRejected(image, /numbers/)
   assert.throws(() => parseShape(new Uint8Array(area)), RangeError)
 })
 
@@ -92,7 +92,7 @@ test('rejected: two figures side by side', () => {
 
 test('rejected: a second, small figure beside a good one', () => {
   for (const truth of drawnShapes()) {
-    const small: Shape = { ...truth, figure: 'circle', x: 3, y: 3, radius: 2 }
+    const small: ToyShape = { ...truth, figure: 'circle', x: 3, y: 3, radius: 2 }
     assertRejected(laidOver(draw({ ...truth, x: 17, y: 17, radius: 8 }), draw(small)))
   }
 })
@@ -138,11 +138,11 @@ test('rejected: a colour between those of the palette, a background of another c
 
 test('rejected: a figure squashed to three fifths of its height', () => {
   for (const truth of drawnShapes()) {
-    const picture = draw(truth)
-    const squashed = picture.map((_, at) => {
+    const image = draw(truth)
+    const squashed = image.map((_, at) => {
       const row = Math.round(16 + (Math.floor((at % area) / side) - 16) / 0.6)
       const plane = at - (at % area)
-      return row < 0 || row >= side ? background[plane / area]! : picture[plane + row * side + (at % side)]!
+      return row < 0 || row >= side ? background[plane / area]! : image[plane + row * side + (at % side)]!
     })
     assertRejected(squashed)
   }
@@ -157,11 +157,11 @@ test('no colour is within reach of two', () => {
   })
 })
 
-function drawnShapes(many = count): Shape[] {
+function drawnShapes(many = count): ToyShape[] {
   return Array.from({ length: many }, (_, index) => shapeAt(seed, index))
 }
 
-function draw(shape: Shape): Uint8Array {
+function draw(shape: ToyShape): Uint8Array {
   const out = new Uint8Array(3 * area)
   drawShape(shape, out)
   return out
@@ -171,7 +171,7 @@ function blank(): Uint8Array {
   return Uint8Array.from({ length: 3 * area }, (_, index) => background[Math.floor(index / area)]!)
 }
 
-function assertNear(found: Shape, truth: Shape, tolerance: number): void {
+function assertNear(found: ToyShape, truth: ToyShape, tolerance: number): void {
   assert.deepEqual([found.figure, found.colour], [truth.figure, truth.colour])
   for (const factor of ['x', 'y', 'radius'] as const) {
     assert.ok(
@@ -182,17 +182,17 @@ function assertNear(found: Shape, truth: Shape, tolerance: number): void {
   if (!isRound(truth.figure)) assert.ok(Math.abs(found.angle - truth.angle) < tolerance / 4)
 }
 
-function assertRejected(picture: Uint8Array | Float32Array, reason = /./): void {
-  const reading = parseShape(picture)
+function assertRejected(image: Uint8Array | Float32Array, reason = /./): void {
+  const reading = parseShape(image)
   assert.equal(reading.shape, null)
   if (reading.shape === null) assert.match(reading.reason, reason)
 }
 
 /** @param sigma in units of [−1, 1] */
-function noisy(picture: Uint8Array, sigma: number, index: number): Float32Array {
-  const noise = new Float32Array(picture.length)
-  normals(seed, { domain: 0, picture: index, step: 1 }, noise)
-  return noise.map((z, at) => Math.min(1, Math.max(-1, toSigned(picture[at]!) + sigma * z)))
+function noisy(image: Uint8Array, sigma: number, index: number): Float32Array {
+  const noise = new Float32Array(image.length)
+  normals(seed, { domain: 0, image: index, step: 1 }, noise)
+  return noise.map((z, at) => Math.min(1, Math.max(-1, toSigned(image[at]!) + sigma * z)))
 }
 
 function blended(a: Uint8Array, b: Uint8Array): Uint8Array {
@@ -213,10 +213,10 @@ function where(a: Uint8Array, b: Uint8Array, condition: (x: number, y: number) =
   })
 }
 
-function recoloured(picture: Uint8Array, from: readonly number[], to: readonly number[]): Uint8Array {
-  const out = picture.slice()
+function recoloured(image: Uint8Array, from: readonly number[], to: readonly number[]): Uint8Array {
+  const out = image.slice()
   for (let pixel = 0; pixel < area; pixel++) {
-    if (!from.every((byte, channel) => picture[channel * area + pixel] === byte)) continue
+    if (!from.every((byte, channel) => image[channel * area + pixel] === byte)) continue
     to.forEach((byte, channel) => {
       out[channel * area + pixel] = byte
     })
@@ -224,13 +224,13 @@ function recoloured(picture: Uint8Array, from: readonly number[], to: readonly n
   return out
 }
 
-function another(colour: Shape['colour'], index: number): Shape['colour'] {
+function another(colour: ToyShape['colour'], index: number): ToyShape['colour'] {
   const step = 1 + (index % (colourNames.length - 1))
   return colourNames[(colourNames.indexOf(colour) + step) % colourNames.length]!
 }
 
 /** Gaussian blur, rows then columns. @param sigma pixels */
-function blurred(picture: Uint8Array, sigma: number): Uint8Array {
+function blurred(image: Uint8Array, sigma: number): Uint8Array {
   const reach = Math.ceil(3 * sigma)
   const offsets = Array.from({ length: 2 * reach + 1 }, (_, at) => at - reach)
   const weights = offsets.map((offset) => Math.exp(-(offset ** 2) / (2 * sigma ** 2)))
@@ -246,7 +246,7 @@ function blurred(picture: Uint8Array, sigma: number): Uint8Array {
         total
       )
     })
-  const rows = along(Float64Array.from(picture), (x, y, offset) => y * side + inside(x + offset))
+  const rows = along(Float64Array.from(image), (x, y, offset) => y * side + inside(x + offset))
   return Uint8Array.from(
     along(rows, (x, y, offset) => inside(y + offset) * side + x),
     Math.round,

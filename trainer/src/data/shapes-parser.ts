@@ -4,15 +4,15 @@ import {
   type ColourName,
   colourNames,
   palette,
-  type Shape,
   side,
+  type ToyShape,
 } from './shapes-dataset.ts'
 import { cover } from './shapes-figures.ts'
 import { fitFigures } from './shapes-fit.ts'
 
 /** What a picture reads as: one clean figure with the factors that fit it best, or the reason why not. */
-export type Reading =
-  | { readonly shape: Shape; readonly error: number }
+export type ParsedShape =
+  | { readonly shape: ToyShape; readonly error: number }
   | { readonly shape: null; readonly reason: string }
 
 /**
@@ -49,14 +49,14 @@ const border = pixels.filter((pixel) => neighbours(pixel).length < 4)
  * @param picture [3, 32, 32]; bytes, or floats in [−1, 1] (clamped)
  * @throws RangeError when it has another length
  */
-export function parseShape(picture: Uint8Array | Float32Array): Reading {
-  if (picture.length !== 3 * area) {
+export function parseShape(image: Uint8Array | Float32Array): ParsedShape {
+  if (image.length !== 3 * area) {
     throw new RangeError(
-      `Found a picture of ${picture.length} values; expected ${3 * area} (3×${side}×${side}).`,
+      `Found a picture of ${image.length} values; expected ${3 * area} (3×${side}×${side}).`,
     )
   }
-  if (picture.some(Number.isNaN)) return rejected('not all of it is numbers')
-  const rgb = toBytes(picture)
+  if (image.some(Number.isNaN)) return rejected('not all of it is numbers')
+  const rgb = toBytes(image)
 
   const paper = median(rgb, border)
   const isOff = (pixel: number, colour: Colour) => distance(rgb, pixel, colour) > limits.colour
@@ -92,7 +92,7 @@ export function parseShape(picture: Uint8Array | Float32Array): Reading {
   return { shape: { figure, colour, x, y, radius, angle }, error }
 }
 
-function rejected(reason: string): Reading {
+function rejected(reason: string): ParsedShape {
   return { shape: null, reason }
 }
 
@@ -185,7 +185,7 @@ function mix(from: number, to: number, part: number): number {
   return from + part * (to - from)
 }
 
-function toBytes(picture: Uint8Array | Float32Array): Float32Array {
-  if (picture instanceof Uint8Array) return Float32Array.from(picture)
-  return picture.map((x) => Math.min(255, Math.max(0, (x + 1) * 127.5)))
+function toBytes(image: Uint8Array | Float32Array): Float32Array {
+  if (image instanceof Uint8Array) return Float32Array.from(image)
+  return image.map((x) => Math.min(255, Math.max(0, (x + 1) * 127.5)))
 }

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
-import { type ModelFacts, UserError } from '@ddpm/shared'
-import { toSigned, writePicture } from './dataset.ts'
+import { type ModelInfo, UserError } from '@ddpm/shared'
+import { toSigned, writeImage } from './dataset.ts'
 import { decode } from './decode.ts'
 import { openData } from './open.ts'
 
@@ -12,16 +12,16 @@ const endings = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.ti
  * @param source a picture, taken `count` times, or whatever training takes, of which the first ones are
  * @throws UserError where it cannot be read or has other measures than the model
  */
-export async function startingPictures(
+export async function startingImages(
   source: string,
   count: number,
-  shape: ModelFacts['shape'],
+  shape: ModelInfo['shape'],
 ): Promise<Float32Array> {
   const { channels, height, width } = shape
   const size = channels * height * width
   const out = new Float32Array(count * size)
-  if (isPicture(source)) {
-    const bytes = await onePicture(source, shape)
+  if (isImage(source)) {
+    const bytes = await oneImage(source, shape)
     for (let i = 0; i < out.length; i++) out[i] = toSigned(bytes[i % size]!)
     return out
   }
@@ -32,7 +32,7 @@ export async function startingPictures(
     ...(folder && { size: height, channels: channels === 1 ? 1 : 'auto' }),
   })
   if (dataset.channels !== channels || dataset.height !== height || dataset.width !== width) {
-    const measures = (of: ModelFacts['shape']) => `${of.width}×${of.height} with ${of.channels} channels`
+    const measures = (of: ModelInfo['shape']) => `${of.width}×${of.height} with ${of.channels} channels`
     throw new UserError(
       `The pictures of ${source} are ${measures(dataset)}; the model draws ${measures(shape)}.`,
     )
@@ -42,7 +42,7 @@ export async function startingPictures(
       `Found ${dataset.count} pictures in ${source}; expected ${count}. Give --count ${dataset.count}.`,
     )
   }
-  for (let i = 0; i < count; i++) writePicture(dataset, i, out, i * size, false)
+  for (let i = 0; i < count; i++) writeImage(dataset, i, out, i * size, false)
   return out
 }
 
@@ -53,25 +53,21 @@ export async function startingPictures(
 export async function readMask(
   path: string,
   count: number,
-  shape: ModelFacts['shape'],
+  shape: ModelInfo['shape'],
 ): Promise<Float32Array> {
-  if (!isPicture(path))
-    throw new UserError(`Found the mask ${path}; expected a picture: white is drawn anew.`)
-  const bytes = await onePicture(path, { ...shape, channels: 1 })
+  if (!isImage(path)) throw new UserError(`Found the mask ${path}; expected a picture: white is drawn anew.`)
+  const bytes = await oneImage(path, { ...shape, channels: 1 })
   const area = shape.height * shape.width
   return Float32Array.from({ length: count * shape.channels * area }, (_, i) =>
     bytes[i % area]! < 128 ? 0 : 1,
   )
 }
 
-function isPicture(path: string): boolean {
+function isImage(path: string): boolean {
   return endings.includes(extname(path).toLowerCase())
 }
 
-async function onePicture(
-  path: string,
-  { channels, height, width }: ModelFacts['shape'],
-): Promise<Uint8Array> {
+async function oneImage(path: string, { channels, height, width }: ModelInfo['shape']): Promise<Uint8Array> {
   if (height !== width) {
     throw new UserError(`The model draws ${width}×${height}; pictures can be cropped to squares only.`)
   }

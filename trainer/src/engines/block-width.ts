@@ -41,10 +41,10 @@ function agree(a: Float32Array, b: Float32Array): boolean {
 async function everything(blockWidth: number | null): Promise<Float32Array[] | null> {
   const graph = createGraph()
   const { ops, input } = graph
-  const picture = [2, 32, 4, 6] as const
+  const image = [2, 32, 4, 6] as const
   const shapes = {
-    x: picture,
-    dy: picture,
+    x: image,
+    dy: image,
     weight: [32, 32, 3, 3],
     pointwise: [32, 32, 1, 1],
     scale: [32],
@@ -60,12 +60,12 @@ async function everything(blockWidth: number | null): Promise<Float32Array[] | n
   const outputs: Record<string, Node> = {
     half,
     sigmoid: ops.sigmoid(normalized),
-    dx: ops.conv2dInputGrad(dy, weight, { ...same, inputShape: picture }),
+    dx: ops.conv2dInputGrad(dy, weight, { ...same, inputShape: image }),
     dw: ops.conv2dWeightGrad(y, dy, { ...same, kernel: 3 }),
     sum: ops.add(ops.conv2d(y, pointwise, null, { stride: 1, padding: [0, 0, 0, 0] }), dy),
     affine: ops.add(ops.channelAffine(y, perChannel, perChannel), ops.upsample2x(half)),
     up: ops.conv2d(ops.upsample2x(half), weight, scale, same),
-    upDx: ops.sumPool2x(ops.conv2dInputGrad(y, weight, { ...same, inputShape: picture })),
+    upDx: ops.sumPool2x(ops.conv2dInputGrad(y, weight, { ...same, inputShape: image })),
     upDw: ops.conv2dWeightGrad(ops.upsample2x(half), y, { ...same, kernel: 3 }),
     dot: ops.pixelDot(dy, y),
     pixels: ops.reduceSum(y, [2, 3]),
@@ -74,7 +74,7 @@ async function everything(blockWidth: number | null): Promise<Float32Array[] | n
   const feeds = Object.fromEntries(
     Object.entries(shapes).map(([name, shape], i) => {
       const values = new Float32Array(sizeOf(shape))
-      normals(0, { domain: domains.initialization, picture: i, step: 0 }, values)
+      normals(0, { domain: domains.initialization, image: i, step: 0 }, values)
       return [name, new ort.Tensor('float32', values, shape)]
     }),
   )

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { defaultUNet } from '../network/unet.ts'
 import type { StepSpec } from '../step/step.ts'
-import { chooseEngine, nameOf, type Wish } from './choose.ts'
-import { type Finding, probe } from './probe.ts'
+import { chooseEngine, type EngineRequest, nameOf } from './choose.ts'
+import { type ProbeResult, probe } from './probe.ts'
 
 const spec: StepSpec = {
   unet: { ...defaultUNet, baseChannels: 8, channelMultiples: [1], attention: [false], numResBlocks: 1 },
@@ -20,7 +20,7 @@ function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVI
   return {
     measured,
     hasGraphicsCard: () => true,
-    async measure(candidate: Parameters<typeof nameOf>[0]): Promise<Finding> {
+    async measure(candidate: Parameters<typeof nameOf>[0]): Promise<ProbeResult> {
       const name = nameOf(candidate)
       measured.push(name)
       const milliseconds = times[name]
@@ -29,7 +29,7 @@ function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVI
     },
   }
 }
-const auto: Wish = { engine: 'auto', device: 'auto' }
+const auto: EngineRequest = { engine: 'auto', device: 'auto' }
 
 suite('auto', () => {
   test('takes the fastest, by the step of the network itself, and says the times', async () => {

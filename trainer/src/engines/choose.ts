@@ -3,11 +3,11 @@ import { UserError } from '@ddpm/shared'
 import type { Candidate, Device, EngineName } from '../step/engine.ts'
 import type { StepSpec } from '../step/step.ts'
 import type { EngineOptions } from './open.ts'
-import { type Finding, probe } from './probe.ts'
+import { type ProbeResult, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
 
 /** What was asked for on the command line. */
-export interface Wish {
+export interface EngineRequest {
   readonly engine: EngineName | 'auto'
   readonly device: Device | 'auto'
 }
@@ -33,7 +33,7 @@ const patience = 60
 /** What the choice looks at; tests look at something else. */
 interface Surroundings {
   readonly hasGraphicsCard: () => boolean
-  readonly measure: (candidate: Candidate) => Promise<Finding>
+  readonly measure: (candidate: Candidate) => Promise<ProbeResult>
 }
 
 /**
@@ -42,7 +42,7 @@ interface Surroundings {
  * @throws UserError where nothing that was asked for works, with the reasons
  */
 export async function chooseEngine(
-  wish: Wish,
+  wish: EngineRequest,
   spec: StepSpec,
   options: EngineOptions = {},
   {

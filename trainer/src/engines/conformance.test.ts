@@ -18,7 +18,7 @@ import { microBatches } from '../training/batches.ts'
 import { emaDecayAt } from '../training/loop.ts'
 import { candidates, nameOf } from './choose.ts'
 import { openEngine } from './open.ts'
-import { type Finding, probe } from './probe.ts'
+import { type ProbeResult, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
 
 const adam = { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
@@ -55,7 +55,7 @@ const maskWidth = masks.size
 const schedule = createSchedule({ ...paperSchedule, timesteps: spec.unet.timesteps })
 
 // Before any test or hook is known: the runner ends what is registered while it waits for a module.
-const findings = new Map<Candidate, Finding>()
+const findings = new Map<Candidate, ProbeResult>()
 for (const candidate of candidates) findings.set(candidate, await probe(candidate, smallest, { seconds: 60 }))
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-conformance-'))
@@ -69,10 +69,10 @@ function beginning(): TrainingState {
 function batchAt(step: number, count = spec.batch): Batch {
   const elements = count * spec.height * spec.width
   const drawn = (domain: number, length: number) =>
-    Float32Array.from(uniforms(3, { domain, picture: 0, step }, length))
-  const normal = (picture: number) => {
+    Float32Array.from(uniforms(3, { domain, image: 0, step }, length))
+  const normal = (image: number) => {
     const values = new Float32Array(elements)
-    normals(3, { domain: domains.trainingNoise, picture, step }, values)
+    normals(3, { domain: domains.trainingNoise, image, step }, values)
     return values
   }
   const timestep = drawn(domains.trainingTimestep, count).map((u) => Math.floor(u * spec.unet.timesteps))

@@ -6,7 +6,7 @@ import { initialState } from '../step/engine.ts'
 import { stepScalarNames, stepScalars } from '../step/optimizer.ts'
 import { coefficientNames, type StepSpec } from '../step/step.ts'
 import { openEngine } from './open.ts'
-import type { Finding, Question } from './probe.ts'
+import type { ProbeRequest, ProbeResult } from './probe.ts'
 
 // Runs in a process of its own (see probe.ts): reads what to measure, sends what it found.
 
@@ -16,12 +16,12 @@ const patience = 3000
 
 /** Pictures and noise of the right shapes: what a step costs does not depend on what they show. */
 function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
-  const pictures = new Float32Array(batch * unet.inputChannels * height * width)
-  normals(0, { domain: domains.trainingNoise, picture: 0, step: 0 }, pictures)
+  const images = new Float32Array(batch * unet.inputChannels * height * width)
+  normals(0, { domain: domains.trainingNoise, image: 0, step: 0 }, images)
   const masks = dropoutLayout(unet, { height, width }).size
   return {
-    x0: pictures,
-    noise: pictures,
+    x0: images,
+    noise: images,
     timestep: new Float32Array(batch),
     label: unet.classes > 0 ? new Float32Array(batch) : null,
     coefficients: new Float32Array(batch * coefficientNames.length).fill(0.5),
@@ -29,7 +29,7 @@ function anyBatch({ unet, batch, height, width }: StepSpec): Batch {
   }
 }
 
-async function measure({ candidate, spec, options }: Question): Promise<Finding> {
+async function measure({ candidate, spec, options }: ProbeRequest): Promise<ProbeResult> {
   const layout = layoutOf(parameterSpecs(spec.unet))
   const state = initialState(initialize(layout, 0))
   const engine = await openEngine(candidate, spec, tablesOf(layout), state, options)
@@ -49,8 +49,8 @@ async function measure({ candidate, spec, options }: Question): Promise<Finding>
   return { works: true, description, milliseconds: times.sort((a, b) => a - b)[times.length >> 1]! }
 }
 
-process.on('message', async (question: Question) => {
-  const finding = await measure(question).catch((error: Error): Finding => {
+process.on('message', async (question: ProbeRequest) => {
+  const finding = await measure(question).catch((error: Error): ProbeResult => {
     const reason = error instanceof UserError ? error.message : error.message.split('\n')[0]!
     return { works: false, reason }
   })

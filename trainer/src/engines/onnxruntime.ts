@@ -92,10 +92,10 @@ export async function createOnnxruntimeEngine(
 
   function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
-    const picture = [n, channels, height, width]
+    const image = [n, channels, height, width]
     return {
-      x0: new ort.Tensor('float32', x0, picture),
-      noise: new ort.Tensor('float32', noise, picture),
+      x0: new ort.Tensor('float32', x0, image),
+      noise: new ort.Tensor('float32', noise, image),
       timestep: vector(timestep),
       coefficients: new ort.Tensor('float32', coefficients, [n, coefficients.length / n]),
       ...(label && { label: vector(label) }),

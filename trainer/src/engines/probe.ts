@@ -5,14 +5,14 @@ import type { StepSpec } from '../step/step.ts'
 import type { EngineOptions } from './open.ts'
 
 /** What the other process is asked. */
-export interface Question {
+export interface ProbeRequest {
   readonly candidate: Candidate
   readonly spec: StepSpec
   readonly options: EngineOptions
 }
 
 /** Whether a candidate works here, and how fast a step is, or why it does not. */
-export type Finding =
+export type ProbeResult =
   | { readonly works: true; readonly description: string; readonly milliseconds: number }
   | { readonly works: false; readonly reason: string }
 
@@ -26,7 +26,7 @@ export function probe(
   candidate: Candidate,
   spec: StepSpec,
   { seconds, ...options }: { seconds: number } & EngineOptions,
-): Promise<Finding> {
+): Promise<ProbeResult> {
   const child = fork(program, {
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -35,13 +35,13 @@ export function probe(
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     complaint = (complaint + text).slice(-2000)
   })
-  child.send({ candidate, spec, options } satisfies Question)
+  child.send({ candidate, spec, options } satisfies ProbeRequest)
   return new Promise((resolve) => {
     const late = setTimeout(() => {
       child.kill('SIGKILL')
       resolve({ works: false, reason: `it did not do a few steps within ${seconds} s` })
     }, seconds * 1000)
-    child.on('message', (finding) => resolve(finding as Finding))
+    child.on('message', (finding) => resolve(finding as ProbeResult))
     child.on('close', (code, signal) => {
       clearTimeout(late)
       const last = complaint.trim().split('\n').at(-1)

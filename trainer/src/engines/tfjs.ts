@@ -41,15 +41,15 @@ export async function createTfjsEngine(
   )
   let current: OptimizerState<tf.Tensor> = mapState((name) => tf.tensor1d(state[name]))
 
-  const pictures = (values: Float32Array, n: number) =>
+  const images = (values: Float32Array, n: number) =>
     tf.tensor4d(values, [n, config.inputChannels, height, width])
   const columns = (values: Float32Array, n: number) => tf.tensor2d(values, [n, values.length / n])
 
   function inputsOf({ x0, noise, timestep, label, coefficients, dropout }: Batch): BatchInputs<tf.Tensor> {
     const n = timestep.length
     return {
-      x0: pictures(x0, n),
-      noise: pictures(noise, n),
+      x0: images(x0, n),
+      noise: images(noise, n),
       timestep: tf.tensor1d(timestep),
       label: label && tf.tensor1d(label),
       coefficients: columns(coefficients, n),
@@ -134,7 +134,7 @@ export async function createTfjsEngine(
       const output = tf.tidy(() => {
         const views = viewsOf(layout, weights === 'ema' ? current.ema : current.parameters)
         return unet(ops, config, parametersFrom(views), {
-          x: pictures(x, timestep.length),
+          x: images(x, timestep.length),
           timestep: tf.tensor1d(timestep),
           label: label && tf.tensor1d(label),
         })

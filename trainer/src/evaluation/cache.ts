@@ -9,7 +9,7 @@ export function keyOf(settings: unknown): string {
 }
 
 /** Reads JSON that was kept; null where there is none yet. @throws UserError where it is damaged */
-export function readKept<T>(path: string): T | null {
+export function readCached<T>(path: string): T | null {
   if (!existsSync(path)) return null
   try {
     return JSON.parse(readFileSync(path, 'utf8'))
@@ -18,7 +18,7 @@ export function readKept<T>(path: string): T | null {
   }
 }
 
-export function keep(path: string, value: unknown): void {
+export function writeCached(path: string, value: unknown): void {
   writeAtomically(path, `${JSON.stringify(value)}\n`)
 }
 

@@ -3,12 +3,12 @@ import ort from 'onnxruntime-node'
 import { gradients } from '../algebra/grad.ts'
 import { createGraph, type Graph, type Node } from '../algebra/graph.ts'
 import type { Ops } from '../algebra/ops.ts'
-import { type Dataset, writePicture } from '../data/dataset.ts'
+import { type Dataset, writeImage } from '../data/dataset.ts'
 import { compile } from '../engines/onnxruntime.ts'
 import {
+  childScope,
   conv2d,
   groupNorm,
-  inside,
   linear,
   type ParameterSpec,
   type Parameters,
@@ -40,22 +40,22 @@ function classifier<T>(
   const root: Scope<T> = { ops, parameters, path: '' }
   let h = x
   for (const [level, outputs] of levels.entries()) {
-    const scope = inside(root, `levels.${level}`)
-    h = conv2d(inside(scope, 'conv'), h, {
+    const scope = childScope(root, `levels.${level}`)
+    h = conv2d(childScope(scope, 'conv'), h, {
       outputs,
       kernel: 3,
       stride: 2,
       padding: [1, 1, 1, 1],
     })
-    h = ops.silu(groupNorm(inside(scope, 'norm'), h, { groups: 8, eps: 1e-5 }))
+    h = ops.silu(groupNorm(childScope(scope, 'norm'), h, { groups: 8, eps: 1e-5 }))
   }
   const [n, ...rest] = ops.shape(h)
   const flat = ops.reshape(h, [n!, (rest as number[]).reduce((a, b) => a * b, 1)])
-  const features = ops.silu(linear(inside(root, 'features'), flat, { outputs: featureDims }))
-  return { features, logits: linear(inside(root, 'classes'), features, { outputs: classes }) }
+  const features = ops.silu(linear(childScope(root, 'features'), flat, { outputs: featureDims }))
+  return { features, logits: linear(childScope(root, 'classes'), features, { outputs: classes }) }
 }
 
-function pictureInput(
+function imageInput(
   { input }: Graph,
   { channels, height, width }: ClassifierSpec,
   batch: number | 'N',
@@ -73,7 +73,7 @@ function classifierLayout(spec: ClassifierSpec): Layout {
       specs.push(parameter)
       return graph.input(parameter.name, parameter.shape)
     },
-    pictureInput(graph, spec, 'N'),
+    imageInput(graph, spec, 'N'),
     spec,
   )
   return layoutOf(specs)
@@ -99,7 +99,7 @@ function trainingGraph(spec: ClassifierSpec, layout: Layout, batch: number): Rec
     ops.reshape(ops.slice(parameters!, { axis: 0, start: offset, end: offset + size }), shape),
   )
   const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
-  const { logits } = classifier(ops, ({ name }) => byName.get(name)!, pictureInput(graph, spec, batch), spec)
+  const { logits } = classifier(ops, ({ name }) => byName.get(name)!, imageInput(graph, spec, batch), spec)
   const loss = crossEntropy(ops, logits, input('label', [batch]))
   const parts = gradients(graph, loss, views)
   const gradient = ops.concat(
@@ -160,10 +160,10 @@ export async function trainClassifier(
   for (let step = 0; step < steps; step++) {
     const within = step % perEpoch
     if (within === 0)
-      order = permutation(seed, { domain: domains.shuffle, picture: 0, step: step / perEpoch }, dataset.count)
+      order = permutation(seed, { domain: domains.shuffle, image: 0, step: step / perEpoch }, dataset.count)
     for (let i = 0; i < batch; i++) {
       const index = order[within * batch + i]!
-      writePicture(dataset, index, x, i * size, false)
+      writeImage(dataset, index, x, i * size, false)
       label[i] = dataset.labels![index]!
     }
     const rate = (learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2
@@ -201,7 +201,7 @@ export async function openClassifier(spec: ClassifierSpec, parameters: Float32Ar
   const outputs = classifier(
     graph.ops,
     ({ name, shape }) => graph.input(name, shape),
-    pictureInput(graph, spec, 'N'),
+    imageInput(graph, spec, 'N'),
     spec,
   )
   const values = unflatten(classifierLayout(spec), parameters)
@@ -232,7 +232,7 @@ export async function tryClassifier(
   for (let first = 0; first < dataset.count; first += 256) {
     const n = Math.min(256, dataset.count - first)
     const x = new Float32Array(n * size)
-    for (let i = 0; i < n; i++) writePicture(dataset, first + i, x, i * size, false)
+    for (let i = 0; i < n; i++) writeImage(dataset, first + i, x, i * size, false)
     const { features, logits } = await classifier.run(x, n)
     for (let i = 0; i < n; i++) {
       const row = logits.subarray(i * classes, (i + 1) * classes)

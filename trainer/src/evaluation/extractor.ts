@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { toSigned } from '../data/dataset.ts'
 import { digestOf } from './cache.ts'
 import type { Classifier } from './classifier.ts'
-import { countOf, type Pictures } from './images.ts'
+import { countOf, type Images } from './images.ts'
 import type { Features } from './metrics/features.ts'
 
 /** What sees features in pictures. */
@@ -14,7 +14,7 @@ export interface Extractor {
   readonly description: string
   /** Tells it from others whose features are not to be mixed with its own. */
   readonly digest: string
-  extract(pictures: Pictures): Promise<Features>
+  extract(images: Images): Promise<Features>
   dispose(): Promise<void>
 }
 
@@ -26,13 +26,13 @@ const batch = 64
  * @param run the pixels of `n` pictures → [n, dims]
  */
 async function extractBy(
-  pictures: Pictures,
+  images: Images,
   run: (pixels: Uint8Array, n: number) => Promise<Float32Array>,
   most = batch,
 ): Promise<Features> {
-  const { channels, height, width, pixels } = pictures
+  const { channels, height, width, pixels } = images
   const size = channels * height * width
-  const count = countOf(pictures)
+  const count = countOf(images)
   const parts: Float32Array[] = []
   for (let first = 0; first < count; first += most) {
     const n = Math.min(most, count - first)
@@ -56,8 +56,8 @@ export function classifierExtractor(
   return {
     description,
     digest,
-    extract: (pictures) =>
-      extractBy(pictures, async (pixels, n) => {
+    extract: (images) =>
+      extractBy(images, async (pixels, n) => {
         const { features } = await classifier.run(Float32Array.from(pixels, toSigned), n)
         return features.map((value) => value / scale)
       }),
@@ -76,7 +76,7 @@ export interface Preparation {
 /** Scales by a cubic kernel that is widened where pictures shrink, as FID should (Parmar et al. 2022). */
 async function scaled(
   pixels: Uint8Array,
-  { channels, height, width }: Pictures,
+  { channels, height, width }: Images,
   size: number,
 ): Promise<Uint8Array> {
   const plane = height * width
@@ -133,18 +133,18 @@ export async function openExtractor(
   return {
     description: `${path}, output ${name}, pictures of ${size}×${size}, mean ${mean}, std ${std}`,
     digest: digestOf(bytes, Buffer.from(JSON.stringify([size, mean, std, name]))),
-    async extract(pictures) {
-      const { channels, height, width } = pictures
+    async extract(images) {
+      const { channels, height, width } = images
       if (channels > wanted)
         throw new UserError(`${path} takes grey pictures; these are RGB. Give an extractor for RGB.`)
       const plane = size * size
       return extractBy(
-        pictures,
+        images,
         async (pixels, n) => {
           const x = new Float32Array(most * wanted * plane)
           for (let i = 0; i < n; i++) {
             const one = channels * height * width
-            const small = await scaled(pixels.subarray(i * one, (i + 1) * one), pictures, size)
+            const small = await scaled(pixels.subarray(i * one, (i + 1) * one), images, size)
             for (let c = 0; c < wanted; c++) {
               const from = channels === 1 ? 0 : c
               const [m, s] = [mean[c] ?? mean[0]!, std[c] ?? std[0]!]

@@ -1,10 +1,10 @@
 import { domains, uniforms } from '@ddpm/shared'
-import { type Shape, side } from '../data/shapes-dataset.ts'
+import { side, type ToyShape } from '../data/shapes-dataset.ts'
 import { parseShape } from '../data/shapes-parser.ts'
 
 /** What pictures of the built-in set read as. */
 export interface Readings {
-  readonly shapes: readonly Shape[]
+  readonly shapes: readonly ToyShape[]
   /** Why the others read as no figure of the set, and how many of them. */
   readonly rejected: Readonly<Record<string, number>>
 }
@@ -19,7 +19,7 @@ export async function readShapes(
   pixels: Uint8Array,
   onProgress: (done: number, total: number) => Promise<void> | void = () => {},
 ): Promise<Readings> {
-  const shapes: Shape[] = []
+  const shapes: ToyShape[] = []
   const rejected: Record<string, number> = {}
   const count = pixels.length / size
   for (let i = 0; i < count; i++) {
@@ -44,7 +44,7 @@ const factors = {
   x: ({ x }) => x,
   y: ({ y }) => y,
   radius: ({ radius }) => radius,
-} as const satisfies Record<string, (shape: Shape) => string | number>
+} as const satisfies Record<string, (shape: ToyShape) => string | number>
 export type Factor = keyof typeof factors
 const bins = 10
 
@@ -73,21 +73,21 @@ function countsOf(cells: readonly number[], count: number): number[] {
 /** Sorts the values of both sets into the same cells. */
 function cellsOf(
   factor: Factor,
-  data: readonly Shape[],
-  drawn: readonly Shape[],
+  data: readonly ToyShape[],
+  drawn: readonly ToyShape[],
 ): { data: number[]; drawn: number[]; count: number } {
-  const read: (shape: Shape) => string | number = factors[factor]
+  const read: (shape: ToyShape) => string | number = factors[factor]
   const values = data.map(read)
   if (typeof values[0] === 'string') {
     const names = [...new Set([...values, ...drawn.map(read)])]
-    const cell = (shape: Shape) => names.indexOf(read(shape))
+    const cell = (shape: ToyShape) => names.indexOf(read(shape))
     return { data: data.map(cell), drawn: drawn.map(cell), count: names.length }
   }
   const numbers = values as number[]
   const low = numbers.reduce((a, b) => Math.min(a, b))
   const high = numbers.reduce((a, b) => Math.max(a, b))
   // What lies outside the data's range has a cell on either side.
-  const cell = (shape: Shape) => {
+  const cell = (shape: ToyShape) => {
     const value = read(shape) as number
     if (value < low) return 0
     if (value > high) return bins + 1
@@ -100,16 +100,16 @@ const replicates = 100
 
 /** How each factor of drawn figures is distributed against the data's. */
 export function factorDistances(
-  data: readonly Shape[],
-  drawn: readonly Shape[],
+  data: readonly ToyShape[],
+  drawn: readonly ToyShape[],
   seed: number,
 ): FactorDistance[] {
   return (Object.keys(factors) as Factor[]).map((factor) => {
     const cells = cellsOf(factor, data, drawn)
     const expected = countsOf(cells.data, cells.count)
     // Both counts are samples: two draws from the data, as many of each, differ as two such samples do.
-    const resampled = (count: number, picture: number, step: number) => {
-      const u = uniforms(seed, { domain: domains.bootstrap, picture, step }, count)
+    const resampled = (count: number, image: number, step: number) => {
+      const u = uniforms(seed, { domain: domains.bootstrap, image, step }, count)
       return countsOf(
         Array.from(u, (value) => cells.data[Math.floor(value * data.length)]!),
         cells.count,

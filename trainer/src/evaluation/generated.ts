@@ -6,7 +6,7 @@ import { changing } from '../support/files.ts'
 import { keyOf } from './cache.ts'
 
 /** How pictures are drawn: what `generate` takes, but for which of them. */
-export type DrawingOptions = Omit<GenerateOptions, 'count' | 'first' | 'onStep' | 'signal'>
+export type SampleOptions = Omit<GenerateOptions, 'count' | 'first' | 'onStep' | 'signal'>
 
 /** Pictures that are drawn and put on the disk at a time: fewer where each takes many evaluations of the network. */
 function chunkOf(steps: number): number {
@@ -19,10 +19,10 @@ function chunkOf(steps: number): number {
  * @param onProgress how many there are, the evaluations of those in hand as a part of one; returns true to stop
  * @returns [count, channels, height, width], or fewer where it was stopped
  */
-export async function drawKept(
+export async function sampleCached(
   folder: string,
   model: OpenedModel,
-  options: DrawingOptions,
+  options: SampleOptions,
   count: number,
   onProgress: (done: number) => Promise<boolean>,
 ): Promise<Uint8Array> {
@@ -39,7 +39,7 @@ export async function drawKept(
 
   while (done < count) {
     const some = Math.min(chunkOf(plan.rows.length), count - done)
-    const pictures = await generate(model.facts, model.network, {
+    const images = await generate(model.facts, model.network, {
       ...options,
       first: done,
       count: some,
@@ -47,7 +47,7 @@ export async function drawKept(
         await onProgress(done + (some * step) / steps)
       },
     })
-    const bytes = Uint8Array.from(toBytes(pictures))
+    const bytes = Uint8Array.from(toBytes(images))
     changing(path, bytes.length, () => appendFileSync(path, bytes))
     done += some
     if (await onProgress(done)) break

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { domains, type ModelFacts, permutation, UserError } from '@ddpm/shared'
+import { domains, type ModelInfo, permutation, UserError } from '@ddpm/shared'
 import { type Dataset, split } from '../data/dataset.ts'
 import { openData } from '../data/open.ts'
 import { openRun, type Run } from '../run/run.ts'
@@ -38,7 +38,7 @@ export function folderOf(path: string): string {
  */
 export async function openEvaluated(
   path: string,
-  { shape }: ModelFacts,
+  { shape }: ModelInfo,
   { data, split: asked }: { data?: string | undefined; split?: Split | undefined },
   ownSplit: Split,
 ): Promise<Evaluated> {
@@ -71,14 +71,14 @@ export async function openEvaluated(
 }
 
 /** Pictures as bytes: [count, channels, height, width]. */
-export interface Pictures {
+export interface Images {
   readonly channels: number
   readonly height: number
   readonly width: number
   readonly pixels: Uint8Array
 }
 
-export function countOf({ channels, height, width, pixels }: Pictures): number {
+export function countOf({ channels, height, width, pixels }: Images): number {
   return pixels.length / (channels * height * width)
 }
 
@@ -86,10 +86,10 @@ export function countOf({ channels, height, width, pixels }: Pictures): number {
  * A random choice of a set's pictures.
  * @param from how many of the same seed's choice to leave out before
  */
-export function choosePictures(dataset: Dataset, count: number, seed: number, from = 0): Pictures {
+export function chooseImages(dataset: Dataset, count: number, seed: number, from = 0): Images {
   const { channels, height, width } = dataset
   const size = channels * height * width
-  const order = permutation(seed, { domain: domains.selection, picture: 1, step: 0 }, dataset.count)
+  const order = permutation(seed, { domain: domains.selection, image: 1, step: 0 }, dataset.count)
   const chosen = order.subarray(from, from + count)
   const pixels = new Uint8Array(chosen.length * size)
   chosen.forEach((index, to) => {

@@ -46,7 +46,7 @@ export async function classifierOf(
   }
   const spec = specOf(dataset)
   const training = { ...classifierTraining, held }
-  const key = keyOf({ spec, training, pictures: digestOf(dataset.pixels, dataset.labels) })
+  const key = keyOf({ spec, training, images: digestOf(dataset.pixels, dataset.labels) })
   const path = join(folder, `${dataset.name.replace(/[^\w.-]/g, '_')}-${key}.safetensors`)
   const describe = (accuracy: number) =>
     `a classifier of ${dataset.name}, ${(100 * accuracy).toFixed(2)} % right on the ` +

@@ -8,9 +8,9 @@ const schedule = createSchedule({ ...paperSchedule, timesteps: 200, betaEnd: 0.1
 const [mu, s] = [0.1, 0.25]
 
 /** Pictures of independent pixels, N(μ, s²) brought to bytes. */
-function gaussianPictures(count: number, side: number): Dataset {
+function gaussianImages(count: number, side: number): Dataset {
   const values = new Float32Array(count * side * side)
-  normals(1, { domain: domains.sampling, picture: 0, step: 0 }, values)
+  normals(1, { domain: domains.sampling, image: 0, step: 0 }, values)
   const pixels = Uint8Array.from(values, (z) => Math.round((mu + s * z + 1) * 127.5))
   return {
     name: 'gaussian',
@@ -46,12 +46,12 @@ const optimal: Network = (x, timestep) => {
 const request: BoundRequest = {
   schedule,
   network: optimal,
-  dataset: gaussianPictures(60, 12),
+  dataset: gaussianImages(60, 12),
   labels: null,
   predictionType: 'x0',
   varianceType: 'learnedRange',
   clamp: 1,
-  pictures: 60,
+  images: 60,
   terms: 10,
   seed: 3,
 }
@@ -117,7 +117,7 @@ test('stopped and gone on with it is the same to the last bit; fewer pictures ar
   const kept = JSON.parse(JSON.stringify(state)) as typeof state
   await measureBound(request, kept, () => false)
   assert.deepEqual(kept, whole)
-  assert.deepEqual((await measured({ pictures: 25 })).totals, whole.totals.slice(0, 25))
+  assert.deepEqual((await measured({ images: 25 })).totals, whole.totals.slice(0, 25))
 })
 
 test('a network is asked with each picture’s own label', async () => {
@@ -137,7 +137,7 @@ test('a network is asked with each picture’s own label', async () => {
     })
     return optimal(x, timestep, label)
   }
-  await measured({ network, labels, terms: 200, pictures: 30 })
+  await measured({ network, labels, terms: 200, images: 30 })
   assert.equal(asked.size, 30)
   for (const [i, found] of asked) assert.deepEqual([...found], [labels[i]])
 })

@@ -10,7 +10,7 @@ import {
   type Schedule,
   uniforms,
 } from '@ddpm/shared'
-import { type Dataset, writePicture } from '../data/dataset.ts'
+import { type Dataset, writeImage } from '../data/dataset.ts'
 
 /** Consecutive timesteps, of which one speaks for all. */
 export interface Stratum {
@@ -57,7 +57,7 @@ export interface BoundRequest extends BoundOptions {
   /** [count] of each picture's label; null where the network has no classes. */
   readonly labels: ArrayLike<number> | null
   /** How many pictures: a random choice by the seed, the first of which are those of a smaller number. */
-  readonly pictures: number
+  readonly images: number
   /** Timesteps asked per picture, one in each stratum; T is the exact sum. */
   readonly terms: number
   readonly seed: number
@@ -76,21 +76,21 @@ export async function measureBound(
   state: BoundState,
   onProgress: (done: number) => Promise<boolean> | boolean,
 ): Promise<void> {
-  const { dataset, schedule, seed, terms, pictures } = request
+  const { dataset, schedule, seed, terms, images } = request
   const size = dataset.channels * dataset.height * dataset.width
-  const order = permutation(seed, { domain: domains.selection, picture: 0, step: 0 }, dataset.count)
+  const order = permutation(seed, { domain: domains.selection, image: 0, step: 0 }, dataset.count)
   const strata = strataOf(schedule.timesteps, terms)
   const group = Math.max(1, Math.floor(batch / terms))
 
-  while (state.totals.length < pictures) {
-    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + group, pictures))
+  while (state.totals.length < images) {
+    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + group, images))
     const x0s = Array.from(chosen, (index) => {
       const x0 = new Float32Array(size)
-      writePicture(dataset, index, x0, 0, false)
+      writeImage(dataset, index, x0, 0, false)
       return x0
     })
     const rows = Array.from(chosen).flatMap((index, i) => {
-      const u = uniforms(seed, { domain: domains.likelihoodTimestep, picture: index, step: 0 }, terms)
+      const u = uniforms(seed, { domain: domains.likelihoodTimestep, image: index, step: 0 }, terms)
       return strata.map(({ start, end }, k) => ({
         i,
         index,
@@ -124,7 +124,7 @@ async function termsOf(
   const size = x0s[0]!.length
   const noise = new Float32Array(size)
   const xts = rows.map(({ i, index, t }) => {
-    normals(seed, { domain: domains.likelihood, picture: index, step: t }, noise)
+    normals(seed, { domain: domains.likelihood, image: index, step: t }, noise)
     return qSample(schedule, x0s[i]!, t, noise)
   })
   const x = new Float32Array(rows.length * size)
@@ -147,7 +147,7 @@ export interface BitsPerDim {
 }
 
 export interface BoundSummary {
-  readonly pictures: number
+  readonly images: number
   readonly total: BitsPerDim
   /** Means of L_T and L_0, and of the sum of all terms between them. */
   readonly prior: number
@@ -158,18 +158,18 @@ export interface BoundSummary {
 }
 
 export function summarize({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
-  const pictures = totals.length
-  const mean = totals.reduce((sum, bits) => sum + bits, 0) / pictures
-  const variance = totals.reduce((sum, bits) => sum + (bits - mean) ** 2, 0) / (pictures - 1)
+  const images = totals.length
+  const mean = totals.reduce((sum, bits) => sum + bits, 0) / images
+  const variance = totals.reduce((sum, bits) => sum + (bits - mean) ** 2, 0) / (images - 1)
   const terms = termSums.map((sum, t) => (termCounts[t]! > 0 ? sum / termCounts[t]! : null))
   // Timestep 0 is a stratum of its own.
   const reconstruction = terms[0]!
   return {
-    pictures,
-    total: { mean, standardError: pictures > 1 ? Math.sqrt(variance / pictures) : null },
-    prior: prior / pictures,
+    images,
+    total: { mean, standardError: images > 1 ? Math.sqrt(variance / images) : null },
+    prior: prior / images,
     reconstruction,
-    diffusion: mean - prior / pictures - reconstruction,
+    diffusion: mean - prior / images - reconstruction,
     terms,
   }
 }

@@ -36,7 +36,7 @@ export interface QualityReport {
 }
 
 /** From so few pictures on FID says more about their number than about the model. */
-const fewestPictures = 2000
+const fewestImages = 2000
 
 const labels: { readonly [name in keyof Scores]: readonly [label: string, digits: number] } = {
   fid: ['FID', 3],
@@ -71,10 +71,10 @@ export function formatReport(report: QualityReport): string {
     `k = ${neighbours}${replicates === 0 ? '' : `; ± is half of the bootstrap's 95 % interval, ${replicates} replicates`}`,
   ]
   const fewest = Math.min(drawn.count, reference.count)
-  if (fewest < fewestPictures) {
+  if (fewest < fewestImages) {
     lines.push(
       `Warning: with ${fewest} pictures FID is biased upwards, by more the fewer they are. Take at least ` +
-        `${fewestPictures}, and compare only with figures of as many.`,
+        `${fewestImages}, and compare only with figures of as many.`,
     )
   }
   if (shapes) {

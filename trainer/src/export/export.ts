@@ -7,9 +7,9 @@ import { gridPng } from '../image/grid.ts'
 import { layoutOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
-import { factsOf, networkOf, type Run } from '../run/run.ts'
+import { modelInfoOf, networkOf, type Run } from '../run/run.ts'
 import { writeAtomically } from '../support/files.ts'
-import { draw, graphNames, openModel, toGraphModel, toModel, type WeightsKind } from './inference.ts'
+import { graphNames, openModel, sample, toGraphModel, toModel, type WeightsKind } from './inference.ts'
 
 export interface ExportOptions {
   readonly folder: string
@@ -51,7 +51,7 @@ export async function exportModel(
   convert?: (plain: Uint8Array) => Promise<Uint8Array>,
 ): Promise<Manifest> {
   const { config } = run
-  const facts = factsOf(config)
+  const facts = modelInfoOf(config)
   const { name, description, licence } = options
   const plain = toModel(config, checkpoint, options.weights, { name, description, licence })
   const graph = convert ? await convert(plain) : plain
@@ -81,8 +81,8 @@ export async function exportModel(
     output: graphNames.output,
     training: {
       recipe: config.recipe.recipe,
-      data: config.pictures.name,
-      pictures: config.pictures.count,
+      data: config.dataset.name,
+      pictures: config.dataset.count,
       parameters: layoutOf(parameterSpecs(networkOf(config).unet)).size,
       steps: checkpoint.progress.step,
       batchSize: config.recipe.batchSize,
@@ -98,9 +98,9 @@ export async function exportModel(
 
   // Drawn from the files just written, as their readers will.
   const model = await openModel(options.folder, options.weights)
-  const pictures = await draw(facts, model.network, { seed: 0, count: options.preview })
+  const images = await sample(facts, model.network, { seed: 0, count: options.preview })
   await model.dispose()
-  const png = await gridPng(pictures, facts.shape)
+  const png = await gridPng(images, facts.shape)
   write('preview', 'preview.png', 'image/png', png)
   const complete = { ...manifest, files }
   writeAtomically(manifestPath, formatManifest(complete))
@@ -117,7 +117,7 @@ export function exportGraphModel(
   checkpoint: Checkpoint,
   { folder, name, description, licence, weights }: Omit<ExportOptions, 'preview'>,
 ): ModelFile[] {
-  const metadata = { name, description, licence, ...factsOf(run.config) }
+  const metadata = { name, description, licence, ...modelInfoOf(run.config) }
   const files = toGraphModel(run.config, checkpoint, weights, metadata)
   for (const { path, bytes } of files) writeAtomically(join(folder, path), bytes)
   const written = new Set(files.map(({ path }) => path))

@@ -6,7 +6,7 @@ import {
   generate,
   graphFile,
   invert,
-  type ModelFacts,
+  type ModelInfo,
   type Network,
   parseManifest,
   type SamplingStep,
@@ -18,7 +18,7 @@ import { toOnnx } from '../compile/onnx/model.ts'
 import { type ModelFile, toTfjs } from '../compile/tfjs/model.ts'
 import { unflatten } from '../network/parameters.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
-import { factsOf, layoutOfRun, networkOf, openCheckpoint, type RunConfig } from '../run/run.ts'
+import { layoutOfRun, modelInfoOf, networkOf, openCheckpoint, type RunConfig } from '../run/run.ts'
 import { networkGraph } from '../step/step.ts'
 
 /** Names of inputs and output in exported graphs. */
@@ -73,7 +73,7 @@ export function toGraphModel(
 
 /** A model ready to be sampled from in this process. */
 export interface OpenedModel {
-  readonly facts: ModelFacts
+  readonly facts: ModelInfo
   readonly network: Network
   /** What was opened, for people. */
   readonly description: string
@@ -99,7 +99,7 @@ export async function openModel(path: string, weights: WeightsKind): Promise<Ope
   }
   const { run, path: file, checkpoint } = openCheckpoint(path)
   const description = `${file}, ${weights === 'ema' ? 'averaged' : 'raw'} weights after ${checkpoint.progress.step} steps`
-  return openGraph(toModel(run.config, checkpoint, weights), factsOf(run.config), graphNames, description)
+  return openGraph(toModel(run.config, checkpoint, weights), modelInfoOf(run.config), graphNames, description)
 }
 
 type GraphNames = { readonly [K in keyof typeof graphNames]: string }
@@ -107,7 +107,7 @@ type GraphNames = { readonly [K in keyof typeof graphNames]: string }
 /** Opens an ONNX file of a network. */
 export async function openGraph(
   bytes: Uint8Array,
-  facts: ModelFacts,
+  facts: ModelInfo,
   names: GraphNames = graphNames,
   description = 'a graph',
 ): Promise<OpenedModel> {
@@ -136,8 +136,8 @@ const chunk = 64
  * Draws any number of pictures, in chunks: [count, channels, height, width].
  * @param onStep told of each step of each chunk, and which picture the chunk begins with
  */
-export async function draw(
-  facts: ModelFacts,
+export async function sample(
+  facts: ModelInfo,
   network: Network,
   options: GenerateOptions,
   onProgress: (done: number, total: number) => void = () => {},
@@ -156,14 +156,14 @@ export async function draw(
 
 /** The noise that leads to pictures, in chunks: as pictures. */
 export async function invertAll(
-  facts: ModelFacts,
+  facts: ModelInfo,
   network: Network,
-  pictures: Float32Array,
+  images: Float32Array,
   options: GenerateOptions,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<Float32Array> {
-  return inChunks(facts, { ...options, picture: pictures }, ({ picture, ...part }, first) =>
-    invert(facts, network, picture!, {
+  return inChunks(facts, { ...options, init: images }, ({ init: image, ...part }, first) =>
+    invert(facts, network, image!, {
       ...part,
       onStep: ({ step, steps }) => onProgress(first * steps + part.count * (step + 1), options.count * steps),
     }),
@@ -172,13 +172,13 @@ export async function invertAll(
 
 /** Cuts the pictures asked for, and what is given for each of them, into chunks, and puts the results together. */
 async function inChunks(
-  { shape: { channels, height, width } }: ModelFacts,
+  { shape: { channels, height, width } }: ModelInfo,
   options: GenerateOptions,
   work: (part: GenerateOptions, first: number) => Promise<Float32Array>,
 ): Promise<Float32Array> {
   const size = channels * height * width
   const out = new Float32Array(options.count * size)
-  const { noise, picture, mask } = options
+  const { noise, init: image, mask } = options
   for (let first = 0; first < options.count; first += chunk) {
     const count = Math.min(chunk, options.count - first)
     const cut = (values: Float32Array) => values.subarray(first * size, (first + count) * size)
@@ -187,7 +187,7 @@ async function inChunks(
       first: (options.first ?? 0) + first,
       count,
       ...(noise && { noise: cut(noise) }),
-      ...(picture && { picture: cut(picture) }),
+      ...(image && { image: cut(image) }),
       ...(mask && { mask: cut(mask) }),
     }
     out.set(await work(part, first), first * size)

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { domains, type ModelFacts, normals, UserError } from '@ddpm/shared'
+import { domains, type ModelInfo, normals, UserError } from '@ddpm/shared'
 import type { ModelFile } from '../compile/tfjs/model.ts'
 import { graphNames, type OpenedModel, openGraph } from './inference.ts'
 
@@ -53,7 +53,7 @@ function firstLine(error: unknown): string {
 export async function convertWithTf2onnx(
   python: string,
   model: readonly ModelFile[],
-  facts: ModelFacts,
+  facts: ModelInfo,
   plain: Uint8Array,
 ): Promise<Uint8Array> {
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-tf2onnx-'))
@@ -85,7 +85,7 @@ export async function convertWithTf2onnx(
   }
 }
 
-function openConverted(bytes: Uint8Array, facts: ModelFacts): Promise<OpenedModel> {
+function openConverted(bytes: Uint8Array, facts: ModelInfo): Promise<OpenedModel> {
   return openGraph(bytes, facts).catch((error) => {
     throw new UserError(`onnxruntime cannot open what tf2onnx wrote: ${firstLine(error)}. ${needless}`)
   })
@@ -94,11 +94,11 @@ function openConverted(bytes: Uint8Array, facts: ModelFacts): Promise<OpenedMode
 /** How far predictions may lie apart, in units of the largest: a few roundings of float32 through the network. */
 const tolerance = 1e-4
 
-async function compare(converted: OpenedModel, plain: OpenedModel, facts: ModelFacts): Promise<void> {
+async function compare(converted: OpenedModel, plain: OpenedModel, facts: ModelInfo): Promise<void> {
   const { channels, height, width } = facts.shape
   for (const batch of [1, 3]) {
     const x = new Float32Array(batch * channels * height * width)
-    normals(0, { domain: domains.sampling, picture: 0, step: 0 }, x)
+    normals(0, { domain: domains.sampling, image: 0, step: 0 }, x)
     const timestep = Float32Array.from({ length: batch }, (_, i) => i * 450)
     const label =
       facts.classes.length > 0 ? Float32Array.from(timestep, (_, i) => i % (facts.classes.length + 1)) : null

@@ -1,4 +1,4 @@
-import type { ModelFacts, SamplingStep } from '@ddpm/shared'
+import type { ModelInfo, SamplingStep } from '@ddpm/shared'
 
 /** At most so many frames: a longer denoising is shown in leaps. */
 const mostFrames = 60
@@ -8,7 +8,7 @@ const mostFrames = 60
  * @param count of the pictures, which may come in chunks
  */
 export function frameRecorder(
-  { shape }: Pick<ModelFacts, 'shape'>,
+  { shape }: Pick<ModelInfo, 'shape'>,
   count: number,
 ): {
   /** [count, channels, height, width] each, the last one finished. */

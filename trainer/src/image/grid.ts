@@ -1,7 +1,7 @@
 import { toBytes } from '@ddpm/shared'
 import sharp from 'sharp'
 
-interface PictureShape {
+interface ImageShape {
   readonly channels: number
   readonly height: number
   readonly width: number
@@ -28,7 +28,7 @@ interface Pixels {
  */
 function gridPixels(
   values: Float32Array,
-  { channels, height, width }: PictureShape,
+  { channels, height, width }: ImageShape,
   { columns, scale = 2 }: GridOptions,
 ): Pixels {
   const size = channels * height * width
@@ -55,11 +55,7 @@ function gridPixels(
 }
 
 /** Pictures side by side as one PNG. */
-export function gridPng(
-  values: Float32Array,
-  shape: PictureShape,
-  options: GridOptions = {},
-): Promise<Buffer> {
+export function gridPng(values: Float32Array, shape: ImageShape, options: GridOptions = {}): Promise<Buffer> {
   const { data, ...raw } = gridPixels(values, shape, options)
   return sharp(data, { raw }).png({ compressionLevel: 9 }).toBuffer()
 }
@@ -73,7 +69,7 @@ const [frameTime, lastFrameTime] = [80, 2000]
  */
 export function gridGif(
   frames: readonly Float32Array[],
-  shape: PictureShape,
+  shape: ImageShape,
   options: GridOptions = {},
 ): Promise<Buffer> {
   const grids = frames.map((values) => gridPixels(values, shape, options))
@@ -92,7 +88,7 @@ export function gridGif(
 export function singlePng(
   values: Float32Array,
   index: number,
-  { channels, height, width }: PictureShape,
+  { channels, height, width }: ImageShape,
   scale: number,
 ): Promise<Buffer> {
   const size = channels * height * width

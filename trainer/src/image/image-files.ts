@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ModelFacts } from '@ddpm/shared'
+import type { ModelInfo } from '@ddpm/shared'
 import { writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
@@ -16,27 +16,27 @@ export function isMoving(path: string): boolean {
  * @param frames for a moving grid: pictures on their way, the last ones finished
  * @returns what was written, for people
  */
-export async function writePictures(
+export async function writeImages(
   path: string,
-  pictures: Float32Array,
-  { shape }: Pick<ModelFacts, 'shape'>,
+  images: Float32Array,
+  { shape }: Pick<ModelInfo, 'shape'>,
   { scale = 2, ...grid }: GridOptions,
-  frames: readonly Float32Array[] = [pictures],
+  frames: readonly Float32Array[] = [images],
 ): Promise<string> {
-  const count = pictures.length / (shape.channels * shape.height * shape.width)
+  const count = images.length / (shape.channels * shape.height * shape.width)
   if (isMoving(path)) {
     writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
     return `${count} pictures in ${frames.length} frames in ${path}`
   }
   if (!path.endsWith('/') && !(existsSync(path) && statSync(path).isDirectory())) {
-    writeAtomically(path, await gridPng(pictures, shape, { scale, ...grid }))
+    writeAtomically(path, await gridPng(images, shape, { scale, ...grid }))
     return `${count} pictures in ${path}`
   }
   mkdirSync(path, { recursive: true })
   const digits = String(count - 1).length
   for (let i = 0; i < count; i++) {
     const name = `${String(i).padStart(digits, '0')}.png`
-    writeAtomically(join(path, name), await singlePng(pictures, i, shape, scale))
+    writeAtomically(join(path, name), await singlePng(images, i, shape, scale))
   }
   return `${count} pictures in ${path}`
 }

@@ -28,7 +28,7 @@ export interface Scope<T> {
   readonly path: string
 }
 
-export function inside<T>(scope: Scope<T>, name: string): Scope<T> {
+export function childScope<T>(scope: Scope<T>, name: string): Scope<T> {
   return { ...scope, path: scope.path === '' ? name : `${scope.path}.${name}` }
 }
 
@@ -143,7 +143,7 @@ export function selfAttention<T>(
     width,
   ])
 
-  const out = inside(scope, 'out_proj')
+  const out = childScope(scope, 'out_proj')
   const outWeight = parameter(out, 'weight', [channels, channels], uniformOver(channels, zero))
   const outBias = parameter(out, 'bias', [channels], zeros)
   return ops.conv2d(mixed, ops.reshape(outWeight, [channels, channels, 1, 1]), outBias, pointwise)

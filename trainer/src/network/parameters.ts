@@ -139,10 +139,10 @@ export function initialize(
         flat.fill(initializer.value, offset, offset + size)
         break
       case 'normal':
-        normals(seed, { domain: domains.initialization, picture: index, step: 0 }, flat, offset, size)
+        normals(seed, { domain: domains.initialization, image: index, step: 0 }, flat, offset, size)
         break
       case 'uniform': {
-        const drawn = uniforms(seed, { domain: domains.initialization, picture: index, step: 0 }, size)
+        const drawn = uniforms(seed, { domain: domains.initialization, image: index, step: 0 }, size)
         for (let i = 0; i < size; i++) flat[offset + i] = (2 * drawn[i]! - 1) * initializer.bound
       }
     }

@@ -4,10 +4,10 @@ import { createGraph } from '../algebra/graph.ts'
 import { layoutOf } from './parameters.ts'
 import { defaultUNet, dropoutLayout, parameterSpecs, type UNetConfig, unet, validateUNet } from './unet.ts'
 
-function outputShape(config: UNetConfig, [n, ...picture]: readonly [number, number, number, number]) {
+function outputShape(config: UNetConfig, [n, ...image]: readonly [number, number, number, number]) {
   const graph = createGraph()
   const node = unet(graph.ops, config, ({ name, shape }) => graph.input(name, shape), {
-    x: graph.input('x', [n, ...picture]),
+    x: graph.input('x', [n, ...image]),
     timestep: graph.input('timestep', [n]),
     label: null,
   })
@@ -49,12 +49,8 @@ test('zero initialisation concerns the last layer of every branch and of the net
 })
 
 test('arguments that fit no network are refused by name', () => {
-  const refused = (
-    change: Partial<UNetConfig>,
-    message: RegExp,
-    picture?: { height: number; width: number },
-  ) =>
-    assert.throws(() => validateUNet({ ...defaultUNet, ...change }, picture), { name: 'UserError', message })
+  const refused = (change: Partial<UNetConfig>, message: RegExp, image?: { height: number; width: number }) =>
+    assert.throws(() => validateUNet({ ...defaultUNet, ...change }, image), { name: 'UserError', message })
   refused({ baseChannels: 20 }, /baseChannels 20; expected a multiple of 8/)
   refused({ attention: [true] }, /attention for 1 levels/)
   refused({ channelMultiples: [1, 0, 2, 4] }, /channelMultiples 1,0,2,4/)

@@ -2,9 +2,9 @@ import { UserError } from '@ddpm/shared'
 import { createGraph } from '../algebra/graph.ts'
 import type { Dim, Ops } from '../algebra/ops.ts'
 import {
+  childScope,
   conv2d,
   groupNorm,
-  inside,
   labelEmbedding,
   linear,
   type ParameterSpec,
@@ -102,9 +102,14 @@ export function unet<T>(
   }))
   const embedding = ops.silu(embed(root, config, inputs))
   const block = (path: string, x: T, channels: number, attention: boolean) =>
-    resnetBlock(inside(root, path), x, embedding, { config, channels, attention, mask: inputs.dropoutMask })
+    resnetBlock(childScope(root, path), x, embedding, {
+      config,
+      channels,
+      attention,
+      mask: inputs.dropoutMask,
+    })
 
-  let h = conv2d(inside(root, 'first'), inputs.x, { outputs: width, kernel: 3 })
+  let h = conv2d(childScope(root, 'first'), inputs.x, { outputs: width, kernel: 3 })
   const skips = [h]
 
   let index = 0
@@ -114,7 +119,7 @@ export function unet<T>(
       skips.push(h)
     }
     if (!level.last) {
-      const scope = inside(root, `encoder_blocks.${index++}.downsample`)
+      const scope = childScope(root, `encoder_blocks.${index++}.downsample`)
       const padding = downsamplePaddings[config.downsamplePadding]
       h = conv2d(scope, h, { outputs: level.channels, kernel: 3, stride: 2, padding })
       skips.push(h)
@@ -136,13 +141,13 @@ export function unet<T>(
       )
     }
     if (!level.first) {
-      const scope = inside(root, `decoder_blocks.${index++}.upsample.1`)
+      const scope = childScope(root, `decoder_blocks.${index++}.upsample.1`)
       h = conv2d(scope, ops.upsample2x(h), { outputs: level.channels, kernel: 3 })
     }
   }
 
-  h = ops.silu(groupNorm(inside(root, 'final.0'), h, normOf(config)))
-  return conv2d(inside(root, 'final.2'), h, {
+  h = ops.silu(groupNorm(childScope(root, 'final.0'), h, normOf(config)))
+  return conv2d(childScope(root, 'final.2'), h, {
     outputs: config.outputChannels,
     kernel: 3,
     zero: config.zeroInit,
@@ -153,7 +158,7 @@ export function unet<T>(
 function embed<T>(root: Scope<T>, config: UNetConfig, { timestep, label }: UNetInputs<T>): T {
   const { ops } = root
   const outputs = config.baseChannels * config.timeMultiple
-  const layer = (name: string) => inside(root, `time_embeddings.time_blocks.${name}`)
+  const layer = (name: string) => childScope(root, `time_embeddings.time_blocks.${name}`)
   const rows = sinusoidalEmbedding(layer('0'), timestep, {
     timesteps: config.timesteps,
     columns: config.baseChannels,
@@ -161,7 +166,7 @@ function embed<T>(root: Scope<T>, config: UNetConfig, { timestep, label }: UNetI
   const hidden = ops.silu(linear(layer('1'), rows, { outputs }))
   const time = linear(layer('3'), hidden, { outputs })
   if (label === null) return time
-  const scope = inside(root, 'class_embedding')
+  const scope = childScope(root, 'class_embedding')
   return ops.add(time, labelEmbedding(scope, label, { rows: config.classes + 1, columns: outputs }))
 }
 
@@ -185,33 +190,33 @@ function resnetBlock<T>(
 ): T {
   const { ops } = scope
   const norm = normOf(config)
-  let h = ops.silu(groupNorm(inside(scope, 'normalize_1'), x, norm))
-  h = conv2d(inside(scope, 'conv_1'), h, { outputs: channels, kernel: 3 })
+  let h = ops.silu(groupNorm(childScope(scope, 'normalize_1'), x, norm))
+  h = conv2d(childScope(scope, 'conv_1'), h, { outputs: channels, kernel: 3 })
 
-  const shift = linear(inside(scope, 'dense_1'), embedding, { outputs: channels })
+  const shift = linear(childScope(scope, 'dense_1'), embedding, { outputs: channels })
   h = ops.add(h, ops.reshape(shift, [ops.shape(x)[0]!, channels, 1, 1]))
 
-  h = ops.silu(groupNorm(inside(scope, 'normalize_2'), h, norm))
+  h = ops.silu(groupNorm(childScope(scope, 'normalize_2'), h, norm))
   const [, , height, width] = ops.shape(h) as readonly number[]
   const size: MaskShape = config.dropoutUnit === 'channel' ? [channels, 1, 1] : [channels, height!, width!]
   const keep = mask?.(scope.path, size) ?? null
   if (keep !== null) h = ops.mul(h, keep)
-  h = conv2d(inside(scope, 'conv_2'), h, { outputs: channels, kernel: 3, zero: config.zeroInit })
+  h = conv2d(childScope(scope, 'conv_2'), h, { outputs: channels, kernel: 3, zero: config.zeroInit })
 
   const matches = ops.shape(x)[1] === channels
-  h = ops.add(h, matches ? x : conv2d(inside(scope, 'match_input'), x, { outputs: channels, kernel: 1 }))
-  return attention ? attentionBlock(inside(scope, 'attention'), h, config) : h
+  h = ops.add(h, matches ? x : conv2d(childScope(scope, 'match_input'), x, { outputs: channels, kernel: 1 }))
+  return attention ? attentionBlock(childScope(scope, 'attention'), h, config) : h
 }
 
 /** x + attention(norm(x)): [N, C, H, W]. */
 function attentionBlock<T>(scope: Scope<T>, x: T, config: UNetConfig): T {
-  const h = groupNorm(inside(scope, 'group_norm'), x, normOf(config))
+  const h = groupNorm(childScope(scope, 'group_norm'), x, normOf(config))
   const { heads, zeroInit: zero } = config
-  return scope.ops.add(x, selfAttention(inside(scope, 'mhsa'), h, { heads, zero }))
+  return scope.ops.add(x, selfAttention(childScope(scope, 'mhsa'), h, { heads, zero }))
 }
 
 /** A picture's size, fixed, or with the batch left open. */
-export interface PictureShape {
+export interface ImageShape {
   readonly batch: Dim
   readonly height: number
   readonly width: number
@@ -242,12 +247,12 @@ export interface DropoutLayout {
 
 export function dropoutLayout(
   config: UNetConfig,
-  picture: { readonly height: number; readonly width: number },
+  image: { readonly height: number; readonly width: number },
 ): DropoutLayout {
   const blocks = new Map<string, { shape: MaskShape; start: number; end: number }>()
   let size = 0
   if (config.dropout > 0) {
-    traceUNet(config, picture, {
+    traceUNet(config, image, {
       onDropout(block, shape) {
         const start = size
         size += shape[0] * shape[1] * shape[2]
@@ -291,7 +296,7 @@ function traceUNet(
  * Refuses arguments that fit no network, and pictures that do not fit the network.
  * @throws UserError naming the argument, what was found and what was expected
  */
-export function validateUNet(config: UNetConfig, picture?: { height: number; width: number }): void {
+export function validateUNet(config: UNetConfig, image?: { height: number; width: number }): void {
   const require = (condition: boolean, name: string, found: unknown, expected: string) => {
     if (!condition) throw new UserError(`Found ${name} ${found}; expected ${expected}.`)
   }
@@ -329,11 +334,11 @@ export function validateUNet(config: UNetConfig, picture?: { height: number; wid
   ), 'heads', heads, `a divisor of the channels of every level with attention: ${attending.map((multiple) => baseChannels * multiple).join(', ')}`)
   require(dropout >= 0 && dropout < 1, 'dropout', dropout, 'a probability from 0 to below 1')
   require(Number.isInteger(classes) && classes >= 0, 'classes', classes, 'a whole number of at least 0')
-  if (picture) {
+  if (image) {
     const multiple = 2 ** (channelMultiples.length - 1)
-    require(picture.height % multiple === 0 &&
-      picture.width % multiple ===
-        0, 'pictures of', `${picture.height}×${picture.width}`, `height and width divisible by ${multiple}, for the network halves them ${channelMultiples.length - 1} times; ` +
+    require(image.height % multiple === 0 &&
+      image.width % multiple ===
+        0, 'pictures of', `${image.height}×${image.width}`, `height and width divisible by ${multiple}, for the network halves them ${channelMultiples.length - 1} times; ` +
       'choose another --size or fewer channelMultiples')
   }
 }

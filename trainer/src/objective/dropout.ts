@@ -11,13 +11,13 @@ export function dropMasks(seed: number, step: number, probability: number, out: 
   const between = Math.floor(threshold)
   const kept = 1 / (1 - probability)
   const undecided: number[] = []
-  const stream = { domain: domains.dropout, picture: 0, step }
+  const stream = { domain: domains.dropout, image: 0, step }
   const drawnWords = words(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
   for (let i = 0; i < out.length; i++) {
     const byte = (drawnWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
     out[i] = byte < between ? 0 : kept
     if (byte === between) undecided.push(i)
   }
-  const drawn = uniforms(seed, { ...stream, picture: 1 }, undecided.length)
+  const drawn = uniforms(seed, { ...stream, image: 1 }, undecided.length)
   for (const [k, i] of undecided.entries()) if (drawn[k]! < threshold - between) out[i] = 0
 }

@@ -121,7 +121,7 @@ test('trained on L_hybrid, the learned variances bound pictures better than eith
     const state = emptyBound(schedule.timesteps)
     const request = {
       ...{ schedule, network: model.network, dataset, labels: dataset.labels, varianceType },
-      ...({ predictionType: 'epsilon', clamp: 1, pictures: 24, terms: 60, seed: 0 } as const),
+      ...({ predictionType: 'epsilon', clamp: 1, images: 24, terms: 60, seed: 0 } as const),
     }
     await measureBound(request, state, () => false)
     return state.totals

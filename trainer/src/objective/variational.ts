@@ -59,7 +59,7 @@ export function variationalTerm<T>(
   table: Float32Array,
   { timestep, x0, error, place }: { timestep: T; x0: T; error: T; place: T },
 ): T {
-  const [n, ...picture] = ops.shape(x0) as readonly number[]
+  const [n, ...image] = ops.shape(x0) as readonly number[]
   const rows = ops.gather(ops.constant(table, [table.length / columns.length, columns.length]), timestep)
   const [low, range, meanScale, isFirst] = columns.map((_, column) =>
     ops.reshape(ops.slice(rows, { axis: 1, start: column, end: column + 1 }), [n!, 1, 1, 1]),
@@ -80,6 +80,6 @@ export function variationalTerm<T>(
   )
   const reconstruction = byteNats(ops, { x0, difference, logVariance })
   const nats = ops.add(divergence, ops.mul(isFirst, ops.sub(reconstruction, divergence)))
-  const dims = picture.reduce((a, b) => a * b, 1)
+  const dims = image.reduce((a, b) => a * b, 1)
   return ops.scale(ops.reduceSum(nats, [1, 2, 3]), 1 / dims / Math.LN2)
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { keptSteps, mostCheckpoints } from './checkpoint.ts'
+import { keptSteps, maxCheckpoints } from './checkpoint.ts'
 import { openMetrics } from './metrics.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-checkpoint-'))
@@ -20,7 +20,7 @@ test('of 100,000 steps with a checkpoint every 250, the last three and one per t
   const tenths = Array.from({ length: 10 }, (_, i) => 10_000 * (i + 1))
   assert.deepEqual(steps, [...tenths.slice(0, 9), 99_500, 99_750, 100_000])
   // While one is written, one more is there.
-  assert.ok(most + 1 <= mostCheckpoints(3), `${most} and one more`)
+  assert.ok(most + 1 <= maxCheckpoints(3), `${most} and one more`)
 })
 
 test('checkpoints further apart than a tenth all stay; steps between tenths do too', () => {

@@ -109,7 +109,7 @@ export function keptSteps(steps: readonly number[], total: number, latest: numbe
 }
 
 /** How many checkpoints of a run are there at once at most, the one that is being written included. */
-export function mostCheckpoints(latest: number): number {
+export function maxCheckpoints(latest: number): number {
   return milestones + latest
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import {
-  type ModelFacts,
+  type ModelInfo,
   paperSchedule,
   parseManifest,
   parseSchedulerConfig,
@@ -9,10 +9,10 @@ import {
   UserError,
   writeScheduler,
 } from '@ddpm/shared'
-import { factsOf, openRun } from './run.ts'
+import { modelInfoOf, openRun } from './run.ts'
 
 /** What a plan is made for: a scheduler, and what is offered with it. */
-export type PlanSource = Pick<ModelFacts, 'scheduler' | 'sampling'>
+export type PlanSource = Pick<ModelInfo, 'scheduler' | 'sampling'>
 
 /** diffusers' blocks do not say how many steps to take. */
 const usualSteps = 50
@@ -39,7 +39,7 @@ export function planSource(path?: string): PlanSource {
   ]) {
     if (existsSync(join(path, inside))) return ofFile(join(path, inside))
   }
-  return factsOf(openRun(path).config)
+  return modelInfoOf(openRun(path).config)
 }
 
 function ofFile(path: string): PlanSource {

@@ -19,7 +19,7 @@ function readRecipe(path: string): Recipe {
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new UserError(
-      `${path} holds no recipe; expected fields by name, as in {"recipe": "pictures", "steps": 20000}.`,
+      `${path} holds no recipe; expected fields by name, as in {"recipe": "images", "steps": 20000}.`,
     )
   }
   const { recipe: base, ...fields } = json as Record<string, unknown>

@@ -8,14 +8,14 @@ import { layoutOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import { differences, openRecipe } from './recipe-file.ts'
 import { type Recipe, recipes, validateRecipe } from './recipes.ts'
-import { factsOf, networkOf, scheduleOf, stepOf } from './run.ts'
+import { modelInfoOf, networkOf, scheduleOf, stepOf } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-recipes-'))
 after(() => rmSync(folder, { recursive: true }))
 
 function runOf(recipe: Recipe, side: number, channels = 3) {
-  const pictures = { name: 'test', count: 100, channels, height: side, width: side, classes: [] }
-  return { version: 1 as const, recipe, pictures }
+  const dataset = { name: 'test', count: 100, channels, height: side, width: side, classes: [] }
+  return { version: 1 as const, recipe, dataset }
 }
 
 test('every recipe is one that can be trained', () => {
@@ -51,7 +51,7 @@ for (const [field, values] of Object.entries({
 })) {
   test(`an impossible ${field} is refused by name`, () => {
     for (const value of values) {
-      const recipe = { ...recipes['pictures']!, [field]: value }
+      const recipe = { ...recipes['images']!, [field]: value }
       assert.throws(() => validateRecipe(recipe), { name: 'UserError', message: new RegExp(field) })
     }
   })
@@ -70,7 +70,7 @@ test('a schedule of zero terminal SNR goes into training and into the manifest, 
   const recipe: Recipe = { ...recipes['shapes']!, zeroTerminalSnr: true, predictionType: 'v' }
   validateRecipe(recipe)
   assert.equal(createSchedule(scheduleOf(recipe)).alphasCumprod.at(-1), 0)
-  const { scheduler } = factsOf(runOf(recipe, 32))
+  const { scheduler } = modelInfoOf(runOf(recipe, 32))
   assert.equal(createSchedule(readScheduler(scheduler).schedule).alphasCumprod.at(-1), 0)
   assert.throws(
     () => validateRecipe({ ...recipe, predictionType: 'epsilon' }),

@@ -273,9 +273,9 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     flip: true,
   },
   /** A folder of pictures, where nothing is known about them. */
-  pictures: {
+  images: {
     ...recipeDefaults,
-    recipe: 'pictures',
+    recipe: 'images',
     data: 'pictures',
     size: 32,
     baseChannels: 64,

@@ -10,8 +10,8 @@ const folder = mkdtempSync(join(tmpdir(), 'ddpm-run-'))
 after(() => rmSync(folder, { recursive: true }))
 
 const recipe = recipes['mnist']!
-const pictures = { name: 'digits', count: 9, channels: 1, height: 28, width: 28, classes: ['0', '1'] }
-const config = { version: 1 as const, recipe, pictures }
+const dataset = { name: 'digits', count: 9, channels: 1, height: 28, width: 28, classes: ['0', '1'] }
+const config = { version: 1 as const, recipe, dataset }
 
 test('a run opens as it was written; fields that came later have their defaults', () => {
   writeRunConfig(folder, config)
@@ -28,8 +28,8 @@ for (const [what, json, message] of [
     { ...config, version: 2 },
     /config\.json is of version 2, this program reads 1: update it/,
   ],
-  ['no pictures', { version: 1, recipe }, /pictures.*undefined/],
-  ['no number of pictures', { ...config, pictures: { ...pictures, count: '9' } }, /pictures: count/],
+  ['no data set', { version: 1, recipe }, /dataset.*undefined/],
+  ['no number of images', { ...config, dataset: { ...dataset, count: '9' } }, /dataset: count/],
   ['text for a number', { ...config, recipe: { ...recipe, baseChannels: '8' } }, /baseChannels: Found "8"/],
   [
     'a word of no meaning',

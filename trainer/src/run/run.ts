@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { createSchedule, type ModelFacts, type ScheduleConfig, UserError, writeScheduler } from '@ddpm/shared'
+import { createSchedule, type ModelInfo, type ScheduleConfig, UserError, writeScheduler } from '@ddpm/shared'
 import { z } from 'zod'
 import { type Layout, layoutOf } from '../network/parameters.ts'
 import { parameterSpecs, type UNetConfig, validateUNet } from '../network/unet.ts'
@@ -16,7 +16,7 @@ import { Damaged } from './safetensors.ts'
 export interface RunConfig {
   readonly version: 1
   readonly recipe: Recipe
-  readonly pictures: {
+  readonly dataset: {
     readonly name: string
     readonly count: number
     readonly channels: number
@@ -30,7 +30,7 @@ const whole = z.int().positive()
 const configForm = z.object({
   version: z.literal(1),
   recipe: z.looseObject({ recipe: z.string(), data: z.string() }),
-  pictures: z.object({
+  dataset: z.object({
     name: z.string(),
     // None where weights came from elsewhere.
     count: z.int().nonnegative(),
@@ -48,10 +48,10 @@ export interface Run {
 }
 
 /** The network of a run. */
-export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
+export function networkOf({ recipe, dataset: images }: RunConfig): NetworkSpec {
   const unet: UNetConfig = {
-    inputChannels: pictures.channels,
-    outputChannels: (recipe.varianceType === 'learnedRange' ? 2 : 1) * pictures.channels,
+    inputChannels: images.channels,
+    outputChannels: (recipe.varianceType === 'learnedRange' ? 2 : 1) * images.channels,
     numResBlocks: recipe.numResBlocks,
     baseChannels: recipe.baseChannels,
     channelMultiples: recipe.channelMultiples,
@@ -65,10 +65,10 @@ export function networkOf({ recipe, pictures }: RunConfig): NetworkSpec {
     timeMultiple: recipe.timeMultiple,
     zeroInit: recipe.zeroInit,
     timesteps: recipe.timesteps,
-    classes: pictures.classes.length,
+    classes: images.classes.length,
   }
-  validateUNet(unet, pictures)
-  return { unet, height: pictures.height, width: pictures.width }
+  validateUNet(unet, images)
+  return { unet, height: images.height, width: images.width }
 }
 
 /** The training step of a run. */
@@ -96,16 +96,16 @@ export function scheduleOf({ zeroTerminalSnr, ...recipe }: Recipe): ScheduleConf
 }
 
 /** What sampling needs to know of a run's model. */
-export function factsOf({ recipe, pictures }: RunConfig): ModelFacts {
+export function modelInfoOf({ recipe, dataset: images }: RunConfig): ModelInfo {
   return {
-    shape: { channels: pictures.channels, height: pictures.height, width: pictures.width },
-    classes: [...pictures.classes],
+    shape: { channels: images.channels, height: images.height, width: images.width },
+    classes: [...images.classes],
     scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType, recipe.varianceType),
     sampling: {
       sampler: recipe.sampler,
       steps: Math.min(recipe.samplingSteps, recipe.timesteps),
       spacing: recipe.spacing,
-      guidance: pictures.classes.length === 0 ? 1 : recipe.guidance,
+      guidance: images.classes.length === 0 ? 1 : recipe.guidance,
     },
   }
 }
@@ -141,7 +141,7 @@ function readConfig(path: string, text: string): RunConfig {
       `${path} is not JSON (${(error as Error).message}). Restore it from a copy, or train again.`,
     )
   }
-  const { data, error } = configForm.safeParse(json)
+  const { data, error } = configForm.safeParse(withDataset(json))
   const version = Object(json).version
   if (version > 1) throw new UserError(`${path} is of version ${version}, this program reads 1: update it.`)
   if (error) {
@@ -155,6 +155,12 @@ function readConfig(path: string, text: string): RunConfig {
   // Runs that were begun before a field existed have its default.
   const read: Recipe = { recipe, data: '', size: null, ...recipeDefaults, ...readFields(path, fields) }
   return { ...data, recipe: read }
+}
+
+/** Runs of version 0.1 call the field `pictures`. */
+function withDataset(json: unknown): unknown {
+  const { pictures: dataset, ...rest } = Object(json)
+  return dataset === undefined ? json : { dataset, ...rest }
 }
 
 /**

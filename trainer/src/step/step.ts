@@ -79,8 +79,7 @@ export function denoisingLoss<T>(
     x: mix(coefficient('signal'), coefficient('noise')),
     timestep,
     label,
-    dropoutMask:
-      dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, picture: shape }),
+    dropoutMask: dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, image: shape }),
   })
   // Of a network that learns variances the first half of the channels predicts, the second one places the variances.
   const part = (start: number) => ops.slice(whole, { axis: 1, start, end: start + config.inputChannels })
@@ -101,7 +100,7 @@ export function denoisingLoss<T>(
 function dropoutMasks<T>(
   ops: Ops<T>,
   config: UNetConfig,
-  { masks, picture: [n, , height, width] }: { masks: T; picture: readonly number[] },
+  { masks, image: [n, , height, width] }: { masks: T; image: readonly number[] },
 ): UNetInputs<T>['dropoutMask'] {
   const { blocks } = dropoutLayout(config, { height: height!, width: width! })
   return (block, shape) => {
@@ -170,11 +169,11 @@ export function batchInputs(
   { input }: Graph,
   { unet: config, height, width, batch }: StepSpec,
 ): BatchInputs<Node> {
-  const picture = [batch, config.inputChannels, height, width]
+  const image = [batch, config.inputChannels, height, width]
   const masked = dropoutLayout(config, { height, width }).size
   return {
-    x0: input('x0', picture),
-    noise: input('noise', picture),
+    x0: input('x0', image),
+    noise: input('noise', image),
     timestep: input('timestep', [batch]),
     label: config.classes > 0 ? input('label', [batch]) : null,
     coefficients: input('coefficients', [batch, coefficientNames.length]),

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { createSchedule } from '@ddpm/shared'
-import { PictureGone } from '../data/gather.ts'
+import { ImageMissing } from '../data/gather.ts'
 import { batchReader } from './batches.ts'
 import type { BatchMessage, BatchWorkerData } from './prefetch.ts'
 
@@ -17,7 +17,7 @@ port.on('message', async (step: number) => {
     )
     port.postMessage({ step, batch } satisfies BatchMessage, memory as ArrayBuffer[])
   } catch (error) {
-    if (!(error instanceof PictureGone)) throw error
+    if (!(error instanceof ImageMissing)) throw error
     port.postMessage({ step, gone: error.message } satisfies BatchMessage)
   }
 })

@@ -7,7 +7,7 @@ import {
   targetWeights,
   uniforms,
 } from '@ddpm/shared'
-import { type Dataset, pictureSize, writePicture } from '../data/dataset.ts'
+import { type Dataset, imageSize, writeImage } from '../data/dataset.ts'
 import { gather } from '../data/gather.ts'
 import { dropoutLayout, type UNetConfig } from '../network/unet.ts'
 import { dropMasks } from '../objective/dropout.ts'
@@ -33,7 +33,7 @@ export function batchMaker(
   options: BatchOptions,
 ): (step: number) => Batch {
   const batchOf = batchForm(dataset, schedule, config, options)
-  const indicesAt = pictureOrder(dataset.count, options)
+  const indicesAt = imageOrder(dataset.count, options)
   return (step) => batchOf(step, dataset, indicesAt(step))
 }
 
@@ -45,7 +45,7 @@ export function batchReader(
   options: BatchOptions,
 ): (step: number) => Promise<Batch> {
   const batchOf = batchForm(dataset, schedule, config, options)
-  const indicesAt = pictureOrder(dataset.count, options)
+  const indicesAt = imageOrder(dataset.count, options)
   const inPlace = Uint32Array.from({ length: options.batchSize }, (_, i) => i)
   return async (step) => batchOf(step, await gather(dataset, indicesAt(step)), inPlace)
 }
@@ -58,7 +58,7 @@ function batchForm(
   options: BatchOptions,
 ): (step: number, held: Dataset, indices: Uint32Array) => Batch {
   const { seed, batchSize: n } = options
-  const size = pictureSize(shape)
+  const size = imageSize(shape)
   const masked = dropoutLayout(config, shape).size
 
   return (step, held, indices) => {
@@ -68,13 +68,13 @@ function batchForm(
     const label = config.classes > 0 ? new Float32Array(n) : null
     const coefficients = new Float32Array(n * coefficientNames.length)
     const dropout = masked > 0 ? new Float32Array(n * masked) : null
-    const one = (domain: number) => uniforms(seed, { domain, picture: 0, step }, n)
-    const [offset] = uniforms(seed, { domain: domains.trainingTimestep, picture: 0, step }, 1)
+    const one = (domain: number) => uniforms(seed, { domain, image: 0, step }, n)
+    const [offset] = uniforms(seed, { domain: domains.trainingTimestep, image: 0, step }, 1)
     const flips = one(domains.augmentation)
     const unlabelled = one(domains.labelDropout)
     for (const [i, index] of indices.entries()) {
-      writePicture(held, index, x0, i * size, options.flip && flips[i]! < 0.5)
-      normals(seed, { domain: domains.trainingNoise, picture: i, step }, noise, i * size, size)
+      writeImage(held, index, x0, i * size, options.flip && flips[i]! < 0.5)
+      normals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
       // Spread evenly over 0 … T−1 from a random start: each uniform, together with less variance than independent
       // ones (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
@@ -101,7 +101,7 @@ export function microBatches(batch: Batch, count: number): Batch[] {
 }
 
 /** Which pictures a step takes: every one once per epoch, each epoch in an order of its own. */
-function pictureOrder(count: number, { seed, batchSize }: BatchOptions): (step: number) => Uint32Array {
+function imageOrder(count: number, { seed, batchSize }: BatchOptions): (step: number) => Uint32Array {
   let known = -1
   let order: Uint32Array = new Uint32Array()
   return (step) =>
@@ -109,7 +109,7 @@ function pictureOrder(count: number, { seed, batchSize }: BatchOptions): (step: 
       const position = step * batchSize + i
       const epoch = Math.floor(position / count)
       if (epoch !== known) {
-        order = permutation(seed, { domain: domains.shuffle, picture: 0, step: epoch }, count)
+        order = permutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, count)
         known = epoch
       }
       return order[position % count]!

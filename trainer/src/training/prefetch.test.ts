@@ -8,7 +8,7 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import sharp from 'sharp'
 import { split } from '../data/dataset.ts'
 import { readFolder } from '../data/folder.ts'
-import { PictureGone } from '../data/gather.ts'
+import { ImageMissing } from '../data/gather.ts'
 import { shapes } from '../data/shapes-dataset.ts'
 import { defaultUNet } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'
@@ -61,11 +61,11 @@ test('batches of the thread are bit for bit those of batchMaker, from any step o
 test('batches of pictures that stay in their files are those of the same pictures in memory', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'prefetch-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
-  const picture = { width: 32, height: 32, channels: 3 } as const
+  const image = { width: 32, height: 32, channels: 3 } as const
   for (let i = 0; i < dataset.count; i++) {
     const colour = { r: (i * 67) % 256, g: (i * 29) % 256, b: (i * 101) % 256 }
     await mkdir(join(folder, String(i % 2)), { recursive: true })
-    await sharp({ create: { ...picture, background: colour } }).toFile(join(folder, `${i % 2}/${i}.png`))
+    await sharp({ create: { ...image, background: colour } }).toFile(join(folder, `${i % 2}/${i}.png`))
   }
   const parts = async (cache?: number) =>
     split(await readFolder(folder, { size: 32, channels: 'auto', cache }), 0.1, 0).train
@@ -79,7 +79,7 @@ test('batches of pictures that stay in their files are those of the same picture
 
   const source = opened(t, { ...data, dataset: await parts(0) }, 20)
   await rm(folder, { recursive: true })
-  await assert.rejects(source.batchAt(0), PictureGone)
+  await assert.rejects(source.batchAt(0), ImageMissing)
 })
 
 test('a thread that fails is heard of', async (t) => {

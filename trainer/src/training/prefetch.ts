@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ScheduleConfig } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
-import { PictureGone } from '../data/gather.ts'
+import { ImageMissing } from '../data/gather.ts'
 import type { UNetConfig } from '../network/unet.ts'
 import type { Batch } from '../step/engine.ts'
 import type { BatchOptions } from './batches.ts'
@@ -42,7 +42,7 @@ export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   worker.on('message', (message: BatchMessage) => {
     const asker = waiting.get(message.step)
     if ('batch' in message) asker?.resolve(message.batch)
-    else asker?.reject(new PictureGone(message.gone))
+    else asker?.reject(new ImageMissing(message.gone))
     waiting.delete(message.step)
   })
   worker.on('error', (error: Error) => {

@@ -29,7 +29,7 @@ export interface Beginning {
   /** The folder is yet to be made. */
   readonly isNew: boolean
   readonly config: RunConfig
-  readonly pictures: Parts
+  readonly images: Parts
   readonly progress: Progress
   readonly state: TrainingState
   readonly tables: ReadonlyMap<string, Float32Array>
@@ -44,7 +44,7 @@ export function begin(options: Options): Promise<Beginning> {
 
 async function beginAnew(options: Options): Promise<Beginning> {
   const overrides = readOverrides(options)
-  const usual = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'pictures'
+  const usual = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'images'
   const recipe = { ...openRecipe(options.recipe ?? usual), ...overrides }
   refuseImpossible(recipe)
   const folder = options.out ?? join('runs', recipe.recipe)
@@ -58,13 +58,13 @@ async function beginAnew(options: Options): Promise<Beginning> {
     )
   }
 
-  const dataset = await readPictures(recipe, options.cache)
-  const config: RunConfig = { version: 1, recipe, pictures: describe(dataset, recipe) }
+  const dataset = await readImages(recipe, options.cache)
+  const config: RunConfig = { version: 1, recipe, dataset: describe(dataset, recipe) }
   return {
     folder,
     isNew: true,
     config,
-    pictures: split(dataset, recipe.validation, recipe.seed),
+    images: split(dataset, recipe.validation, recipe.seed),
     ...fresh(config),
   }
 }
@@ -103,9 +103,9 @@ async function resume(folder: string, options: Options): Promise<Beginning> {
   lockRun(folder)
   removeDrafts(folder)
 
-  const dataset = await readPictures(recipe, options.cache)
+  const dataset = await readImages(recipe, options.cache)
   const { name: _, ...found } = describe(dataset, recipe)
-  const { name, ...expected } = saved.pictures
+  const { name, ...expected } = saved.dataset
   if (JSON.stringify(found) !== JSON.stringify(expected)) {
     throw new UserError(
       `The pictures of ${recipe.data} are not those that ${folder} was begun with:\n` +
@@ -113,8 +113,8 @@ async function resume(folder: string, options: Options): Promise<Beginning> {
         'Restore them, name the right ones with --data, or start a new run with --out.',
     )
   }
-  const config: RunConfig = { ...saved, recipe, pictures: { name, ...expected } }
-  const whole = { folder, isNew: false, config, pictures: split(dataset, recipe.validation, recipe.seed) }
+  const config: RunConfig = { ...saved, recipe, dataset: { name, ...expected } }
+  const whole = { folder, isNew: false, config, images: split(dataset, recipe.validation, recipe.seed) }
   if (listCheckpoints(folder).length === 0) return { ...whole, ...fresh(config) }
   const { checkpoint, path } = openCheckpoint(folder)
   writeRunConfig(folder, config)
@@ -129,7 +129,7 @@ function refuseImpossible(recipe: Recipe): void {
   networkOf({
     version: 1,
     recipe,
-    pictures: { name: recipe.data, count: 2, channels, height: side, width: side, classes: [] },
+    dataset: { name: recipe.data, count: 2, channels, height: side, width: side, classes: [] },
   })
 }
 
@@ -143,7 +143,7 @@ function fresh(config: RunConfig): Pick<Beginning, 'progress' | 'state' | 'table
   }
 }
 
-async function readPictures(recipe: Recipe, cache = process.availableMemory() / 4): Promise<Dataset> {
+async function readImages(recipe: Recipe, cache = process.availableMemory() / 4): Promise<Dataset> {
   const bar = progressBar('Reading pictures')
   const began = performance.now()
   const dataset = await openData(recipe.data, {
@@ -164,6 +164,6 @@ async function readPictures(recipe: Recipe, cache = process.availableMemory() / 
 function describe(
   { name, count, channels, height, width, classes }: Dataset,
   { conditional }: Recipe,
-): RunConfig['pictures'] {
+): RunConfig['dataset'] {
   return { name, count, channels, height, width, classes: conditional ? classes : [] }
 }

@@ -1,7 +1,7 @@
 import { UserError } from '@ddpm/shared'
 import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/cli'
 import { type Command, Option } from 'commander'
-import type { Wish } from '../../engines/choose.ts'
+import type { EngineRequest } from '../../engines/choose.ts'
 import { type Recipe, recipeFields, recipes } from '../../run/recipes.ts'
 import { devices, engineNames } from '../../step/engine.ts'
 
@@ -9,7 +9,7 @@ import { devices, engineNames } from '../../step/engine.ts'
 type Given = Partial<Record<keyof typeof recipeFields, unknown>>
 
 /** What stands on the command line. */
-export interface Options extends Given, Wish {
+export interface Options extends Given, EngineRequest {
   readonly recipe?: string
   readonly out?: string
   readonly resume?: string

@@ -3,10 +3,10 @@ import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
 import type { RunState } from '../../dashboard/protocol.ts'
 import { watchRun } from '../../dashboard/watch.ts'
-import { PictureGone } from '../../data/gather.ts'
+import { ImageMissing } from '../../data/gather.ts'
 import { chooseEngine, nameOf } from '../../engines/choose.ts'
 import { openEngine } from '../../engines/open.ts'
-import { checkpointSize, mostCheckpoints, saveCheckpoint, thinCheckpoints } from '../../run/checkpoint.ts'
+import { checkpointSize, maxCheckpoints, saveCheckpoint, thinCheckpoints } from '../../run/checkpoint.ts'
 import { lockRun } from '../../run/lock.ts'
 import { openMetrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf, stepOf, writeRunConfig } from '../../run/run.ts'
@@ -31,7 +31,7 @@ export async function carryOut(
   beginning: Beginning,
   { threads, dashboard, ...wish }: Options,
 ): Promise<void> {
-  const { folder, isNew, config, pictures, progress, state, tables } = beginning
+  const { folder, isNew, config, images, progress, state, tables } = beginning
   const { recipe } = config
   if (progress.step >= recipe.steps) {
     console.log(`${folder} is trained: ${progress.step} of ${recipe.steps} steps. Go further with --steps.`)
@@ -97,7 +97,7 @@ export async function carryOut(
 
     const due = (every: number) => step % every === 0 || step === recipe.steps
     if (due(recipe.validateEvery)) {
-      validated = await validationLoss(engine, pictures.validation, unet, recipe)
+      validated = await validationLoss(engine, images.validation, unet, recipe)
       metrics.note({ step, validationLoss: validated })
       bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
     }
@@ -109,7 +109,7 @@ export async function carryOut(
   }
 
   /** Saves what is good when a training cannot go on, and says what to do. */
-  async function explain(error: CannotWrite | NotFinite | PictureGone): Promise<UserError> {
+  async function explain(error: CannotWrite | NotFinite | ImageMissing): Promise<UserError> {
     let message = error.message
     if (error instanceof NotFinite) {
       const state = await engine.state()
@@ -118,7 +118,7 @@ export async function carryOut(
       message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
       if (notFiniteIn(layout, state) === null) await save()
     }
-    if (error instanceof PictureGone) await save()
+    if (error instanceof ImageMissing) await save()
     const left =
       saved === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${saved}.`
     const advice = error instanceof NotFinite ? '' : ` Go on with: npm run train -- --resume ${folder}`
@@ -127,11 +127,11 @@ export async function carryOut(
 
   let ended: RunState = 'failed'
   try {
-    await train(engine, pictures.train, unet, recipe, { from: progress.step, onStep })
+    await train(engine, images.train, unet, recipe, { from: progress.step, onStep })
     ended = stop.signal === null ? 'finished' : 'stopped'
   } catch (error) {
     const foreseen =
-      error instanceof CannotWrite || error instanceof NotFinite || error instanceof PictureGone
+      error instanceof CannotWrite || error instanceof NotFinite || error instanceof ImageMissing
     throw foreseen ? await explain(error) : error
   } finally {
     stop.release()
@@ -153,8 +153,8 @@ export async function carryOut(
   )
 }
 
-function introduce({ folder, config, pictures: { train, validation } }: Beginning, engine: Engine): void {
-  const { classes } = config.pictures
+function introduce({ folder, config, images: { train, validation } }: Beginning, engine: Engine): void {
+  const { classes } = config.dataset
   console.log(
     `${train.count} ${train.count === 1 ? 'picture' : 'pictures'} of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
       `${classes.length === 0 ? 'no classes' : `${classes.length} classes`}), ${validation.count} for validation\n` +
@@ -173,7 +173,7 @@ function refuseTooLarge({ bytes }: StepCost): void {
 }
 
 function warnOfFullDisk({ folder, config }: Beginning): void {
-  const room = mostCheckpoints(config.recipe.keep) * checkpointSize(layoutOfRun(config))
+  const room = maxCheckpoints(config.recipe.keep) * checkpointSize(layoutOfRun(config))
   const free = freeSpace(folder)
   if (free >= room) return
   console.warn(

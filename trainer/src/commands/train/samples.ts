@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { isBuiltIn } from '../../data/open.ts'
 import { side } from '../../data/shapes-dataset.ts'
 import { parseShape } from '../../data/shapes-parser.ts'
-import { draw } from '../../export/inference.ts'
+import { sample } from '../../export/inference.ts'
 import { gridPng } from '../../image/grid.ts'
-import { factsOf, type RunConfig } from '../../run/run.ts'
+import { modelInfoOf, type RunConfig } from '../../run/run.ts'
 import type { Engine } from '../../step/engine.ts'
 import { writeAtomically } from '../../support/files.ts'
 import { emaNetwork } from '../../training/loop.ts'
@@ -18,20 +18,20 @@ export async function drawSamples(
   engine: Engine,
   step: number,
 ): Promise<string> {
-  const facts = factsOf(config)
-  const pictures = await draw(facts, emaNetwork(engine), { seed: config.recipe.seed, count })
+  const facts = modelInfoOf(config)
+  const images = await sample(facts, emaNetwork(engine), { seed: config.recipe.seed, count })
   const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
-  writeAtomically(path, await gridPng(pictures, facts.shape))
-  const judged = isBuiltIn(config.recipe.data) ? `, ${clean(pictures)} of ${count} clean` : ''
+  writeAtomically(path, await gridPng(images, facts.shape))
+  const judged = isBuiltIn(config.recipe.data) ? `, ${clean(images)} of ${count} clean` : ''
   return `samples in ${path}${judged}`
 }
 
 /** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
-function clean(pictures: Float32Array): number {
+function clean(images: Float32Array): number {
   const size = 3 * side * side
   let parsed = 0
-  for (let start = 0; start < pictures.length; start += size) {
-    if (parseShape(pictures.subarray(start, start + size)).shape !== null) parsed += 1
+  for (let start = 0; start < images.length; start += size) {
+    if (parseShape(images.subarray(start, start + size)).shape !== null) parsed += 1
   }
   return parsed
 }

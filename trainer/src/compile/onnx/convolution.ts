@@ -3,7 +3,7 @@ import type { Dim } from '../../algebra/ops.ts'
 import { matmul, reshape, sumOverBatch } from './emit/composites.ts'
 import type { Emitter } from './emit/emitter.ts'
 
-type Picture = readonly [Dim, number, number, number]
+type Image = readonly [Dim, number, number, number]
 
 export function convolution(
   emitter: Emitter,
@@ -32,8 +32,8 @@ export function convolutionInputGrad(
   const { emit, int64 } = emitter
   const { stride, padding, inputShape } = node.attributes
   const [outputs, inputs, kernel] = node.inputs[1]!.shape as [number, number, number]
-  const [, , dyHeight, dyWidth] = node.inputs[0]!.shape as Picture
-  const [, , height, width] = inputShape as Picture
+  const [, , dyHeight, dyWidth] = node.inputs[0]!.shape as Image
+  const [, , height, width] = inputShape as Image
   const [top, left, bottom, right] = padding
 
   if (stride !== 1) {
@@ -83,8 +83,8 @@ export function convolutionWeightGrad(
 ): string {
   const { emit, float, int64, once } = emitter
   const { stride, padding, kernel } = node.attributes
-  const [n, inputs, height, width] = node.inputs[0]!.shape as Picture
-  const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as Picture
+  const [n, inputs, height, width] = node.inputs[0]!.shape as Image
+  const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as Image
   const [top, left] = padding
   const shape = [outputs, inputs, kernel, kernel] as const
   const product = (a: string, b: string) => {

@@ -44,11 +44,11 @@ export function conv2d(
 ): Value {
   const around = ((inputs[1]!.shape[2] as number) - 1) / 2
   const same = stride === 1 && padding.every((pixels) => pixels === around)
-  const picture = channelsLast(emitter, x!)
+  const image = channelsLast(emitter, x!)
   const filter = filterOf(emitter, weight!)
   const product = same
-    ? emitter.emit('Conv2D', [picture, filter], convolution('SAME', 1))
-    : emitter.emit('Conv2D', [padded(emitter, picture, padding), filter], convolution('VALID', stride))
+    ? emitter.emit('Conv2D', [image, filter], convolution('SAME', 1))
+    : emitter.emit('Conv2D', [padded(emitter, image, padding), filter], convolution('VALID', stride))
   const attributes = { T: float, data_format: text('NHWC') }
   const name = bias ? emitter.emit('BiasAdd', [product, bias.name], attributes) : product
   return { name, layout: 'channelsLast' }
@@ -81,9 +81,9 @@ export function conv2dWeightGrad(
 ): Value {
   // What the kernel never reaches at the lower and right edge is cut off, so that the result is as large as the kernel.
   const reached = inputs[1]!.shape.slice(2).map((size) => ((size as number) - 1) * stride + kernel)
-  const picture = cropped(emitter, padded(emitter, channelsLast(emitter, x!), padding), [0, 0], reached)
+  const image = cropped(emitter, padded(emitter, channelsLast(emitter, x!), padding), [0, 0], reached)
   const operands = [
-    emitter.transpose(picture, [3, 1, 2, 0]),
+    emitter.transpose(image, [3, 1, 2, 0]),
     emitter.transpose(channelsLast(emitter, dy!), [1, 2, 0, 3]),
   ]
   const gradient = emitter.emit('Conv2D', operands, convolution('VALID', 1, stride))

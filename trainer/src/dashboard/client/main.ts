@@ -26,10 +26,10 @@ function showState(state: RunState | 'lost'): void {
 }
 
 /** Title, description and recipe: what stays. */
-function showRun({ name, pictures, parameters, flops, batchSize, recipe }: RunFacts): void {
+function showRun({ name, images, parameters, flops, batchSize, recipe }: RunFacts): void {
   byId('name', HTMLElement).textContent = name
   byId('about', HTMLElement).textContent =
-    `${pictures}. ${large(parameters)} parameters, ${large(flops)}FLOP per step of ${batchSize}.`
+    `${images}. ${large(parameters)} parameters, ${large(flops)}FLOP per step of ${batchSize}.`
   byId('recipe', HTMLElement).replaceChildren(
     ...Object.entries(recipe).map(([field, value]) =>
       make('div', {}, make('dt', {}, field), make('dd', {}, String(value))),

@@ -8,24 +8,24 @@ const framesPerSecond = 6
 /** The sample grids as a timeline: a slider that stays at the newest one until it is moved. */
 export function createSamples(sampleEvery: number): (samples: readonly Sample[]) => void {
   const viewer = byId('viewer', HTMLElement)
-  const picture = byId('sample', HTMLImageElement)
+  const image = byId('sample', HTMLImageElement)
   const position = byId('position', HTMLInputElement)
   const step = byId('sample-step', HTMLOutputElement)
   const play = byId('play', HTMLButtonElement)
   const shape = byId('play-shape', SVGPathElement)
   const none = byId('no-samples', HTMLElement)
   /** Held, so that the browser has them decoded when the slider comes by. */
-  let pictures: { sample: Sample; image: HTMLImageElement }[] = []
+  let images: { sample: Sample; element: HTMLImageElement }[] = []
   let playing: ReturnType<typeof setInterval> | null = null
 
   none.textContent = `The first pictures come at step ${sampleEvery}.`
   shape.setAttribute('d', triangle)
 
   function show(): void {
-    const shown = pictures[Number(position.value)]
+    const shown = images[Number(position.value)]
     if (!shown) return
-    picture.src = shown.image.src
-    picture.alt = `Pictures drawn at step ${shown.sample.step}`
+    image.src = shown.element.src
+    image.alt = `Pictures drawn at step ${shown.sample.step}`
     step.value = `step ${shown.sample.step}`
     position.setAttribute('aria-valuetext', step.value)
   }
@@ -53,14 +53,14 @@ export function createSamples(sampleEvery: number): (samples: readonly Sample[])
   })
 
   return (samples) => {
-    const atEnd = pictures.length === 0 || position.value === position.max
-    const held = new Map(pictures.map((entry) => [entry.sample.url, entry]))
-    pictures = samples.map((sample) => {
+    const atEnd = images.length === 0 || position.value === position.max
+    const held = new Map(images.map((entry) => [entry.sample.url, entry]))
+    images = samples.map((sample) => {
       const known = held.get(sample.url)
       if (known) return known
-      const image = new Image()
-      image.src = sample.url
-      return { sample, image }
+      const element = new Image()
+      element.src = sample.url
+      return { sample, element }
     })
     viewer.hidden = samples.length === 0
     none.hidden = samples.length > 0

@@ -13,7 +13,7 @@ export function resamplings(
 ): Float64Array[] {
   return Array.from({ length: replicates }, (_, step) => {
     const weights = new Float64Array(count)
-    for (const u of uniforms(seed, { domain: domains.bootstrap, picture: set, step }, count)) {
+    for (const u of uniforms(seed, { domain: domains.bootstrap, image: set, step }, count)) {
       weights[Math.floor(u * count)]! += 1
     }
     return weights

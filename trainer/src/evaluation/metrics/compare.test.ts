@@ -21,7 +21,7 @@ function features(rows: readonly (readonly number[])[]): Features {
 /** Standard normal rows. */
 function gaussian(count: number, dims: number, seed: number): Features {
   const values = new Float32Array(count * dims)
-  normals(seed, { domain: domains.sampling, picture: 0, step: 0 }, values)
+  normals(seed, { domain: domains.sampling, image: 0, step: 0 }, values)
   return { count, dims, values }
 }
 

@@ -114,8 +114,8 @@ export function blockedGroupNorm(
   if (found === null) return null
   const [n, channels] = shape as Shape4
   const { groups } = attributes
-  const perGroup = (value: string, pictures: number) =>
-    reshape(emitter, value, [pictures, groups, channels / groups])
+  const perGroup = (value: string, images: number) =>
+    reshape(emitter, value, [images, groups, channels / groups])
   const slope = emit('Mul', [perGroup(recorded(emitter, scale!), 1), found.invStd])
   // β + slope·(added to the channel − mean)
   const centre =

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.ts'
+import { suggest } from './suggest.ts'
 
 /** A command line that is ready to be read and carried out, as commander's Command is. */
 interface CommandLine {
@@ -49,7 +50,7 @@ export function realNumber(text: string): number {
 export function choice(words: readonly string[]): (text: string) => string {
   return (text) => {
     if (words.includes(text)) return text
-    throw new InvalidValue(`Found "${text}"; expected ${words.join(', ')}.`)
+    throw new InvalidValue(`Expected one of ${words.join(', ')}.${suggest(text, words)}`)
   }
 }
 

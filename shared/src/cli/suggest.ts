@@ -1,0 +1,13 @@
+// leven: one small, maintained file with the edit distance and the search for the nearest word.
+import { closestMatch } from 'leven'
+
+/**
+ * Returns " Did you mean "train"?" for the candidate nearest to a mistyped word, or '' if none is near.
+ * @param candidates the valid words
+ */
+export function suggest(word: string, candidates: readonly string[]): string {
+  const lowerCase = new Map(candidates.map((candidate) => [candidate.toLowerCase(), candidate]))
+  const maxDistance = Math.max(2, Math.floor(word.length / 3))
+  const nearest = closestMatch(word.toLowerCase(), [...lowerCase.keys()], { maxDistance })
+  return nearest === undefined ? '' : ` Did you mean "${lowerCase.get(nearest)}"?`
+}

@@ -11,7 +11,7 @@ const command = new Command('npm run check --')
   .option('--fix', 'mend format and what lint can mend')
   .action(({ fix }: { fix?: true }) => {
     const tools = [
-      ['typescript/bin/tsc', '-p', '.'],
+      ['typescript/bin/tsc', '-b'],
       ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings', ...(fix ? ['--write'] : []), '.'],
     ]
     for (const [tool, ...args] of tools) {

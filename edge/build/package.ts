@@ -44,11 +44,11 @@ async function emitTypes(folder: string): Promise<void> {
   const compiler = fileURLToPath(new URL('../bin/tsc', import.meta.resolve('typescript')))
   const entries = ['browser', 'element', 'node'].map((name) => join(samplerFolder, `${name}.ts`))
   const configuration = {
-    extends: join(edge, '../tsconfig.json'),
+    extends: join(samplerFolder, 'tsconfig.json'),
     compilerOptions: {
-      noEmit: false,
+      composite: false,
       declaration: true,
-      emitDeclarationOnly: true,
+      tsBuildInfoFile: null,
       rootDir: join(edge, '..'),
       outDir: types,
       types: ['node', '@webgpu/types'],

@@ -113,7 +113,7 @@ async function send(
 }
 
 /** Fetches; again, after a pause, what failed on the way or found the server busy. */
-async function patientFetch(input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
+async function patientFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
     try {
       const answer = await fetch(input, init)

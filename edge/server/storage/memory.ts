@@ -19,7 +19,7 @@ export function memoryStorage(now: () => Date = () => new Date()): Storage {
     async put(key, content, { mediaType, only, ...promised }) {
       const parts: Uint8Array[] = []
       for await (const chunk of checked(key, content, promised)) parts.push(chunk)
-      const bytes = new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer())
+      const bytes = new Uint8Array(await new Blob(parts as Uint8Array<ArrayBuffer>[]).arrayBuffer())
       const present = objects.get(key)
       if (only === 'absent' ? present : only && present?.facts.version !== only.version) return null
       const facts = { key, bytes: bytes.length, mediaType, modified: now(), version: String(++writes) }

@@ -100,7 +100,7 @@ async function gather(
 ): Promise<Uint8Array> {
   const gathered: Uint8Array[] = []
   for await (const chunk of checked(key, content, bytes === undefined ? {} : { bytes })) gathered.push(chunk)
-  return new Uint8Array(await new Blob(gathered as BlobPart[]).arrayBuffer())
+  return new Uint8Array(await new Blob(gathered as Uint8Array<ArrayBuffer>[]).arrayBuffer())
 }
 
 /** Nothing is to be seen of an upload in parts before it is completed, which is after its hash was found right. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// `npm run NAME` starts here. Plain JavaScript, because it runs before the installation and under any
-// Node from 20 on: it installs the dependencies where the lock file is not the one installed, then starts
-// the command's TypeScript under the Node that the project pins (the `node` package).
+// Entry point of every `npm run NAME`. It installs the dependencies if package-lock.json has changed since the last
+// installation, then runs the command's TypeScript with the project's own Node (the npm package `node`). It is plain
+// JavaScript because it runs before the installation, with any Node from version 20 on.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -24,6 +24,7 @@ const commands = {
   package: 'edge/commands/package.ts',
   check: 'scripts/check.ts',
   test: 'scripts/test.ts',
+  'test:unit': 'scripts/test-unit.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'bench/train.ts',
   'bench:quality': 'bench/quality.ts',
@@ -44,7 +45,7 @@ function fail(message) {
   process.exit(1)
 }
 
-/** Holds the hash of the lock file that was installed last. */
+/** File with the hash of the lock file at the last installation. */
 const stamp = join(root, 'node_modules/.ddpm-installed')
 
 function lockHash() {
@@ -62,20 +63,26 @@ function install() {
   const { status } = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
     stdio: 'inherit',
-    // Its install script would download CUDA libraries; the CPU and WebGPU ones are in the package.
+    // onnxruntime-node's install script downloads CUDA libraries. Its CPU and WebGPU libraries are in the package.
     env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
     shell: process.platform === 'win32',
   })
   if (status !== 0)
-    fail('npm install failed; its messages are above. Mend that and run the same command again.')
+    fail('npm install failed; see its messages above. Fix the cause and run the same command again.')
   writeFileSync(stamp, lockHash())
 }
 
 if (!Object.hasOwn(commands, name ?? '')) {
-  fail(`Found the command "${name ?? ''}"; expected one of: ${Object.keys(commands).join(', ')}.`)
+  const names = Object.keys(commands)
+  // Before the first installation there is no suggestion.
+  const { closestMatch } = await import('leven').catch(() => ({}))
+  const nearest = closestMatch?.(name ?? '', names, { maxDistance: 3 })
+  fail(
+    `Unknown command "${name ?? ''}".${nearest ? ` Did you mean "${nearest}"?` : ''} The commands are: ${names.join(', ')}.`,
+  )
 }
 if (Number(process.versions.node.split('.')[0]) < 20) {
-  fail(`Found Node ${process.versions.node}; Node 20 or newer is needed to start (https://nodejs.org).`)
+  fail(`Node ${process.versions.node} is too old: install Node 20 or newer (https://nodejs.org).`)
 }
 if (!isInstalled()) install()
 
@@ -84,14 +91,14 @@ const node = join(root, 'node_modules/node/bin', process.platform === 'win32' ? 
 if (!existsSync(node)) {
   fail(
     `The project's own Node ${pinned} is missing from node_modules. ` +
-      'If npm was told to ignore install scripts, run: npm rebuild node',
+      'If npm is configured to ignore install scripts, run: npm rebuild node',
   )
 }
 
 const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, commands[name]), ...args], {
   stdio: 'inherit',
 })
-// The terminal sends Ctrl+C to the whole group; a signal sent to this process alone is handed on.
+// A terminal sends Ctrl+C to the whole process group. Other signals reach only this process and are forwarded.
 process.on('SIGINT', () => {})
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))

@@ -1,4 +1,4 @@
-// How fast the sampler module draws in a real Chromium, beside the loop, the export and the library that others would use.
+// Measures the sampler module in a real Chromium, next to a plain loop, PyTorch's export and TensorFlow.js.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,14 +13,14 @@ import { openSite } from './browser/site.ts'
 import { call, limitThreads, type Setting, type Sitting, sit } from './browser/sitting.ts'
 import { findTorch } from './torch.ts'
 
-/** Of the picture that a visit waits for. */
+/** Steps of the image that a visit waits for. */
 const visitSteps = 15
 const sittingsInAll = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
 const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(choice(allowed))
 const command = new Command('npm run bench:browser --')
-  .description('Measures the sampler module in a real Chromium, beside what else could draw there.')
+  .description('Measures the sampler module in a real Chromium, next to other ways to generate there.')
   .addOption(
     new Option('--network <list>', names.join(',')).argParser(words(names)).default(names, names.join(',')),
   )
@@ -34,11 +34,11 @@ const command = new Command('npm run bench:browser --')
       .argParser((text) => text.split(',').map(wholeBetween(1, 64)))
       .default([1, 2], '1,2'),
   )
-  .option('--count <n>', 'pictures at once (default: 4, of cifar10 and on WebGPU 1)', wholeBetween(1, 256))
-  .option('--steps <n>', 'steps of a turn (default: 15, of cifar10 and on WebGPU 3)', wholeBetween(1, 1000))
-  .option('--sampler <name>', 'as npm run sample has them', 'ddpm')
-  .option('--seconds <n>', 'how long each table may take, beyond its first rounds', wholeBetween(0, 3600), 30)
-  .option('--python <program>', 'a Python that has PyTorch (default: python3 or /usr/bin/python3)')
+  .option('--count <n>', 'images at once (default: 4; cifar10 and WebGPU: 1)', wholeBetween(1, 256))
+  .option('--steps <n>', 'steps per turn (default: 15; cifar10 and WebGPU: 3)', wholeBetween(1, 1000))
+  .option('--sampler <name>', 'as in npm run sample', 'ddpm')
+  .option('--seconds <n>', 'time limit per table, beyond its first rounds', wholeBetween(0, 3600), 30)
+  .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
   .addHelpText(
     'after',
     `
@@ -89,7 +89,7 @@ async function main(options: Options): Promise<void> {
   try {
     console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}; Chromium ${browser.version()}`)
     console.log(
-      `torch: ${exporter ?? 'not measured, for there is no PyTorch. On Debian: apt-get install python3-torch'}`,
+      `torch: ${exporter ?? 'not measured: PyTorch is not installed. On Debian: apt-get install python3-torch'}`,
     )
     for (const [network, { manifest, parameters }] of written) {
       for (const device of options.device) {
@@ -98,7 +98,7 @@ async function main(options: Options): Promise<void> {
           const { count = few ? 1 : 4, steps = few ? 3 : 15 } = options
           if (device === 'webgpu' && network === 'cifar10' && options.count === undefined) {
             console.log(
-              '\ncifar10 on WebGPU: not measured unless --count is given, for a software adapter takes minutes.',
+              '\ncifar10 on WebGPU: measured only with --count, because a software adapter takes minutes.',
             )
             continue
           }
@@ -129,27 +129,27 @@ async function main(options: Options): Promise<void> {
   }
 }
 
-/** From the start of a navigation to the first picture, when all files are in the browser already. */
+/** Measures the time from navigation start to the first image, with all files already in the browser. */
 async function measureVisits(folder: string, url: string, { network, task }: Setting): Promise<void> {
   const profile = mkdtempSync(join(folder, 'profile-'))
   const context = await launchWithProfile(profile)
   const times: number[] = []
   for (let visit = 0; visit < 6; visit++) {
-    // A page of its own: in one that is loaded again, what was compiled may still be there.
+    // A new page: a reloaded one may still hold compiled code.
     const page = await context.newPage()
     await limitThreads(page, task.threads)
     await page.goto(`${url}/bench/index.html`)
     times.push(await call(page, 'visit', `${url}/bench/${network}`, task.device, visitSteps))
-    // As long as one looks at a picture, browsers go on compiling, and keep what they have.
+    // The browser compiles and caches code while the visitor looks at the image.
     await setTimeout(3000)
     await page.close()
   }
   await context.close()
   const [first, ...warm] = times.map((time) => `${(time / 1000).toFixed(2)} s`)
-  console.log(`first picture at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
+  console.log(`first image at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
 }
 
-/** Contenders are opened anew several times: where a session's memory comes to lie makes it 1 or 2 % faster or slower. */
+/** Measures several sessions: the memory addresses of a session change its speed by 1 to 2 %. */
 async function measure(
   browser: Browser,
   url: string,

@@ -15,7 +15,7 @@ import { launch } from '../test/support/browser.ts'
 import { type Asked, type Between, startProxy } from '../test/support/proxy.ts'
 
 const command = new Command('npm run bench:bytes --')
-  .description('Counts the bytes over the wire of a first visit, on each path that a browser can take.')
+  .description('Counts the bytes that a first visit transfers, for each backend that a browser can use.')
   .argument('<folder>', 'an exported model, or the folder of a training run that holds export/')
   .addHelpText(
     'after',
@@ -29,7 +29,7 @@ Example:
   )
   .action(main)
 
-/** A way to run the network, and the script that makes a browser take it. */
+/** A backend, and the script that makes a browser choose it. */
 const ways = [
   { name: 'WebGPU, promise integration', webgpu: true, script: '' },
   { name: 'WebGPU, asyncify', webgpu: true, script: 'delete WebAssembly.Suspending' },
@@ -51,7 +51,7 @@ async function main(folder: string): Promise<void> {
     const serving = await serve({ port: 0, persistTo: place, publicFolder, quiet: true })
     const proxy = await startProxy(serving.url)
     try {
-      console.log(`| first visit, kB | ${parts.join(' | ')} | together | requests |`)
+      console.log(`| first visit, kB | ${parts.join(' | ')} | total | requests |`)
       console.log(`|${' --- |'.repeat(parts.length + 3)}`)
       for (const way of ways) console.log(row(way.name, await visit(way, proxy, manifest), manifest))
     } finally {
@@ -80,7 +80,7 @@ async function visit(
   }
 }
 
-/** Loads a model from a page of the server that is none of its own. */
+/** Loads a model from an empty page of the server. */
 async function loadOn(context: BrowserContext, url: string, name: string): Promise<void> {
   const page = await context.newPage()
   await page.route('**/blank', (route) =>
@@ -90,7 +90,7 @@ async function loadOn(context: BrowserContext, url: string, name: string): Promi
   const failure = await page.evaluate(async (name) => {
     const path = '/sampler.js'
     const { load } = (await import(path)) as typeof import('../edge/sampler/browser.ts')
-    // The session itself need not be waited for: everything has arrived when it is prepared.
+    // All files have arrived when the session is being prepared, so the session itself does not matter.
     return new Promise<string | null>((resolve) => {
       const onProgress = ({ stage }: { stage: string }) => {
         if (stage === 'prepare') setTimeout(() => resolve(null), 5000)

@@ -2,34 +2,34 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { UserError } from '@ddpm/shared'
 
-/** What a contender tells of the steps that it was asked for. */
+/** A contender's results for a block of steps. */
 export interface Block {
   readonly losses: readonly number[]
   readonly milliseconds: readonly number[]
-  /** Of the process, so far. */
+  /** Peak memory of the process so far. */
   readonly peakBytes: number
 }
 
-/** A process that trains: says what it is, then answers every number of steps with a block, one line of JSON each. */
+/** A process that trains. It prints its description, then a block as one JSON line for each number of steps it reads. */
 export interface Contender {
   readonly name: string
   readonly description: string
-  /** Trains on for that many steps. */
+  /** Trains for that many further steps. */
   run(steps: number): Promise<Block>
-  /** Ends the process; done when it is gone. */
+  /** Ends the process and waits until it has exited. */
   end(): Promise<void>
 }
 
 const running = new Set<ChildProcess>()
 
-/** Ends every contender at once, whatever it is doing. */
+/** Kills every contender. */
 export function killContenders(): void {
   for (const child of running) child.kill('SIGKILL')
 }
 
 /**
  * Starts a contender.
- * @throws UserError with what it wrote to stderr, now or from `run`, where it ends before it has answered
+ * @throws UserError with its stderr if it exits before it has responded; also thrown by `run`
  */
 export async function startContender(
   name: string,
@@ -44,13 +44,13 @@ export async function startContender(
   }).finally(() => running.delete(child))
   let complaints = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
-  // A process that is gone cannot be written to; that it is gone shows in its answers.
+  // Writing to an exited process fails; the missing response reports it.
   child.stdin.on('error', () => {})
 
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const answer = async () => {
     const { value, done } = await lines.next()
-    if (done) throw new UserError(`${name} did not finish: ${await closed}.\n${complaints}`.trimEnd())
+    if (done) throw new UserError(`${name} ended early: ${await closed}.\n${complaints}`.trimEnd())
     return JSON.parse(value)
   }
   return {

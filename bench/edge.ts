@@ -1,4 +1,4 @@
-// How fast the edge answers, beside nginx serving the same files: both on this machine, asked by wrk in turns.
+// Measures the server next to nginx with the same files: both on this machine, with wrk, in turns.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -25,9 +25,9 @@ const connections = [1, 10, 100]
 interface Contender {
   readonly name: string
   readonly url: string
-  /** Of the process whose memory is watched. */
+  /** Process whose memory is measured. */
   readonly pid: number | null
-  /** Where this one has the manifest. */
+  /** Path of the manifest on this server. */
   readonly manifestPath: string
   stop(): Promise<void>
 }
@@ -37,7 +37,7 @@ interface Published {
   readonly etag: string
 }
 
-/** Fills a store as a publication does. */
+/** Publishes a model into a storage. */
 async function publish(storage: Storage, content: Buffer, text: string, name: string): Promise<void> {
   const sha256 = createHash('sha256').update(content).digest('hex')
   await storage.put(keys.file(sha256), content, { mediaType: 'application/octet-stream', sha256 })
@@ -77,7 +77,7 @@ async function contenders(
   }
 }
 
-/** Where the app has the manifest. */
+/** Path of the manifest in the app. */
 const registry = { manifestPath: '/api/models/ada/shapes' }
 
 async function startNode(store: string, publicFolder: string): Promise<Contender> {
@@ -92,7 +92,7 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
   const ended = once(child, 'close')
   const started = once(child.stdout, 'data')
   const [url] = await Promise.race([started, ended.then(() => [''])])
-  if (!url) throw new UserError('The app on Node did not start; what it says stands above.')
+  if (!url) throw new UserError('The app on Node did not start; see its output above.')
   const stop = async () => {
     child.kill()
     await ended
@@ -100,13 +100,13 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
   return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
 }
 
-/** The youngest workerd of this machine, which is the one that has just been started. */
+/** Returns the newest workerd process, which has just been started. */
 function workerdPid(): number | null {
   const { stdout } = spawnSync('pgrep', ['-n', '-P', String(process.pid), 'workerd'], { encoding: 'utf8' })
   return Number(stdout.trim()) || null
 }
 
-/** nginx with the folder store's own files, one worker, as the others have. */
+/** Starts nginx on the files of the folder storage, with one worker process, as the others have. */
 async function startNginx(folder: string, manifest: string): Promise<Contender> {
   const port = await freePort(0, 'localhost')
   const root = join(folder, 'store')
@@ -148,7 +148,7 @@ interface Rate {
   readonly errors: number
 }
 
-/** Asks for one thing over and over. */
+/** Requests one URL repeatedly with wrk. */
 function measure(
   url: string,
   headers: Record<string, string>,
@@ -183,9 +183,7 @@ const residentMegabytes = async (pid: number) => {
 }
 
 async function rates(all: readonly Contender[], file: Published, { seconds, bytes }: Options): Promise<void> {
-  console.log(
-    `| asked for | connections | ${all.map(({ name }) => `${name}: requests/s, p99`).join(' | ')} |`,
-  )
+  console.log(`| request | connections | ${all.map(({ name }) => `${name}: requests/s, p99`).join(' | ')} |`)
   console.log(`| --- | --- | ${all.map(() => '---').join(' | ')} |`)
   for (const [what, headers] of [
     ['manifest', null],
@@ -208,13 +206,13 @@ async function rates(all: readonly Contender[], file: Published, { seconds, byte
   }
 }
 
-/** nginx has a tag of its own. */
+/** nginx has its own ETag. */
 async function etagOf(url: string): Promise<string> {
   const { headers } = await fetch(url, { method: 'HEAD', headers: { 'Accept-Encoding': 'identity' } })
   return headers.get('ETag')!
 }
 
-/** Memory while a model is downloaded again and again: MB before, and after each quarter of the downloads. */
+/** Measures memory during repeated downloads of a model: MB before, and after each quarter of the downloads. */
 async function memory(
   all: readonly Contender[],
   file: Published,
@@ -239,7 +237,7 @@ async function memory(
   }
 }
 
-/** Asks over and over, four at a time, and says each time that it has one whole. */
+/** Downloads repeatedly, four at a time, and reports each complete download. */
 const downloader = `
   const [url, count] = process.argv.slice(1)
   let left = Number(count)
@@ -253,8 +251,8 @@ const downloader = `
   await Promise.all([one(), one(), one(), one()])`
 
 /**
- * Downloads from another process: what asking takes must not count for the asked.
- * @returns how many were whole until the time was over
+ * Downloads in another process, so that the client's memory is not counted.
+ * @returns number of complete downloads within the time
  */
 async function download(url: string, count: number, until: number): Promise<number> {
   const args = ['--input-type=module', '--eval', downloader, url, String(count)]
@@ -267,7 +265,7 @@ async function download(url: string, count: number, until: number): Promise<numb
   return done
 }
 
-/** What is deployed: the Worker's size, and how long workerd takes from its start to the first answer. */
+/** Measures the size of the deployed Worker, and the time from workerd's start to the first response. */
 async function bundle(folder: string): Promise<void> {
   const out = join(folder, 'bundle')
   await wranglerOrFail(['deploy', '--dry-run', '--minify', '--env', 'production', '--outdir', out])
@@ -283,7 +281,7 @@ async function bundle(folder: string): Promise<void> {
   const second = performance.now()
   await fetch(`${url}/api/models`)
   console.log(
-    `Cold start here: wrangler with its build ${((started - began) / 1e3).toFixed(1)} s, then the first answer ` +
+    `Cold start here: wrangler with its build ${((started - began) / 1e3).toFixed(1)} s, then the first response ` +
       `${first.toFixed(0)} ms, the next ${(performance.now() - second).toFixed(0)} ms`,
   )
   await stop()
@@ -300,7 +298,7 @@ async function main(options: Options): Promise<void> {
   const { bytes, seconds, downloads, minutes } = options
   for (const tool of ['nginx', 'wrk']) {
     if (spawnSync(tool, ['-v']).error)
-      throw new UserError(`Found no ${tool}; install it: sudo apt install ${tool}`)
+      throw new UserError(`${tool} is not installed. Install it with: sudo apt install ${tool}`)
   }
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
   await chmod(folder, 0o755)
@@ -323,12 +321,17 @@ async function main(options: Options): Promise<void> {
 
 const command = new Command('npm run bench:edge --')
   .description(
-    'Measures requests per second, latency and memory of the edge, beside nginx with the same files.',
+    'Measures requests per second, latency and memory of the server, next to nginx with the same files.',
   )
-  .option('--bytes <n>', "of the model; of the recipe shapes' ONNX file, about", wholeNumber, 5_000_000)
-  .option('--seconds <n>', 'for each of the measurements', wholeNumber, 3)
-  .option('--downloads <n>', 'of a model, while memory is watched', wholeNumber, 10_000)
-  .option('--minutes <n>', 'for the downloads from each server, at most', realNumber, 10)
+  .option(
+    '--bytes <n>',
+    'size of the model; default: about that of the recipe shapes',
+    wholeNumber,
+    5_000_000,
+  )
+  .option('--seconds <n>', 'duration of each measurement', wholeNumber, 3)
+  .option('--downloads <n>', 'downloads of the model for the memory measurement', wholeNumber, 10_000)
+  .option('--minutes <n>', 'time limit for the downloads from each server', realNumber, 10)
   .addHelpText(
     'after',
     '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +

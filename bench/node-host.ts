@@ -1,4 +1,4 @@
-// The app on Node over a folder, in a process of its own, so that its memory is nobody else's: STORE PUBLIC.
+// Serves a folder on Node in its own process, so that its memory can be measured. Arguments: STORE PUBLIC.
 import { serveOnNode } from '../edge/commands/hosting/node.ts'
 import { folderStorage } from '../edge/server/storage/folder.ts'
 

@@ -1,5 +1,5 @@
-// Our side of the benchmark, in a process of its own so that its peak memory is its own. Speaks the protocol of
-// contender.ts; peer.py is its counterpart.
+// Our side of the benchmark, in its own process so that its peak memory can be measured. It implements the protocol of
+// contender.ts; peer.py is the counterpart.
 import { createInterface } from 'node:readline'
 import { createOnnxruntimeEngine } from '../trainer/src/engines/onnxruntime.ts'
 import { flatten, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
@@ -9,7 +9,7 @@ import { stepScalarNames, stepScalars } from '../trainer/src/step/optimizer.ts'
 import type { Block } from './contender.ts'
 import { readTask } from './task.ts'
 
-// Ctrl+C reaches the whole group; the benchmark itself ends this process.
+// Ctrl+C reaches the whole process group; the benchmark ends this process.
 process.on('SIGINT', () => {})
 
 async function prepare(folder: string) {

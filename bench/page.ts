@@ -12,12 +12,12 @@ interface Options {
 
 const command = new Command('npm run bench:page --')
   .description(
-    'Measures the page as visitors have it: how long its main thread is kept busy while it draws, and Lighthouse.',
+    'Measures the page in Chromium: long tasks of its main thread while it generates, and Lighthouse scores.',
   )
-  .option('--url <url>', 'a server with a model: npm run dev, npm run serve', 'http://localhost:8787')
+  .option('--url <url>', 'a server with a published model, such as npm run dev', 'http://localhost:8787')
   .option(
     '--lighthouse <module>',
-    'where the npm package lighthouse lies, which is none of ours',
+    'path of the npm package lighthouse, which is not a dependency',
     'lighthouse',
   )
   .addHelpText(
@@ -31,7 +31,7 @@ Examples:
   )
   .action(async ({ url, lighthouse }: Options) => {
     const reached = await fetch(`${url}/healthz`).catch(() => null)
-    if (!reached?.ok) throw new UserError(`Nothing answers at ${url}. Start it with: npm run dev`)
+    if (!reached?.ok) throw new UserError(`No server responds at ${url}. Start one with: npm run dev`)
     await withBrowser(async (browser) => {
       for (const path of ['/?count=16', '/?count=4&steps=100&sampler=ddpm'])
         await longTasks(browser, url + path)
@@ -53,7 +53,7 @@ interface Task {
   readonly duration: number
 }
 
-/** The tasks of the main thread that took 50 ms or more (W3C Long Tasks), while it loads and while it draws. */
+/** Measures main-thread tasks of 50 ms or more (W3C Long Tasks) while the page loads and generates. */
 async function longTasks(browser: Browser, url: string): Promise<void> {
   const page = await browser.newPage({ serviceWorkers: 'block' })
   await page.addInitScript(`globalThis.longTasks = []
@@ -89,7 +89,7 @@ async function now(page: Page): Promise<number> {
   return (await page.evaluate('performance.now()')) as number
 }
 
-/** The parts of a Lighthouse result that are looked at here. */
+/** The parts of a Lighthouse result that are used here. */
 interface Result {
   readonly lhr: {
     readonly categories: Record<string, { readonly score: number | null }>
@@ -105,7 +105,9 @@ type Lighthouse = (url: string, flags: object, config?: object) => Promise<Resul
 async function audit(module: string, url: string): Promise<void> {
   const found = await import(module).catch(() => null)
   if (!found) {
-    console.log(`Without lighthouse (npm install --no-save lighthouse) ${url} is not rated.`)
+    console.log(
+      `Lighthouse is not installed, so ${url} is not rated. Install it with: npm install --no-save lighthouse`,
+    )
     return
   }
   const { default: lighthouse, desktopConfig } = found as { default: Lighthouse; desktopConfig: object }

@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    mask = None  # of dropout: [N, C, 1, 1] or [N, C, H, W]
+    mask = None  # dropout mask: [N, C, 1, 1] or [N, C, H, W]
 
     def __init__(self, config, inputs, outputs, embedding, attention):
         super().__init__()
@@ -174,7 +174,7 @@ def say(value):
 
 
 def main(folder, layout):
-    # Ctrl+C reaches the whole group; the benchmark itself ends this process.
+    # Ctrl+C reaches the whole process group; the benchmark ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.loads((folder / "task.json").read_text())
     torch.set_num_threads(task["threads"])

@@ -3,16 +3,16 @@ import { type Scores, scoreNames } from '../trainer/src/evaluation/metrics/compa
 import { formatScore } from '../trainer/src/evaluation/report.ts'
 import { chartSvg } from '../trainer/src/image/chart.ts'
 
-/** A cell of the table. */
+/** One cell of the table. */
 export interface Measured {
   readonly sampler: string
   readonly steps: number
-  /** Of the network per picture: more than steps where a sampler asks twice. */
+  /** Model evaluations per image; some samplers need two per step. */
   readonly evaluations: number
   readonly scores: Scores
 }
 
-/** The table in Markdown, real pictures against real ones last. */
+/** Returns the table in Markdown. The last row compares real images with other real images. */
 export function qualityTable(measured: readonly Measured[], floor: Scores, title: string): string {
   const order = [...new Set(measured.map(({ sampler }) => sampler))]
   const sorted = measured.toSorted(
@@ -27,7 +27,7 @@ export function qualityTable(measured: readonly Measured[], floor: Scores, title
       String(evaluations),
       ...figures(scores),
     ]),
-    ['real pictures', '', '', ...figures(floor)],
+    ['real images', '', '', ...figures(floor)],
   ]
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   const lines = rows.map((row) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`)
@@ -35,7 +35,7 @@ export function qualityTable(measured: readonly Measured[], floor: Scores, title
   return `${title}\n\n${[lines[0], rule, ...lines.slice(1)].join('\n')}\n`
 }
 
-/** FID over evaluations of the network, a line for each sampler, and what real pictures have. */
+/** Returns an SVG chart of FID over model evaluations: one line per sampler, and one for real images. */
 export function qualityChart(measured: readonly Measured[], floor: Scores): string {
   const points = measured.map(({ sampler, evaluations, scores: { fid } }) => ({
     sampler,
@@ -58,14 +58,14 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
     marks: [
       Plot.ruleY([floor.fid.value], { stroke: 'gray', strokeDasharray: '4 4' }),
       Plot.text([floor.fid.value], {
-        text: ['real pictures'],
+        text: ['real images'],
         y: floor.fid.value,
         frameAnchor: 'left',
         textAnchor: 'start',
         dy: -6,
         fill: 'gray',
       }),
-      // What is equally far along stands side by side.
+      // Points with the same number of evaluations are placed side by side.
       ...names.flatMap((name, i) => {
         const own = points.filter(({ sampler }) => sampler === name)
         const dx = 2 * i - names.length + 1
@@ -94,7 +94,7 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
   })
 }
 
-/** Moves texts down until none lies on another. */
+/** Moves labels down until none overlaps another. */
 function apart(options: Plot.TextOptions): Plot.TextOptions {
   const [width, height] = [70, 12]
   return Plot.initializer(options, (data, facets, { x, y }, scales) => {

@@ -42,21 +42,21 @@ const list =
 
 const command = new Command('npm run bench:quality --')
   .description(
-    'Quality against steps: a table and a chart of every sampler on a trained run. Each cell is kept once it is there, and ' +
-      'pictures while they are drawn; Ctrl+C stops, the same command goes on.',
+    'Measures the quality of every sampler over its steps: a table and a chart. Finished cells and generated images are ' +
+      'cached: stop with Ctrl+C and resume with the same command.',
   )
-  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model; of labelled pictures")
-  .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
-  .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
+  .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images")
+  .option('--data <source>', 'real images, as for train (default: those of the run)')
+  .option('--out <folder>', 'output folder (default: MODEL/evaluation)')
   .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])
   .option(
     '--steps <list>',
-    'of every sampler (default: 10,20,50; of ddpm and ddim 100,250 too, of ddpm 1000)',
+    'steps per sampler (default: 10,20,50; ddpm and ddim also 100,250; ddpm also 1000)',
     list(wholeNumber),
   )
-  .option('--count <n>', 'pictures of a cell', wholeNumber, 2000)
-  .option('--reference <n>', 'real pictures that they are held to', wholeNumber, 10_000)
-  .option('--seed <n>', 'of the pictures and the bootstrap', wholeNumber, 0)
+  .option('--count <n>', 'samples per cell', wholeNumber, 2000)
+  .option('--reference <n>', 'real images to compare with', wholeNumber, 10_000)
+  .option('--seed <n>', 'seed of the samples and the bootstrap', wholeNumber, 0)
   .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
   .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings), 'trailing')
   .addHelpText(
@@ -74,7 +74,7 @@ interface Cell {
   readonly steps: number
 }
 
-/** The cells that were asked for, the cheapest first. */
+/** Returns the requested cells, the cheapest first. */
 function cellsOf({ samplers: asked, steps }: Options): Cell[] {
   const stepsOf = (sampler: Sampler) =>
     steps ?? [
@@ -93,15 +93,15 @@ async function main(path: string, options: Options): Promise<void> {
   const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
   if (dataset.count < reference + count) {
     throw new UserError(
-      `Found ${dataset.count} pictures; expected ${reference} to hold to and ${count} more for the row of real ones ` +
-        'against real ones. Lower --reference or --count.',
+      `Not enough real images: expected ${reference} to compare with and ${count} more for the row "real images", ` +
+        `got ${dataset.count}. Lower --reference or --count.`,
     )
   }
   const folder = out ?? join(folderOf(path), 'evaluation')
   const { value: extractor } = await working('Training a classifier, %', 100, async (report) =>
     classifierOf(await labelledOf(path, dataset), out ?? classifierFolder(path), async (step, steps) => {
       if (await report((100 * step) / steps))
-        throw new UserError('Stopped; the classifier will be trained from the start.')
+        throw new UserError('Stopped. The classifier will be trained again from the start.')
     }),
   )
   console.log(`${model.description}\nFeatures of ${extractor.description}`)
@@ -113,7 +113,7 @@ async function main(path: string, options: Options): Promise<void> {
   const measured: Measured[] = []
   const write = () => {
     const title =
-      `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, ` +
+      `${count} samples per cell compared with ${reference} real images, guidance ${options.guidance}, ` +
       `${options.spacing} spacing, seed ${seed}; ± is half of ` +
       `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
     writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
@@ -139,7 +139,7 @@ interface Bench {
   readonly options: Options
 }
 
-/** Scores that were kept, or that are computed and kept now. */
+/** Returns cached scores, or computes and caches them. */
 async function kept(
   { folder, extractor, options: { count, reference, seed } }: Bench,
   what: unknown,
@@ -154,7 +154,7 @@ async function kept(
   return scores
 }
 
-/** A cell; null where it was stopped. */
+/** Measures one cell; returns null if it was stopped. */
 async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
   const { folder, model, extractor, real, options } = bench
   const { count, seed, guidance, spacing } = options
@@ -170,9 +170,7 @@ async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
       )
       const images = { ...model.facts.shape, pixels }
       if (countOf(images) < count) {
-        console.log(
-          `Stopped at ${countOf(images)} of ${count} pictures, which are kept. The same command goes on.`,
-        )
+        console.log(`Stopped at ${countOf(images)} of ${count} images. Run the same command to resume.`)
         process.exitCode = stopped ?? 1
         return null
       }

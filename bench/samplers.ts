@@ -5,21 +5,22 @@ import { type Convergence, measureConvergence } from '../test/support/convergenc
 
 const command = new Command('npm run bench:samplers --')
   .description(
-    'Shows how fast each sampler converges to exact solutions, and the order that its paper claims.',
+    'Measures how fast each sampler converges to exact solutions, next to the order that its paper claims.',
   )
   .option(
     '--steps <list>',
-    'numbers of steps, rising',
+    'increasing numbers of steps',
     (text) => text.split(',').map(wholeNumber),
     [16, 32, 64, 128, 256, 512],
   )
   .addHelpText(
     'after',
     `
-Data is a mixture of two normal distributions on the line, for which the best network is known in closed form. The
-probability-flow ODE then moves points by quantiles: samplers that follow it are held to that, the others to mean
-and deviation of a normal distribution at the end, carried through their rows exactly. λ goes evenly from −5 to 2,
-unclamped, without lower order in the last steps. The order is how the error falls between the last two columns.
+The data is a mixture of two normal distributions in one dimension, for which the best prediction is known in closed form.
+The probability-flow ODE then maps quantiles to quantiles: deterministic samplers are compared with that. The others are
+compared with the mean and standard deviation of a normal distribution, propagated exactly through their rows. λ runs
+from −5 to 2 in equal steps, unclamped, without lower order in the last steps. The measured order is the decrease of the
+error between the last two columns.
 
 Example:
   npm run bench:samplers -- --steps 8,16,32`,
@@ -28,14 +29,14 @@ Example:
 
 function main({ steps }: { steps: number[] }): void {
   if (steps.length < 2 || steps.some((count, i) => count < 2 || (i > 0 && count <= steps[i - 1]!))) {
-    throw new UserError(`Found --steps ${steps}; expected at least two rising numbers from 2 on.`)
+    throw new UserError(`Invalid --steps "${steps}": expected at least two increasing numbers of at least 2.`)
   }
   const { flows, diffusions } = measureConvergence(steps)
   table('Probability-flow ODE: error of x at the end', flows)
-  table('With noise: error of mean and deviation at the end', diffusions)
+  table('With noise: error of mean and standard deviation at the end', diffusions)
 
   function table(title: string, rows: readonly Convergence[]): void {
-    console.log(`\n| ${[title, 'claims', ...steps, 'found'].join(' | ')} |`)
+    console.log(`\n| ${[title, 'expected order', ...steps, 'measured order'].join(' | ')} |`)
     console.log(`|${' --- |'.repeat(steps.length + 3)}`)
     for (const { name, order, errors, found } of rows) {
       const cells = [name, order, ...errors.map((error) => error.toExponential(1)), found.toFixed(2)]

@@ -21,11 +21,9 @@ import { modelInfoOf, networkOf, type RunConfig } from '../trainer/src/run/run.t
 import { initialState } from '../trainer/src/step/engine.ts'
 
 const command = new Command('npm run bench:sampling --')
-  .description(
-    'Measures what sampling costs beside the network: planning, the loop, and the memory it takes per step.',
-  )
-  .option('--count <n>', 'pictures at once', wholeNumber, 16)
-  .option('--steps <n>', 'steps of the plans', wholeNumber, 50)
+  .description('Measures what sampling costs besides the network: planning, the loop, and memory per step.')
+  .option('--count <n>', 'images at once', wholeNumber, 16)
+  .option('--steps <n>', 'steps of each plan', wholeNumber, 50)
   .addHelpText(
     'after',
     `
@@ -47,13 +45,13 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
   const size = 3 * 32 * 32
   const evaluation = await evaluationTime(count, size)
   console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}`)
-  console.log(`One evaluation of the network on ${count} pictures: ${milliseconds(evaluation)}`)
+  console.log(`One evaluation of the network on ${count} images: ${milliseconds(evaluation)}`)
   console.log(
-    `\n| sampler, ${steps} steps | planning | part of one evaluation | a step of the loop, without noise | new memory in a step |`,
+    `\n| sampler, ${steps} steps | planning | share of one evaluation | one step of the loop, without noise | memory allocated per step |`,
   )
   console.log('| --- | --- | --- | --- | --- |')
   for (const sampler of samplers) {
-    // For real, with the schedule's tables made anew.
+    // As in practice: with new schedule tables.
     const planning = median(50, () => planFor(facts, { sampler, steps }))
     const { time, bytes } = await stepCost({ sampler, steps }, count, size)
     const cells = [
@@ -67,7 +65,7 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
   }
   const noise = new Float32Array(size)
   const drawing = median(50, () => normals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
-  console.log(`\nNoise of a step for ${count} pictures: ${milliseconds(drawing * count)}`)
+  console.log(`\nNoise of one step for ${count} images: ${milliseconds(drawing * count)}`)
 }
 
 async function evaluationTime(count: number, size: number): Promise<number> {
@@ -85,7 +83,7 @@ async function evaluationTime(count: number, size: number): Promise<number> {
   return middle(times.slice(2))
 }
 
-/** Time and typed-array memory of a step with a network that costs nothing and a plan that draws no noise. */
+/** Measures time and typed-array memory of one step, with a free network and a plan without noise. */
 async function stepCost(
   given: Pick<SamplerOptions, 'sampler' | 'steps'>,
   count: number,

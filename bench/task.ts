@@ -15,13 +15,13 @@ import type { Batch } from '../trainer/src/step/engine.ts'
 import { coefficientNames, type StepSpec } from '../trainer/src/step/step.ts'
 import { batchMaker } from '../trainer/src/training/batches.ts'
 
-/** What both sides train: `task.json` of a folder that also holds the first weights and the batches. */
+/** The task of both sides: `task.json` in a folder with the initial weights and the batches. */
 export interface Task extends StepSpec {
   readonly clipNorm: number
   readonly learningRate: number
   readonly emaDecay: number
   readonly threads: number
-  /** Number of batches, fed in turn. */
+  /** Number of batches, used in rotation. */
   readonly batches: number
 }
 
@@ -34,7 +34,7 @@ const common = {
   batches: 3,
 }
 
-/** The networks that are measured, by name. Without dropout: its masks would have to be handed over too. */
+/** The networks to measure, by name. They have no dropout, whose masks would have to be shared too. */
 export const tasks: Readonly<Record<string, Task>> = {
   small32: {
     ...common,
@@ -73,8 +73,8 @@ export const tasks: Readonly<Record<string, Task>> = {
 }
 
 /**
- * Writes task.json, weights.safetensors (state_dict names) and batch-0.safetensors … into a folder. Pictures are random
- * bytes: arithmetic takes its time whatever the pictures show.
+ * Writes task.json, weights.safetensors (state_dict names) and batch-0.safetensors … into a folder. Images are random
+ * bytes: their content does not affect speed.
  * @returns number of trained parameters
  */
 export function writeTask(folder: string, task: Task): number {
@@ -119,7 +119,7 @@ export function writeTask(folder: string, task: Task): number {
   return layout.size
 }
 
-/** Reads what `writeTask` wrote. */
+/** Reads the files of `writeTask`. */
 export function readTask(folder: string): { task: Task; weights: NamedTensors; batches: Batch[] } {
   const task: Task = JSON.parse(readFileSync(join(folder, 'task.json'), 'utf8'))
   const load = (name: string) => {

@@ -10,31 +10,31 @@ import { type Block, type Contender, killContenders, startContender } from './co
 import { type Task, tasks, writeTask } from './task.ts'
 import { findTorch } from './torch.ts'
 
-/** Steps before the clock counts; their losses are compared. */
+/** Warm-up steps before the measurement; their losses are compared. */
 const compared = 10
 /**
- * float32 sums in another order move the loss of the first step by about 1e-6 of itself, and more from step to step;
- * two heads for four, by 9e-5 and more at once.
+ * Largest relative difference of the losses. A different order of float32 sums changes the first loss by about 1e-6, and
+ * later ones by more. A wrong network differs at once: two heads instead of four by 9e-5.
  */
 const tolerance = (step: number) => 2e-5 * step
-/** Steps that one side takes before it is the other's turn. */
+/** Steps per turn. */
 const turn = 5
 
 const names = Object.keys(tasks)
 const list = (text: string) => text.split(',').map(wholeNumber)
 const command = new Command('npm run bench:train --')
   .description(
-    'Measures the compiled training step beside PyTorch: same network, weights, batches and threads.',
+    'Measures the compiled training step next to PyTorch: same network, weights, batches and threads.',
   )
   .addOption(
     new Option('--network <list>', names.join(','))
       .argParser((text) => text.split(',').map(choice(names)))
       .default(['small32'], 'small32'),
   )
-  .option('--batch <list>', "pictures per step (default: the network's own)", list)
-  .option('--size <list>', "sides of the pictures (default: the network's own)", list)
-  .option('--steps <n>', 'measured steps of each side', wholeNumber, 30)
-  .option('--python <program>', 'a Python that has PyTorch (default: python3 or /usr/bin/python3)')
+  .option('--batch <list>', 'images per step (default: that of the network)', list)
+  .option('--size <list>', 'image sizes in pixels (default: that of the network)', list)
+  .option('--steps <n>', 'measured steps per side', wholeNumber, 30)
+  .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
   .option('--alone', 'without PyTorch')
   .addHelpText(
     'after',
@@ -60,7 +60,7 @@ interface Options {
 }
 
 async function main({ network, batch, size, steps, python, alone }: Options): Promise<void> {
-  if (steps < 1) throw new UserError(`Found --steps ${steps}; expected at least 1.`)
+  if (steps < 1) throw new UserError(`Invalid --steps "${steps}": expected at least 1.`)
   const torch = alone ? null : findTorch(python)
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-bench-'))
   const cleanUp = () => {
@@ -73,7 +73,9 @@ async function main({ network, batch, size, steps, python, alone }: Options): Pr
   try {
     console.log(row('CPU', cpus()[0]?.model ?? 'unknown'))
     if (torch === null && !alone)
-      console.log(row('PyTorch', 'not found. On Debian: apt-get install python3-torch libopenblas0-pthread'))
+      console.log(
+        row('PyTorch', 'not installed. On Debian: apt-get install python3-torch libopenblas0-pthread'),
+      )
     for (const name of network) {
       const task = tasks[name]!
       for (const side of size ?? [task.height]) {
@@ -95,7 +97,7 @@ async function measure(
   const parameters = writeTask(folder, task)
   const { inputChannels } = task.unet
   console.log(
-    `\n${name}: ${inputChannels}×${task.height}×${task.width} pictures, batch ${task.batch}, ` +
+    `\n${name}: ${inputChannels}×${task.height}×${task.width} images, batch ${task.batch}, ` +
       `${parameters.toLocaleString('en')} parameters`,
   )
   const started = performance.now()
@@ -110,7 +112,7 @@ async function measure(
   first.forEach((block, i) => console.log(row((peers[i - 1] ?? ours).name, losses(block))))
   assertAgreement(first)
 
-  // Of PyTorch's two layouts the faster one stays.
+  // Only the faster of PyTorch's two memory layouts is measured further.
   const [peer, other, ...packaged] = peers
   const faster = peer && other && median(first[2]!) < median(first[1]!) ? other : peer
   for (const contender of peers) {
@@ -131,9 +133,9 @@ function script(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url))
 }
 
-/** PyTorch in both memory layouts and, where Debian has put it, on the reference BLAS. */
+/** Starts PyTorch in both memory layouts and, if Debian's reference BLAS is installed, also on that. */
 async function startPeers(folder: string, { threads }: Task, torch: string): Promise<Contender[]> {
-  // The BLAS libraries read their number of threads when they are loaded, each from its own variable.
+  // Each BLAS library reads its number of threads from its own variable when it is loaded.
   const count = Object.fromEntries(
     ['OMP', 'OPENBLAS', 'MKL', 'BLIS'].map((library) => [`${library}_NUM_THREADS`, String(threads)]),
   )
@@ -155,26 +157,26 @@ async function startPeers(folder: string, { threads }: Task, torch: string): Pro
   ]
 }
 
-/** One block of each, one after the other. */
+/** Runs one block of each contender in sequence. */
 async function inTurn(contenders: readonly Contender[], steps: number): Promise<Block[]> {
   const blocks: Block[] = []
   for (const contender of contenders) {
-    // Idle threads of the one before go on spinning for some milliseconds.
+    // Idle threads of the previous contender keep spinning for some milliseconds.
     await setTimeout(100)
     blocks.push(await contender.run(steps))
   }
   return blocks
 }
 
-/** @throws UserError where the sides do not compute the same losses: their times would say nothing */
+/** Throws a UserError if the losses differ: the times could not be compared. */
 function assertAgreement([ours, ...theirs]: readonly Block[]): void {
   for (const block of theirs) {
     block.losses.forEach((loss, i) => {
       const difference = Math.abs(loss - ours!.losses[i]!) / loss
       if (difference <= tolerance(i + 1)) return
       throw new UserError(
-        `The losses of step ${i + 1} differ by ${difference.toExponential(1)} of themselves; expected at most ` +
-          `${tolerance(i + 1)}. The two do not train the same network: npm test tells which part of ours is wrong.`,
+        `The losses of step ${i + 1} differ by a factor of ${difference.toExponential(1)}; expected at most ` +
+          `${tolerance(i + 1)}. The two do not train the same network. Run npm test to find the wrong part.`,
       )
     })
   }
@@ -195,7 +197,7 @@ function report(contenders: readonly Contender[], blocks: readonly Block[][], ba
       peak: own.at(-1)!.peakBytes,
     }
   })
-  console.log(row('', 'images/s   ms/step (fastest … slowest)    peak memory   ours is'))
+  console.log(row('', 'images/s   ms/step (fastest … slowest)    peak memory   ours, relative'))
   const ours = results[0]!
   results.forEach((result, i) => {
     const times = `${result.median.toFixed(0)} (${result.fastest.toFixed(0)} … ${result.slowest.toFixed(0)})`
@@ -204,7 +206,7 @@ function report(contenders: readonly Contender[], blocks: readonly Block[][], ba
     const against =
       i === 0
         ? ''
-        : `${(result.median / ours.median).toFixed(2)}× as fast, ${(ours.peak / result.peak).toFixed(2)}× the memory`
+        : `${(result.median / ours.median).toFixed(2)}× the speed, ${(ours.peak / result.peak).toFixed(2)}× the memory`
     console.log(row(contenders[i]!.name, speed.padEnd(11) + times.padEnd(31) + memory.padEnd(14) + against))
   })
 }

@@ -1,25 +1,25 @@
-/** What a contender needs to know of the network that it runs. */
+/** The network that a contender runs, and how. */
 export interface Task {
-  /** Address of the graph: ONNX, or TensorFlow.js' model.json. */
+  /** URL of the graph: an ONNX file, or model.json of TensorFlow.js. */
   readonly graph: string
-  /** Of one picture. */
+  /** Shape of one image. */
   readonly shape: { readonly channels: number; readonly height: number; readonly width: number }
   readonly labelled: boolean
-  /** Pictures at once. */
+  /** Images at once. */
   readonly count: number
   readonly device: 'wasm' | 'webgpu'
   readonly threads: number
 }
 
-/** Something that computes steps, in a worker of its own. */
+/** An implementation that computes steps, in its own worker. */
 export interface Contender {
-  /** One evaluation on given inputs, for comparison; the output. */
+  /** Evaluates the network once on the comparison inputs and returns the output. */
   check(): Promise<Float32Array>
-  /** So many steps, one after the other; done when the last is. */
+  /** Runs that many steps in sequence. */
   run(steps: number): Promise<void>
 }
 
-/** Makes a contender of a task; `kind` is one of those that the worker knows. */
+/** Creates a contender; `kind` is one of the kinds that the worker supports. */
 export type Opener = (kind: string, task: Task) => Promise<Contender>
 
 export type Request =
@@ -31,7 +31,7 @@ export type Reply =
   | { readonly type: 'done'; readonly milliseconds: number; readonly output: Float32Array | null }
   | { readonly type: 'failed'; readonly message: string }
 
-/** Lets the page open and run a contender in this worker. */
+/** Handles the page's messages: opens and runs a contender in this worker. */
 export function answer(open: Opener): void {
   let contender: Contender
   const work = async (request: Request): Promise<Float32Array | null> => {
@@ -49,7 +49,7 @@ export function answer(open: Opener): void {
   }
 }
 
-/** Inputs that every contender gets in `check`: numbers of the size that noise has, and a timestep in the middle. */
+/** Returns the comparison inputs: values of the magnitude of noise, and a timestep in the middle. */
 export function probe({ shape, count, labelled }: Task) {
   const { channels, height, width } = shape
   const size = count * channels * height * width

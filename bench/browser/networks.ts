@@ -11,7 +11,7 @@ import { networkOf, type RunConfig } from '../../trainer/src/run/run.ts'
 import { encodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 import { initialState } from '../../trainer/src/step/engine.ts'
 
-/** A network that is measured: a recipe's, on pictures of its usual kind. */
+/** A network to measure: that of a recipe, for images of its usual size. */
 interface Measured {
   readonly recipe: Recipe
   readonly channels: number
@@ -25,18 +25,18 @@ export const measured: Readonly<Record<string, Measured>> = {
   cifar10: { recipe: recipes['cifar10']!, channels: 3, side: 32, classes: 0 },
 }
 
-/** Every form of one network in a folder: `export/` ours, `tfjs/` TensorFlow.js', `torch.onnx` PyTorch's. */
+/** The forms of one network in a folder: `export/` ours, `tfjs/` TensorFlow.js, `torch.onnx` from PyTorch. */
 export interface WrittenNetwork {
   readonly manifest: Manifest
   readonly parameters: number
-  /** Where PyTorch wrote the network, and which PyTorch; null where there is none. */
+  /** Path of PyTorch's export and its version, or null without PyTorch. */
   readonly torch: string | null
 }
 
 /**
- * Writes an untrained network in every form, by the trainer's own export; no layer starts at zero, so that there is
- * something to compute and to see.
- * @param python that has PyTorch, or null
+ * Writes an untrained network in every form with the trainer's own export. No layer starts at zero, so the output depends
+ * on every layer.
+ * @param python a Python program with PyTorch, or null
  */
 export async function writeNetwork(
   folder: string,

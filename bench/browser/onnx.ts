@@ -2,7 +2,7 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
 import { answer, type Contender, probe, type Task } from './contender.ts'
 
-/** onnxruntime-web with one graph: `network` runs it and nothing else, `loop` samples as demos usually do. */
+/** onnxruntime-web with one graph: `network` only runs it, `loop` samples as typical demos do. */
 answer(async (kind, task) => {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = task.threads
@@ -42,7 +42,7 @@ async function outputOf(session: ort.InferenceSession, feeds: Feeds): Promise<Fl
   return values
 }
 
-/** DDPM's algorithm 2 as it is usually written: tensors made anew, everything read back, in every step. */
+/** DDPM algorithm 2 as it is usually written: in every step, new tensors and everything read back. */
 function usualLoop(session: ort.InferenceSession, task: Task): Contender {
   const { betas, alphasCumprod } = createSchedule(paperSchedule)
   return {

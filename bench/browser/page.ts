@@ -1,21 +1,21 @@
 import type { Model, SampleOptions } from '../../edge/sampler/browser.ts'
 import type { Reply, Request, Task } from './contender.ts'
 
-/** What the benchmark asks of its page, by way of the browser's debugger. */
+/** The functions that the benchmark calls in its page through the browser's debugger. */
 export interface Bench {
-  /** Starts a contender in a worker of its own: `script` is its bundle. */
+  /** Starts a contender in its own worker; `script` is its bundle. */
   open(name: string, script: string, kind: string, task: Task): Promise<void>
-  /** The output of one evaluation on inputs that are the same for all. */
+  /** Returns the output of one evaluation; every contender gets the same inputs. */
   check(name: string): Promise<number[]>
-  /** Milliseconds of so many steps. */
+  /** Runs that many steps and returns their milliseconds. */
   run(name: string, steps: number): Promise<number>
-  /** Opens a model with the sampler module; what it runs on. */
+  /** Opens a model with the sampler module and returns the device. */
   load(address: string, device: 'wasm' | 'webgpu'): Promise<string>
-  /** Milliseconds of a drawing, pictures on their way included. */
+  /** Generates images with previews and returns the milliseconds. */
   sample(options: SampleOptions): Promise<number>
-  /** Opens a model and draws one picture: milliseconds from the start of the navigation until it is on a canvas. */
+  /** Opens a model and generates one image. Returns the milliseconds from navigation start until it is on a canvas. */
   visit(address: string, device: 'wasm' | 'webgpu', steps: number): Promise<number>
-  /** Gives up all that was opened. */
+  /** Closes everything that was opened. */
   close(): void
 }
 

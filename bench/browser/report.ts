@@ -2,13 +2,13 @@ import type { Times } from './stopwatch.ts'
 
 /** One turn of every contender. */
 export interface Round {
-  /** By contender: for all steps of the turn. */
+  /** Milliseconds of all steps of the turn, by contender. */
   readonly milliseconds: Map<string, number>
-  /** Where the module's went. */
+  /** Where the module's time went. */
   readonly times: Times
 }
 
-/** Medians over the rounds, as text; ratios are medians of the rounds' own. */
+/** Formats medians over the rounds; ratios are medians of the ratios of each round. */
 export function report(
   names: readonly string[],
   rounds: readonly Round[],
@@ -21,7 +21,7 @@ export function report(
     [
       name.padEnd(9),
       `${step(name).toFixed(2)} ms/step`.padStart(17),
-      `${((step(name) * steps) / count).toFixed(1)} ms/picture`.padStart(21),
+      `${((step(name) * steps) / count).toFixed(1)} ms/image`.padStart(21),
       name === 'module' ? '' : `   module is ${against(name).toFixed(3)}× as fast`,
     ].join(''),
   )
@@ -35,7 +35,7 @@ export function report(
     `network ${part('network').toFixed(3)}`,
     `read-back ${part('readBack').toFixed(3)}`,
     `sampler, previews and messages ${part('between').toFixed(3)}`,
-    `beginning and end ${rest.toFixed(3)}`,
+    `start and end ${rest.toFixed(3)}`,
   ]
   const beyond = median(
     rounds.map(({ milliseconds, times: { network } }) => milliseconds.get('module')! / network - 1),
@@ -46,8 +46,8 @@ export function report(
   return [
     ...lines,
     `module, ms/step: ${split.join(', ')}`,
-    `module beyond the network: ${percent(beyond)} of the network's time in the same drawing, ${percent(alone)} against ` +
-      `the network alone (${rounds.length} rounds)`,
+    `time of the module beyond the network: ${percent(beyond)} of the network's time in the same call, ${percent(alone)} ` +
+      `compared with the network alone (${rounds.length} rounds)`,
   ].join('\n')
 }
 

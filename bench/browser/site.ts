@@ -17,9 +17,9 @@ const here = dirname(fileURLToPath(import.meta.url))
 const packageFolder = (name: string) => dirname(fileURLToPath(import.meta.resolve(name)))
 
 /**
- * The edge itself, on Node, with a page beside it that runs the contenders. The module's workers are its own, but that
- * their onnxruntime has a stopwatch (stopwatch.ts).
- * @param networks folders that `writeNetwork` filled, each served under /bench/ and published
+ * Serves the edge on Node, with an additional page that runs the contenders. The module's workers are the published ones,
+ * except that their onnxruntime is measured (stopwatch.ts).
+ * @param networks folders written by `writeNetwork`; each is served under /bench/ and published
  */
 export async function openSite(folder: string, networks: readonly string[]): Promise<Serving> {
   const { publicFolder: built, runtimeFiles } = await buildClient()
@@ -84,7 +84,7 @@ async function bundle(folder: string, name: string, entry: string, options = {})
   })
 }
 
-/** Puts the stopwatch before one build of onnxruntime-web. */
+/** Returns a plugin that puts the stopwatch in front of one build of onnxruntime-web. */
 function withStopwatch(ortBuild: string): Plugin {
   const stopwatch = join(here, 'stopwatch.ts')
   return {

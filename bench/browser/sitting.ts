@@ -6,7 +6,7 @@ import type { Bench } from './page.ts'
 import type { Round } from './report.ts'
 import type { Times } from './stopwatch.ts'
 
-/** A network, where and how it is measured. */
+/** A network, and how it is measured. */
 export interface Setting {
   readonly network: string
   readonly task: Omit<Task, 'graph'>
@@ -14,15 +14,15 @@ export interface Setting {
   readonly torch: boolean
 }
 
-/** What one opening of all contenders gave. */
+/** The results of one session with all contenders. */
 export interface Sitting {
-  /** What the module runs on. */
+  /** The device that the module chose. */
   readonly reason: string
   readonly contenders: readonly string[]
   readonly rounds: readonly Round[]
 }
 
-/** The module takes as many threads as there are cores. */
+/** The module uses as many threads as there are cores. */
 export async function limitThreads(page: Page, threads: number): Promise<void> {
   await page.addInitScript(
     (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
@@ -33,10 +33,10 @@ export async function limitThreads(page: Page, threads: number): Promise<void> {
 const warmUp = 5
 
 /**
- * Opens every contender anew and lets all take turns: first some rounds that do not count, for the browser goes on
- * compiling what is used much, then three at least.
- * @param until when it ends, as `performance.now()` tells
- * @returns the contenders that run here, and the rounds that count
+ * Opens every contender again and lets them take turns: first warm-up rounds, because the browser still compiles hot code,
+ * then at least three measured rounds.
+ * @param until end time, as returned by `performance.now()`
+ * @returns the contenders that run in this browser, and the measured rounds
  */
 export async function sit(
   browser: Browser,
@@ -47,7 +47,7 @@ export async function sit(
 ): Promise<Sitting> {
   const context = await browser.newContext({ serviceWorkers: 'block' })
   const page = await context.newPage()
-  // TensorFlow.js starts its threads from scripts in memory, which the edge's content policy refuses.
+  // TensorFlow.js starts threads from blob URLs, which the edge's Content-Security-Policy forbids.
   await page.route('**/bench/tfjs.js', async (route) => {
     const response = await route.fetch()
     const { 'content-security-policy': _, ...headers } = response.headers()
@@ -77,7 +77,7 @@ export async function sit(
         contenders.push(name)
       } catch (error) {
         if (name !== 'tfjs') throw error
-        console.log(`tfjs: does not run here (${(error as Error).message.split('\n')[0]})`)
+        console.log(`tfjs: does not run in this browser (${(error as Error).message.split('\n')[0]})`)
       }
     }
 
@@ -90,11 +90,11 @@ export async function sit(
     while (rounds.length < warmUp + 3 || performance.now() < until) {
       const milliseconds = new Map<string, number>()
       await take()
-      // In an order that changes: what ran before leaves its traces in clock and caches.
+      // Shuffled: the previous contender affects clock speed and caches.
       const order = { domain: domains.shuffle, image: 0, step: rounds.length }
       for (const place of permutation(1, order, contenders.length)) {
         const name = contenders[place]!
-        // Idle threads of the one before go on spinning for some milliseconds.
+        // Idle threads of the previous contender keep spinning for some milliseconds.
         await setTimeout(100)
         milliseconds.set(name, await takeTurn(name))
       }
@@ -107,7 +107,7 @@ export async function sit(
   }
 }
 
-/** One call of the page's bench. */
+/** Calls one function of the page's bench. */
 export function call<N extends keyof Bench>(
   page: Page,
   name: N,
@@ -122,13 +122,13 @@ export function call<N extends keyof Bench>(
   ) as Promise<Awaited<ReturnType<Bench[N]>>>
 }
 
-/** @throws UserError where contenders do not compute the same: their times would say nothing */
+/** Throws a UserError if contenders compute different outputs: their times could not be compared. */
 function assertSame(name: string, found: readonly number[], expected: readonly number[]): void {
   const largest = Math.max(...expected.map(Math.abs))
   const worst = Math.max(...expected.map((value, i) => Math.abs(value - found[i]!)))
   if (found.length === expected.length && worst <= 1e-3 * largest) return
   throw new UserError(
-    `${name} computes another output than our graph does: it differs by ${worst.toExponential(1)}, of numbers up to ` +
-      `${largest.toFixed(2)}. npm test tells which of the exports is wrong.`,
+    `The output of ${name} differs from that of our graph by ${worst.toExponential(1)}, of values up to ` +
+      `${largest.toFixed(2)}. Run npm test to find out which export is wrong.`,
   )
 }

@@ -1,17 +1,16 @@
 /**
- * Stands in for onnxruntime-web in the sampler module's worker, to see where the time of a drawing goes: the same
- * onnxruntime, whose sessions count the milliseconds of `run`, whose outputs count those of being read, and what lies
- * between the two and the next `run`.
+ * Replaces onnxruntime-web in the sampler module's worker to measure where the time goes. It is the same onnxruntime, but
+ * it counts the milliseconds of `run`, of reading outputs, and from there to the next `run`.
  */
 import * as ort from 'onnxruntime-web'
 
 export * from 'onnxruntime-web'
 
-/** Milliseconds since they were last taken. */
+/** Milliseconds since the last call of `take`. */
 export interface Times {
   network: number
   readBack: number
-  /** From one evaluation to the next: the sampler's arithmetic, its noise, previews and messages. */
+  /** From one evaluation to the next: sampler arithmetic, noise, previews and messages. */
   between: number
 }
 
@@ -19,7 +18,7 @@ const none: Times = { network: 0, readBack: 0, between: 0 }
 let times = { ...none }
 let ended: number | null = null
 
-/** For the benchmark, which asks through the browser's debugger. */
+/** Read by the benchmark through the browser's debugger. */
 Object.assign(globalThis, {
   takeTimes(): Times {
     const taken = times

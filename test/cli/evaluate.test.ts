@@ -354,7 +354,7 @@ suite('npm run evaluate', () => {
         ['sampler', 'steps', 'evaluations'],
         ['ddim', '2', '2'],
         ['heun', '2', '3'],
-        ['real pictures', '', ''],
+        ['real images', '', ''],
       ],
     )
     const cells = kept('cell-')
@@ -371,7 +371,7 @@ suite('npm run evaluate', () => {
       first[3],
     )
     const chart = readFileSync(keptPath('quality-by-steps.svg'), 'utf8')
-    for (const label of ['ddim', 'heun', 'real pictures'])
+    for (const label of ['ddim', 'heun', 'real images'])
       assert.ok(chart.includes(`>${label}</text>`), label)
   })
 

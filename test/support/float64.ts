@@ -1,5 +1,5 @@
 import type { Interpreter, Op, Primitives, Shape } from '../../trainer/src/algebra/ops.ts'
-import { shapeOf, sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
+import { inferShape, sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 
 /** A tensor of the naive interpreter: float64, row by row. */
 export interface Tensor {
@@ -231,7 +231,7 @@ const rules: { [O in Op]: Rule<O> } = {
 /** The algebra in float64, for tests: an independent statement of what every primitive means. */
 export const float64: Interpreter<Tensor> = {
   apply(op, inputs, attributes) {
-    const shape = shapeOf(
+    const shape = inferShape(
       op,
       inputs.map((input) => input.shape),
       attributes,

@@ -34,22 +34,22 @@ function createExample(predictionType: PredictionType) {
     if (i % size < 2) x0[i] = i % size === 0 ? -1 : 1
   })
   const noise = random(2, shape).data
-  const place = random(4, shape).data
+  const interpolation = random(4, shape).data
   const error = random(3, shape).data.map((value, i) => {
     const [, b] = targetWeights(predictionType, schedule.alphasCumprod[timesteps[Math.floor(i / size)]!]!)
     return value * (b === 1 ? 0.3 : 0.01)
   })
-  return { x0, noise, error, place }
+  return { x0, noise, error, interpolation }
 }
 
 for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
   test(`the training term equals the evaluation term: ${predictionType}`, () => {
-    const { x0, noise, error, place } = createExample(predictionType)
+    const { x0, noise, error, interpolation } = createExample(predictionType)
     const actual = variationalTerm<Tensor>(createOps(float64), variationalTable(schedule, predictionType), {
       timestep: tensor([timesteps.length], timesteps),
       x0: tensor(shape, x0),
       error: tensor(shape, error),
-      place: tensor(shape, place),
+      place: tensor(shape, interpolation),
     })
     assert.deepEqual(actual.shape, [timesteps.length, 1, 1, 1])
     for (const [n, t] of timesteps.entries()) {
@@ -62,7 +62,7 @@ for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
         t,
         imageOf(x0),
         qSample(schedule, imageOf(x0), t, imageOf(noise)),
-        Float64Array.from([...output, ...imageOf(place)]),
+        Float64Array.from([...output, ...imageOf(interpolation)]),
       )
       // The table is float32; at t = 0, Φ is approximated.
       const tolerance = (t === 0 ? 2e-2 : 1e-5) * Math.abs(expected)
@@ -73,16 +73,26 @@ for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
 }
 
 test('the gradient by the variances matches difference quotients; the mean has no gradient', () => {
-  const { x0, error, place } = createExample('epsilon')
+  const { x0, error, interpolation } = createExample('epsilon')
   const graph = createGraph()
   const input = (name: string) => graph.input(name, name === 'timestep' ? [timesteps.length] : shape)
-  const nodes = { timestep: input('timestep'), x0: input('x0'), error: input('error'), place: input('place') }
-  const terms = variationalTerm(graph.ops, variationalTable(schedule, 'epsilon'), nodes)
+  const nodes = {
+    timestep: input('timestep'),
+    x0: input('x0'),
+    error: input('error'),
+    interpolation: input('interpolation'),
+  }
+  const terms = variationalTerm(graph.ops, variationalTable(schedule, 'epsilon'), {
+    timestep: nodes.timestep,
+    x0: nodes.x0,
+    error: nodes.error,
+    place: nodes.interpolation,
+  })
   const loss = graph.ops.reduceSum(graph.ops.mul(terms, graph.input('weights', terms.shape)), [0, 1, 2, 3])
   assert.throws(() => gradients(graph, loss, [nodes.error]), /does not depend/)
-  const [gradient] = gradients(graph, loss, [nodes.place])
+  const [gradient] = gradients(graph, loss, [nodes.interpolation])
 
-  const evaluateAt = (node: Node, places: Float64Array) =>
+  const evaluateAt = (node: Node, values: Float64Array) =>
     evaluate(
       [node],
       float64,
@@ -90,13 +100,13 @@ test('the gradient by the variances matches difference quotients; the mean has n
         ['timestep', tensor([timesteps.length], timesteps)],
         ['x0', tensor(shape, x0)],
         ['error', tensor(shape, error)],
-        ['place', tensor(shape, places)],
+        ['interpolation', tensor(shape, values)],
         ['weights', random(9, terms.shape as number[])],
       ]),
     )[0]!.data
-  const actual = evaluateAt(gradient!, place)
-  place.forEach((_, i) => {
-    const lossAt = (offset: number) => evaluateAt(loss, place.with(i, place[i]! + offset))[0]!
+  const actual = evaluateAt(gradient!, interpolation)
+  interpolation.forEach((_, i) => {
+    const lossAt = (offset: number) => evaluateAt(loss, interpolation.with(i, interpolation[i]! + offset))[0]!
     const step = 1e-5
     const quotient = (lossAt(step) - lossAt(-step)) / (2 * step)
     assert.ok(

@@ -152,7 +152,9 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   },
   // y = min(max(x, min), max): dx = dy where min ≤ x ≤ max, else 0
   clamp: ({ ops, dy, inputs: [x], attributes }) => [ops.mul(dy, ops.within(x!, attributes))],
+  // Piecewise constant.
   within: () => [null],
+  // Constant by definition.
   stopGradient: () => [null],
 
   // The adjoint of a reshape is the reshape back; of a permutation, its inverse.
@@ -208,6 +210,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
     const flat = ops.reshape(dy, [ops.shape(dy)[0]!, size])
     return [ops.reshape(ops.matmul(selected, flat, { transposeA: true }), ops.shape(table!)), null]
   },
+  // An index has no derivative.
   oneHot: () => [null],
 
   // y = w ∗ x + b: dx and dw are the adjoints in x and in w; db = Σ dy over batch and pixels

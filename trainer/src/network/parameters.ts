@@ -74,27 +74,29 @@ export function unflatten({ entries }: Layout, flat: Float32Array): NamedTensors
 /**
  * Copies named tensors into one flat vector.
  * @param source name of the tensors' origin in error messages
- * @throws UserError that lists up to five missing, misshapen and surplus tensors each and counts the others
+ * @throws UserError that lists up to five tensors each that are missing, unexpected or of the wrong shape, and counts the others
  */
 export function flatten(layout: Layout, tensors: NamedTensors, source: string): Float32Array {
   const flat = new Float32Array(layout.size)
   const missing: string[] = []
-  const misshapen: string[] = []
+  const mismatched: string[] = []
   const matching = ({ name, shape, trained }: ParameterSpec): Float32Array | undefined => {
     const tensor = tensors.get(name)
     if (tensor && sameShape(tensor.shape, shape)) return tensor.data
-    if (tensor) misshapen.push(`${name} is ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`)
+    if (tensor) mismatched.push(`${name} is ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`)
     else if (trained) missing.push(`${name} ${formatShape(shape)}`)
     return undefined
   }
   for (const entry of layout.entries) flat.set(matching(entry) ?? [], entry.offset)
   for (const table of layout.tables) matching(table)
   const expected = new Set([...layout.entries, ...layout.tables].map(({ name }) => name))
-  const surplus = [...tensors.keys()].filter((name) => !expected.has(name))
-  const problems = Object.entries({ missing, misshapen, surplus }).flatMap(([kind, tensors]) => [
-    ...tensors.slice(0, 5).map((tensor) => `\n  ${kind}: ${tensor}`),
-    ...(tensors.length > 5 ? [`\n  ${kind}: and ${tensors.length - 5} more`] : []),
-  ])
+  const unexpected = [...tensors.keys()].filter((name) => !expected.has(name))
+  const problems = Object.entries({ missing, 'wrong shape': mismatched, unexpected }).flatMap(
+    ([problem, names]) => [
+      ...names.slice(0, 5).map((name) => `\n  ${problem}: ${name}`),
+      ...(names.length > 5 ? [`\n  ${problem}: and ${names.length - 5} more`] : []),
+    ],
+  )
   if (problems.length === 0) return flat
   throw new UserError(
     `Cannot load ${source}: its tensors do not match the network configuration:${problems.join('')}\n` +

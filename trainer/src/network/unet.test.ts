@@ -55,6 +55,10 @@ test('an invalid configuration is rejected with the name of the option', () => {
   rejects({ attention: [true] }, /Invalid attention true: expected 4 values, .* got 1/)
   rejects({ channelMultiples: [1, 0, 2, 4] }, /Invalid channelMultiples 1,0,2,4: expected positive integers/)
   rejects({ dropout: 1 }, /Invalid dropout 1: expected a probability/)
+  rejects({ numResBlocks: 0 }, /Invalid numResBlocks 0: expected a positive integer/)
+  rejects({ normEps: 0 }, /Invalid normEps 0: expected a positive number/)
+  rejects({ heads: 7 }, /Invalid heads 7: expected a divisor of .* \(128, 256\)/)
+  rejects({ classes: -1 }, /Invalid classes -1: expected a non-negative integer/)
   rejects({}, /Invalid image size 28×28: expected height and width divisible by 8/, { height: 28, width: 28 })
 })
 

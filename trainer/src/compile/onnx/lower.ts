@@ -4,6 +4,7 @@ import { convolution, convolutionInputGrad, convolutionWeightGrad } from './conv
 import { matmul, reshape } from './emit/composites.ts'
 import { elementwise, type Lowering } from './emit/elementwise.ts'
 import type { Emitter } from './emit/emitter.ts'
+import { dataTypes } from './emit/schema.ts'
 
 /**
  * Emits the ONNX operators of one node. The node's inputs must have been lowered before.
@@ -16,8 +17,8 @@ export function lower<O extends Op>(emitter: Emitter, node: OpNode<O>): string {
 
 /** Looks up rows of a table by integers that are stored as floats. */
 function gatherRows({ emit }: Emitter, table: string, index: string): string {
-  const whole = emit('Cast', [emit('Round', [index])], { to: 6 /* int32 */ })
-  return emit('Gather', [table, whole], { axis: 0 })
+  const integerIndex = emit('Cast', [emit('Round', [index])], { to: dataTypes.int32 })
+  return emit('Gather', [table, integerIndex], { axis: 0 })
 }
 
 /** Returns the shape [N, groups, size of a group], in which group norm normalizes the last axis. */

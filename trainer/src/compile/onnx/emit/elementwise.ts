@@ -1,6 +1,7 @@
 import type { OpNode } from '../../../algebra/graph.ts'
 import type { Op } from '../../../algebra/ops.ts'
 import { type Emitter, microsoftDomain } from './emitter.ts'
+import { dataTypes } from './schema.ts'
 
 /** Emits the ONNX operators of one primitive and returns the name of the result. */
 export type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly string[], node: OpNode<O>) => string
@@ -43,7 +44,7 @@ export const elementwise: { readonly [O in Elementwise]: Lowering<O> } = {
     emit('Clip', [x!, float([min], []), float([max], [])]),
   within({ emit, float }, [x], { attributes: { min, max } }) {
     const clipped = emit('Clip', [x!, float([min], []), float([max], [])])
-    return emit('Cast', [emit('Equal', [x!, clipped])], { to: 1 /* float */ })
+    return emit('Cast', [emit('Equal', [x!, clipped])], { to: dataTypes.float })
   },
   stopGradient: (_, [x]) => x!,
 }

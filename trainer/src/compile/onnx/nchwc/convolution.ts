@@ -86,8 +86,7 @@ export function blockFlippedKernel(
   weight: string,
   [outputs, inputs, kernel]: KernelShape,
 ): string {
-  const { emit, int64, blockWidth } = emitter
-  const width = blockWidth
+  const { emit, int64, blockWidth: width } = emitter
   const taps = kernel * kernel
   const rows = toBlocked(emitter, reshape(emitter, weight, [outputs, inputs, taps, 1]))
   const [parts, perm] = fits(width, outputs)

@@ -203,7 +203,7 @@ suite('npm run import', () => {
     assert.ok(error < 1e-5, `epsilon differs by ${error}`)
   })
 
-  test('missing, surplus and misshapen tensors are named', () => {
+  test('missing tensors, unexpected tensors and wrong shapes are listed', () => {
     const arguments_ = JSON.parse(readFileSync(config, 'utf8'))
     const tryWith = (change: object) => {
       const path = join(folder, 'changed.json')
@@ -215,9 +215,12 @@ suite('npm run import', () => {
     assert.match(more.output, /missing: .*encoder_blocks/)
     assert.match(
       tryWith({ base_channels_multiples: [1, 1] }).output,
-      /misshapen: encoder_blocks\.2\.\S+ is \[32/,
+      /wrong shape: encoder_blocks\.2\.\S+ is \[32/,
     )
-    assert.match(tryWith({ apply_attention: [false, false] }).output, /surplus: encoder_blocks\.2\.attention/)
+    assert.match(
+      tryWith({ apply_attention: [false, false] }).output,
+      /unexpected: encoder_blocks\.2\.attention/,
+    )
     assert.match(tryWith({ heads: 3 }).output, /Unrecognized key: "heads"/)
   })
 })

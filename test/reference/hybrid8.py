@@ -1,6 +1,6 @@
-"""Makes hybrid8.*: PyTorch's numbers for L_hybrid (Nichol & Dhariwal 2021, eq. 16) on a tiny network that learns variances.
+"""Creates hybrid8.*: PyTorch's results for L_hybrid (Nichol & Dhariwal 2021, eq. 16) on a tiny network with learned variances.
 
-The terms are torch.distributions' divergences of the two Gaussians. Usage: python3 hybrid8.py
+The KL divergences of the Gaussians are computed by torch.distributions. Usage: python3 hybrid8.py
 """
 
 import json
@@ -47,7 +47,7 @@ def hybrid(network, x0, noise, timestep):
     epsilon, v = whole.chunk(2, 1)
     simple = ((epsilon - noise) ** 2).mean()
 
-    # p's mean as a function of the predicted noise, DDPM eq. 11, held; q's by eq. 7.
+    # Mean of p from the predicted noise (DDPM eq. 11), detached; mean of q by eq. 7.
     mean = (xt - at(betas / (1 - bars).sqrt()) * epsilon.detach()) / at((1 - betas).sqrt())
     wanted = at(betas * before.sqrt() / (1 - bars)) * x0 + at((1 - before) * (1 - betas).sqrt() / (1 - bars)) * xt
     fraction = (v + 1) / 2
@@ -70,7 +70,7 @@ def make():
     network.time_embeddings.time_blocks[0].weight.data.copy_(torch.cat([angles.sin(), angles.cos()], 1))
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
-    # Bytes, the outermost ones among them; a term of each kind.
+    # Byte values including the lowest and the highest; timesteps of both kinds of terms.
     timestep = torch.tensor([0, 1, 40, 999])
     x0 = torch.randint(0, 256, (len(timestep), 1, side, side)) / 127.5 - 1
     x0[:, :, 0], x0[:, :, 1] = -1, 1

@@ -1,6 +1,6 @@
-"""Makes published8.*: PyTorch's numbers for the options of the published CIFAR-10 network, on a tiny one.
+"""Creates published8.*: PyTorch's results for a tiny network with the options of the published CIFAR-10 network.
 
-eps is larger than the published 1e-6, so that a wrong one shows. Usage: python3 published8.py
+eps is larger than the published 1e-6, so that a wrong value changes the results. Usage: python3 published8.py
 """
 
 import json
@@ -64,7 +64,7 @@ def make():
             "timesteps": 1000,
         }
     )
-    # Zero-initialised layers would hide the options in their branches; every parameter is random.
+    # Zero-initialized layers would hide the options of their branches. Therefore every parameter is random.
     for parameter in network.parameters():
         if parameter.requires_grad:
             nn.init.normal_(parameter, std=0.3)
@@ -81,16 +81,17 @@ def make():
     xt = bars.sqrt().float().view(-1, 1, 1, 1) * x0 + (1 - bars).sqrt().float().view(-1, 1, 1, 1) * noise
     out = {"x0": x0, "noise": noise, "timestep": timestep, "xt": xt, "epsilon": network(xt, timestep)}
 
-    # Masks are fed, in the order of the blocks, so that both sides drop the same elements.
+    # The masks are stored in the order of the blocks, so that the tests can drop the same elements.
     masks = []
 
-    def draw(block, _, h):
+    def sample_mask(block, h):
         block.mask = (torch.rand(h.shape) >= options["dropout"]).float() / (1 - options["dropout"])
         masks.append(block.mask.flatten(1))
 
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     hooks = [
-        block.normalize_2.register_forward_hook(lambda _, i, h, block=block: draw(block, i, h)) for block in blocks
+        block.normalize_2.register_forward_hook(lambda _module, _inputs, h, block=block: sample_mask(block, h))
+        for block in blocks
     ]
     network(xt, timestep)
     for hook in hooks:

@@ -1,7 +1,7 @@
 import type { Interpreter, Op, Primitives, Shape } from '../../trainer/src/algebra/ops.ts'
-import { shapeOf, sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
+import { inferShape, sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 
-/** A tensor of the naive interpreter: float64, row by row. */
+/** Float64 tensor in row-major order. */
 export interface Tensor {
   readonly shape: readonly number[]
   readonly data: Float64Array
@@ -11,7 +11,21 @@ export function tensor(shape: readonly number[], data: ArrayLike<number>): Tenso
   return { shape, data: Float64Array.from(data) }
 }
 
-/** A tensor from a function of the position of each element. */
+/** Reference interpreter of the algebra in float64: an independent definition of every primitive for tests. */
+export const float64: Interpreter<Tensor> = {
+  apply(op, inputs, attributes) {
+    const shape = inferShape(
+      op,
+      inputs.map((input) => input.shape),
+      attributes,
+    )
+    return (rules[op] as Rule<typeof op>)(inputs, attributes, shape)
+  },
+  shape: (x) => x.shape,
+  constant: (values, shape) => tensor(shape, values),
+}
+
+/** Creates a tensor from a function of each element's position. */
 function tabulate(shape: Shape, f: (position: number[]) => number): Tensor {
   const dims = shape as number[]
   const data = new Float64Array(sizeOf(shape))
@@ -27,7 +41,7 @@ function tabulate(shape: Shape, f: (position: number[]) => number): Tensor {
   return { shape: dims, data }
 }
 
-/** The element at a position; 0 outside, and axes of size 1 repeat. */
+/** Returns the element at a position: 0 outside of the tensor; axes of size 1 are broadcast. */
 function at({ shape, data }: Tensor, position: readonly number[]): number {
   let offset = 0
   for (let axis = 0; axis < shape.length; axis++) {
@@ -57,7 +71,7 @@ const unary =
 
 const logistic = (x: number) => 1 / (1 + Math.exp(-x))
 
-/** Statistics of the group that holds channel c of picture n. */
+/** Computes the statistics of the group of channel c in image n. */
 function groupStatistics(x: Tensor, n: number, c: number, { groups, eps }: Primitives['groupNorm']) {
   const [, channels, height, width] = x.shape as [number, number, number, number]
   const size = (channels / groups) * height * width
@@ -67,7 +81,7 @@ function groupStatistics(x: Tensor, n: number, c: number, { groups, eps }: Primi
   return { mean, invStd: 1 / Math.sqrt(variance + eps) }
 }
 
-/** Definitions written down as sums over positions, as slow and as plain as they come. */
+/** Definitions of the primitives as sums over positions, as simple as possible and therefore slow. */
 const rules: { [O in Op]: Rule<O> } = {
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
@@ -160,7 +174,7 @@ const rules: { [O in Op]: Rule<O> } = {
         }) + (bias?.data[o!] ?? 0),
     )
   },
-  // dx[n, i, y, x] = Σ over the outputs (o, h, w) that looked at that pixel.
+  // dx[n, i, y, x] = Σ over the outputs (o, h, w) that read this pixel.
   conv2dInputGrad([dy, weight], { stride, padding }, shape) {
     const [outputs, , kernel] = weight!.shape as [number, number, number]
     return tabulate(shape, ([n, i, y, x]) =>
@@ -226,18 +240,4 @@ const rules: { [O in Op]: Rule<O> } = {
       const channel = [position[0]!, position[1]!, 0, 0]
       return at(x!, position) * at(scale!, channel) + (shift === undefined ? 0 : at(shift, channel))
     }),
-}
-
-/** The algebra in float64, for tests: an independent statement of what every primitive means. */
-export const float64: Interpreter<Tensor> = {
-  apply(op, inputs, attributes) {
-    const shape = shapeOf(
-      op,
-      inputs.map((input) => input.shape),
-      attributes,
-    )
-    return (rules[op] as Rule<typeof op>)(inputs, attributes, shape)
-  },
-  shape: (x) => x.shape,
-  constant: (values, shape) => tensor(shape, values),
 }

@@ -5,31 +5,33 @@ import { type GraphModel, loadGraphModel } from '@tensorflow/tfjs-converter'
 import { env, io, type NamedTensorMap, type Tensor, tensor, tidy } from '@tensorflow/tfjs-core'
 import type { ModelFile } from '../../trainer/src/compile/tfjs/model.ts'
 
-// Without it, tfjs recommends its other backends at length.
+// Suppresses tfjs' recommendation of its other backends.
 env().set('PROD', true)
 
-/** Values fed to a model. */
+/** Input of a model. */
 export interface Feed {
   readonly shape: readonly number[]
   readonly values: Float32Array
 }
 
-/** A graph model as TensorFlow.js itself reads and runs it. */
+/** A graph model that TensorFlow.js has loaded. */
 export interface TfjsModel {
   readonly graph: GraphModel
+  /** Runs the model and returns its only output. */
   run(feeds: Readonly<Record<string, Feed>>): { shape: number[]; values: Float32Array }
 }
 
-/** The files of a graph model in a folder. */
+/** Reads the files of a graph model from a folder. */
 export function readGraphModel(folder: string): ModelFile[] {
   return readdirSync(folder).map((path) => ({ path, bytes: readFileSync(join(folder, path)) }))
 }
 
-/** Opens the files of a graph model with tfjs-converter, on tfjs' backend of plain JavaScript. */
+/** Loads a graph model with tfjs-converter on the JavaScript backend of tfjs. */
 export async function openTfjs(files: readonly ModelFile[]): Promise<TfjsModel> {
   const bytesOf = (path: string) => {
     const file = files.find((file) => file.path === path)
-    if (!file) throw new Error(`There is no ${path} among ${files.map(({ path }) => path)}.`)
+    if (!file)
+      throw new Error(`File ${path} is missing in the model: ${files.map(({ path }) => path).join(', ')}.`)
     return file.bytes
   }
   const json: io.ModelJSON = JSON.parse(Buffer.from(bytesOf('model.json')).toString())
@@ -43,7 +45,7 @@ export async function openTfjs(files: readonly ModelFile[]): Promise<TfjsModel> 
   return {
     graph,
     run: (feeds) => {
-      const found = tidy(() => {
+      const output = tidy(() => {
         const tensors: NamedTensorMap = Object.fromEntries(
           Object.entries(feeds).map(([name, { shape, values }]) => [
             name,
@@ -52,9 +54,9 @@ export async function openTfjs(files: readonly ModelFile[]): Promise<TfjsModel> 
         )
         return graph.predict(tensors) as Tensor
       })
-      const values = found.dataSync() as Float32Array
-      found.dispose()
-      return { shape: found.shape, values }
+      const values = output.dataSync() as Float32Array
+      output.dispose()
+      return { shape: output.shape, values }
     },
   }
 }

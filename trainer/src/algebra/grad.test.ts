@@ -6,7 +6,7 @@ import { gradients } from './grad.ts'
 import { createGraph, evaluate, type Node } from './graph.ts'
 import type { Op } from './ops.ts'
 
-suite('every vector-Jacobian product agrees with central differences in float64', () => {
+suite('every vector-Jacobian product matches central differences in float64', () => {
   for (const op of Object.keys(cases) as Op[]) {
     for (const [number, c] of cases[op].entries()) {
       test(`${op} ${number}`, () => checkCase(op, c as Case<Op>))
@@ -19,7 +19,7 @@ function checkCase<O extends Op>(op: O, c: Case<O>): void {
   const graph = createGraph()
   const { ops } = graph
   const inputs = shapes.map((shape, i) => graph.input(`input${i}`, shape))
-  // A weighted sum of the output, so that every element has a cotangent of its own.
+  // The loss is a randomly weighted sum of the output, so that every element has a different gradient.
   const output = ops.apply(op, inputs, attributes)
   const weights = random(99, output.shape as number[])
   const weighted = ops.mul(output, graph.input('weights', weights.shape))
@@ -29,11 +29,11 @@ function checkCase<O extends Op>(op: O, c: Case<O>): void {
   )
 
   const values = inputsOf(c)
-  const run = (nodes: readonly Node[], at: readonly Tensor[]) =>
+  const run = (nodes: readonly Node[], inputValues: readonly Tensor[]) =>
     evaluate(
       nodes,
       float64,
-      new Map([...at.map((value, i) => [`input${i}`, value] as const), ['weights', weights]]),
+      new Map([...inputValues.map((value, i) => [`input${i}`, value] as const), ['weights', weights]]),
     )
 
   const differentiable = inputs.filter((_, i) => !fixed[i])
@@ -48,16 +48,16 @@ function checkCase<O extends Op>(op: O, c: Case<O>): void {
   for (const [k, node] of differentiable.entries()) {
     const i = inputs.indexOf(node)
     for (let element = 0; element < values[i]!.data.length; element++) {
-      const moved = (by: number) => {
+      const lossAt = (offset: number) => {
         const data = values[i]!.data.slice()
-        data[element]! += by
+        data[element]! += offset
         return run([loss], values.with(i, tensor(shapes[i]!, data)))[0]!.data[0]!
       }
-      const numeric = (moved(step) - moved(-step)) / (2 * step)
-      const found = analytic[k]!.data[element]!
+      const numeric = (lossAt(step) - lossAt(-step)) / (2 * step)
+      const actual = analytic[k]!.data[element]!
       assert.ok(
-        Math.abs(found - numeric) <= 1e-6 * Math.max(1, Math.abs(numeric)),
-        `input ${i}, element ${element}: rule ${found}, difference quotient ${numeric}`,
+        Math.abs(actual - numeric) <= 1e-6 * Math.max(1, Math.abs(numeric)),
+        `input ${i}, element ${element}: expected ${numeric} (difference quotient), got ${actual}`,
       )
     }
   }

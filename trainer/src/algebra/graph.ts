@@ -1,23 +1,23 @@
 import { createOps, type Interpreter, type Op, type Ops, type Primitives, type Shape } from './ops.ts'
-import { shapeOf } from './shape-rules.ts'
+import { inferShape } from './shape-rules.ts'
 
-interface Common {
-  /** Position in creation order: inputs come before what is made from them. */
+interface NodeBase {
+  /** Index in creation order. A node's inputs have smaller indices. */
   readonly id: number
   readonly shape: Shape
 }
 
-export interface InputNode extends Common {
+export interface InputNode extends NodeBase {
   readonly kind: 'input'
   readonly name: string
 }
 
-export interface ConstantNode extends Common {
+export interface ConstantNode extends NodeBase {
   readonly kind: 'constant'
   readonly values: Float32Array
 }
 
-export interface OpNode<O extends Op = Op> extends Common {
+export interface OpNode<O extends Op = Op> extends NodeBase {
   readonly kind: 'op'
   readonly op: O
   readonly inputs: readonly Node[]
@@ -26,73 +26,76 @@ export interface OpNode<O extends Op = Op> extends Common {
 
 export type Node = InputNode | ConstantNode | OpNode
 
-/** A recorder of operations: what is written over its `ops` becomes nodes, each distinct one once. */
+/** A graph under construction. Every distinct operation is one node. */
 export interface Graph {
+  /** Operations that add nodes to the graph. */
   readonly ops: Ops<Node>
   readonly nodes: readonly Node[]
+  /** Returns the input of this name; creates it on the first call. */
   input(name: string, shape: Shape): Node
 }
 
 /**
- * An empty graph. An operation that was recorded before, with the same inputs and attributes, gives the same node
- * again, so common subexpressions of forward and backward pass are computed once.
+ * Creates an empty graph. An operation with the same inputs and attributes as an earlier one returns the earlier node, so
+ * that common subexpressions of forward and backward pass are computed once.
  */
 export function createGraph(): Graph {
   const nodes: Node[] = []
-  const known = new Map<string, Node>()
+  const nodesByKey = new Map<string, Node>()
 
-  function remember(key: string, create: (id: number) => Node): Node {
-    let node = known.get(key)
+  function findOrCreate(key: string, create: (id: number) => Node): Node {
+    let node = nodesByKey.get(key)
     if (!node) {
       node = create(nodes.length)
       nodes.push(node)
-      known.set(key, node)
+      nodesByKey.set(key, node)
     }
     return node
   }
 
   const interpreter: Interpreter<Node> = {
     apply(op, inputs, attributes) {
-      const shape = shapeOf(
+      const shape = inferShape(
         op,
         inputs.map((node) => node.shape),
         attributes,
       )
       const key = `${op} ${inputs.map((node) => node.id)} ${JSON.stringify(attributes)}`
-      return remember(key, (id) => ({ kind: 'op', id, op, inputs, attributes, shape }))
+      return findOrCreate(key, (id) => ({ kind: 'op', id, op, inputs, attributes, shape }))
     },
     shape: (node) => node.shape,
     constant(values, shape) {
-      const held = Float32Array.from(values)
-      // Only small constants are worth comparing; large ones are written once by whoever makes them.
-      const key = held.length <= 16 ? `constant ${held} ${shape}` : `constant ${nodes.length}`
-      return remember(key, (id) => ({ kind: 'constant', id, values: held, shape }))
+      const copy = Float32Array.from(values)
+      // Only small constants are deduplicated: comparing large ones costs more than it saves.
+      const key = copy.length <= 16 ? `constant ${copy} ${shape}` : `constant ${nodes.length}`
+      return findOrCreate(key, (id) => ({ kind: 'constant', id, values: copy, shape }))
     },
   }
 
   return {
     ops: createOps(interpreter),
     nodes,
-    input: (name, shape) => remember(`input ${name}`, (id) => ({ kind: 'input', id, name, shape })),
+    input: (name, shape) => findOrCreate(`input ${name}`, (id) => ({ kind: 'input', id, name, shape })),
   }
 }
 
-/** The nodes that the given ones are made from, themselves included, in creation order. */
+/** Returns the given nodes and all nodes that they depend on, in creation order. */
 export function reachable(outputs: readonly Node[]): Node[] {
-  const found = new Set<Node>()
-  const waiting = [...outputs]
-  for (let node = waiting.pop(); node; node = waiting.pop()) {
-    if (found.has(node)) continue
-    found.add(node)
-    if (node.kind === 'op') waiting.push(...node.inputs)
+  const visited = new Set<Node>()
+  const stack = [...outputs]
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    if (visited.has(node)) continue
+    visited.add(node)
+    if (node.kind === 'op') stack.push(...node.inputs)
   }
-  return [...found].sort((a, b) => a.id - b.id)
+  return [...visited].sort((a, b) => a.id - b.id)
 }
 
 /**
- * Runs a graph on an interpreter.
- * @param feeds the value of every input by its name
+ * Evaluates a graph with an interpreter.
+ * @param feeds values of the inputs by name
  * @returns the values of `outputs`
+ * @throws Error if an input has no value in `feeds`
  */
 export function evaluate<T>(
   outputs: readonly Node[],
@@ -112,7 +115,7 @@ export function evaluate<T>(
     switch (node.kind) {
       case 'input': {
         const value = feeds.get(node.name)
-        if (value === undefined) throw new Error(`The graph's input "${node.name}" was not fed.`)
+        if (value === undefined) throw new Error(`No value for the graph input "${node.name}".`)
         return value
       }
       case 'constant':

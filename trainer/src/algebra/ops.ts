@@ -1,5 +1,7 @@
-/** Size of one axis; 'N' is the batch, left open in exported graphs. */
+/** Size of one axis. 'N' is the symbolic batch size of exported graphs. */
 export type Dim = number | 'N'
+
+/** Shape of a tensor. */
 export type Shape = readonly Dim[]
 
 /** Padding in pixels: top, left, bottom, right. */
@@ -13,10 +15,10 @@ export interface Convolution {
 type None = Record<never, never>
 
 /**
- * The primitives of the algebra and their attributes. All tensors are float32 on the engines. Together with the rules
- * in grad.ts the table is closed: the derivative of a primitive is written in primitives.
+ * The primitives of the algebra and their attributes. On the engines, all tensors are float32. The table is closed under
+ * differentiation: the rules in grad.ts express the derivative of every primitive in primitives.
  *
- * Elementwise operations of two tensors take equal ranks; an axis of size 1 is broadcast.
+ * Elementwise operations on two tensors require equal ranks; axes of size 1 are broadcast.
  */
 export interface Primitives {
   add: None
@@ -37,61 +39,61 @@ export interface Primitives {
 
   reshape: { readonly shape: Shape }
   transpose: { readonly permutation: readonly number[] }
-  /** Repeats axes of size 1. */
+  /** Repeats axes of size 1 until they have the size in `shape`. */
   broadcastTo: { readonly shape: Shape }
-  /** Sums over axes, which stay with size 1. */
+  /** Sums over axes; they remain with size 1. */
   reduceSum: { readonly axes: readonly number[] }
   concat: { readonly axis: number }
   slice: { readonly axis: number; readonly start: number; readonly end: number }
-  /** Zeros before and after along one axis. */
+  /** Adds `before` and `after` zeros along one axis. */
   pad: { readonly axis: number; readonly before: number; readonly after: number }
 
-  /** Products of the last two axes, batched over the equal leading ones. */
+  /** Matrix product over the last two axes, batched over the leading axes, which must be equal. */
   matmul: { readonly transposeA: boolean; readonly transposeB: boolean }
-  /** Over the last axis. */
+  /** Softmax over the last axis. */
   softmax: None
-  /** Rows of a table [R, …] by an index [N] (whole numbers as floats): [N, …]. */
+  /** Looks up rows of a table [R, …] by an index [N] (integers stored as floats): [N, …]. */
   gather: None
-  /** An index [N] as rows of the identity: [N, depth]. */
+  /** One-hot encoding of an index [N]: [N, depth]. */
   oneHot: { readonly depth: number }
 
   /** x [N, I, H, W], weight [O, I, K, K], optional bias [O]. */
   conv2d: Convolution
-  /** dy, weight → dx of the given shape: the adjoint of conv2d in x. */
+  /** Adjoint of conv2d in x: dy, weight → dx of shape inputShape. */
   conv2dInputGrad: Convolution & { readonly inputShape: Shape }
-  /** x, dy → dw: the adjoint of conv2d in the weight. */
+  /** Adjoint of conv2d in the weight: x, dy → dw. */
   conv2dWeightGrad: Convolution & { readonly kernel: number }
-  /** Nearest neighbour, [N, C, H, W] → [N, C, 2H, 2W]. */
+  /** Nearest-neighbour upsampling: [N, C, H, W] → [N, C, 2H, 2W]. */
   upsample2x: None
-  /** Sums of 2×2 cells: the adjoint of upsample2x. */
+  /** Sums of 2×2 cells, the adjoint of upsample2x: [N, C, H, W] → [N, C, H/2, W/2]. */
   sumPool2x: None
 
-  /** x [N, C, H, W], scale [C], shift [C]: mean 0 and variance 1 over each group of channels, then scale and shift. */
+  /** Normalizes each group of channels to mean 0 and variance 1, then scales and shifts: x [N, C, H, W], scale [C], shift [C]. */
   groupNorm: { readonly groups: number; readonly eps: number }
-  /** The mean of each group: [N, groups]. */
+  /** Mean of each group: [N, groups]. */
   groupMean: { readonly groups: number; readonly eps: number }
   /** 1/√(variance + eps) of each group: [N, groups]. */
   groupInvStd: { readonly groups: number; readonly eps: number }
-  /** Σ a·b over the pixels of a channel: [N, C, H, W] twice → [N, C, 1, 1]. */
+  /** Σ a·b over the pixels of each channel: two [N, C, H, W] → [N, C, 1, 1]. */
   pixelDot: None
-  /** x·scale, and + shift where there is one: x [N, C, H, W]; scale, shift [N, C, 1, 1]. */
+  /** x·scale + shift: x [N, C, H, W]; scale and optional shift [N, C, 1, 1]. */
   channelAffine: None
 }
 
 export type Op = keyof Primitives
 
-/** One rule for every primitive: a forgotten one does not compile. */
+/** A rule for every primitive; a missing rule is a type error. */
 export type RuleTable<Rule extends { [O in Op]: unknown }> = { [O in Op]: Rule[O] }
 
-/** What an interpreter of the algebra provides. */
+/** Implementation of the algebra on tensors of type T: float64 arrays, graph nodes, tfjs tensors. */
 export interface Interpreter<T> {
   apply<O extends Op>(op: O, inputs: readonly T[], attributes: Primitives[O]): T
   shape(x: T): Shape
-  /** A constant of the given shape, row by row. */
+  /** Creates a constant from its elements in row-major order. */
   constant(values: ArrayLike<number>, shape: readonly number[]): T
 }
 
-/** The algebra as the network is written in it: tensors first, one attributes object last. */
+/** The algebra as functions: tensors first, one attributes object last. The network and the losses are written in it. */
 export interface Ops<T> extends Interpreter<T> {
   add(a: T, b: T): T
   sub(a: T, b: T): T
@@ -126,13 +128,13 @@ export interface Ops<T> extends Interpreter<T> {
   groupInvStd(x: T, attributes: Primitives['groupInvStd']): T
   pixelDot(a: T, b: T): T
   channelAffine(x: T, scale: T, shift: T | null): T
-  /** A number, with as many axes of size 1 as x has, to be broadcast against it. */
+  /** Creates a constant with the rank of x and axes of size 1, so that it broadcasts against x. */
   scalarLike(x: T, value: number): T
-  /** x·value */
+  /** Computes x·value. */
   scale(x: T, value: number): T
 }
 
-/** The whole algebra from the three functions of an interpreter. */
+/** Creates the algebra's functions from an interpreter. */
 export function createOps<T>(interpreter: Interpreter<T>): Ops<T> {
   const { apply, shape, constant } = interpreter
   const scalarLike = (x: T, value: number) =>
@@ -156,9 +158,9 @@ export function createOps<T>(interpreter: Interpreter<T>): Ops<T> {
     clamp: (x, attributes) => apply('clamp', [x], attributes),
     within: (x, attributes) => apply('within', [x], attributes),
     stopGradient: (x) => apply('stopGradient', [x], {}),
-    reshape: (x, to) => apply('reshape', [x], { shape: to }),
+    reshape: (x, newShape) => apply('reshape', [x], { shape: newShape }),
     transpose: (x, permutation) => apply('transpose', [x], { permutation }),
-    broadcastTo: (x, to) => apply('broadcastTo', [x], { shape: to }),
+    broadcastTo: (x, newShape) => apply('broadcastTo', [x], { shape: newShape }),
     reduceSum: (x, axes) => apply('reduceSum', [x], { axes }),
     concat: (parts, axis) => apply('concat', parts, { axis }),
     slice: (x, attributes) => apply('slice', [x], attributes),

@@ -1,6 +1,20 @@
 import type { Dim, Op, Primitives, Shape } from './ops.ts'
 
-/** Two shapes are equal axis by axis; 'N' equals only 'N'. */
+/**
+ * Computes the shape of an operation's result.
+ * @throws Error that names the operation, the expected shapes and the shapes of the inputs
+ */
+export function inferShape<O extends Op>(op: O, inputs: readonly Shape[], attributes: Primitives[O]): Shape {
+  try {
+    return (rules[op] as ShapeRule<O>)(inputs, attributes)
+  } catch (error) {
+    if (!(error instanceof ShapeMismatch)) throw error
+    const shapes = inputs.map(formatShape).join(' and ')
+    throw new Error(`Invalid shapes for ${op}: expected ${error.message}, got ${shapes}.`)
+  }
+}
+
+/** Returns whether two shapes are equal on every axis; 'N' equals only 'N'. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, axis) => dim === b[axis])
 }
@@ -9,21 +23,24 @@ export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`
 }
 
-/** The number of elements and whether the batch is a factor of it. */
-function extent(shape: Shape): { size: number; batched: number } {
+/** Returns the number of elements as size · N^batchAxes. */
+function countElements(shape: Shape): { size: number; batchAxes: number } {
   let size = 1
-  let batched = 0
+  let batchAxes = 0
   for (const dim of shape) {
-    if (dim === 'N') batched += 1
+    if (dim === 'N') batchAxes += 1
     else size *= dim
   }
-  return { size, batched }
+  return { size, batchAxes }
 }
 
-/** The number of elements of a shape without an open batch. */
+/**
+ * Returns the number of elements of a shape.
+ * @throws Error for a shape with a symbolic batch
+ */
 export function sizeOf(shape: Shape): number {
-  const { size, batched } = extent(shape)
-  if (batched > 0) throw new Error(`The shape ${formatShape(shape)} has an open batch and no size.`)
+  const { size, batchAxes } = countElements(shape)
+  if (batchAxes > 0) throw new Error(`The size of ${formatShape(shape)} depends on the batch size N.`)
   return size
 }
 
@@ -37,31 +54,36 @@ function broadcast([a, b]: readonly Shape[]): Shape {
   expect(a!.length === b!.length, 'equal ranks')
   return a!.map((dim, axis): Dim => {
     const other = b![axis]!
-    expect(dim === other || dim === 1 || other === 1, `axis ${axis} equal or 1`)
+    expect(dim === other || dim === 1 || other === 1, `sizes on axis ${axis} that are equal or 1`)
     return dim === 1 ? other : dim
   })
 }
 
-/** Raised inside a rule and completed by shapeOf with the operation and the shapes it was given. */
+/** Thrown by a rule. `inferShape` adds the name of the operation and the shapes of its inputs. */
 class ShapeMismatch extends Error {}
 
 function expect(condition: boolean, expectation: string): asserts condition {
   if (!condition) throw new ShapeMismatch(expectation)
 }
 
-function fixed(dim: Dim | undefined, what: string): number {
-  expect(typeof dim === 'number', `a fixed ${what}`)
+/** Narrows a dimension to a number. */
+function known(dim: Dim | undefined, name: string): number {
+  expect(typeof dim === 'number', `a known ${name}`)
   return dim
 }
 
 function withAxis(shape: Shape, axis: number, dim: Dim): Shape {
-  expect(axis >= 0 && axis < shape.length, `an axis below ${shape.length}, found ${axis}`)
+  expect(axis >= 0 && axis < shape.length, `an axis below ${shape.length} instead of ${axis}`)
   return shape.map((old, i) => (i === axis ? dim : old))
 }
 
-function perGroup([x]: readonly Shape[], { groups }: Primitives['groupNorm']): Shape {
+/** [N, C, H, W] → [N, groups] */
+function groupStatisticShape([x]: readonly Shape[], { groups }: Primitives['groupNorm']): Shape {
   expect(x!.length === 4, 'rank 4')
-  expect(fixed(x![1], 'number of channels') % groups === 0, `channels in ${groups} equal groups`)
+  expect(
+    known(x![1], 'number of channels') % groups === 0,
+    `a number of channels divisible by ${groups} (groups)`,
+  )
   return [x![0]!, groups]
 }
 
@@ -80,8 +102,11 @@ const rules: { [O in Op]: ShapeRule<O> } = {
   stopGradient: same,
 
   reshape([x], { shape }) {
-    const [from, to] = [extent(x!), extent(shape)]
-    expect(from.size === to.size && from.batched === to.batched, `as many elements as ${formatShape(shape)}`)
+    const [from, to] = [countElements(x!), countElements(shape)]
+    expect(
+      from.size === to.size && from.batchAxes === to.batchAxes,
+      `as many elements as ${formatShape(shape)}`,
+    )
     return shape
   },
   transpose([x], { permutation }) {
@@ -93,14 +118,14 @@ const rules: { [O in Op]: ShapeRule<O> } = {
     expect(x!.length === shape.length, `the rank of ${formatShape(shape)}`)
     expect(
       x!.every((dim, axis) => dim === 1 || dim === shape[axis]),
-      `axes of size 1 or as in ${formatShape(shape)}`,
+      `axes of size 1 or of the size in ${formatShape(shape)}`,
     )
     return shape
   },
   reduceSum: ([x], { axes }) => {
     expect(
       axes.every((axis) => axis >= 0 && axis < x!.length),
-      `axes below ${x!.length}, found ${axes.join(', ')}`,
+      `axes below ${x!.length} instead of ${axes.join(', ')}`,
     )
     return x!.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
   },
@@ -110,20 +135,20 @@ const rules: { [O in Op]: ShapeRule<O> } = {
     for (const shape of inputs) {
       expect(
         sameShape(withAxis(shape, axis, 0), withAxis(first, axis, 0)),
-        `equal shapes but for axis ${axis}`,
+        `equal shapes except on axis ${axis}`,
       )
-      total += fixed(shape[axis], `axis ${axis}`)
+      total += known(shape[axis], `axis ${axis}`)
     }
     return withAxis(first, axis, total)
   },
   slice([x], { axis, start, end }) {
     expect(
-      0 <= start && start < end && end <= fixed(x![axis], `axis ${axis}`),
-      `${start} to ${end} inside axis ${axis}`,
+      0 <= start && start < end && end <= known(x![axis], `axis ${axis}`),
+      `a non-empty range within axis ${axis} instead of ${start} to ${end}`,
     )
     return withAxis(x!, axis, end - start)
   },
-  pad: ([x], { axis, before, after }) => withAxis(x!, axis, fixed(x![axis], `axis ${axis}`) + before + after),
+  pad: ([x], { axis, before, after }) => withAxis(x!, axis, known(x![axis], `axis ${axis}`) + before + after),
 
   matmul([a, b], { transposeA, transposeB }) {
     const rank = a!.length
@@ -131,7 +156,7 @@ const rules: { [O in Op]: ShapeRule<O> } = {
     expect(sameShape(a!.slice(0, -2), b!.slice(0, -2)), 'equal leading axes')
     const [rows, inner] = transposeA ? [a![rank - 1]!, a![rank - 2]!] : [a![rank - 2]!, a![rank - 1]!]
     const [innerB, columns] = transposeB ? [b![rank - 1]!, b![rank - 2]!] : [b![rank - 2]!, b![rank - 1]!]
-    expect(inner === innerB, `inner axes that agree, found ${inner} and ${innerB}`)
+    expect(inner === innerB, `equal inner axes instead of ${inner} and ${innerB}`)
     return [...a!.slice(0, -2), rows, columns]
   },
   softmax: same,
@@ -146,42 +171,45 @@ const rules: { [O in Op]: ShapeRule<O> } = {
 
   conv2d([x, weight, bias], { stride, padding: [top, left, bottom, right] }) {
     expect(x!.length === 4 && weight!.length === 4, 'x and weight of rank 4')
-    expect(x![1] === weight![1], `${weight![1]} input channels, as the weight has`)
-    expect(bias === undefined || sameShape(bias, [weight![0]!]), `a bias [${weight![0]}]`)
-    const kernel = fixed(weight![2], 'kernel')
-    const height = Math.floor((fixed(x![2], 'height') + top + bottom - kernel) / stride) + 1
-    const width = Math.floor((fixed(x![3], 'width') + left + right - kernel) / stride) + 1
-    expect(height > 0 && width > 0, 'a picture at least as large as the kernel')
+    expect(x![1] === weight![1], `${weight![1]} input channels (axis 1 of the weight)`)
+    expect(bias === undefined || sameShape(bias, [weight![0]!]), `a bias of shape [${weight![0]}]`)
+    const kernel = known(weight![2], 'kernel')
+    const height = Math.floor((known(x![2], 'height') + top + bottom - kernel) / stride) + 1
+    const width = Math.floor((known(x![3], 'width') + left + right - kernel) / stride) + 1
+    expect(height > 0 && width > 0, 'a padded input at least as large as the kernel')
     return [x![0]!, weight![0]!, height, width]
   },
   conv2dInputGrad([dy, weight], { stride, padding, inputShape }) {
     const forward = rules.conv2d([inputShape, weight!], { stride, padding })
-    expect(sameShape(forward, dy!), `dy ${formatShape(forward)} for the input ${formatShape(inputShape)}`)
+    expect(
+      sameShape(forward, dy!),
+      `dy of shape ${formatShape(forward)} for the input shape ${formatShape(inputShape)}`,
+    )
     return inputShape
   },
   conv2dWeightGrad([x, dy], { stride, padding, kernel }) {
     const shape = [dy![1]!, x![1]!, kernel, kernel]
     const forward = rules.conv2d([x!, shape], { stride, padding })
-    expect(sameShape(forward, dy!), `dy ${formatShape(forward)}`)
+    expect(sameShape(forward, dy!), `dy of shape ${formatShape(forward)}`)
     return shape
   },
   upsample2x([x]) {
     expect(x!.length === 4, 'rank 4')
-    return [x![0]!, x![1]!, fixed(x![2], 'height') * 2, fixed(x![3], 'width') * 2]
+    return [x![0]!, x![1]!, known(x![2], 'height') * 2, known(x![3], 'width') * 2]
   },
   sumPool2x([x]) {
-    const [height, width] = [fixed(x![2], 'height'), fixed(x![3], 'width')]
+    const [height, width] = [known(x![2], 'height'), known(x![3], 'width')]
     expect(height % 2 === 0 && width % 2 === 0, 'even height and width')
     return [x![0]!, x![1]!, height / 2, width / 2]
   },
 
   groupNorm([x, scale, shift], attributes) {
-    perGroup([x!], attributes)
-    expect(sameShape(scale!, [x![1]!]) && sameShape(shift!, [x![1]!]), `scale and shift [${x![1]}]`)
+    groupStatisticShape([x!], attributes)
+    expect(sameShape(scale!, [x![1]!]) && sameShape(shift!, [x![1]!]), `scale and shift of shape [${x![1]}]`)
     return x!
   },
-  groupMean: perGroup,
-  groupInvStd: perGroup,
+  groupMean: groupStatisticShape,
+  groupInvStd: groupStatisticShape,
   pixelDot([a, b]) {
     expect(a!.length === 4 && sameShape(a!, b!), 'equal shapes of rank 4')
     return [a![0]!, a![1]!, 1, 1]
@@ -189,21 +217,8 @@ const rules: { [O in Op]: ShapeRule<O> } = {
   channelAffine([x, scale, shift]) {
     const perChannel = [x![0]!, x![1]!, 1, 1]
     expect(x!.length === 4, 'x of rank 4')
-    expect(sameShape(scale!, perChannel), `a scale ${formatShape(perChannel)}`)
-    expect(shift === undefined || sameShape(shift, perChannel), `a shift ${formatShape(perChannel)}`)
+    expect(sameShape(scale!, perChannel), `a scale of shape ${formatShape(perChannel)}`)
+    expect(shift === undefined || sameShape(shift, perChannel), `a shift of shape ${formatShape(perChannel)}`)
     return x!
   },
-}
-
-/**
- * The shape of an operation's result.
- * @throws Error naming the operation, the shapes found and what was expected
- */
-export function shapeOf<O extends Op>(op: O, inputs: readonly Shape[], attributes: Primitives[O]): Shape {
-  try {
-    return (rules[op] as ShapeRule<O>)(inputs, attributes)
-  } catch (error) {
-    if (!(error instanceof ShapeMismatch)) throw error
-    throw new Error(`${op}: found ${inputs.map(formatShape).join(' and ')}; expected ${error.message}.`)
-  }
 }

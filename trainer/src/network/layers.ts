@@ -1,39 +1,40 @@
 import type { Ops, Padding, Shape } from '../algebra/ops.ts'
 
-/** How a parameter starts: PyTorch's defaults, so that a new network is the seed's in distribution. */
+/** Distribution of a parameter's initial values: PyTorch's defaults, as in the original network. */
 export type Initializer =
-  /** U(−1/√fanIn, 1/√fanIn): convolution and linear layers. */
+  /** U(−bound, bound); the bound of convolutions and linear layers is 1/√fanIn. */
   | { readonly kind: 'uniform'; readonly bound: number }
   /** N(0, 1): embeddings. */
   | { readonly kind: 'normal' }
   | { readonly kind: 'constant'; readonly value: number }
-  /** Not trained: given by a formula. */
+  /** Not trained: a table [rows, columns] whose entries a formula defines. */
   | { readonly kind: 'table'; readonly value: (row: number, column: number) => number }
 
 export interface ParameterSpec {
-  /** The name in PyTorch's state_dict. */
+  /** Name in PyTorch's state_dict. */
   readonly name: string
   readonly shape: readonly number[]
   readonly initializer: Initializer
   readonly trained: boolean
 }
 
-/** Hands out parameters by name; whoever reads the network decides what they are. */
+/** Returns the tensor of a parameter, in the representation of the interpreter. */
 export type Parameters<T> = (spec: ParameterSpec) => T
 
-/** Where a layer is: the algebra, the parameters and the layer's name in the state_dict. */
+/** Context of a layer: the algebra, the parameters and the layer's path in the state_dict. */
 export interface Scope<T> {
   readonly ops: Ops<T>
   readonly parameters: Parameters<T>
   readonly path: string
 }
 
+/** Returns the scope of a sublayer. */
 export function childScope<T>(scope: Scope<T>, name: string): Scope<T> {
   return { ...scope, path: scope.path === '' ? name : `${scope.path}.${name}` }
 }
 
 interface InitializerOptions {
-  /** Zero instead of random: for the last layer of a residual branch. */
+  /** Initialize to zero instead of randomly: for the last layer of a residual branch. */
   readonly zero?: boolean
 }
 
@@ -41,13 +42,13 @@ function parameter<T>(
   { parameters, path }: Scope<T>,
   name: string,
   shape: readonly number[],
-  start: Initializer,
+  initializer: Initializer,
 ): T {
   return parameters({
     name: `${path}.${name}`,
     shape,
-    initializer: start,
-    trained: start.kind !== 'table',
+    initializer,
+    trained: initializer.kind !== 'table',
   })
 }
 
@@ -62,11 +63,11 @@ export interface Conv2dOptions extends InitializerOptions {
   readonly outputs: number
   readonly kernel: number
   readonly stride?: number
-  /** Defaults to what keeps the size at stride 1. */
+  /** Default: (kernel − 1)/2 on every side, which preserves the size at stride 1. */
   readonly padding?: Padding
 }
 
-/** nn.Conv2d: [N, C, H, W] → [N, outputs, H', W']. */
+/** Applies nn.Conv2d: [N, C, H, W] → [N, outputs, H', W']. */
 export function conv2d<T>(
   scope: Scope<T>,
   x: T,
@@ -75,26 +76,26 @@ export function conv2d<T>(
   const { ops } = scope
   const inputs = ops.shape(x)[1] as number
   const around = (kernel - 1) / 2
-  const start = uniformOver(inputs * kernel * kernel, zero)
+  const initializer = uniformOver(inputs * kernel * kernel, zero)
   return ops.conv2d(
     x,
-    parameter(scope, 'weight', [outputs, inputs, kernel, kernel], start),
-    parameter(scope, 'bias', [outputs], start),
+    parameter(scope, 'weight', [outputs, inputs, kernel, kernel], initializer),
+    parameter(scope, 'bias', [outputs], initializer),
     { stride, padding: padding ?? [around, around, around, around] },
   )
 }
 
-/** nn.Linear: [N, inputs] → [N, outputs]. */
+/** Applies nn.Linear: [N, inputs] → [N, outputs]. */
 export function linear<T>(scope: Scope<T>, x: T, { outputs }: { outputs: number }): T {
   const { ops } = scope
   const inputs = ops.shape(x)[1] as number
-  const start = uniformOver(inputs)
-  const weight = parameter(scope, 'weight', [outputs, inputs], start)
-  const bias = parameter(scope, 'bias', [outputs], start)
+  const initializer = uniformOver(inputs)
+  const weight = parameter(scope, 'weight', [outputs, inputs], initializer)
+  const bias = parameter(scope, 'bias', [outputs], initializer)
   return ops.add(ops.matmul(x, weight, { transposeB: true }), ops.reshape(bias, [1, outputs]))
 }
 
-/** nn.GroupNorm with affine parameters: [N, C, H, W]. */
+/** Applies nn.GroupNorm with affine parameters: [N, C, H, W] → [N, C, H, W]. */
 export function groupNorm<T>(scope: Scope<T>, x: T, { groups, eps }: { groups: number; eps: number }): T {
   const channels = scope.ops.shape(x)[1] as number
   return scope.ops.groupNorm(
@@ -106,8 +107,9 @@ export function groupNorm<T>(scope: Scope<T>, x: T, { groups, eps }: { groups: n
 }
 
 /**
- * nn.MultiheadAttention of pixels over pixels (Vaswani et al. 2017, eq. 1), channels first: [N, C, H, W] → the same.
- * The projections are 1×1 convolutions; `in_proj_weight` [3C, C] holds those of q, k and v.
+ * Applies nn.MultiheadAttention of every pixel to all pixels (Vaswani et al. 2017, eq. 1): [N, C, H, W] → [N, C, H, W].
+ *
+ * The projections are 1×1 convolutions. `in_proj_weight` [3C, C] is the concatenation of the weights of q, k and v.
  */
 export function selfAttention<T>(
   scope: Scope<T>,
@@ -134,9 +136,9 @@ export function selfAttention<T>(
     ]),
   ) as [T, T, T]
 
-  // [N, heads, queries, keys]
+  // [N, heads, H·W queries, H·W keys]
   const scores = ops.matmul(ops.scale(q, 1 / Math.sqrt(channels / heads)), k, { transposeA: true })
-  const mixed = ops.reshape(ops.matmul(v, ops.softmax(scores), { transposeB: true }), [
+  const attended = ops.reshape(ops.matmul(v, ops.softmax(scores), { transposeB: true }), [
     n,
     channels,
     height,
@@ -146,13 +148,15 @@ export function selfAttention<T>(
   const out = childScope(scope, 'out_proj')
   const outWeight = parameter(out, 'weight', [channels, channels], uniformOver(channels, zero))
   const outBias = parameter(out, 'bias', [channels], zeros)
-  return ops.conv2d(mixed, ops.reshape(outWeight, [channels, channels, 1, 1]), outBias, pointwise)
+  return ops.conv2d(attended, ops.reshape(outWeight, [channels, channels, 1, 1]), outBias, pointwise)
 }
 
 /**
- * The transformer's position embedding of a timestep (DDPM appendix B): row t is sin(t·f) for half the columns, then
- * cos(t·f), f_i = 10000^(−i/(half−1)). Rows are looked up in a stored table, not computed on the GPU.
- * @param timestep [N], whole numbers from 0 to timesteps − 1
+ * Looks up the transformer's position embedding of each timestep (DDPM appendix B). Row t is sin(t·f) in the first half
+ * of the columns and cos(t·f) in the second, with f_i = 10000^(−i/(half − 1)).
+ *
+ * The rows are stored in a table: WGSL guarantees the accuracy of sin and cos only within ±π.
+ * @param timestep [N], integers from 0 to timesteps − 1
  * @returns [N, columns]
  */
 export function sinusoidalEmbedding<T>(
@@ -171,7 +175,10 @@ export function sinusoidalEmbedding<T>(
   return scope.ops.gather(table, timestep)
 }
 
-/** A trained row for each of `rows` labels: [N] → [N, columns]. As a product with one-hot rows, it is differentiable. */
+/**
+ * Looks up a trained row for each label: [N] → [N, columns]. The lookup is a product with one-hot rows, so that it has a
+ * gradient.
+ */
 export function labelEmbedding<T>(
   scope: Scope<T>,
   label: T,

@@ -6,9 +6,9 @@ import { defaultUNet, parameterSpecs } from './unet.ts'
 const layout = layoutOf(parameterSpecs({ ...defaultUNet, zeroInit: true }))
 const rms = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length)
 
-test("fanAverage has the deviations of the published code's default_init, 1/√n, and biases at zero", () => {
+test('fanAverage has the standard deviation 1/√n of the published default_init, and zero biases', () => {
   const parameters = unflatten(layout, initialize(layout, 0, 'fanAverage'))
-  // n is the mean of fan in and fan out: of a 3×3 convolution of 64 channels 9·64, of its dense layer (64 + 256)/2 …
+  // n = (fanIn + fanOut)/2: 9·64 for a 3×3 convolution of 64 channels, (64 + 256)/2 for its dense layer.
   const deviations = [
     ['encoder_blocks.0.conv_1.weight', 9 * 64],
     ['time_embeddings.time_blocks.1.weight', (64 + 256) / 2],

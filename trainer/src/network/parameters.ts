@@ -1,26 +1,26 @@
 import { domains, normals, UserError, uniforms } from '@ddpm/shared'
-import { formatShape, sizeOf } from '../algebra/shape-rules.ts'
+import { formatShape, sameShape, sizeOf } from '../algebra/shape-rules.ts'
 import type { Initializer, ParameterSpec } from './layers.ts'
 
-/** Where each trained parameter lies in one flat vector. */
+/** Position of each trained parameter in one flat vector. */
 export interface Layout {
   readonly entries: readonly (ParameterSpec & { readonly offset: number; readonly size: number })[]
-  /** Number of trained parameters. */
+  /** Length of the vector: the number of trained scalars. */
   readonly size: number
-  /** What the network reads but does not train: the table of the time embedding. */
+  /** Tensors that the network reads but does not train: the table of the time embedding. */
   readonly tables: readonly ParameterSpec[]
 }
 
-/** Consecutive parameters, and where they lie together in the flat vector. */
+/** Consecutive parameters and their joint range in the flat vector. */
 export interface Chunk {
   readonly entries: Layout['entries']
   readonly start: number
   readonly end: number
-  /** Of the chunk as a tensor: flat, or of its only parameter. */
+  /** Shape of the chunk as one tensor: [end − start], or the shape of its only parameter. */
   readonly shape: readonly number[]
 }
 
-/** The flat vector in pieces of about `target` elements, cut between parameters. */
+/** Splits the flat vector into chunks of at least `target` elements (but for the last), without splitting a parameter. */
 export function chunksOf({ entries }: Layout, target: number): Chunk[] {
   const chunks: Chunk[] = []
   let first = 0
@@ -34,7 +34,7 @@ export function chunksOf({ entries }: Layout, target: number): Chunk[] {
   return chunks
 }
 
-/** Every parameter for itself. */
+/** Splits the flat vector into one chunk per parameter. */
 export function singlesOf({ entries }: Layout): Chunk[] {
   return entries.map((entry) => {
     const { offset, size, shape } = entry
@@ -42,12 +42,13 @@ export function singlesOf({ entries }: Layout): Chunk[] {
   })
 }
 
-/** Tensors by their name in the state_dict. */
+/** Tensors by name in the state_dict. */
 export type NamedTensors = ReadonlyMap<
   string,
   { readonly shape: readonly number[]; readonly data: Float32Array }
 >
 
+/** Assigns every trained parameter a range of the flat vector, in the order of the list. */
 export function layoutOf(specs: readonly ParameterSpec[]): Layout {
   let size = 0
   const entries = specs
@@ -60,7 +61,7 @@ export function layoutOf(specs: readonly ParameterSpec[]): Layout {
   return { entries, size, tables: specs.filter(({ trained }) => !trained) }
 }
 
-/** The parameters of a flat vector by name, as views of it. */
+/** Returns the parameters of a flat vector by name, as views of it. */
 export function unflatten({ entries }: Layout, flat: Float32Array): NamedTensors {
   return new Map(
     entries.map(({ name, shape, offset, size }) => [
@@ -71,60 +72,58 @@ export function unflatten({ entries }: Layout, flat: Float32Array): NamedTensors
 }
 
 /**
- * Named tensors as one flat vector.
- * @param source what to call the tensors in messages
- * @throws UserError that names the first missing, misshapen and surplus tensors and counts the others
+ * Copies named tensors into one flat vector.
+ * @param source name of the tensors' origin in error messages
+ * @throws UserError that lists up to five tensors each that are missing, unexpected or of the wrong shape, and counts the others
  */
 export function flatten(layout: Layout, tensors: NamedTensors, source: string): Float32Array {
   const flat = new Float32Array(layout.size)
   const missing: string[] = []
-  const misshapen: string[] = []
-  const fitting = ({ name, shape, trained }: ParameterSpec): Float32Array | undefined => {
-    const found = tensors.get(name)
-    if (found && equalShapes(found.shape, shape)) return found.data
-    if (found) misshapen.push(`${name} is ${formatShape(found.shape)}, expected ${formatShape(shape)}`)
+  const mismatched: string[] = []
+  const matching = ({ name, shape, trained }: ParameterSpec): Float32Array | undefined => {
+    const tensor = tensors.get(name)
+    if (tensor && sameShape(tensor.shape, shape)) return tensor.data
+    if (tensor) mismatched.push(`${name} is ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`)
     else if (trained) missing.push(`${name} ${formatShape(shape)}`)
     return undefined
   }
-  for (const entry of layout.entries) flat.set(fitting(entry) ?? [], entry.offset)
-  for (const table of layout.tables) fitting(table)
+  for (const entry of layout.entries) flat.set(matching(entry) ?? [], entry.offset)
+  for (const table of layout.tables) matching(table)
   const expected = new Set([...layout.entries, ...layout.tables].map(({ name }) => name))
-  const surplus = [...tensors.keys()].filter((name) => !expected.has(name))
-  const problems = Object.entries({ missing, misshapen, surplus }).flatMap(([kind, tensors]) => [
-    ...tensors.slice(0, 5).map((tensor) => `\n  ${kind}: ${tensor}`),
-    ...(tensors.length > 5 ? [`\n  ${kind}: and ${tensors.length - 5} more`] : []),
-  ])
+  const unexpected = [...tensors.keys()].filter((name) => !expected.has(name))
+  const problems = Object.entries({ missing, 'wrong shape': mismatched, unexpected }).flatMap(
+    ([problem, names]) => [
+      ...names.slice(0, 5).map((name) => `\n  ${problem}: ${name}`),
+      ...(names.length > 5 ? [`\n  ${problem}: and ${names.length - 5} more`] : []),
+    ],
+  )
   if (problems.length === 0) return flat
   throw new UserError(
-    `${source} does not fit the network with these arguments:${problems.join('')}\n` +
-      'Check the arguments (channels, multiples, blocks, attention, classes) against those it was trained with.',
+    `Cannot load ${source}: its tensors do not match the network configuration:${problems.join('')}\n` +
+      'Use the configuration it was trained with (channels, multiples, blocks, attention, classes).',
   )
 }
 
-function equalShapes(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((size, axis) => size === b[axis])
-}
-
-/** The tables by name, each entry by its formula, or as given in `tensors` where it holds them. */
+/** Returns the tables by name: from `tensors` if it has them, computed by their formula otherwise. */
 export function tablesOf(layout: Layout, tensors: NamedTensors = new Map()): Map<string, Float32Array> {
   return new Map(
     layout.tables.map(({ name, shape, initializer }) => {
-      if (initializer.kind !== 'table') throw new Error(`The table ${name} has no formula.`)
+      if (initializer.kind !== 'table') throw new Error(`Table ${name} has no formula.`)
       const [, columns] = shape as [number, number]
-      const formula = () =>
+      const compute = () =>
         Float32Array.from({ length: sizeOf(shape) }, (_, i) =>
           initializer.value(Math.floor(i / columns), i % columns),
         )
-      return [name, tensors.get(name)?.data ?? formula()]
+      return [name, tensors.get(name)?.data ?? compute()]
     }),
   )
 }
 
-/** How weights that do not start at zero or one do: see `Recipe`. */
+/** Initializations of the weights that are not constant: PyTorch's defaults, or those of DDPM's code (`fanAverage`). */
 export const initializations = ['pytorch', 'fanAverage'] as const
 export type Initialization = (typeof initializations)[number]
 
-/** Fresh parameters, a function of the seed alone. */
+/** Computes the initial flat vector. It depends on nothing but the layout, the seed and the initialization. */
 export function initialize(
   layout: Layout,
   seed: number,
@@ -142,8 +141,8 @@ export function initialize(
         normals(seed, { domain: domains.initialization, image: index, step: 0 }, flat, offset, size)
         break
       case 'uniform': {
-        const drawn = uniforms(seed, { domain: domains.initialization, image: index, step: 0 }, size)
-        for (let i = 0; i < size; i++) flat[offset + i] = (2 * drawn[i]! - 1) * initializer.bound
+        const samples = uniforms(seed, { domain: domains.initialization, image: index, step: 0 }, size)
+        for (let i = 0; i < size; i++) flat[offset + i] = (2 * samples[i]! - 1) * initializer.bound
       }
     }
   }
@@ -151,14 +150,14 @@ export function initialize(
 }
 
 /**
- * What DDPM's own code starts with: U(−√(3/n), √(3/n)) with n = (fanIn + fanOut)/2, the mean of what goes into a weight's
- * layer and comes out of it, and biases at zero.
+ * Returns the initializer of DDPM's published code (`default_init`): U(−√(3/n), √(3/n)) with n = (fanIn + fanOut)/2 for
+ * weights, zero for biases.
  */
 function fanAverage({ name, shape, initializer }: ParameterSpec): Initializer {
   if (initializer.kind !== 'uniform') return initializer
   if (shape.length === 1) return { kind: 'constant', value: 0 }
   const [rows, inputs, ...kernel] = shape as [number, number, ...number[]]
-  // One matrix holds the three projections of attention, which are layers of their own.
+  // in_proj_weight concatenates the projections of q, k and v. The published code has a layer for each of them.
   const outputs = name.endsWith('in_proj_weight') ? rows / 3 : rows
   const n = ((inputs + outputs) / 2) * sizeOf(kernel)
   return { kind: 'uniform', bound: Math.sqrt(3 / n) }

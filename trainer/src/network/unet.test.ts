@@ -14,12 +14,12 @@ function outputShape(config: UNetConfig, [n, ...image]: readonly [number, number
   return node.shape
 }
 
-test('the defaults have as many trainable parameters as the original, and map 64×64 RGB to itself', () => {
+test('the default network has the original parameter count and preserves the shape of 64×64 RGB images', () => {
   assert.equal(layoutOf(parameterSpecs(defaultUNet)).size, 17_217_923)
   assert.deepEqual(outputShape(defaultUNet, [3, 3, 64, 64]), [3, 3, 64, 64])
 })
 
-test('with the CIFAR-10 widths it has as many parameters as the published network', () => {
+test('with the CIFAR-10 hyperparameters, the network has the published parameter count', () => {
   const config = {
     ...defaultUNet,
     baseChannels: 128,
@@ -29,7 +29,7 @@ test('with the CIFAR-10 widths it has as many parameters as the published networ
   assert.equal(layoutOf(parameterSpecs(config)).size, 35_746_307)
 })
 
-test('zero initialisation concerns the last layer of every branch and of the network', () => {
+test('zeroInit applies to the last layer of every residual branch and of the network', () => {
   const zero = (config: UNetConfig) =>
     parameterSpecs(config)
       .filter(
@@ -48,22 +48,29 @@ test('zero initialisation concerns the last layer of every branch and of the net
   assert.equal(names.length, 1 + 22 + 6)
 })
 
-test('arguments that fit no network are refused by name', () => {
-  const refused = (change: Partial<UNetConfig>, message: RegExp, image?: { height: number; width: number }) =>
+test('an invalid configuration is rejected with the name of the option', () => {
+  const rejects = (change: Partial<UNetConfig>, message: RegExp, image?: { height: number; width: number }) =>
     assert.throws(() => validateUNet({ ...defaultUNet, ...change }, image), { name: 'UserError', message })
-  refused({ baseChannels: 20 }, /baseChannels 20; expected a multiple of 8/)
-  refused({ attention: [true] }, /attention for 1 levels/)
-  refused({ channelMultiples: [1, 0, 2, 4] }, /channelMultiples 1,0,2,4/)
-  refused({ dropout: 1 }, /dropout 1/)
-  refused({}, /pictures of 28×28; expected height and width divisible by 8/, { height: 28, width: 28 })
+  rejects({ baseChannels: 20 }, /Invalid baseChannels 20: expected a multiple of 8/)
+  rejects({ attention: [true] }, /Invalid attention true: expected 4 values, .* got 1/)
+  rejects({ channelMultiples: [1, 0, 2, 4] }, /Invalid channelMultiples 1,0,2,4: expected positive integers/)
+  rejects({ dropout: 1 }, /Invalid dropout 1: expected a probability/)
+  rejects({ numResBlocks: 0 }, /Invalid numResBlocks 0: expected a positive integer/)
+  rejects({ normEps: 0 }, /Invalid normEps 0: expected a positive number/)
+  rejects({ heads: 7 }, /Invalid heads 7: expected a divisor of .* \(128, 256\)/)
+  rejects({ classes: -1 }, /Invalid classes -1: expected a non-negative integer/)
+  rejects({}, /Invalid image size 28×28: expected height and width divisible by 8/, { height: 28, width: 28 })
 })
 
-test('shapes that do not fit are named with the operation', () => {
+test('a shape error names the operation, the expected and the actual shapes', () => {
   const { ops, input } = createGraph()
   const x = input('x', ['N', 3, 8, 8])
   assert.throws(
     () => ops.conv2d(x, input('w', [4, 2, 3, 3]), null, { stride: 1, padding: [1, 1, 1, 1] }),
-    /conv2d: found \[N, 3, 8, 8\] and \[4, 2, 3, 3\]; expected 2 input channels/,
+    /Invalid shapes for conv2d: expected 2 input channels.*, got \[N, 3, 8, 8\] and \[4, 2, 3, 3\]/,
   )
-  assert.throws(() => ops.reshape(x, ['N', 100]), /reshape: found \[N, 3, 8, 8\]; expected as many elements/)
+  assert.throws(
+    () => ops.reshape(x, ['N', 100]),
+    /Invalid shapes for reshape: expected as many elements .*, got \[N, 3, 8, 8\]/,
+  )
 })

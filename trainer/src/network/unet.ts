@@ -1,6 +1,6 @@
-import { UserError } from '@ddpm/shared'
 import { createGraph } from '../algebra/graph.ts'
-import type { Dim, Ops } from '../algebra/ops.ts'
+import type { Ops } from '../algebra/ops.ts'
+import { type UNetConfig, validateUNet } from './config.ts'
 import {
   childScope,
   conv2d,
@@ -14,77 +14,27 @@ import {
   sinusoidalEmbedding,
 } from './layers.ts'
 
-/** The arguments of the network. */
-export interface UNetConfig {
-  readonly inputChannels: number
-  readonly outputChannels: number
-  /** Residual blocks per level going down; one more going up. */
-  readonly numResBlocks: number
-  readonly baseChannels: number
-  /** Channels of each level as a multiple of baseChannels; each further level halves the picture. */
-  readonly channelMultiples: readonly number[]
-  /** Which levels have self-attention in their blocks. */
-  readonly attention: readonly boolean[]
-  /** Groups of channels that are normalised together, and what is added to their variance. */
-  readonly normGroups: number
-  readonly normEps: number
-  /** Heads of self-attention. */
-  readonly heads: number
-  /** Probability of being dropped before the second convolution of a block. */
-  readonly dropout: number
-  /** What is dropped: whole channels (PyTorch's Dropout2d), or every element on its own. */
-  readonly dropoutUnit: 'channel' | 'element'
-  /** Where the stride-2 convolutions pad: on all sides, or at the right and bottom only. */
-  readonly downsamplePadding: 'around' | 'after'
-  /** Width of the time embedding as a multiple of baseChannels. */
-  readonly timeMultiple: number
-  /** Starts second convolutions, attention outputs and the last convolution at zero, as the published network does. */
-  readonly zeroInit: boolean
-  /** Number of timesteps that the time embedding knows. */
-  readonly timesteps: number
-  /** Number of classes; with any, a label enters with the time embedding and the label `classes` means none. */
-  readonly classes: number
-}
-
-export const defaultUNet: UNetConfig = {
-  inputChannels: 3,
-  outputChannels: 3,
-  numResBlocks: 2,
-  baseChannels: 64,
-  channelMultiples: [1, 2, 2, 4],
-  attention: [false, false, true, false],
-  normGroups: 8,
-  normEps: 1e-5,
-  heads: 4,
-  dropout: 0.1,
-  dropoutUnit: 'channel',
-  downsamplePadding: 'around',
-  timeMultiple: 4,
-  zeroInit: false,
-  timesteps: 1000,
-  classes: 0,
-}
-
-const downsamplePaddings = { around: [1, 1, 1, 1], after: [0, 0, 1, 1] } as const
-
-export interface UNetInputs<T> {
-  /** [N, inputChannels, H, W] */
-  readonly x: T
-  /** [N], whole numbers from 0 to timesteps − 1 */
-  readonly timestep: T
-  /** [N], whole numbers from 0 to classes; null where there are no classes */
-  readonly label: T | null
-  /** Scales what a block is about to convolve: [N, …shape] with 0 for dropped ones; null does nothing. */
-  readonly dropoutMask?: ((block: string, shape: MaskShape) => T | null) | undefined
-}
-
-/** Of one picture's dropout mask in a block: [C, 1, 1], or [C, H, W] where elements are dropped on their own. */
-export type MaskShape = readonly [number, number, number]
+export { defaultUNet, type UNetConfig, validateUNet } from './config.ts'
 
 /**
- * The U-Net: [N, inputChannels, H, W] → [N, outputChannels, H, W].
+ * Computes the model's output for noisy images (Ho et al. 2020, appendix B): a U-Net with residual blocks and
+ * self-attention, conditioned on the timestep and optionally on a class label.
  *
- * H and W must be divisible by 2^(levels − 1). Parameter names are those of the original PyTorch module.
+ * With B base channels, Cₗ = B · channelMultiples[l], and Hₗ = H / 2ˡ, Wₗ = W / 2ˡ at level l of L:
+ *
+ * | stage                 | output shape                                                                |
+ * | --------------------- | --------------------------------------------------------------------------- |
+ * | input x               | [N, inputChannels, H, W]                                                    |
+ * | embedding             | [N, B · timeMultiple]                                                       |
+ * | first convolution     | [N, B, H, W]                                                                |
+ * | encoder, level l      | numResBlocks × [N, Cₗ, Hₗ, Wₗ]; before the next level [N, Cₗ, Hₗ₊₁, Wₗ₊₁]   |
+ * | bottleneck            | 2 × [N, C_{L−1}, H_{L−1}, W_{L−1}]                                          |
+ * | decoder, level l      | (numResBlocks + 1) × [N, Cₗ, Hₗ, Wₗ]; before the next [N, Cₗ, Hₗ₋₁, Wₗ₋₁]   |
+ * | norm, convolution     | [N, outputChannels, H, W]                                                   |
+ *
+ * Parameter names are those of the original PyTorch module. H and W must be divisible by 2^(L − 1).
+ *
+ * @returns [N, outputChannels, H, W]
  */
 export function unet<T>(
   ops: Ops<T>,
@@ -93,9 +43,9 @@ export function unet<T>(
   inputs: UNetInputs<T>,
 ): T {
   const root: Scope<T> = { ops, parameters, path: '' }
-  const width = config.baseChannels
+  const { baseChannels, numResBlocks } = config
   const levels = config.channelMultiples.map((multiple, level) => ({
-    channels: width * multiple,
+    channels: baseChannels * multiple,
     attention: config.attention[level]!,
     last: level === config.channelMultiples.length - 1,
     first: level === 0,
@@ -106,47 +56,48 @@ export function unet<T>(
       config,
       channels,
       attention,
-      mask: inputs.dropoutMask,
+      dropoutMask: inputs.dropoutMask,
     })
 
-  let h = conv2d(childScope(root, 'first'), inputs.x, { outputs: width, kernel: 3 })
+  // [N, inputChannels, H, W] → [N, B, H, W]
+  let h = conv2d(childScope(root, 'first'), inputs.x, { outputs: baseChannels, kernel: 3 })
+  /** Outputs of the encoder, read by the decoder in reverse order. */
   const skips = [h]
 
+  // Encoder: Cₗ channels at level l; a stride-2 convolution halves height and width between levels.
   let index = 0
-  for (const level of levels) {
-    for (let i = 0; i < config.numResBlocks; i++) {
-      h = block(`encoder_blocks.${index++}`, h, level.channels, level.attention)
+  for (const { channels, attention, last } of levels) {
+    for (let i = 0; i < numResBlocks; i++) {
+      h = block(`encoder_blocks.${index++}`, h, channels, attention)
       skips.push(h)
     }
-    if (!level.last) {
+    if (!last) {
       const scope = childScope(root, `encoder_blocks.${index++}.downsample`)
       const padding = downsamplePaddings[config.downsamplePadding]
-      h = conv2d(scope, h, { outputs: level.channels, kernel: 3, stride: 2, padding })
+      h = conv2d(scope, h, { outputs: channels, kernel: 3, stride: 2, padding })
       skips.push(h)
     }
   }
 
-  const bottleneck = ops.shape(h)[1] as number
-  h = block('bottleneck_blocks.0', h, bottleneck, true)
-  h = block('bottleneck_blocks.1', h, bottleneck, false)
+  // Bottleneck: [N, C_{L−1}, H_{L−1}, W_{L−1}]
+  const bottleneckChannels = ops.shape(h)[1] as number
+  h = block('bottleneck_blocks.0', h, bottleneckChannels, true)
+  h = block('bottleneck_blocks.1', h, bottleneckChannels, false)
 
+  // Decoder: each block reads [N, C + C_skip, Hₗ, Wₗ], the last output concatenated with an encoder output.
   index = 0
-  for (const level of levels.toReversed()) {
-    for (let i = 0; i <= config.numResBlocks; i++) {
-      h = block(
-        `decoder_blocks.${index++}`,
-        ops.concat([h, skips.pop()!], 1),
-        level.channels,
-        level.attention,
-      )
+  for (const { channels, attention, first } of levels.toReversed()) {
+    for (let i = 0; i <= numResBlocks; i++) {
+      h = block(`decoder_blocks.${index++}`, ops.concat([h, skips.pop()!], 1), channels, attention)
     }
-    if (!level.first) {
+    if (!first) {
       const scope = childScope(root, `decoder_blocks.${index++}.upsample.1`)
-      h = conv2d(scope, ops.upsample2x(h), { outputs: level.channels, kernel: 3 })
+      h = conv2d(scope, ops.upsample2x(h), { outputs: channels, kernel: 3 })
     }
   }
 
-  h = ops.silu(groupNorm(childScope(root, 'final.0'), h, normOf(config)))
+  // [N, C₀, H, W] → [N, outputChannels, H, W]
+  h = ops.silu(groupNorm(childScope(root, 'final.0'), h, normOptions(config)))
   return conv2d(childScope(root, 'final.2'), h, {
     outputs: config.outputChannels,
     kernel: 3,
@@ -154,7 +105,28 @@ export function unet<T>(
   })
 }
 
-/** Timestep and label as one vector: [N, baseChannels · timeMultiple]. */
+/** Inputs of the network, as tensors of any interpreter. */
+export interface UNetInputs<T> {
+  /** [N, inputChannels, H, W] */
+  readonly x: T
+  /** [N], integers from 0 to timesteps − 1 */
+  readonly timestep: T
+  /** [N], integers from 0 to classes; null for an unconditional model */
+  readonly label: T | null
+  /**
+   * Returns the mask [N, …shape] by which a block multiplies the input of its second convolution: 0 for dropped units,
+   * 1/(1 − p) for others. Returns null for no dropout.
+   */
+  readonly dropoutMask?: ((block: string, shape: MaskShape) => T | null) | undefined
+}
+
+/** Shape of one image's dropout mask in a block: [C, 1, 1] for dropoutUnit 'channel', [C, H, W] for 'element'. */
+export type MaskShape = readonly [number, number, number]
+
+/** Padding of a stride-2 convolution by UNetConfig.downsamplePadding. */
+const downsamplePaddings = { around: [1, 1, 1, 1], after: [0, 0, 1, 1] } as const
+
+/** Computes the joint embedding of timestep and label: [N] and [N] → [N, baseChannels · timeMultiple]. */
 function embed<T>(root: Scope<T>, config: UNetConfig, { timestep, label }: UNetInputs<T>): T {
   const { ops } = root
   const outputs = config.baseChannels * config.timeMultiple
@@ -170,26 +142,29 @@ function embed<T>(root: Scope<T>, config: UNetConfig, { timestep, label }: UNetI
   return ops.add(time, labelEmbedding(scope, label, { rows: config.classes + 1, columns: outputs }))
 }
 
-function normOf({ normGroups, normEps }: UNetConfig): { groups: number; eps: number } {
-  return { groups: normGroups, eps: normEps }
-}
-
 interface BlockOptions<T> {
   readonly config: UNetConfig
+  /** Number of output channels. */
   readonly channels: number
   readonly attention: boolean
-  readonly mask: UNetInputs<T>['dropoutMask']
+  readonly dropoutMask: UNetInputs<T>['dropoutMask']
 }
 
-/** Residual block: [N, C, H, W] and the embedding [N, E] → [N, channels, H, W]. */
+/**
+ * Applies a residual block: norm, SiLU, convolution, the projected embedding added to each channel; norm, SiLU,
+ * dropout, convolution; the input added; then optional self-attention.
+ * @param x [N, C, H, W]
+ * @param embedding [N, E]
+ * @returns [N, channels, H, W]
+ */
 function resnetBlock<T>(
   scope: Scope<T>,
   x: T,
   embedding: T,
-  { config, channels, attention, mask }: BlockOptions<T>,
+  { config, channels, attention, dropoutMask }: BlockOptions<T>,
 ): T {
   const { ops } = scope
-  const norm = normOf(config)
+  const norm = normOptions(config)
   let h = ops.silu(groupNorm(childScope(scope, 'normalize_1'), x, norm))
   h = conv2d(childScope(scope, 'conv_1'), h, { outputs: channels, kernel: 3 })
 
@@ -198,53 +173,56 @@ function resnetBlock<T>(
 
   h = ops.silu(groupNorm(childScope(scope, 'normalize_2'), h, norm))
   const [, , height, width] = ops.shape(h) as readonly number[]
-  const size: MaskShape = config.dropoutUnit === 'channel' ? [channels, 1, 1] : [channels, height!, width!]
-  const keep = mask?.(scope.path, size) ?? null
-  if (keep !== null) h = ops.mul(h, keep)
+  const maskShape: MaskShape =
+    config.dropoutUnit === 'channel' ? [channels, 1, 1] : [channels, height!, width!]
+  const mask = dropoutMask?.(scope.path, maskShape) ?? null
+  if (mask !== null) h = ops.mul(h, mask)
   h = conv2d(childScope(scope, 'conv_2'), h, { outputs: channels, kernel: 3, zero: config.zeroInit })
 
-  const matches = ops.shape(x)[1] === channels
-  h = ops.add(h, matches ? x : conv2d(childScope(scope, 'match_input'), x, { outputs: channels, kernel: 1 }))
+  const sameChannels = ops.shape(x)[1] === channels
+  const skip = sameChannels
+    ? x
+    : conv2d(childScope(scope, 'match_input'), x, { outputs: channels, kernel: 1 })
+  h = ops.add(h, skip)
   return attention ? attentionBlock(childScope(scope, 'attention'), h, config) : h
 }
 
-/** x + attention(norm(x)): [N, C, H, W]. */
+/** Computes x + attention(norm(x)): [N, C, H, W] → [N, C, H, W]. */
 function attentionBlock<T>(scope: Scope<T>, x: T, config: UNetConfig): T {
-  const h = groupNorm(childScope(scope, 'group_norm'), x, normOf(config))
+  const h = groupNorm(childScope(scope, 'group_norm'), x, normOptions(config))
   const { heads, zeroInit: zero } = config
   return scope.ops.add(x, selfAttention(childScope(scope, 'mhsa'), h, { heads, zero }))
 }
 
-/** A picture's size, fixed, or with the batch left open. */
-export interface ImageShape {
-  readonly batch: Dim
-  readonly height: number
-  readonly width: number
+function normOptions({ normGroups, normEps }: UNetConfig): { groups: number; eps: number } {
+  return { groups: normGroups, eps: normEps }
 }
 
 /**
- * Everything the network asks for, in the order it asks: read off the network itself.
- * @throws UserError for arguments that fit no network
+ * Lists the parameters of the network in the order in which `unet` requests them.
+ * @throws UserError for an invalid configuration
  */
 export function parameterSpecs(config: UNetConfig): ParameterSpec[] {
   validateUNet(config)
   const specs: ParameterSpec[] = []
-  // Parameters are the same at every size: the smallest does.
+  // Parameters do not depend on the image size: the smallest valid size is enough.
   const size = 2 ** (config.channelMultiples.length - 1)
   traceUNet(config, { height: size, width: size }, { onParameter: (spec) => specs.push(spec) })
   return specs
 }
 
-/** The masks of the blocks that have dropout, in order, as they lie side by side in a picture's row. */
+/** Position of each block's dropout mask in one row per image that holds all masks. */
 export interface DropoutLayout {
+  /** By path of the block, in order. `start` and `end` are columns of the row. */
   readonly blocks: ReadonlyMap<
     string,
     { readonly shape: MaskShape; readonly start: number; readonly end: number }
   >
-  /** Length of a row; 0 without dropout. */
+  /** Length of the row; 0 without dropout. */
   readonly size: number
 }
 
+/** Computes the dropout layout of a network for images of a given size. */
 export function dropoutLayout(
   config: UNetConfig,
   image: { readonly height: number; readonly width: number },
@@ -263,7 +241,7 @@ export function dropoutLayout(
   return { blocks, size }
 }
 
-/** Runs the network on shapes alone. */
+/** Runs the network on tensor shapes only and reports the parameters and dropout masks that it requests. */
 function traceUNet(
   config: UNetConfig,
   { height, width }: { readonly height: number; readonly width: number },
@@ -290,55 +268,4 @@ function traceUNet(
       },
     },
   )
-}
-
-/**
- * Refuses arguments that fit no network, and pictures that do not fit the network.
- * @throws UserError naming the argument, what was found and what was expected
- */
-export function validateUNet(config: UNetConfig, image?: { height: number; width: number }): void {
-  const require = (condition: boolean, name: string, found: unknown, expected: string) => {
-    if (!condition) throw new UserError(`Found ${name} ${found}; expected ${expected}.`)
-  }
-  const whole = [
-    'inputChannels',
-    'outputChannels',
-    'numResBlocks',
-    'baseChannels',
-    'normGroups',
-    'heads',
-    'timeMultiple',
-    'timesteps',
-  ] as const
-  for (const name of whole) {
-    require(Number.isInteger(config[name]) && config[name] > 0, name, config[
-      name
-    ], 'a whole number of at least 1')
-  }
-  const { baseChannels, channelMultiples, attention, dropout, classes, normGroups, normEps, heads } = config
-  require(baseChannels % normGroups ===
-    0, 'baseChannels', baseChannels, `a multiple of ${normGroups}, for GroupNorm has ${normGroups} groups (normGroups)`)
-  require(baseChannels % 4 === 0, 'baseChannels', baseChannels, 'a multiple of 4, for the time embedding')
-  require(normEps > 0, 'normEps', normEps, 'above 0')
-  require(channelMultiples.length > 0 &&
-    channelMultiples.every(
-      (multiple) => Number.isInteger(multiple) && multiple > 0,
-    ), 'channelMultiples', channelMultiples.join(
-    ',',
-  ), 'whole numbers of at least 1, one per level, as in 1,2,2')
-  require(attention.length ===
-    channelMultiples.length, 'attention', `for ${attention.length} levels`, `one value for each of the ${channelMultiples.length} levels of channelMultiples`)
-  const attending = channelMultiples.filter((_, i) => attention[i] || i === channelMultiples.length - 1)
-  require(attending.every(
-    (multiple) => (baseChannels * multiple) % heads === 0,
-  ), 'heads', heads, `a divisor of the channels of every level with attention: ${attending.map((multiple) => baseChannels * multiple).join(', ')}`)
-  require(dropout >= 0 && dropout < 1, 'dropout', dropout, 'a probability from 0 to below 1')
-  require(Number.isInteger(classes) && classes >= 0, 'classes', classes, 'a whole number of at least 0')
-  if (image) {
-    const multiple = 2 ** (channelMultiples.length - 1)
-    require(image.height % multiple === 0 &&
-      image.width % multiple ===
-        0, 'pictures of', `${image.height}×${image.width}`, `height and width divisible by ${multiple}, for the network halves them ${channelMultiples.length - 1} times; ` +
-      'choose another --size or fewer channelMultiples')
-  }
 }

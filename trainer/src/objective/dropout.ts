@@ -1,23 +1,24 @@
 import { domains, uniforms, words } from '@ddpm/shared'
 
 /**
- * Draws dropout masks: 0 with the given probability, else 1/(1 − probability).
+ * Fills `out` with a random dropout mask: 0 with the given probability, else 1/(1 − probability).
  *
- * Elementwise masks are a million decisions per picture, so four are made of each 32-bit word: a byte below 256·p
- * drops, one above keeps, and one in between is settled by a uniform number of its own, which keeps p exact.
+ * Elementwise masks have up to a million elements per image, so each 32-bit random word decides four of them. With
+ * threshold = 256·p, a byte below ⌊threshold⌋ drops its element and a byte above it does not. For a byte equal to
+ * ⌊threshold⌋, a further uniform number decides, so that the probability is exactly p.
  */
 export function dropMasks(seed: number, step: number, probability: number, out: Float32Array): void {
   const threshold = probability * 256
-  const between = Math.floor(threshold)
-  const kept = 1 / (1 - probability)
+  const boundary = Math.floor(threshold)
+  const scale = 1 / (1 - probability)
   const undecided: number[] = []
   const stream = { domain: domains.dropout, image: 0, step }
-  const drawnWords = words(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
+  const randomWords = words(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
   for (let i = 0; i < out.length; i++) {
-    const byte = (drawnWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
-    out[i] = byte < between ? 0 : kept
-    if (byte === between) undecided.push(i)
+    const byte = (randomWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
+    out[i] = byte < boundary ? 0 : scale
+    if (byte === boundary) undecided.push(i)
   }
-  const drawn = uniforms(seed, { ...stream, image: 1 }, undecided.length)
-  for (const [k, i] of undecided.entries()) if (drawn[k]! < threshold - between) out[i] = 0
+  const uniform = uniforms(seed, { ...stream, image: 1 }, undecided.length)
+  for (const [k, i] of undecided.entries()) if (uniform[k]! < threshold - boundary) out[i] = 0
 }

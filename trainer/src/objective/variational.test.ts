@@ -27,62 +27,72 @@ const timesteps = [0, 1, 2, 17, 400, 999]
 const shape = [timesteps.length, 2, 3, 3]
 const size = 18
 
-/** Bytes, the outermost ones among them; a network's answers that are right but for a little. */
-function example(predictionType: PredictionType) {
+/** Images with byte values including the lowest and the highest, and a model's output with small errors. */
+function createExample(predictionType: PredictionType) {
   const x0 = random(1, shape).data.map((z) => Math.round((Math.tanh(z) + 1) * 127.5) / 127.5 - 1)
   x0.forEach((_, i) => {
     if (i % size < 2) x0[i] = i % size === 0 ? -1 : 1
   })
   const noise = random(2, shape).data
-  const place = random(4, shape).data
-  const wrong = random(3, shape).data
-  const error = wrong.map((value, i) => {
+  const interpolation = random(4, shape).data
+  const error = random(3, shape).data.map((value, i) => {
     const [, b] = targetWeights(predictionType, schedule.alphasCumprod[timesteps[Math.floor(i / size)]!]!)
     return value * (b === 1 ? 0.3 : 0.01)
   })
-  return { x0, noise, error, place }
+  return { x0, noise, error, interpolation }
 }
 
 for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
-  test(`the term that is trained is the term that is measured: ${predictionType}`, () => {
-    const { x0, noise, error, place } = example(predictionType)
-    const found = variationalTerm<Tensor>(createOps(float64), variationalTable(schedule, predictionType), {
+  test(`the training term equals the evaluation term: ${predictionType}`, () => {
+    const { x0, noise, error, interpolation } = createExample(predictionType)
+    const actual = variationalTerm<Tensor>(createOps(float64), variationalTable(schedule, predictionType), {
       timestep: tensor([timesteps.length], timesteps),
       x0: tensor(shape, x0),
       error: tensor(shape, error),
-      place: tensor(shape, place),
+      place: tensor(shape, interpolation),
     })
-    assert.deepEqual(found.shape, [timesteps.length, 1, 1, 1])
+    assert.deepEqual(actual.shape, [timesteps.length, 1, 1, 1])
     for (const [n, t] of timesteps.entries()) {
-      const own = (values: Float64Array) => values.subarray(n * size, (n + 1) * size)
+      const imageOf = (values: Float64Array) => values.subarray(n * size, (n + 1) * size)
       const [a, b] = targetWeights(predictionType, schedule.alphasCumprod[t]!)
-      const output = own(x0).map((value, i) => a * value + b * own(noise)[i]! + own(error)[i]!)
-      const wanted = boundTerm(
+      const output = imageOf(x0).map((value, i) => a * value + b * imageOf(noise)[i]! + imageOf(error)[i]!)
+      const expected = boundTerm(
         schedule,
         { predictionType, varianceType: 'learnedRange', clamp: null },
         t,
-        own(x0),
-        qSample(schedule, own(x0), t, own(noise)),
-        Float64Array.from([...output, ...own(place)]),
+        imageOf(x0),
+        qSample(schedule, imageOf(x0), t, imageOf(noise)),
+        Float64Array.from([...output, ...imageOf(interpolation)]),
       )
-      // The table is float32, and Φ at t = 0 an approximation.
-      const tolerance = (t === 0 ? 2e-2 : 1e-5) * Math.abs(wanted)
-      assert.ok(Math.abs(found.data[n]! - wanted) < tolerance, `t = ${t}: ${found.data[n]}, not ${wanted}`)
+      // The table is float32; at t = 0, Φ is approximated.
+      const tolerance = (t === 0 ? 2e-2 : 1e-5) * Math.abs(expected)
+      const difference = Math.abs(actual.data[n]! - expected)
+      assert.ok(difference < tolerance, `t = ${t}: expected ${expected}, got ${actual.data[n]}`)
     }
   })
 }
 
-test('its derivative by the variances is the difference quotient’s; by the mean there is none', () => {
-  const { x0, error, place } = example('epsilon')
+test('the gradient by the variances matches difference quotients; the mean has no gradient', () => {
+  const { x0, error, interpolation } = createExample('epsilon')
   const graph = createGraph()
   const input = (name: string) => graph.input(name, name === 'timestep' ? [timesteps.length] : shape)
-  const nodes = { timestep: input('timestep'), x0: input('x0'), error: input('error'), place: input('place') }
-  const terms = variationalTerm(graph.ops, variationalTable(schedule, 'epsilon'), nodes)
+  const nodes = {
+    timestep: input('timestep'),
+    x0: input('x0'),
+    error: input('error'),
+    interpolation: input('interpolation'),
+  }
+  const terms = variationalTerm(graph.ops, variationalTable(schedule, 'epsilon'), {
+    timestep: nodes.timestep,
+    x0: nodes.x0,
+    error: nodes.error,
+    place: nodes.interpolation,
+  })
   const loss = graph.ops.reduceSum(graph.ops.mul(terms, graph.input('weights', terms.shape)), [0, 1, 2, 3])
   assert.throws(() => gradients(graph, loss, [nodes.error]), /does not depend/)
-  const [gradient] = gradients(graph, loss, [nodes.place])
+  const [gradient] = gradients(graph, loss, [nodes.interpolation])
 
-  const at = (node: Node, places: Float64Array) =>
+  const evaluateAt = (node: Node, values: Float64Array) =>
     evaluate(
       [node],
       float64,
@@ -90,24 +100,24 @@ test('its derivative by the variances is the difference quotient’s; by the mea
         ['timestep', tensor([timesteps.length], timesteps)],
         ['x0', tensor(shape, x0)],
         ['error', tensor(shape, error)],
-        ['place', tensor(shape, places)],
+        ['interpolation', tensor(shape, values)],
         ['weights', random(9, terms.shape as number[])],
       ]),
     )[0]!.data
-  const found = at(gradient!, place)
-  place.forEach((_, i) => {
-    const moved = (by: number) => at(loss, place.with(i, place[i]! + by))[0]!
+  const actual = evaluateAt(gradient!, interpolation)
+  interpolation.forEach((_, i) => {
+    const lossAt = (offset: number) => evaluateAt(loss, interpolation.with(i, interpolation[i]! + offset))[0]!
     const step = 1e-5
-    const quotient = (moved(step) - moved(-step)) / (2 * step)
+    const quotient = (lossAt(step) - lossAt(-step)) / (2 * step)
     assert.ok(
-      Math.abs(found[i]! - quotient) <= 1e-6 * Math.max(1e-3, Math.abs(quotient)),
-      `${i}: ${found[i]}, ${quotient}`,
+      Math.abs(actual[i]! - quotient) <= 1e-6 * Math.max(1e-3, Math.abs(quotient)),
+      `element ${i}: expected ${quotient}, got ${actual[i]}`,
     )
   })
-  assert.ok(found.every((value) => value !== 0))
+  assert.ok(actual.every((value) => value !== 0))
 })
 
-test('trained on L_hybrid, the learned variances bound pictures better than either fixed kind', async () => {
+test('variances trained on L_hybrid give a tighter bound than both fixed variances', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-variational-'))
   after(() => rmSync(folder, { recursive: true }))
   const network = { baseChannels: 8, channelMultiples: [1], attention: [false] }
@@ -127,13 +137,13 @@ test('trained on L_hybrid, the learned variances bound pictures better than eith
     return state.totals
   }
   const learned = await bits('learnedRange')
-  // The same pictures, timesteps and noise: only the variances differ.
+  // Images, timesteps and noise are the same: only the variances differ.
   for (const fixed of ['fixedSmall', 'fixedLarge'] as const) {
     const gains = (await bits(fixed)).map((value, i) => value - learned[i]!)
     const mean = gains.reduce((sum, value) => sum + value) / gains.length
     const variance = gains.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (gains.length - 1)
     const error = Math.sqrt(variance / gains.length)
-    assert.ok(mean > 2 * error, `${fixed}: ${mean} bits/dim more, standard error ${error}`)
+    assert.ok(mean > 2 * error, `${fixed} − learned: ${mean} bits/dim, standard error ${error}`)
   }
   await model.dispose()
 })

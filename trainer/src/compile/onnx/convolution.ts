@@ -3,8 +3,9 @@ import type { Dim } from '../../algebra/ops.ts'
 import { matmul, reshape, sumOverBatch } from './emit/composites.ts'
 import type { Emitter } from './emit/emitter.ts'
 
-type Image = readonly [Dim, number, number, number]
+type ImageShape = readonly [Dim, number, number, number]
 
+/** Emits y = w ∗ x + b: x [N, I, H, W], weight [O, I, K, K], optional bias [O] → [N, O, H', W']. */
 export function convolution(
   emitter: Emitter,
   inputs: readonly string[],
@@ -21,8 +22,9 @@ export function convolution(
 }
 
 /**
- * dx of a convolution. At stride 1 it is itself a convolution, of dy with the weight flipped and its channel axes
- * swapped, which onnxruntime computes faster than ConvTranspose.
+ * Emits dx of a convolution: dy [N, O, H', W'], weight [O, I, K, K] → [N, I, H, W]. At stride 1, dx is the convolution of
+ * dy with the weight whose taps are reversed and whose channel axes are swapped. onnxruntime computes that faster than
+ * ConvTranspose.
  */
 export function convolutionInputGrad(
   emitter: Emitter,
@@ -32,25 +34,25 @@ export function convolutionInputGrad(
   const { emit, int64 } = emitter
   const { stride, padding, inputShape } = node.attributes
   const [outputs, inputs, kernel] = node.inputs[1]!.shape as [number, number, number]
-  const [, , dyHeight, dyWidth] = node.inputs[0]!.shape as Image
-  const [, , height, width] = inputShape as Image
+  const [, , dyHeight, dyWidth] = node.inputs[0]!.shape as ImageShape
+  const [, , height, width] = inputShape as ImageShape
   const [top, left, bottom, right] = padding
 
   if (stride !== 1) {
-    // What the forward pass left over at the bottom and right edge.
-    const extra = (size: number, dySize: number, before: number, after: number) =>
+    // Rows and columns at the bottom and right edge that no output of the forward pass depends on.
+    const unread = (size: number, dySize: number, before: number, after: number) =>
       size - ((dySize - 1) * stride - before - after + kernel)
     return emit('ConvTranspose', [dy!, weight!], {
       kernel_shape: [kernel, kernel],
       strides: [stride, stride],
       pads: padding,
-      output_padding: [extra(height, dyHeight, top, bottom), extra(width, dyWidth, left, right)],
+      output_padding: [unread(height, dyHeight, top, bottom), unread(width, dyWidth, left, right)],
       dilations: [1, 1],
       group: 1,
     })
   }
 
-  const around = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
+  const gradPadding = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
   let flipped = emit('Transpose', [weight!], { perm: [1, 0, 2, 3] })
   if (kernel > 1) {
     const taps = kernel * kernel
@@ -63,18 +65,21 @@ export function convolutionInputGrad(
   return emit('Conv', [dy!, flipped], {
     kernel_shape: [kernel, kernel],
     strides: [1, 1],
-    pads: around,
+    pads: gradPadding,
     dilations: [1, 1],
     group: 1,
   })
 }
 
 /**
- * dw of a convolution, as one batched matrix product over pixels and a sum over the batch.
+ * Emits dw of a convolution: x [N, I, H, W], dy [N, O, H', W'] → [O, I, K, K], as one batched matrix product over pixels
+ * and a sum over the batch.
  *
- * dw[o, i, ky, kx] = Σ dy[n, o, h, w] · x[n, i, s·h + ky − top, s·w + kx − left]. Horizontal taps are x times matrices
- * of shifts; vertical taps are gathered rows, of dy at stride 1 (so that each side is repeated K times, not one K²
- * times) and of x otherwise. Rows outside the picture are a row of zeros put at its end.
+ * dw[o, i, ky, kx] = Σ dy[n, o, h, w] · x[n, i, s·h + ky − top, s·w + kx − left]
+ *
+ * - Horizontal taps are products of x with shift matrices.
+ * - Vertical taps are gathered rows: of dy at stride 1, so that both factors are repeated K times instead of one K² times;
+ *   of x otherwise. Rows outside the image are read from a row of zeros that is appended to it.
  */
 export function convolutionWeightGrad(
   emitter: Emitter,
@@ -83,8 +88,8 @@ export function convolutionWeightGrad(
 ): string {
   const { emit, float, int64, once } = emitter
   const { stride, padding, kernel } = node.attributes
-  const [n, inputs, height, width] = node.inputs[0]!.shape as Image
-  const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as Image
+  const [n, inputs, height, width] = node.inputs[0]!.shape as ImageShape
+  const [, outputs, dyHeight, dyWidth] = node.inputs[1]!.shape as ImageShape
   const [top, left] = padding
   const shape = [outputs, inputs, kernel, kernel] as const
   const product = (a: string, b: string) => {
@@ -98,16 +103,16 @@ export function convolutionWeightGrad(
     return reshape(emitter, product(flat(dy!, outputs), flat(x!, inputs)), shape)
   }
 
-  /** value[…, row(k, h), …] for all k and h: [N, channels, count · rows, columns]. */
+  /** Gathers value[:, :, row(k, h), :] for all k < kernel and h < count: [N, C, rows, W] → [N, C, kernel · count, W]. */
   const gatherRows = (value: string, rows: number, count: number, row: (k: number, h: number) => number) => {
     const padded = emit('Pad', [value, int64([0, 0, 0, 0, 0, 0, 1, 0])], { mode: 'constant' })
-    const index = Array.from({ length: kernel * count }, (_, i) => {
-      const found = row(Math.floor(i / count), i % count)
-      return found >= 0 && found < rows ? found : rows
+    const indices = Array.from({ length: kernel * count }, (_, i) => {
+      const index = row(Math.floor(i / count), i % count)
+      return index >= 0 && index < rows ? index : rows
     })
-    return emit('Gather', [padded, int64(index)], { axis: 2 })
+    return emit('Gather', [padded, int64(indices)], { axis: 2 })
   }
-  /** [N, 1, rows, width] → [N, K, rows, dyWidth], tap kx shifted to where it meets dy. */
+  /** Aligns the columns of x with those of dy for each horizontal tap kx: [N, 1, rows, width] → [N, K, rows, dyWidth]. */
   const shiftColumns = (value: string, rows: number) => {
     const shifts = once(`shifts ${kernel} ${stride} ${left} ${width} ${dyWidth}`, () => {
       const matrix = new Float32Array(kernel * width * dyWidth)

@@ -1,76 +1,71 @@
 import { type Node, type OpNode, reachable } from '../../algebra/graph.ts'
-import { createEmission, type Dialect, type Emission } from './emit/emitter.ts'
-import { dataTypes, encodeModel, type ValueInfoMessage } from './emit/schema.ts'
+import { createGraphBuilder, type Dialect, type GraphBuilder } from './emit/emitter.ts'
+import { dataTypes, encodeModel, type TensorMessage, type ValueInfoMessage } from './emit/schema.ts'
 import { toHalf } from './half.ts'
 import { lower } from './lower.ts'
-import { recorded } from './nchwc/layout.ts'
+import { createBlockedLowering } from './nchwc/lower.ts'
 
 export interface ModelOptions {
   readonly dialect: Dialect
-  /** Convolutions in onnxruntime's blocked layout of so many channels a block; none unless told. */
+  /**
+   * Number of channels per block of onnxruntime's private blocked layout (nchwc/lower.ts). null disables it. Default:
+   * null. It requires the dialect 'onnxruntime' and a known batch size.
+   */
   readonly blockWidth?: number | null
-  /** Inputs that are held inside the model: name and values. */
+  /** Values of inputs that are stored in the model as initializers, by name. */
   readonly weights?: ReadonlyMap<string, Float32Array>
   /**
-   * Stores what weighs, weights of more than one axis, in half precision, and casts it when a session starts; biases and
-   * norms stay as they are, and so does all arithmetic.
+   * Stores weights with more than one axis in half precision and casts them to float32 when a session starts. Biases,
+   * norms and all arithmetic remain in float32. Default: false.
    */
   readonly half?: boolean
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** Operator set 17 is the first with LayerNormalization, which training on WebGPU needs; IR version 8 came with it. */
+/** Operator set 17 is the first with LayerNormalization, which training on WebGPU needs. It was released with IR version 8. */
 const opset = 17
 const irVersion = 8
 
 /**
- * A graph as an ONNX file. Inputs that no output depends on are left out.
- * @param outputs name → node
+ * Compiles a graph to an ONNX file. Inputs that no output depends on are omitted.
+ * @param outputs nodes by the name of the model's output
+ * @returns the bytes of the file
  */
 export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOptions): Uint8Array {
-  const all = reachable(Object.values(outputs))
-  const readers = findReaders(all, Object.values(outputs))
-  const emission = createEmission(
-    options.dialect,
-    options.blockWidth ?? null,
-    (node) => readers.get(node) ?? [],
-  )
-  const weights = options.weights ?? new Map()
+  const nodes = reachable(Object.values(outputs))
+  const readers = findReaders(nodes, Object.values(outputs))
+  const builder = createGraphBuilder(options.dialect, (node) => readers.get(node) ?? [])
+  const blockWidth = options.blockWidth ?? null
+  const lowerBlocked = blockWidth === null ? null : createBlockedLowering(builder, blockWidth)
   const inputs: ValueInfoMessage[] = []
 
-  for (const node of all) {
+  for (const node of nodes) {
     switch (node.kind) {
       case 'input': {
-        emission.values.set(node, { name: node.name, layout: 'recorded' })
-        const values = weights.get(node.name)
-        if (values) {
-          const half = (options.half ?? false) && node.shape.length > 1
-          const stored = half ? toHalf(values) : values
-          const name = half ? `${node.name}/half` : node.name
-          emission.initializers.push({
-            name,
-            dims: node.shape as number[],
-            dataType: half ? dataTypes.float16 : dataTypes.float,
-            rawData: new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength),
-          })
-          if (half) emission.emit('Cast', [name], { to: dataTypes.float }, { outputs: [node.name] })
-        } else {
-          inputs.push(valueInfo(node.name, node))
-        }
+        builder.define(node, () => node.name)
+        const values = options.weights?.get(node.name)
+        if (values === undefined) inputs.push(valueInfo(node.name, node))
+        else if (options.half && node.shape.length > 1) {
+          const name = `${node.name}/half`
+          builder.initializers.push(initializer(name, node, toHalf(values)))
+          builder.emit('Cast', [name], { to: dataTypes.float }, { outputs: [node.name] })
+        } else builder.initializers.push(initializer(node.name, node, values))
         break
       }
-      case 'constant':
-        emission.values.set(node, {
-          name: emission.float(node.values, node.shape as number[]),
-          layout: 'recorded',
-        })
+      case 'constant': {
+        const name = builder.float(node.values, node.shape as number[])
+        builder.define(node, () => name)
         break
+      }
       case 'op':
-        emission.values.set(node, lower(emission, node))
+        if (!lowerBlocked?.(node)) {
+          const name = lower(builder, node)
+          builder.define(node, () => name)
+        }
     }
   }
-  nameOutputs(emission, outputs)
-  dropUnused(emission, outputs)
+  nameOutputs(builder, outputs)
+  dropUnused(builder, outputs)
 
   return encodeModel({
     irVersion,
@@ -78,15 +73,15 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
     producerVersion: '0.1.0',
     opsetImport: [
       { domain: '', version: opset },
-      ...[...new Set(emission.nodes.map(({ domain }) => domain))]
+      ...[...new Set(builder.nodes.map(({ domain }) => domain))]
         .filter((domain) => domain !== '')
         .map((domain) => ({ domain, version: 1 })),
     ],
     metadataProps: Object.entries(options.metadata ?? {}).map(([key, value]) => ({ key, value })),
     graph: {
       name: 'ddpm',
-      node: emission.nodes,
-      initializer: emission.initializers,
+      node: builder.nodes,
+      initializer: builder.initializers,
       input: inputs,
       output: Object.entries(outputs).map(([name, node]) => valueInfo(name, node)),
     },
@@ -95,40 +90,40 @@ export function toOnnx(outputs: Readonly<Record<string, Node>>, options: ModelOp
 
 function findReaders(nodes: readonly Node[], outputs: readonly Node[]): ReadonlyMap<Node, (OpNode | null)[]> {
   const readers = new Map<Node, (OpNode | null)[]>()
-  const read = (node: Node, reader: OpNode | null) => {
-    const all = readers.get(node)
-    if (all) all.push(reader)
+  const add = (node: Node, reader: OpNode | null) => {
+    const list = readers.get(node)
+    if (list) list.push(reader)
     else readers.set(node, [reader])
   }
-  for (const node of nodes) if (node.kind === 'op') for (const input of node.inputs) read(input, node)
-  for (const node of outputs) read(node, null)
+  for (const node of nodes) if (node.kind === 'op') for (const input of node.inputs) add(input, node)
+  for (const node of outputs) add(node, null)
   return readers
 }
 
 /**
- * Gives the values that are outputs their public names. An Identity in between would copy them: it is left to
- * values that no operator of their own makes, or that go out twice.
+ * Renames the tensors that are outputs. An Identity operator would copy its input, so it is used only for outputs that
+ * no operator computes (inputs, constants) or that have two names.
  */
-function nameOutputs(emission: Emission, outputs: Readonly<Record<string, Node>>): void {
-  const made = new Set(emission.nodes.flatMap(({ output }) => output))
+function nameOutputs(builder: GraphBuilder, outputs: Readonly<Record<string, Node>>): void {
+  const computed = new Set(builder.nodes.flatMap(({ output }) => output))
   const renamed = new Map<string, string>()
   for (const [name, node] of Object.entries(outputs)) {
-    const value = recorded(emission, node)
-    if (made.has(value) && !renamed.has(value)) renamed.set(value, name)
-    else emission.emit('Identity', [value], {}, { outputs: [name] })
+    const tensor = builder.nameOf(node)
+    if (computed.has(tensor) && !renamed.has(tensor)) renamed.set(tensor, name)
+    else builder.emit('Identity', [tensor], {}, { outputs: [name] })
   }
-  const rename = (value: string) => renamed.get(value) ?? value
-  for (const node of emission.nodes) {
+  const rename = (tensor: string) => renamed.get(tensor) ?? tensor
+  for (const node of builder.nodes) {
     node.input = node.input.map(rename)
     node.output = node.output.map(rename)
   }
 }
 
 /**
- * Leaves out operators that nothing reads, for a value may have been brought into a layout in vain, and optional outputs
- * that nothing reads: not every provider has them.
+ * Removes operators whose outputs are not read, such as layout conversions that turned out to be unnecessary, and
+ * trailing optional outputs that are not read, which some execution providers do not support.
  */
-function dropUnused({ nodes }: Emission, outputs: Readonly<Record<string, Node>>): void {
+function dropUnused({ nodes }: GraphBuilder, outputs: Readonly<Record<string, Node>>): void {
   const read = new Set(Object.keys(outputs))
   const used = nodes
     .toReversed()
@@ -140,6 +135,15 @@ function dropUnused({ nodes }: Emission, outputs: Readonly<Record<string, Node>>
     })
     .reverse()
   nodes.splice(0, nodes.length, ...used)
+}
+
+function initializer(name: string, { shape }: Node, values: Float32Array | Uint16Array): TensorMessage {
+  return {
+    name,
+    dims: shape as number[],
+    dataType: values instanceof Float32Array ? dataTypes.float : dataTypes.float16,
+    rawData: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  }
 }
 
 function valueInfo(name: string, { shape }: Node): ValueInfoMessage {

@@ -1,6 +1,6 @@
 import type { Shape } from '../../algebra/ops.ts'
 
-/** How a GraphDef's attribute reads in JSON: numbers of 64 bits as text, strings in base64. */
+/** Attribute of a GraphDef node in protobuf's JSON encoding: 64-bit integers are strings, bytes are base64. */
 export type Attribute =
   | { readonly type: DataType }
   | { readonly b: boolean }
@@ -20,21 +20,23 @@ export interface NodeDef {
   readonly attr: Attributes
 }
 
-/** What a Const node holds; the values go into the weights' file. */
+/** Value of a Const node. It is stored in the weights file. */
 export interface Constant {
   readonly shape: readonly number[]
   readonly values: Float32Array | Int32Array
 }
 
 /**
- * How the axes of a value lie: as they were recorded, which for pictures is [N, C, H, W], or a picture with its channels
- * last, which is how TensorFlow's convolutions are supported everywhere.
+ * Order of a tensor's axes:
+ * - 'plain': as in the algebra's graph, [N, C, H, W] for images
+ * - 'channelsLast': [N, H, W, C], the only order that every backend of TensorFlow.js supports for convolutions
  */
-export type Layout = 'recorded' | 'channelsLast'
+export type DataLayout = 'plain' | 'channelsLast'
 
-export interface Value {
+/** A tensor of the GraphDef: the name of the node that computes it and the order of its axes. */
+export interface Tensor {
   readonly name: string
-  readonly layout: Layout
+  readonly layout: DataLayout
 }
 
 export const float: Attribute = { type: 'DT_FLOAT' }
@@ -42,27 +44,30 @@ export const int32: Attribute = { type: 'DT_INT32' }
 export const text = (value: string): Attribute => ({ s: Buffer.from(value).toString('base64') })
 export const integers = (values: readonly number[]): Attribute => ({ list: { i: values.map(String) } })
 
+/** Adds operators and constants to a GraphDef. Tensors are referred to by name. */
 export interface Emitter {
-  /** Adds an operator; returns the name of its value. */
+  /** Adds an operator and returns the name of its result. */
   emit(op: string, inputs: readonly string[], attributes: Attributes): string
-  /** Constants; only those that an operator reads are written. */
+  /** Adds a float32 constant and returns its name. Constants that no operator reads are not written. */
   floats(values: ArrayLike<number>, shape: readonly number[], name?: string): string
+  /** Adds an int32 constant and returns its name. Default shape: [values.length]. */
   integers(values: readonly number[], shape?: readonly number[]): string
-  /** The value with its axes in another order; of a constant, another constant. */
+  /** Permutes the axes of a tensor. A constant is permuted at compile time. */
   transpose(name: string, permutation: readonly number[]): string
-  /** A view of another shape; of a constant, another constant. At most one axis is open. */
+  /** Reshapes a tensor; at most one dimension may be 'N'. A constant is reshaped at compile time. */
   reshape(name: string, shape: Shape): string
-  /** Computes something the first time it is asked for under a key. */
+  /** Returns the result cached under a key; calls `create` the first time. */
   once<T>(key: string, create: () => T): T
 }
 
-/** An emitter and what it has emitted. */
-export interface Emission extends Emitter {
+/** A GraphDef under construction. */
+export interface GraphBuilder extends Emitter {
   readonly nodes: readonly NodeDef[]
   readonly constants: ReadonlyMap<string, Constant>
 }
 
-export function createEmission(): Emission {
+/** Creates an empty GraphDef. */
+export function createGraphBuilder(): GraphBuilder {
   const nodes: NodeDef[] = []
   const constants = new Map<string, Constant>()
   const cache = new Map<string, unknown>()
@@ -72,7 +77,7 @@ export function createEmission(): Emission {
     return cache.get(key) as T
   }
 
-  function hold(name: string, constant: Constant): string {
+  function addConstant(name: string, constant: Constant): string {
     constants.set(name, constant)
     return name
   }
@@ -83,9 +88,9 @@ export function createEmission(): Emission {
     return name
   }
 
-  const whole = (values: readonly number[], shape: readonly number[] = [values.length]) =>
+  const addIntegers = (values: readonly number[], shape: readonly number[] = [values.length]) =>
     once(`integers ${shape}: ${values}`, () =>
-      hold(`constant/i${constants.size}`, { shape, values: Int32Array.from(values) }),
+      addConstant(`constant/i${constants.size}`, { shape, values: Int32Array.from(values) }),
     )
 
   return {
@@ -94,28 +99,30 @@ export function createEmission(): Emission {
     once,
     emit,
     floats(values, shape, name = `constant/f${constants.size}`) {
-      const create = () => hold(name, { shape, values: Float32Array.from(values) })
+      const create = () => addConstant(name, { shape, values: Float32Array.from(values) })
       return values.length === 1 ? once(`float ${shape}: ${values[0]}`, create) : create()
     },
-    integers: whole,
+    integers: addIntegers,
     transpose: (name, permutation) =>
       once(`transpose ${name} ${permutation}`, () => {
         const constant = constants.get(name)
-        if (constant) return hold(`${name}/axes_${permutation.join('')}`, permuted(constant, permutation))
-        return emit('Transpose', [name, whole(permutation)], { T: float, Tperm: int32 })
+        if (constant)
+          return addConstant(`${name}/axes_${permutation.join('')}`, permute(constant, permutation))
+        return emit('Transpose', [name, addIntegers(permutation)], { T: float, Tperm: int32 })
       }),
     reshape: (name, shape) =>
       once(`reshape ${name} ${shape}`, () => {
         const constant = constants.get(name)
-        if (constant) return hold(`${name}/as_${shape.join('x')}`, { ...constant, shape: shape as number[] })
-        const target = whole(shape.map((dim) => (dim === 'N' ? -1 : dim)))
+        if (constant)
+          return addConstant(`${name}/as_${shape.join('x')}`, { ...constant, shape: shape as number[] })
+        const target = addIntegers(shape.map((dim) => (dim === 'N' ? -1 : dim)))
         return emit('Reshape', [name, target], { T: float, Tshape: int32 })
       }),
   }
 }
 
-/** A constant with its axes in another order: out[p] = in[q] where q[permutation[axis]] = p[axis]. */
-function permuted({ shape, values }: Constant, permutation: readonly number[]): Constant {
+/** Permutes the axes of a constant: out[p] = in[q] with q[permutation[axis]] = p[axis]. */
+function permute({ shape, values }: Constant, permutation: readonly number[]): Constant {
   const target = permutation.map((axis) => shape[axis]!)
   const strideOf = (axis: number) => shape.slice(axis + 1).reduce((a, b) => a * b, 1)
   const strides = permutation.map(strideOf)

@@ -1,33 +1,33 @@
-import type { Emitter, Layout, Value } from './emitter.ts'
+import type { DataLayout, Emitter, Tensor } from './emitter.ts'
 
-/** The value's name with its axes as they were recorded. */
-export function recorded({ transpose }: Emitter, { name, layout }: Value): string {
-  return layout === 'recorded' ? name : transpose(name, [0, 3, 1, 2])
+/** Returns the name of a tensor in plain layout; emits a transposition if necessary. */
+export function plainNameOf({ transpose }: Emitter, { name, layout }: Tensor): string {
+  return layout === 'plain' ? name : transpose(name, [0, 3, 1, 2])
 }
 
-/** The name of a picture's value with its channels last. */
-export function channelsLast({ transpose }: Emitter, { name, layout }: Value): string {
+/** Returns the name of a tensor [N, C, H, W] in channels-last layout; emits a transposition if necessary. */
+export function channelsLastNameOf({ transpose }: Emitter, { name, layout }: Tensor): string {
   return layout === 'channelsLast' ? name : transpose(name, [0, 2, 3, 1])
 }
 
-/** Values in one layout: channels last where any of them has its channels last. */
-export function agree(
+/** Converts tensors to a common layout: channels last if any of them has it, plain otherwise. */
+export function unifyLayouts(
   emitter: Emitter,
-  values: readonly Value[],
-): { readonly names: readonly string[]; readonly layout: Layout } {
-  const last = values.some(({ layout }) => layout === 'channelsLast')
+  tensors: readonly Tensor[],
+): { readonly names: readonly string[]; readonly layout: DataLayout } {
+  const last = tensors.some(({ layout }) => layout === 'channelsLast')
   return {
-    names: values.map((value) => (last ? channelsLast : recorded)(emitter, value)),
-    layout: last ? 'channelsLast' : 'recorded',
+    names: tensors.map((tensor) => (last ? channelsLastNameOf : plainNameOf)(emitter, tensor)),
+    layout: last ? 'channelsLast' : 'plain',
   }
 }
 
-/** What is said of each axis, in the order of a layout. */
-export function arrange<T>(layout: Layout, perAxis: readonly T[]): readonly T[] {
-  return layout === 'recorded' ? perAxis : [0, 2, 3, 1].map((axis) => perAxis[axis]!)
+/** Reorders values per axis from plain layout to another one. */
+export function reorderAxes<T>(layout: DataLayout, perAxis: readonly T[]): readonly T[] {
+  return layout === 'plain' ? perAxis : [0, 2, 3, 1].map((axis) => perAxis[axis]!)
 }
 
-/** Where an axis lies in a layout. */
-export function axisIn(layout: Layout, axis: number): number {
-  return layout === 'recorded' ? axis : [0, 3, 1, 2][axis]!
+/** Returns the index of an axis of the plain layout in another layout. */
+export function axisIn(layout: DataLayout, axis: number): number {
+  return layout === 'plain' ? axis : [0, 3, 1, 2][axis]!
 }

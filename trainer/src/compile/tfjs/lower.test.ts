@@ -7,11 +7,11 @@ import { createGraph, evaluate } from '../../algebra/graph.ts'
 import type { Op } from '../../algebra/ops.ts'
 import { toTfjs } from './model.ts'
 
-suite('TensorFlow.js computes every primitive as float64 defines it', () => {
+suite('every primitive in TensorFlow.js matches float64', () => {
   for (const op of Object.keys(cases) as Op[]) {
     for (const [number, c] of cases[op].entries()) {
       test(`${op} ${number}`, () => check(op, c as Case<Op>, false))
-      // What convolutions leave has its channels last: the rules must know where each axis then lies.
+      // The result of a convolution is in channels-last layout: the rules must permute their axes.
       if (c.shapes[0]!.length === 4) {
         test(`${op} ${number}, after a convolution`, () => check(op, c as Case<Op>, true))
       }
@@ -31,25 +31,25 @@ async function check<O extends Op>(op: O, c: Case<O>, afterConvolution: boolean)
     inputs[0] = ops.conv2d(inputs[0]!, same, null, { stride: 1, padding: [0, 0, 0, 0] })
   }
   const output = ops.apply(op, inputs, c.attributes)
-  const fed = inputsOf(c)
-  const [expected] = evaluate([output], float64, new Map(fed.map((value, i) => [`input${i}`, value])))
+  const inputValues = inputsOf(c)
+  const [expected] = evaluate([output], float64, new Map(inputValues.map((value, i) => [`input${i}`, value])))
 
   const model = await openTfjs(toTfjs({ output }))
-  const found = model.run(
+  const actual = model.run(
     Object.fromEntries(
-      fed.map(({ shape, data }, i) => {
-        // Indices are rounded: a timestep that arrives as 1.9999 is row 2.
+      inputValues.map(({ shape, data }, i) => {
+        // Indices are rounded: a timestep of 1.9999 must look up row 2.
         const jitter = c.fixed?.[i] ? 1e-4 : 0
         return [`input${i}`, { shape, values: Float32Array.from(data, (value) => value - jitter) }]
       }),
     ),
   )
-  assert.deepEqual(found.shape, expected!.shape)
-  for (const [i, value] of found.values.entries()) {
+  assert.deepEqual(actual.shape, expected!.shape)
+  for (const [i, value] of actual.values.entries()) {
     const wanted = expected!.data[i]!
     assert.ok(
       Math.abs(value - wanted) <= 2e-5 * Math.max(1, Math.abs(wanted)),
-      `element ${i}: ${value}, not ${wanted}`,
+      `element ${i}: expected ${wanted}, got ${value}`,
     )
   }
 }

@@ -1,46 +1,55 @@
 import type { OpNode } from '../../algebra/graph.ts'
 import type { Op, Primitives, RuleTable, Shape } from '../../algebra/ops.ts'
 import { conv2d, conv2dInputGrad, conv2dWeightGrad } from './convolution.ts'
-import { type Emitter, float, int32, integers, text, type Value } from './emitter.ts'
-import { agree, arrange, axisIn, channelsLast, recorded } from './layout.ts'
+import { type Emitter, float, int32, integers, type Tensor, text } from './emitter.ts'
+import { axisIn, channelsLastNameOf, plainNameOf, reorderAxes, unifyLayouts } from './layout.ts'
 
-/** How one primitive becomes TensorFlow operators: such as TensorFlow.js runs and tf2onnx translates. */
-type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly Value[], node: OpNode<O>) => Value
+/** Emits the TensorFlow operators of one primitive: operators that TensorFlow.js runs and tf2onnx converts. */
+type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly Tensor[], node: OpNode<O>) => Tensor
 
-/** An operator that takes values of any layout, as long as it is the same. */
+/**
+ * Emits the TensorFlow operators of one node.
+ * @param inputs tensors of the node's inputs
+ */
+export function lower<O extends Op>(emitter: Emitter, inputs: readonly Tensor[], node: OpNode<O>): Tensor {
+  const rule = rules[node.op] as Lowering<O>
+  return rule(emitter, inputs, node)
+}
+
+/** Returns the lowering to an elementwise operator, which accepts any common layout. */
 const elementwise =
   (op: string) =>
-  (emitter: Emitter, inputs: readonly Value[]): Value => {
-    const { names, layout } = agree(emitter, inputs)
+  (emitter: Emitter, inputs: readonly Tensor[]): Tensor => {
+    const { names, layout } = unifyLayouts(emitter, inputs)
     return { name: emitter.emit(op, names, { T: float }), layout }
   }
 
 const product = elementwise('Mul')
 
-/** x where it is between two bounds, elsewhere the nearer bound. */
+/** Emits min(max(x, lower bound), upper bound). */
 function clamp({ emit, floats }: Emitter, x: string, { min, max }: Primitives['clamp']): string {
   const raised = emit('Maximum', [x, floats([min], [])], { T: float })
   return emit('Minimum', [raised, floats([max], [])], { T: float })
 }
 
-/** Rows of a table by whole numbers that are held as floats. */
-function rows({ emit, integers }: Emitter, table: string, index: string): Value {
+/** Looks up rows of a table by integers that are stored as floats. */
+function gatherRows({ emit, integers }: Emitter, table: string, index: string): Tensor {
   const rounded = emit('Round', [index], { T: float })
-  const whole = emit('Cast', [rounded], { SrcT: float, DstT: int32, Truncate: { b: false } })
+  const integerIndex = emit('Cast', [rounded], { SrcT: float, DstT: int32, Truncate: { b: false } })
   const attributes = { Tparams: float, Tindices: int32, Taxis: int32, batch_dims: { i: '0' } }
-  return { name: emit('GatherV2', [table, whole, integers([0], [])], attributes), layout: 'recorded' }
+  return { name: emit('GatherV2', [table, integerIndex, integers([0], [])], attributes), layout: 'plain' }
 }
 
 function reduce({ emit, integers }: Emitter, op: 'Mean' | 'Sum', x: string, axes: readonly number[]): string {
   return emit(op, [x, integers(axes)], { T: float, Tidx: int32, keep_dims: { b: true } })
 }
 
-/** x̂ [N, H, W, C]; mean and 1/σ [N, 1, groups, 1]: computed once for all that need any. */
-function normalized(emitter: Emitter, x: Value, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
+/** Emits x̂ [N, H, W, C], the mean and 1/σ [N, 1, groups, 1], once for all readers. */
+function normalize(emitter: Emitter, x: Tensor, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
   const { emit, floats, reshape, once } = emitter
   const [n, channels, height, width] = shape as [Shape[0], number, number, number]
   return once(`normalized ${x.name} ${groups} ${eps}`, () => {
-    const view = reshape(channelsLast(emitter, x), [n, height * width, groups, channels / groups])
+    const view = reshape(channelsLastNameOf(emitter, x), [n, height * width, groups, channels / groups])
     const mean = reduce(emitter, 'Mean', view, [1, 3])
     const centred = emit('Sub', [view, mean], { T: float })
     const variance = reduce(emitter, 'Mean', emit('Square', [centred], { T: float }), [1, 3])
@@ -74,29 +83,29 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   stopGradient: (_, [x]) => x!,
 
   reshape: (emitter, [x], { shape }) => ({
-    name: emitter.reshape(recorded(emitter, x!), shape),
-    layout: 'recorded',
+    name: emitter.reshape(plainNameOf(emitter, x!), shape),
+    layout: 'plain',
   }),
   transpose: (emitter, [x], { attributes: { permutation } }) => ({
-    name: emitter.transpose(recorded(emitter, x!), permutation),
-    layout: 'recorded',
+    name: emitter.transpose(plainNameOf(emitter, x!), permutation),
+    layout: 'plain',
   }),
   broadcastTo({ emit, integers }, [x], { shape, inputs }) {
     const multiples = shape.map((dim, axis) => {
       if (dim === inputs[0]!.shape[axis]) return 1
-      if (dim === 'N') throw new Error('broadcastTo cannot repeat an axis to an open batch.')
+      if (dim === 'N') throw new Error('broadcastTo cannot repeat an axis N times for a symbolic batch N.')
       return dim
     })
-    const tile = [x!.name, integers(arrange(x!.layout, multiples))]
+    const tile = [x!.name, integers(reorderAxes(x!.layout, multiples))]
     return { ...x!, name: emit('Tile', tile, { T: float, Tmultiples: int32 }) }
   },
   reduceSum(emitter, [x], { attributes: { axes } }) {
     const { name, layout } = x!
-    const own = axes.map((axis) => axisIn(layout, axis))
-    return { name: reduce(emitter, 'Sum', name, own), layout }
+    const layoutAxes = axes.map((axis) => axisIn(layout, axis))
+    return { name: reduce(emitter, 'Sum', name, layoutAxes), layout }
   },
   concat(emitter, inputs, { attributes: { axis } }) {
-    const { names, layout } = agree(emitter, inputs)
+    const { names, layout } = unifyLayouts(emitter, inputs)
     const along = emitter.integers([axisIn(layout, axis)], [])
     const attributes = { T: float, Tidx: int32, N: { i: String(names.length) } }
     return { name: emitter.emit('ConcatV2', [...names, along], attributes), layout }
@@ -104,33 +113,33 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   slice({ emit, integers }, [x], { shape, attributes: { axis, start, end } }) {
     const begin = shape.map((_, i) => (i === axis ? start : 0))
     const size = shape.map((_, i) => (i === axis ? end - start : -1))
-    const range = [begin, size].map((list) => integers(arrange(x!.layout, list)))
+    const range = [begin, size].map((list) => integers(reorderAxes(x!.layout, list)))
     return { ...x!, name: emit('Slice', [x!.name, ...range], { T: float, Index: int32 }) }
   },
   pad({ emit, integers }, [x], { shape, attributes: { axis, before, after } }) {
     const pairs = shape.map((_, i) => (i === axis ? [before, after] : [0, 0]))
-    const paddings = integers(arrange(x!.layout, pairs).flat(), [shape.length, 2])
+    const paddings = integers(reorderAxes(x!.layout, pairs).flat(), [shape.length, 2])
     return { ...x!, name: emit('Pad', [x!.name, paddings], { T: float, Tpaddings: int32 }) }
   },
 
   matmul(emitter, inputs, { shape, attributes: { transposeA, transposeB } }) {
-    const factors = inputs.map((value) => recorded(emitter, value))
+    const factors = inputs.map((value) => plainNameOf(emitter, value))
     const [a, b] = [{ b: transposeA }, { b: transposeB }]
     const name =
       shape.length === 2
         ? emitter.emit('MatMul', factors, { T: float, transpose_a: a, transpose_b: b })
         : emitter.emit('BatchMatMulV2', factors, { T: float, adj_x: a, adj_y: b })
-    return { name, layout: 'recorded' }
+    return { name, layout: 'plain' }
   },
   softmax: (emitter, [x]) => ({
-    name: emitter.emit('Softmax', [recorded(emitter, x!)], { T: float }),
-    layout: 'recorded',
+    name: emitter.emit('Softmax', [plainNameOf(emitter, x!)], { T: float }),
+    layout: 'plain',
   }),
-  gather: (emitter, [table, index]) => rows(emitter, recorded(emitter, table!), index!.name),
+  gather: (emitter, [table, index]) => gatherRows(emitter, plainNameOf(emitter, table!), index!.name),
   oneHot(emitter, [index], { attributes: { depth } }) {
     const identity = Float32Array.from({ length: depth * depth }, (_, i) => (i % (depth + 1) === 0 ? 1 : 0))
     const table = emitter.once(`identity ${depth}`, () => emitter.floats(identity, [depth, depth]))
-    return rows(emitter, table, index!.name)
+    return gatherRows(emitter, table, index!.name)
   },
 
   conv2d,
@@ -139,12 +148,12 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   upsample2x(emitter, [x], { shape }) {
     const size = emitter.integers([shape[2] as number, shape[3] as number])
     const attributes = { T: float, align_corners: { b: false }, half_pixel_centers: { b: false } }
-    const name = emitter.emit('ResizeNearestNeighbor', [channelsLast(emitter, x!), size], attributes)
+    const name = emitter.emit('ResizeNearestNeighbor', [channelsLastNameOf(emitter, x!), size], attributes)
     return { name, layout: 'channelsLast' }
   },
   sumPool2x(emitter, [x]) {
     const window = integers([1, 2, 2, 1])
-    const mean = emitter.emit('AvgPool', [channelsLast(emitter, x!)], {
+    const mean = emitter.emit('AvgPool', [channelsLastNameOf(emitter, x!)], {
       T: float,
       data_format: text('NHWC'),
       ksize: window,
@@ -156,17 +165,17 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   },
 
   groupNorm(emitter, [x, scale, shift], { shape, attributes }) {
-    const { y } = normalized(emitter, x!, shape, attributes)
+    const { y } = normalize(emitter, x!, shape, attributes)
     const scaled = emitter.emit('Mul', [y, scale!.name], { T: float })
     return { name: emitter.emit('AddV2', [scaled, shift!.name], { T: float }), layout: 'channelsLast' }
   },
   groupMean(emitter, [x], { shape, inputs, attributes }) {
-    const { mean } = normalized(emitter, x!, inputs[0]!.shape, attributes)
-    return { name: emitter.reshape(mean, shape), layout: 'recorded' }
+    const { mean } = normalize(emitter, x!, inputs[0]!.shape, attributes)
+    return { name: emitter.reshape(mean, shape), layout: 'plain' }
   },
   groupInvStd(emitter, [x], { shape, inputs, attributes }) {
-    const { invStd } = normalized(emitter, x!, inputs[0]!.shape, attributes)
-    return { name: emitter.reshape(invStd, shape), layout: 'recorded' }
+    const { invStd } = normalize(emitter, x!, inputs[0]!.shape, attributes)
+    return { name: emitter.reshape(invStd, shape), layout: 'plain' }
   },
   pixelDot(emitter, inputs) {
     const { name, layout } = product(emitter, inputs)
@@ -184,10 +193,4 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
     const scaled = product(emitter, [x!, scale!])
     return shift === undefined ? scaled : elementwise('AddV2')(emitter, [scaled, shift])
   },
-}
-
-/** Lowers one node whose inputs were lowered before. */
-export function lower<O extends Op>(emitter: Emitter, inputs: readonly Value[], node: OpNode<O>): Value {
-  const rule = rules[node.op] as Lowering<O>
-  return rule(emitter, inputs, node)
 }

@@ -1,37 +1,37 @@
 import { type Node, reachable } from '../../algebra/graph.ts'
-import { createEmission, type Emission, float, type NodeDef, type Value } from './emitter.ts'
-import { recorded } from './layout.ts'
+import { createGraphBuilder, float, type GraphBuilder, type NodeDef, type Tensor } from './emitter.ts'
+import { plainNameOf } from './layout.ts'
 import { lower } from './lower.ts'
 
 export interface ModelOptions {
-  /** Inputs that are held inside the model: name and values. */
+  /** Values of inputs that are stored in the model as constants, by name. */
   readonly weights?: ReadonlyMap<string, Float32Array>
-  /** What TensorFlow.js hands on as the model's `metadata`. */
+  /** Returned by TensorFlow.js as the model's `metadata`. */
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
-/** A file of a graph model. */
+/** File of a graph model. */
 export interface ModelFile {
   readonly path: string
   readonly bytes: Uint8Array
 }
 
-/** The size of TensorFlow.js' own shards, which browsers keep in their caches. */
+/** Size of the shards that TensorFlow.js itself writes: browsers cache files of this size. */
 const shardBytes = 4 * 2 ** 20
 
-/** The GraphDef version of TensorFlow 2.3, which has all operators that are used here. */
+/** GraphDef version of TensorFlow 2.3, which has all operators that the compiler emits. */
 const versions = { producer: 440, minConsumer: 12 }
 
 /**
- * A graph as a TensorFlow.js graph model: the weights' shards and, last, `model.json`. Inputs and outputs have the
- * shapes that were recorded, [N, C, H, W] for pictures; inside, pictures have their channels last. Inputs that no output
- * depends on are left out.
+ * Compiles a graph to a TensorFlow.js graph model. Inputs and outputs have the shapes of the graph, [N, C, H, W] for
+ * images; inside, images are in channels-last layout. Inputs that no output depends on are omitted.
  *
- * @param outputs name → node
+ * @param outputs nodes by the name of the model's output
+ * @returns the shards of the weights and, last, `model.json`
  */
 export function toTfjs(outputs: Readonly<Record<string, Node>>, options: ModelOptions = {}): ModelFile[] {
-  const emission = createEmission()
-  const values = new Map<Node, Value>()
+  const builder = createGraphBuilder()
+  const tensors = new Map<Node, Tensor>()
   const inputs: (Node & { kind: 'input' })[] = []
 
   for (const node of reachable(Object.values(outputs))) {
@@ -39,17 +39,17 @@ export function toTfjs(outputs: Readonly<Record<string, Node>>, options: ModelOp
     switch (node.kind) {
       case 'input': {
         const weight = options.weights?.get(node.name)
-        const name = weight ? emission.floats(weight, fixed, node.name) : node.name
+        const name = weight ? builder.floats(weight, fixed, node.name) : node.name
         if (!weight) inputs.push(node)
-        values.set(node, { name, layout: 'recorded' })
+        tensors.set(node, { name, layout: 'plain' })
         break
       }
       case 'constant':
-        values.set(node, { name: emission.floats(node.values, fixed), layout: 'recorded' })
+        tensors.set(node, { name: builder.floats(node.values, fixed), layout: 'plain' })
         break
       case 'op': {
-        const operands = node.inputs.map((input) => values.get(input)!)
-        values.set(node, lower(emission, operands, node))
+        const operands = node.inputs.map((input) => tensors.get(input)!)
+        tensors.set(node, lower(builder, operands, node))
       }
     }
   }
@@ -58,13 +58,13 @@ export function toTfjs(outputs: Readonly<Record<string, Node>>, options: ModelOp
     ([name, node]): NodeDef => ({
       name,
       op: 'Identity',
-      input: [recorded(emission, values.get(node)!)],
+      input: [plainNameOf(builder, tensors.get(node)!)],
       attr: { T: float },
     }),
   )
-  const nodes = [...emission.nodes, ...results]
-  const constants = readConstants(emission, nodes)
-  const shards = split(constants.map(([, { values }]) => values))
+  const nodes = [...builder.nodes, ...results]
+  const constants = findReadConstants(builder, nodes)
+  const shards = splitIntoShards(constants.map(([, { values }]) => values))
   const model = {
     format: 'graph-model',
     generatedBy: 'ddpm',
@@ -107,14 +107,14 @@ export function toTfjs(outputs: Readonly<Record<string, Node>>, options: ModelOp
   return [...shards, { path: 'model.json', bytes: Buffer.from(JSON.stringify(model)) }]
 }
 
-/** The constants that operators read. */
-function readConstants({ constants }: Emission, nodes: readonly NodeDef[]) {
+/** Returns the constants that operators read. */
+function findReadConstants({ constants }: GraphBuilder, nodes: readonly NodeDef[]) {
   const read = new Set(nodes.flatMap(({ input }) => input ?? []))
   return [...constants].filter(([name]) => read.has(name))
 }
 
-/** All values one after the other, cut into files without regard to where one ends. */
-function split(values: readonly (Float32Array | Int32Array)[]): ModelFile[] {
+/** Concatenates all values and splits the bytes into files; a value may span two files. */
+function splitIntoShards(values: readonly (Float32Array | Int32Array)[]): ModelFile[] {
   const bytes = Buffer.concat(
     values.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength)),
   )
@@ -125,7 +125,7 @@ function split(values: readonly (Float32Array | Int32Array)[]): ModelFile[] {
   }))
 }
 
-/** tensorflow.TensorInfo in JSON; an open batch is −1. */
+/** Returns tensorflow.TensorInfo in JSON. The symbolic batch is −1. */
 function tensorInfo(name: string, { shape }: Node) {
   const dim = shape.map((size) => ({ size: size === 'N' ? '-1' : String(size) }))
   return { name: `${name}:0`, dtype: 'DT_FLOAT', tensorShape: { dim } }

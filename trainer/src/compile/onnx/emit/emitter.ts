@@ -8,74 +8,59 @@ import {
 } from './schema.ts'
 
 /**
- * Which operators may be used: 'standard' only those of ONNX itself, for files that are given away; 'onnxruntime'
- * also its contributed ones (domain com.microsoft), for graphs that live in this process alone.
+ * Operators that a model may use:
+ * - 'standard': ONNX's own, for models that are exported
+ * - 'onnxruntime': also onnxruntime's contributed operators (domain com.microsoft), for models that this process runs
  */
 export type Dialect = 'standard' | 'onnxruntime'
 
-/** Contributed operators, and those of its blocked layout (blocked.ts). */
-export const microsoft = 'com.microsoft'
-export const nchwc = 'com.microsoft.nchwc'
-
-/**
- * A value and how it lies in memory: as it was recorded, or, a picture [N, C, H, W], in blocks of channels
- * (layout.ts).
- */
-export interface Value {
-  readonly name: string
-  readonly layout: 'recorded' | 'blocked'
-}
+/** Domain of onnxruntime's contributed operators. */
+export const microsoftDomain = 'com.microsoft'
 
 type AttributeValue = number | string | readonly number[] | { readonly float: number }
 
+/** Adds operators and constants to an ONNX graph. Tensors are referred to by name. */
 export interface Emitter {
   readonly dialect: Dialect
-  /** Channels per block of the blocked layout, or null to keep to the plain one. */
-  readonly blockWidth: number | null
-  /** The value of a node that was lowered before. */
-  valueOf(node: Node): Value
-  /** The operations that read a node, once for every time they do; null for an output of the graph. */
+  /** Returns the name of a lowered node's tensor, in row-major order of the node's axes. */
+  nameOf(node: Node): string
+  /** Returns the operations that read a node, once per occurrence; null stands for an output of the graph. */
   readersOf(node: Node): readonly (OpNode | null)[]
-  /** Adds an operator; returns the name of its first output. An output name may be ''. */
+  /**
+   * Adds an operator and returns the name of its first output. An operator with the same inputs and attributes as an
+   * earlier one returns the earlier output. An input or output name of '' omits an optional tensor.
+   */
   emit(
     opType: string,
     inputs: readonly string[],
     attributes?: Readonly<Record<string, AttributeValue>>,
     extra?: { readonly domain?: string; readonly outputs?: readonly string[] },
   ): string
+  /** Adds a constant [values.length] and returns its name. */
   int64(values: readonly number[]): string
+  /** Adds a constant and returns its name. */
   float(values: ArrayLike<number>, dims: readonly number[]): string
-  /** Computes something the first time it is asked for under a key. */
+  /** Returns the result cached under a key; calls `create` the first time. */
   once<T>(key: string, create: () => T): T
 }
 
-/** An emitter and what it has emitted. */
-export interface Emission extends Emitter {
+/** An ONNX graph under construction. */
+export interface GraphBuilder extends Emitter {
   readonly nodes: NodeMessage[]
   readonly initializers: TensorMessage[]
-  readonly values: Map<Node, Value>
+  /**
+   * Sets the tensor of a node.
+   * @param name returns the tensor's name; called when an operator reads the node, so that it can emit a conversion on
+   * demand
+   */
+  define(node: Node, name: () => string): void
 }
 
-function attributeMessage(name: string, value: AttributeValue): AttributeMessage {
-  if (typeof value === 'number') return { name, type: attributeTypes.int, i: value }
-  if (typeof value === 'string')
-    return { name, type: attributeTypes.string, s: new TextEncoder().encode(value) }
-  if ('float' in value) return { name, type: attributeTypes.float, f: value.float }
-  return { name, type: attributeTypes.ints, ints: [...value] }
-}
-
-function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-}
-
-export function createEmission(
-  dialect: Dialect,
-  blockWidth: number | null,
-  readersOf: Emitter['readersOf'],
-): Emission {
+/** Creates an empty ONNX graph. */
+export function createGraphBuilder(dialect: Dialect, readersOf: Emitter['readersOf']): GraphBuilder {
   const nodes: NodeMessage[] = []
   const initializers: TensorMessage[] = []
-  const values = new Map<Node, Value>()
+  const names = new Map<Node, () => string>()
   const cache = new Map<string, unknown>()
   let count = 0
 
@@ -84,7 +69,7 @@ export function createEmission(
     return cache.get(key) as T
   }
 
-  function initializer(
+  function addInitializer(
     prefix: string,
     dims: readonly number[],
     dataType: number,
@@ -97,16 +82,15 @@ export function createEmission(
 
   return {
     dialect,
-    blockWidth,
     nodes,
     initializers,
-    values,
     once,
     readersOf,
-    valueOf(node) {
-      const value = values.get(node)
-      if (value === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
-      return value
+    define: (node, name) => names.set(node, name),
+    nameOf(node) {
+      const name = names.get(node)
+      if (name === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
+      return name()
     },
     emit(opType, inputs, attributes = {}, { domain = '', outputs } = {}) {
       const add = () => {
@@ -122,12 +106,11 @@ export function createEmission(
         })
         return output[0]!
       }
-      // Operators have no state: the same one on the same values is computed once.
       return outputs ? add() : once(JSON.stringify([opType, inputs, attributes, domain]), add)
     },
     int64: (values) =>
       once(`int64 ${values}`, () =>
-        initializer(
+        addInitializer(
           'constant/i',
           [values.length],
           dataTypes.int64,
@@ -136,8 +119,20 @@ export function createEmission(
       ),
     float(values, dims) {
       const create = () =>
-        initializer('constant/f', dims, dataTypes.float, bytesOf(Float32Array.from(values)))
+        addInitializer('constant/f', dims, dataTypes.float, bytesOf(Float32Array.from(values)))
       return values.length <= 16 ? once(`float ${dims}: ${Array.from(values)}`, create) : create()
     },
   }
+}
+
+function attributeMessage(name: string, value: AttributeValue): AttributeMessage {
+  if (typeof value === 'number') return { name, type: attributeTypes.int, i: value }
+  if (typeof value === 'string')
+    return { name, type: attributeTypes.string, s: new TextEncoder().encode(value) }
+  if ('float' in value) return { name, type: attributeTypes.float, f: value.float }
+  return { name, type: attributeTypes.ints, ints: [...value] }
+}
+
+function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 }

@@ -1,8 +1,8 @@
 import protobuf from 'protobufjs'
 
 /**
- * The part of ONNX's protocol buffer schema that is written and read here; names and field numbers are those of the
- * ONNX specification (onnx.proto3). protobufjs does the encoding: well kept, and it needs no generated code.
+ * The part of ONNX's protocol buffer schema that the compiler writes. Names and field numbers are those of the ONNX
+ * specification (onnx.proto3). protobufjs encodes it at run time, without generated code.
  */
 const root = protobuf.Root.fromJSON({
   nested: {
@@ -120,7 +120,7 @@ export interface ModelMessage {
   }
 }
 
-/** The bytes of an ONNX file. */
+/** Encodes an ONNX model as the bytes of a file. */
 export function encodeModel(model: ModelMessage): Uint8Array {
   return ModelProto.encode(ModelProto.fromObject(model)).finish()
 }

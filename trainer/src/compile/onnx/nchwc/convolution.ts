@@ -1,15 +1,22 @@
 import type { Node, OpNode } from '../../../algebra/graph.ts'
 import type { Convolution } from '../../../algebra/ops.ts'
 import { onesRow, reshape } from '../emit/composites.ts'
-import { type Emitter, nchwc } from '../emit/emitter.ts'
-import { block, blocked, fits, isBlocked, recorded, unblock } from './layout.ts'
+import {
+  type BlockedEmitter,
+  blockedNameOf,
+  fits,
+  isBlocked,
+  nchwcDomain,
+  toBlocked,
+  toPlain,
+} from './layout.ts'
 
 type KernelShape = readonly [outputs: number, inputs: number, kernel: number]
 
 export type Shape4 = readonly [number, number, number, number]
 
-/** taps − 1 … 0 */
-function reverse(taps: number): number[] {
+/** Returns taps − 1, …, 0. */
+function reversedIndices(taps: number): number[] {
   return Array.from({ length: taps }, (_, i) => taps - 1 - i)
 }
 
@@ -18,15 +25,18 @@ export interface ConvolveOptions {
   readonly stride?: number
   readonly padding?: Convolution['padding']
   readonly groups?: number
-  /** A value in blocks, of the result's shape, that is added in the same pass. */
+  /** Blocked tensor of the result's shape that is added in the same pass. */
   readonly sum?: string | null
-  /** What becomes of the result in the same pass. */
+  /** Function that is applied to the result in the same pass. */
   readonly activation?: 'Sigmoid' | null
 }
 
-/** onnxruntime's convolution over blocks; a bias or sum of '' is none. */
+/**
+ * Emits onnxruntime's blocked convolution. The weight must be in the order of blockKernel; a bias of '' is none.
+ * @returns the result in blocked layout
+ */
 export function convolve(
-  { emit }: Emitter,
+  { emit }: BlockedEmitter,
   [x, weight, bias = '']: readonly string[],
   { kernel, stride = 1, padding = [0, 0, 0, 0], groups = 1, sum = null, activation = null }: ConvolveOptions,
 ): string {
@@ -39,41 +49,46 @@ export function convolve(
     group: groups,
     ...(activation !== null && { activation }),
   }
-  return emit('Conv', inputs, attributes, { domain: nchwc })
+  return emit('Conv', inputs, attributes, { domain: nchwcDomain })
 }
 
-/** What a convolution reads: blocks, or a recorded picture of fewer channels than a block has; null for neither. */
-function operand(emitter: Emitter, node: Node, width: number): string | null {
+/**
+ * Returns the name of a convolution's input: blocked, or plain if it has fewer channels than a block; null if the blocked
+ * convolution supports neither.
+ */
+function convolutionInput(emitter: BlockedEmitter, node: Node, width: number): string | null {
   const channels = node.shape[1] as number
-  if (channels % width === 0) return blocked(emitter, node)
-  return channels < width ? recorded(emitter, node) : null
+  if (channels % width === 0) return blockedNameOf(emitter, node)
+  return channels < width ? emitter.nameOf(node) : null
 }
 
-/** A kernel [O, C, K, K] as a convolution over blocks reads it: [O/B, C/B, K², B of C, B of O], or [O/B, C, K², B]. */
-export function kernelBlocks(
-  emitter: Emitter,
+/**
+ * Emits the reordering of a kernel [O, C, K, K] for the blocked convolution: in memory [O/B, C/B, K², B of C, B of O] for
+ * blocked inputs, [O/B, C, K², B] for plain ones.
+ */
+export function blockKernel(
+  emitter: BlockedEmitter,
   weight: string,
   [outputs, inputs, kernel]: KernelShape,
 ): string {
   const { emit, blockWidth: width } = emitter
   const taps = kernel * kernel
-  const columns = block(emitter, reshape(emitter, weight, [1, outputs, inputs * taps, 1]))
+  const columns = toBlocked(emitter, reshape(emitter, weight, [1, outputs, inputs * taps, 1]))
   if (!fits(width, inputs)) return reshape(emitter, columns, [outputs, inputs, kernel, kernel])
   const parts = [outputs / width, inputs / width, width, taps, width]
   const blocks = emit('Transpose', [reshape(emitter, columns, parts)], { perm: [0, 1, 3, 2, 4] })
   return reshape(emitter, blocks, [outputs, inputs, kernel, kernel])
 }
 
-/** The same of the kernel of dx: its taps in reverse and its channel axes swapped. */
-export function flippedBlocks(
-  emitter: Emitter,
+/** Emits the same for the kernel of dx: taps reversed, channel axes swapped. */
+export function blockFlippedKernel(
+  emitter: BlockedEmitter,
   weight: string,
   [outputs, inputs, kernel]: KernelShape,
 ): string {
-  const { emit, int64, blockWidth } = emitter
-  const width = blockWidth!
+  const { emit, int64, blockWidth: width } = emitter
   const taps = kernel * kernel
-  const rows = block(emitter, reshape(emitter, weight, [outputs, inputs, taps, 1]))
+  const rows = toBlocked(emitter, reshape(emitter, weight, [outputs, inputs, taps, 1]))
   const [parts, perm] = fits(width, outputs)
     ? [
         [outputs / width, width, inputs / width, taps, width],
@@ -84,108 +99,120 @@ export function flippedBlocks(
         [1, 0, 2, 3],
       ]
   const swapped = emit('Transpose', [reshape(emitter, rows, parts)], { perm })
-  const flipped = taps === 1 ? swapped : emit('Gather', [swapped, int64(reverse(taps))], { axis: 2 })
+  const flipped = taps === 1 ? swapped : emit('Gather', [swapped, int64(reversedIndices(taps))], { axis: 2 })
   return reshape(emitter, flipped, [inputs, outputs, kernel, kernel])
 }
 
-/** y = w ∗ x (+ sum) in blocks: [N, C, H, W], [O, C, K, K] and [O] → [N, O, H', W']; null where they do not fit. */
+/**
+ * Emits y = w ∗ x + b (+ sum): [N, C, H, W], [O, C, K, K] and [O] → [N, O, H', W'] in blocked layout.
+ * @returns null if the channels are not a multiple of the block width
+ */
 export function blockedConvolution(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, weight, bias], attributes }: OpNode<'conv2d'>,
   sum: string | null,
 ): string | null {
   const { blockWidth: width } = emitter
   const [outputs, inputs, kernel] = weight!.shape as Shape4
   if (!fits(width, outputs)) return null
-  const source = operand(emitter, x!, width)
+  const source = convolutionInput(emitter, x!, width)
   if (source === null) return null
-  const w = kernelBlocks(emitter, recorded(emitter, weight!), [outputs, inputs, kernel])
-  return convolve(emitter, [source, w, ...(bias ? [recorded(emitter, bias)] : [])], {
+  const w = blockKernel(emitter, emitter.nameOf(weight!), [outputs, inputs, kernel])
+  return convolve(emitter, [source, w, ...(bias ? [emitter.nameOf(bias)] : [])], {
     ...attributes,
     kernel: [kernel, kernel],
     sum,
   })
 }
 
-/** dx (+ sum) at stride 1: the convolution of dy with the weight flipped and its channel axes swapped. */
+/**
+ * Emits dx (+ sum) at stride 1, in blocked layout: the convolution of dy with the weight whose taps are reversed and whose
+ * channel axes are swapped.
+ * @returns null if the blocked convolution does not support it
+ */
 export function blockedInputGrad(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [dy, weight], attributes: { stride, padding } }: OpNode<'conv2dInputGrad'>,
   sum: string | null,
 ): string | null {
   const { blockWidth: width } = emitter
   const [outputs, inputs, kernel] = weight!.shape as Shape4
   if (stride !== 1 || !fits(width, inputs)) return null
-  const source = operand(emitter, dy!, width)
+  const source = convolutionInput(emitter, dy!, width)
   if (source === null) return null
-  const w = flippedBlocks(emitter, recorded(emitter, weight!), [outputs, inputs, kernel])
-  const around = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
-  return convolve(emitter, [source, w], { kernel: [kernel, kernel], padding: around, sum })
+  const w = blockFlippedKernel(emitter, emitter.nameOf(weight!), [outputs, inputs, kernel])
+  const gradPadding = padding.map((pad) => kernel - 1 - pad) as [number, number, number, number]
+  return convolve(emitter, [source, w], { kernel: [kernel, kernel], padding: gradPadding, sum })
 }
 
 /**
- * dw where the convolution keeps the size: a convolution too, in which channels take the place of the batch, pictures
- * the place of channels, and dy that of the weight: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n], K×K values from kernels as large
- * as a picture. With x and dy in each other's place the taps come out in reverse; the one of fewer channels is convolved,
- * for it goes through memory three times and the other one once. The kernel that reads recorded input takes fewer
- * channels than a block has: the pictures are convolved in groups, whose results are added up.
- * @returns dw as recorded, or null where blocks do not fit
+ * Emits dw of a convolution that preserves the size. It is a convolution itself, with the channels as the batch, the batch
+ * as the channels and dy as the weight: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n], K×K values from kernels of the size of an image.
+ *
+ * - Exchanging x and dy gives the same values with reversed taps. The tensor with fewer channels is convolved, because it
+ *   passes through memory three times and the other one once.
+ * - The convolution with plain input supports fewer channels than a block has. Larger batches are convolved in groups,
+ *   whose results are summed.
+ * @returns [O, C, K, K] in plain layout, or null if the blocked convolution does not support it
  */
 export function blockedWeightGrad(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, dy], attributes: { stride, padding, kernel } }: OpNode<'conv2dWeightGrad'>,
 ): string | null {
   const { emit, int64, blockWidth: width } = emitter
   const [n, inputs, height, columns] = x!.shape as Shape4
   const outputs = dy!.shape[1] as number
-  const around = (kernel - 1) / 2
-  if (kernel === 1 || stride !== 1 || padding.some((pad) => pad !== around)) return null
+  const samePadding = (kernel - 1) / 2
+  if (kernel === 1 || stride !== 1 || padding.some((pad) => pad !== samePadding)) return null
   const reversed = inputs > outputs && fits(width, inputs)
   const [few, many] = reversed ? [outputs, inputs] : [inputs, outputs]
   if (!fits(width, many)) return null
-  if (groupsFor(n, width) === null) return null
+  if (countGroups(n, width) === null) return null
 
-  const source = padColumns(emitter, reversed ? dy! : x!, [around, around])
-  const kernels = blocked(emitter, reversed ? x! : dy!)
-  const taps = correlation(emitter, [source, kernels], {
+  const source = padColumns(emitter, reversed ? dy! : x!, [samePadding, samePadding])
+  const kernels = blockedNameOf(emitter, reversed ? x! : dy!)
+  const taps = correlate(emitter, [source, kernels], {
     n,
     few,
     many,
     height,
     columns,
-    rows: [around, around],
+    rows: [samePadding, samePadding],
   })
-  if (!reversed) return emit('Transpose', [unblock(emitter, taps, [few, many])], { perm: [1, 0, 2, 3] })
+  if (!reversed) return emit('Transpose', [toPlain(emitter, taps, [few, many])], { perm: [1, 0, 2, 3] })
   const byTap = reshape(emitter, taps, [few, many / width, kernel * kernel, width])
-  const flipped = emit('Gather', [byTap, int64(reverse(kernel * kernel))], { axis: 2 })
-  return unblock(emitter, reshape(emitter, flipped, [few, many, kernel, kernel]), [few, many])
+  const flipped = emit('Gather', [byTap, int64(reversedIndices(kernel * kernel))], { axis: 2 })
+  return toPlain(emitter, reshape(emitter, flipped, [few, many, kernel, kernel]), [few, many])
 }
 
 interface CorrelationShape {
-  /** Pictures; see groupsFor. */
+  /** Batch size; countGroups(n) must not be null. */
   readonly n: number
+  /** Channels of the source. */
   readonly few: number
+  /** Channels of the kernels. */
   readonly many: number
-  /** Of the kernels. */
+  /** Height and width of the kernels. */
   readonly height: number
   readonly columns: number
-  /** Rows of zeros before and after the source. */
+  /** Number of rows of zeros above and below the source. */
   readonly rows: readonly [before: number, after: number]
 }
 
 /**
- * Σₙ source[n, f] ∗ kernels[n, m]: the source [N, few, H, W'] as recorded, its columns padded; kernels [N, many, H, W] in
- * blocks.
- * @returns [few, many, taps, taps'] in blocks, as many taps as the padding gives room for
+ * Emits Σₙ source[n, f] ∗ kernels[n, m].
+ * @param source [N, few, H, W'] in plain layout, columns padded
+ * @param kernels [N, many, H, W] in blocked layout
+ * @returns [few, many, 1 + before + after, 1 + W' − W] in blocked layout
  */
-export function correlation(
-  emitter: Emitter,
+export function correlate(
+  emitter: BlockedEmitter,
   [source, kernels]: readonly [source: string, kernels: string],
   { n, few, many, height, columns, rows: [before, after] }: CorrelationShape,
 ): string {
   const { emit } = emitter
-  const width = emitter.blockWidth!
-  const groups = groupsFor(n, width)!
+  const width = emitter.blockWidth
+  const groups = countGroups(n, width)!
   const each = n / groups
   const swapped = emit('Transpose', [source], { perm: [1, 0, 2, 3] })
 
@@ -194,7 +221,7 @@ export function correlation(
   const blocks = emit('Transpose', [reshape(emitter, kernels, parts)], { perm: [0, 2, 1, 3] })
   const weight = reshape(emitter, blocks, [groups * many, each, height, columns])
 
-  // [few, groups · many, taps, taps'] in blocks; the sum over groups is a product with ones
+  // [few, groups · many, taps, taps'] in blocked layout. The sum over groups is a product with ones.
   const options = { kernel: [height, columns], padding: [before, 0, after, 0], groups } as const
   const sums = convolve(emitter, [swapped, weight], options)
   if (groups === 1) return sums
@@ -203,32 +230,33 @@ export function correlation(
 }
 
 /**
- * x with zeros before and after every row, as recorded: a convolution with padding and ones for its kernel, which takes
- * half as long as Pad. Inside the convolution of dw itself padded columns are slow, and padded rows cost nothing.
+ * Emits zero columns before and after x, in plain layout. For blocked x, it is a depthwise convolution with a kernel of ones
+ * and padding, which takes half the time of Pad. In the convolution of dw itself, padded columns are slow; padded rows cost
+ * nothing.
  */
 export function padColumns(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   x: Node,
   [before, after]: readonly [before: number, after: number],
 ): string {
   const { emit, int64, float, once } = emitter
   if (!isBlocked(emitter, x)) {
-    const sides = int64([0, 0, 0, before, 0, 0, 0, after])
-    return emit('Pad', [recorded(emitter, x), sides], { mode: 'constant' })
+    const pads = int64([0, 0, 0, before, 0, 0, 0, after])
+    return emit('Pad', [emitter.nameOf(x), pads], { mode: 'constant' })
   }
   const channels = x.shape[1] as number
   const ones = once(`ones ${channels} 1×1`, () =>
     float(new Float32Array(channels).fill(1), [channels, 1, 1, 1]),
   )
   const options = { kernel: [1, 1], padding: [0, before, 0, after], groups: channels } as const
-  return unblock(emitter, convolve(emitter, [blocked(emitter, x), ones], options), x.shape)
+  return toPlain(emitter, convolve(emitter, [blockedNameOf(emitter, x), ones], options), x.shape)
 }
 
 /**
- * The least number of groups in which there are fewer than `width` pictures each; null for numbers of pictures that
- * the blocked convolution does not take.
+ * Returns the smallest number of equal groups with fewer than `width` images each, or null if the batch cannot be divided
+ * in this way.
  */
-export function groupsFor(batch: number, width: number): number | null {
+export function countGroups(batch: number, width: number): number | null {
   if (batch < width) return 1
   for (let groups = 2; groups < batch; groups++) {
     if (batch % groups === 0 && batch / groups < width) return groups

@@ -1,42 +1,43 @@
 import type { Node } from '../../../algebra/graph.ts'
 import type { Dim, Shape } from '../../../algebra/ops.ts'
-import { type Emitter, nchwc } from '../emit/emitter.ts'
+import type { Emitter } from '../emit/emitter.ts'
 
-/**
- * onnxruntime's blocked layout: a picture [N, C, H, W] lies in memory as [N, C/B, H, W, B], with B the width of the
- * processor's vectors. Its kernels run at about the peak of the processor where the plain ones reach two thirds. The
- * layout belongs to onnxruntime's insides: what is built on it is tried against the plain operators before it is used
- * (engines/blocks.ts).
- *
- * A tensor of one value per channel, [N, C, 1, 1], lies the same in either layout and counts as recorded.
- */
+/** Domain of onnxruntime's operators on the blocked layout, which lower.ts describes. */
+export const nchwcDomain = 'com.microsoft.nchwc'
 
-/** Whether so many channels fill whole blocks. */
-export function fits(width: number | null, ...channels: readonly Dim[]): width is number {
-  return width !== null && channels.every((count) => typeof count === 'number' && count % width === 0)
+/** Channels per block on the processors that onnxruntime has blocked kernels for: AVX-512, AVX, NEON. */
+export const blockWidths = [16, 8, 4] as const
+
+/** An emitter and the tensors that are in blocked layout. */
+export interface BlockedEmitter extends Emitter {
+  /** Number of channels per block, B. */
+  readonly blockWidth: number
+  /** Names of the blocked tensors. `nameOf` returns the name of the converted tensor, [N, C, H, W]. */
+  readonly blockedNames: ReadonlyMap<Node, string>
 }
 
-export function isBlocked(emitter: Emitter, node: Node): boolean {
-  return emitter.valueOf(node).layout === 'blocked'
+/** Returns whether the numbers of channels are multiples of the block width. */
+export function fits(width: number, ...channels: readonly Dim[]): boolean {
+  return channels.every((count) => typeof count === 'number' && count % width === 0)
 }
 
-/** The name of a node's value as it was recorded. */
-export function recorded(emitter: Emitter, node: Node): string {
-  const { name, layout } = emitter.valueOf(node)
-  return layout === 'recorded' ? name : unblock(emitter, name, node.shape)
+/** Returns whether a node's tensor is in blocked layout. A tensor [N, C, 1, 1] is the same in both and counts as plain. */
+export function isBlocked({ blockedNames }: BlockedEmitter, node: Node): boolean {
+  return blockedNames.has(node)
 }
 
-/** The name of a picture's value in blocks; its channels must fill them. */
-export function blocked(emitter: Emitter, node: Node): string {
-  const { name, layout } = emitter.valueOf(node)
-  return layout === 'blocked' ? name : block(emitter, name)
+/** Returns the name of a node's tensor in blocked layout. Its channels must be a multiple of the block width. */
+export function blockedNameOf(emitter: BlockedEmitter, node: Node): string {
+  return emitter.blockedNames.get(node) ?? toBlocked(emitter, emitter.nameOf(node))
 }
 
-/** [N, C, H, W] into blocks; C must be a multiple of their width. */
-export function block({ emit }: Emitter, x: string): string {
-  return emit('ReorderInput', [x], { channels_last: 0 }, { domain: nchwc })
+/** Emits the conversion of [N, C, H, W] to blocked layout. C must be a multiple of the block width. */
+export function toBlocked({ emit }: Emitter, x: string): string {
+  return emit('ReorderInput', [x], { channels_last: 0 }, { domain: nchwcDomain })
 }
 
-export function unblock({ emit }: Emitter, x: string, [, channels]: Shape): string {
-  return emit('ReorderOutput', [x], { channels: channels as number, channels_last: 0 }, { domain: nchwc })
+/** Emits the conversion from blocked layout to [N, C, H, W]. */
+export function toPlain({ emit }: Emitter, x: string, [, channels]: Shape): string {
+  const attributes = { channels: channels as number, channels_last: 0 }
+  return emit('ReorderOutput', [x], attributes, { domain: nchwcDomain })
 }

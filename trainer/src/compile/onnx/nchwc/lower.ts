@@ -1,132 +1,114 @@
+/**
+ * Lowering to onnxruntime's private blocked layout, the operator domain `com.microsoft.nchwc`.
+ *
+ * - Layout: an image [N, C, H, W] is stored as [N, C/B, H, W, B]. The block width B is the width of the processor's vector
+ *   registers in floats: 16 for AVX-512, 8 for AVX, 4 for NEON. Kernels of convolutions are reordered accordingly
+ *   (blockKernel).
+ * - Why it is used: its convolutions run at about the peak speed of the processor, the plain ones at two thirds.
+ * - Why it is private: onnxruntime's graph optimizer inserts these operators itself. They are neither documented nor
+ *   versioned, and a release may change them without notice. Models that contain them are never exported.
+ * - Why it is risky: onnxruntime checks shapes only in terms of [N, C, H, W]. A wrong block width or a wrong order of the
+ *   kernel gives wrong numbers without an error.
+ * - How it is probed: engines/block-width.ts runs every rule of this folder at each block width and compares the results
+ *   with those of the standard operators. Without a match, it disables the blocked lowering.
+ * - How it is checked: canary.test.ts fails for a version of onnxruntime-node that the layout has not been verified with,
+ *   and if the blocked Conv differs from the standard Conv. lower.test.ts compares the rules with a float64 reference.
+ *
+ * No file outside of this folder refers to the domain or to the order of elements. createBlockedLowering is the only
+ * export for the compiler. Plain operators read a blocked tensor through `nameOf`, which emits the conversion.
+ */
 import type { Node, OpNode } from '../../../algebra/graph.ts'
 import type { Op } from '../../../algebra/ops.ts'
 import { sameShape } from '../../../algebra/shape-rules.ts'
 import { reshape } from '../emit/composites.ts'
 import { elementwise, type Lowering } from '../emit/elementwise.ts'
-import { type Emitter, nchwc, type Value } from '../emit/emitter.ts'
+import type { GraphBuilder } from '../emit/emitter.ts'
 import { blockedConvolution, blockedInputGrad, blockedWeightGrad, convolve } from './convolution.ts'
-import { blocked, fits, isBlocked, recorded } from './layout.ts'
+import { type BlockedEmitter, blockedNameOf, fits, isBlocked, nchwcDomain, toPlain } from './layout.ts'
 import {
   affine,
   blockedChannelAffine,
   blockedGroupNorm,
   blockedPixelDot,
+  groupStatistics,
   isPerChannel,
   pixelSum,
-  statistics,
 } from './norm.ts'
 import { upsampledConvolution, upsampledInputGrad, upsampledWeightGrad } from './upsample.ts'
 
-/** How one primitive is computed on pictures in blocks; null leaves it to the plain operators. */
-type BlockedRule<O extends Op> = (emitter: Emitter, node: OpNode<O>) => Value | null
-
-const inBlocks = (name: string | null): Value | null => (name === null ? null : { name, layout: 'blocked' })
-const asRecorded = (name: string | null): Value | null =>
-  name === null ? null : { name, layout: 'recorded' }
-
-/** An elementwise operation on values that lie alike. */
-function alike(emitter: Emitter, names: readonly string[], node: OpNode): Value {
-  const rule = elementwise[node.op as keyof typeof elementwise] as Lowering<Op>
-  return { name: rule(emitter, names, node), layout: 'blocked' }
-}
-
-function unary(emitter: Emitter, node: OpNode): Value | null {
-  const [x] = node.inputs
-  return isBlocked(emitter, x!) ? alike(emitter, [blocked(emitter, x!)], node) : null
-}
-
-/** Of two pictures, or a picture and a number. */
-function binary(emitter: Emitter, node: OpNode): Value | null {
-  if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
-  const names: string[] = []
-  for (const input of node.inputs) {
-    if (sameShape(input.shape, node.shape)) names.push(blocked(emitter, input))
-    else if (input.shape.every((dim) => dim === 1)) names.push(recorded(emitter, input))
-    else return null
+/**
+ * Creates the lowering to blocked layout for one graph.
+ * @param blockWidth number of channels per block
+ * @returns a function that lowers a node and defines its tensor, or returns false if a plain rule must lower it
+ */
+export function createBlockedLowering(builder: GraphBuilder, blockWidth: number): (node: OpNode) => boolean {
+  const blockedNames = new Map<Node, string>()
+  const emitter: BlockedEmitter = { ...builder, blockWidth, blockedNames }
+  return (node) => {
+    const rule = rules[node.op] as BlockedRule<Op> | undefined
+    const result = rule?.(emitter, node) ?? null
+    if (result === null) return false
+    const { name, layout } = result
+    if (layout === 'blocked') blockedNames.set(node, name)
+    builder.define(node, () => (layout === 'blocked' ? toPlain(builder, name, node.shape) : name))
+    return true
   }
-  return alike(emitter, names, node)
 }
 
-/** A picture in blocks and one value for each of its channels, or null. */
-function withChannels(emitter: Emitter, { inputs: [a, b] }: OpNode): readonly [Node, Node] | null {
-  if (isBlocked(emitter, a!) && isPerChannel(b!, a!.shape)) return [a!, b!]
-  return isBlocked(emitter, b!) && isPerChannel(a!, b!.shape) ? [b!, a!] : null
+/** The result of a rule: the name of a tensor and its layout. */
+interface BlockedResult {
+  readonly name: string
+  readonly layout: 'plain' | 'blocked'
 }
 
-/** The terms of a sum of pictures: sums that nothing else reads are taken apart. */
-function termsOf(emitter: Emitter, node: Node): Node[] {
-  const isSum =
-    node.kind === 'op' &&
-    node.op === 'add' &&
-    emitter.readersOf(node).length === 1 &&
-    node.inputs.every(({ shape }) => sameShape(shape, node.shape))
-  return isSum ? node.inputs.flatMap((input) => termsOf(emitter, input)) : [node]
+/** Emits one primitive on blocked tensors. Returns null if its inputs are not blocked or the blocked operators do not support it. */
+type BlockedRule<O extends Op> = (emitter: BlockedEmitter, node: OpNode<O>) => BlockedResult | null
+
+function asBlocked(name: string | null): BlockedResult | null {
+  return name === null ? null : { name, layout: 'blocked' }
 }
 
-/** What computes a picture by convolution, and can put it on top of a sum in the same pass. */
-const onTop: { readonly [O in Op]?: (emitter: Emitter, node: OpNode<O>, sum: string) => string | null } = {
-  conv2d: blockedConvolution,
-  conv2dInputGrad: blockedInputGrad,
-  channelAffine: blockedChannelAffine,
-}
-
-/** A sum of pictures: convolutions that nothing else reads take no pass of their own to be added. */
-function sumOf(emitter: Emitter, terms: readonly Node[]): string {
-  const convolutions = terms.filter(
-    (term): term is OpNode =>
-      term.kind === 'op' &&
-      term.op in onTop &&
-      emitter.readersOf(term).length === 1 &&
-      isBlocked(emitter, term),
-  )
-  const [first, ...others] = terms.filter((term) => !convolutions.includes(term as OpNode))
-  const base = first ?? convolutions.shift()!
-  const sum = others.reduce(
-    (sum, term) => emitter.emit('Add', [sum, blocked(emitter, term)]),
-    blocked(emitter, base),
-  )
-  return convolutions.reduce((sum, term) => {
-    const rule = onTop[term.op] as (emitter: Emitter, node: OpNode, sum: string) => string
-    return rule(emitter, term, sum)
-  }, sum)
+function asPlain(name: string | null): BlockedResult | null {
+  return name === null ? null : { name, layout: 'plain' }
 }
 
 const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   add(emitter, node) {
-    const [x, channels] = withChannels(emitter, node) ?? []
+    const [x, channels] = splitPerChannel(emitter, node) ?? []
     if (x && channels) {
       const size = (x.shape[0] as number) * (x.shape[1] as number)
       const ones = emitter.once(`ones ${size}`, () => emitter.float(new Float32Array(size).fill(1), [size]))
-      const inputs = [blocked(emitter, x), ones, recorded(emitter, channels)] as const
-      return inBlocks(affine(emitter, inputs, x.shape))
+      const inputs = [blockedNameOf(emitter, x), ones, emitter.nameOf(channels)] as const
+      return asBlocked(affine(emitter, inputs, x.shape))
     }
     if (!node.inputs.every((input) => sameShape(input.shape, node.shape))) return binary(emitter, node)
     if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
-    return inBlocks(
-      sumOf(
+    return asBlocked(
+      sum(
         emitter,
-        node.inputs.flatMap((input) => termsOf(emitter, input)),
+        node.inputs.flatMap((input) => flattenSum(emitter, input)),
       ),
     )
   },
   sub: binary,
   mul(emitter, node) {
-    const [x, channels] = withChannels(emitter, node) ?? []
+    const [x, channels] = splitPerChannel(emitter, node) ?? []
     if (!x || !channels) return binary(emitter, node)
-    return inBlocks(affine(emitter, [blocked(emitter, x), recorded(emitter, channels), ''], x.shape))
+    return asBlocked(affine(emitter, [blockedNameOf(emitter, x), emitter.nameOf(channels), ''], x.shape))
   },
   div: binary,
   exp: unary,
   log: unary,
   sqrt: unary,
   sigmoid(emitter, node) {
-    // The derivative of silu after a norm, long after it: computed from what was normalised, not from what came of it.
+    // The derivative of silu(groupNorm(x)) reads the sigmoid long after the forward pass: it is recomputed from x in one
+    // pass, instead of from the stored result of groupNorm.
     const [x] = node.inputs
-    const normalized =
+    const fused =
       x!.kind === 'op' && x!.op === 'groupNorm'
         ? blockedGroupNorm(emitter, x as OpNode<'groupNorm'>, 'Sigmoid')
         : null
-    return normalized === null ? unary(emitter, node) : inBlocks(normalized)
+    return fused === null ? unary(emitter, node) : asBlocked(fused)
   },
   silu: unary,
   clamp: unary,
@@ -134,12 +116,12 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   stopGradient: unary,
 
   concat(emitter, { inputs, attributes: { axis } }) {
-    const whole = inputs.every(({ shape }) => shape.length === 4 && fits(emitter.blockWidth, shape[1]!))
-    if (axis !== 1 || !whole || !inputs.some((input) => isBlocked(emitter, input))) return null
-    return inBlocks(
+    const fitting = inputs.every(({ shape }) => shape.length === 4 && fits(emitter.blockWidth, shape[1]!))
+    if (axis !== 1 || !fitting || !inputs.some((input) => isBlocked(emitter, input))) return null
+    return asBlocked(
       emitter.emit(
         'Concat',
-        inputs.map((input) => blocked(emitter, input)),
+        inputs.map((input) => blockedNameOf(emitter, input)),
         { axis },
       ),
     )
@@ -147,52 +129,116 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   slice(emitter, { inputs: [x], attributes: { axis, start, end } }) {
     const { emit, int64, blockWidth } = emitter
     if (axis !== 1 || !isBlocked(emitter, x!) || !fits(blockWidth, start, end)) return null
-    return inBlocks(emit('Slice', [blocked(emitter, x!), int64([start]), int64([end]), int64([axis])]))
+    return asBlocked(emit('Slice', [blockedNameOf(emitter, x!), int64([start]), int64([end]), int64([axis])]))
   },
   reduceSum(emitter, { inputs: [x], attributes: { axes } }) {
     if (!isBlocked(emitter, x!) || `${axes}` !== '2,3') return null
-    return asRecorded(pixelSum(emitter, blocked(emitter, x!), x!.shape))
+    return asPlain(pixelSum(emitter, blockedNameOf(emitter, x!), x!.shape))
   },
 
   conv2d: (emitter, node) =>
-    inBlocks(upsampledConvolution(emitter, node) ?? blockedConvolution(emitter, node, null)),
-  conv2dInputGrad: (emitter, node) => inBlocks(blockedInputGrad(emitter, node, null)),
+    asBlocked(upsampledConvolution(emitter, node) ?? blockedConvolution(emitter, node, null)),
+  conv2dInputGrad: (emitter, node) => asBlocked(blockedInputGrad(emitter, node, null)),
   conv2dWeightGrad: (emitter, node) =>
-    asRecorded(upsampledWeightGrad(emitter, node) ?? blockedWeightGrad(emitter, node)),
+    asPlain(upsampledWeightGrad(emitter, node) ?? blockedWeightGrad(emitter, node)),
   upsample2x(emitter, { inputs: [x] }) {
     if (!isBlocked(emitter, x!)) return null
     const attributes = { scales: [1, 1, 2, 2], mode: 'nearest' }
-    return inBlocks(emitter.emit('Upsample', [blocked(emitter, x!)], attributes, { domain: nchwc }))
+    return asBlocked(
+      emitter.emit('Upsample', [blockedNameOf(emitter, x!)], attributes, { domain: nchwcDomain }),
+    )
   },
   sumPool2x(emitter, node) {
     const [x] = node.inputs
     if (!isBlocked(emitter, x!)) return null
-    const direct = upsampledInputGrad(emitter, node)
-    if (direct !== null) return inBlocks(direct)
+    const inputGrad = upsampledInputGrad(emitter, node)
+    if (inputGrad !== null) return asBlocked(inputGrad)
     const channels = x!.shape[1] as number
     const ones = emitter.once(`ones ${channels} 2×2`, () =>
       emitter.float(new Float32Array(4 * channels).fill(1), [channels, 1, 2, 2]),
     )
     const options = { kernel: [2, 2], stride: 2, groups: channels } as const
-    return inBlocks(convolve(emitter, [blocked(emitter, x!), ones], options))
+    return asBlocked(convolve(emitter, [blockedNameOf(emitter, x!), ones], options))
   },
 
-  groupNorm: (emitter, node) => inBlocks(blockedGroupNorm(emitter, node)),
+  groupNorm: (emitter, node) => asBlocked(blockedGroupNorm(emitter, node)),
   groupMean: (emitter, { inputs: [x], attributes, shape }) => {
-    const found = statistics(emitter, x!, attributes)
-    return asRecorded(found && reshape(emitter, found.mean, shape))
+    const statistics = groupStatistics(emitter, x!, attributes)
+    return asPlain(statistics && reshape(emitter, statistics.mean, shape))
   },
   groupInvStd: (emitter, { inputs: [x], attributes, shape }) => {
-    const found = statistics(emitter, x!, attributes)
-    return asRecorded(found && reshape(emitter, found.invStd, shape))
+    const statistics = groupStatistics(emitter, x!, attributes)
+    return asPlain(statistics && reshape(emitter, statistics.invStd, shape))
   },
-  pixelDot: (emitter, node) => asRecorded(blockedPixelDot(emitter, node)),
-  channelAffine: (emitter, node) => inBlocks(blockedChannelAffine(emitter, node, null)),
+  pixelDot: (emitter, node) => asPlain(blockedPixelDot(emitter, node)),
+  channelAffine: (emitter, node) => asBlocked(blockedChannelAffine(emitter, node, null)),
 }
 
-/** Lowers a node on pictures in blocks; null where there are none, or no rule is made for it. */
-export function lowerBlocked<O extends Op>(emitter: Emitter, node: OpNode<O>): Value | null {
-  if (emitter.blockWidth === null) return null
-  const rule = rules[node.op] as BlockedRule<O> | undefined
-  return rule?.(emitter, node) ?? null
+/** Emits an elementwise operation on tensors whose elements are in the same order. */
+function applyElementwise(emitter: BlockedEmitter, names: readonly string[], node: OpNode): BlockedResult {
+  const rule = elementwise[node.op as keyof typeof elementwise] as Lowering<Op>
+  return { name: rule(emitter, names, node), layout: 'blocked' }
+}
+
+function unary(emitter: BlockedEmitter, node: OpNode): BlockedResult | null {
+  const [x] = node.inputs
+  return isBlocked(emitter, x!) ? applyElementwise(emitter, [blockedNameOf(emitter, x!)], node) : null
+}
+
+/** Lowers an elementwise operation on two tensors of equal shapes, or on a tensor and a scalar. */
+function binary(emitter: BlockedEmitter, node: OpNode): BlockedResult | null {
+  if (!node.inputs.some((input) => isBlocked(emitter, input))) return null
+  const names: string[] = []
+  for (const input of node.inputs) {
+    if (sameShape(input.shape, node.shape)) names.push(blockedNameOf(emitter, input))
+    else if (input.shape.every((dim) => dim === 1)) names.push(emitter.nameOf(input))
+    else return null
+  }
+  return applyElementwise(emitter, names, node)
+}
+
+/** Returns the operands as [blocked tensor [N, C, H, W], tensor [N, C, 1, 1]], or null if they are not of this kind. */
+function splitPerChannel(emitter: BlockedEmitter, { inputs: [a, b] }: OpNode): readonly [Node, Node] | null {
+  if (isBlocked(emitter, a!) && isPerChannel(b!, a!.shape)) return [a!, b!]
+  return isBlocked(emitter, b!) && isPerChannel(a!, b!.shape) ? [b!, a!] : null
+}
+
+/** Returns the terms of a nested sum. A sum that has other readers is one term. */
+function flattenSum(emitter: BlockedEmitter, node: Node): Node[] {
+  const isNested =
+    node.kind === 'op' &&
+    node.op === 'add' &&
+    emitter.readersOf(node).length === 1 &&
+    node.inputs.every(({ shape }) => sameShape(shape, node.shape))
+  return isNested ? node.inputs.flatMap((input) => flattenSum(emitter, input)) : [node]
+}
+
+/** Rules that can add their result to a sum in the same pass. */
+const accumulating: {
+  readonly [O in Op]?: (emitter: BlockedEmitter, node: OpNode<O>, sum: string) => string | null
+} = {
+  conv2d: blockedConvolution,
+  conv2dInputGrad: blockedInputGrad,
+  channelAffine: blockedChannelAffine,
+}
+
+/** Emits a sum of blocked tensors. Convolutions without other readers are accumulated, which saves a pass for each. */
+function sum(emitter: BlockedEmitter, terms: readonly Node[]): string {
+  const accumulated = terms.filter(
+    (term): term is OpNode =>
+      term.kind === 'op' &&
+      term.op in accumulating &&
+      emitter.readersOf(term).length === 1 &&
+      isBlocked(emitter, term),
+  )
+  const [first, ...others] = terms.filter((term) => !accumulated.includes(term as OpNode))
+  const base = first ?? accumulated.shift()!
+  const added = others.reduce(
+    (total, term) => emitter.emit('Add', [total, blockedNameOf(emitter, term)]),
+    blockedNameOf(emitter, base),
+  )
+  return accumulated.reduce((total, term) => {
+    const rule = accumulating[term.op] as (emitter: BlockedEmitter, node: OpNode, sum: string) => string
+    return rule(emitter, term, total)
+  }, added)
 }

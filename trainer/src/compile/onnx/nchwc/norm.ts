@@ -2,16 +2,19 @@ import type { Node, OpNode } from '../../../algebra/graph.ts'
 import type { Primitives, Shape } from '../../../algebra/ops.ts'
 import { sameShape } from '../../../algebra/shape-rules.ts'
 import { reshape } from '../emit/composites.ts'
-import { type Emitter, nchwc } from '../emit/emitter.ts'
 import { type ConvolveOptions, convolve, type Shape4 } from './convolution.ts'
-import { blocked, isBlocked, recorded } from './layout.ts'
+import { type BlockedEmitter, blockedNameOf, isBlocked, nchwcDomain } from './layout.ts'
 
-// One value per channel and a picture in blocks meet in depthwise convolutions over all N·C channels of a batch, as if
-// they were one picture's: they run at the speed of memory where a product that is broadcast does not.
+// Operations between a blocked tensor and one value per channel are depthwise convolutions of [1, N·C, H, W]. They run at
+// memory bandwidth; a product with broadcasting does not.
 
-/** x·scale + shift (+ sum): x in blocks; scale and shift, or '' for none, one value for each of the N·C channels. */
+/**
+ * Emits x·scale + shift (+ sum) in blocked layout.
+ * @param x [N, C, H, W], blocked
+ * @param scale [N, C, 1, 1], or '' for none, as shift
+ */
 export function affine(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   [x, scale, shift]: readonly [string, string, string],
   shape: Shape,
   { sum = null, activation = null }: Pick<ConvolveOptions, 'sum' | 'activation'> = {},
@@ -30,8 +33,8 @@ export function affine(
   return reshape(emitter, y, shape)
 }
 
-/** Σ a·b over the pixels of each channel: [N, C, 1, 1]. The convolution has b for its kernel. */
-export function dot(emitter: Emitter, [a, b]: readonly [string, string], shape: Shape): string {
+/** Emits Σ a·b over the pixels of each channel, a convolution with b as its kernel: two blocked [N, C, H, W] → [N, C, 1, 1]. */
+export function dot(emitter: BlockedEmitter, [a, b]: readonly [string, string], shape: Shape): string {
   const [n, channels, height, width] = shape as Shape4
   const count = n * channels
   const inputs = [
@@ -42,114 +45,127 @@ export function dot(emitter: Emitter, [a, b]: readonly [string, string], shape: 
   return reshape(emitter, sums, [n, channels, 1, 1])
 }
 
-function pixelMean({ emit }: Emitter, x: string): string {
-  return emit('GlobalAveragePool', [x], {}, { domain: nchwc })
+/** Emits the mean of each channel: blocked [N, C, H, W] → [N, C, 1, 1]. */
+function pixelMean({ emit }: BlockedEmitter, x: string): string {
+  return emit('GlobalAveragePool', [x], {}, { domain: nchwcDomain })
 }
 
-/** Σ x over the pixels of each channel: [N, C, 1, 1]. */
-export function pixelSum(emitter: Emitter, x: string, shape: Shape): string {
+/** Emits Σ x over the pixels of each channel: blocked [N, C, H, W] → [N, C, 1, 1]. */
+export function pixelSum(emitter: BlockedEmitter, x: string, shape: Shape): string {
   const pixels = (shape[2] as number) * (shape[3] as number)
   return emitter.emit('Mul', [pixelMean(emitter, x), emitter.float([pixels], [])])
 }
 
-/** Whether a node is one value for each channel of pictures of a shape. */
+/** Returns whether a node has one value per channel of a tensor [N, C, H, W]: [N, C, 1, 1]. */
 export function isPerChannel({ shape }: Node, [n, channels]: Shape): boolean {
   return sameShape(shape, [n!, channels!, 1, 1])
 }
 
-interface Shifted {
-  /** In blocks. */
+/** A blocked tensor as the sum base + shift. */
+interface ShiftedTensor {
+  /** [N, C, H, W], blocked. */
   readonly base: Node
-  /** [N, C, 1, 1] as recorded, or null for none. */
+  /** Name of a tensor [N, C, 1, 1] that is added to each channel; null for none. */
   readonly shift: string | null
 }
 
 /**
- * A picture in blocks as a base and what was added to its channels, which the functions below account for in numbers per
- * channel: the sum itself need not be computed. Null where it is not in blocks.
+ * Splits a blocked tensor into a base and a shift per channel. The functions below include the shift in their arithmetic
+ * per channel, so that the sum itself is not computed.
+ * @returns null if the tensor is not blocked
  */
-function unshifted(emitter: Emitter, x: Node): Shifted | null {
+function splitShift(emitter: BlockedEmitter, x: Node): ShiftedTensor | null {
   if (x.kind === 'op' && x.op === 'add') {
-    const [h, c] = x.inputs as readonly [Node, Node]
-    if (isBlocked(emitter, h) && isPerChannel(c, h.shape)) return { base: h, shift: recorded(emitter, c) }
+    const [base, shift] = x.inputs as readonly [Node, Node]
+    if (isBlocked(emitter, base) && isPerChannel(shift, base.shape))
+      return { base, shift: emitter.nameOf(shift) }
   }
   return isBlocked(emitter, x) ? { base: x, shift: null } : null
 }
 
-/** Mean and 1/σ of each group, [N, groups, 1], computed once for all that need either; null where not in blocks. */
-export function statistics(emitter: Emitter, x: Node, { groups, eps }: Primitives['groupNorm']) {
+/**
+ * Emits the mean and 1/σ of each group, [N, groups, 1], once for all readers.
+ * @returns null if x is not blocked
+ */
+export function groupStatistics(emitter: BlockedEmitter, x: Node, { groups, eps }: Primitives['groupNorm']) {
   const { emit, float, once } = emitter
-  const found = unshifted(emitter, x)
-  if (found === null) return null
-  const { base, shift } = found
+  const shifted = splitShift(emitter, x)
+  if (shifted === null) return null
+  const { base, shift } = shifted
   const [n, channels, height, width] = x.shape as Shape4
   return once(`statistics ${x.id} ${groups} ${eps}`, () => {
     const perGroup = (value: string) => reshape(emitter, value, [n, groups, channels / groups])
-    const meanOf = (value: string) => emit('ReduceMean', [value], { axes: [2], keepdims: 1 })
-    const name = blocked(emitter, base)
-    const own = pixelMean(emitter, name)
+    const groupMean = (value: string) => emit('ReduceMean', [value], { axes: [2], keepdims: 1 })
+    const name = blockedNameOf(emitter, base)
+    const channelMean = pixelMean(emitter, name)
     const squares = emit('Mul', [dot(emitter, [name, name], x.shape), float([1 / (height * width)], [])])
-    // The variance of each channel about its own mean, where less cancels than about 0, and that of the means.
-    const variances = emit('Max', [emit('Sub', [squares, emit('Mul', [own, own])]), float([0], [])])
-    const means = perGroup(shift === null ? own : emit('Add', [own, shift]))
-    const mean = meanOf(means)
+    // The variance of a group is the mean variance of its channels plus the variance of the channels' means. This loses
+    // less precision to cancellation than E[x²] − E[x]² over the group.
+    const squaredMean = emit('Mul', [channelMean, channelMean])
+    const variances = emit('Max', [emit('Sub', [squares, squaredMean]), float([0], [])])
+    const means = perGroup(shift === null ? channelMean : emit('Add', [channelMean, shift]))
+    const mean = groupMean(means)
     const deviations = emit('Sub', [means, mean])
-    const variance = meanOf(emit('Add', [perGroup(variances), emit('Mul', [deviations, deviations])]))
+    const variance = groupMean(emit('Add', [perGroup(variances), emit('Mul', [deviations, deviations])]))
     const sigma = emit('Sqrt', [emit('Add', [variance, float([eps], [])])])
     return { base: name, shift, mean, invStd: emit('Reciprocal', [sigma]) }
   })
 }
 
 /**
- * Mean 0 and variance 1 over each group of channels, then scale and shift: one pass over x once its sums are known.
- * @param activation what becomes of it in the same pass: who needs that alone need not keep the rest
+ * Emits group norm in blocked layout: after the statistics, it is one pass over x.
+ * @param activation function that is applied in the same pass
+ * @returns [N, C, H, W], or null if x is not blocked
  */
 export function blockedGroupNorm(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, scale, shift], attributes, shape }: OpNode<'groupNorm'>,
   activation: ConvolveOptions['activation'] = null,
 ): string | null {
   const { emit } = emitter
-  const found = statistics(emitter, x!, attributes)
-  if (found === null) return null
+  const statistics = groupStatistics(emitter, x!, attributes)
+  if (statistics === null) return null
+  const { base, shift: channelShift, mean, invStd } = statistics
   const [n, channels] = shape as Shape4
   const { groups } = attributes
   const perGroup = (value: string, images: number) =>
     reshape(emitter, value, [images, groups, channels / groups])
-  const slope = emit('Mul', [perGroup(recorded(emitter, scale!), 1), found.invStd])
-  // β + slope·(added to the channel − mean)
-  const centre =
-    found.shift === null ? emit('Neg', [found.mean]) : emit('Sub', [perGroup(found.shift, n), found.mean])
-  const offset = emit('Add', [perGroup(recorded(emitter, shift!), 1), emit('Mul', [slope, centre])])
-  return affine(emitter, [found.base, slope, offset], shape, { activation })
+  const slope = emit('Mul', [perGroup(emitter.nameOf(scale!), 1), invStd])
+  // y = slope·base + β + slope·(channelShift − mean)
+  const centre = channelShift === null ? emit('Neg', [mean]) : emit('Sub', [perGroup(channelShift, n), mean])
+  const offset = emit('Add', [perGroup(emitter.nameOf(shift!), 1), emit('Mul', [slope, centre])])
+  return affine(emitter, [base, slope, offset], shape, { activation })
 }
 
-/** Σ a·b over pixels, [N, C, 1, 1]; null where neither is in blocks. */
-export function blockedPixelDot(emitter: Emitter, { inputs: [a, b] }: OpNode<'pixelDot'>): string | null {
+/** Emits Σ a·b over pixels, [N, C, 1, 1]; returns null if neither is blocked. */
+export function blockedPixelDot(
+  emitter: BlockedEmitter,
+  { inputs: [a, b] }: OpNode<'pixelDot'>,
+): string | null {
   const { emit } = emitter
-  const found = unshifted(emitter, b!)
-  if (found === null && !isBlocked(emitter, a!)) return null
-  const { base, shift } = found ?? { base: b!, shift: null }
-  const name = blocked(emitter, a!)
-  const product = dot(emitter, [name, blocked(emitter, base)], a!.shape)
+  const shifted = splitShift(emitter, b!)
+  if (shifted === null && !isBlocked(emitter, a!)) return null
+  const { base, shift } = shifted ?? { base: b!, shift: null }
+  const name = blockedNameOf(emitter, a!)
+  const product = dot(emitter, [name, blockedNameOf(emitter, base)], a!.shape)
   if (shift === null) return product
   return emit('Add', [product, emit('Mul', [pixelSum(emitter, name, a!.shape), shift])])
 }
 
-/** x·scale + shift (+ sum) in blocks; null where x is not. */
+/** Emits x·scale + shift (+ sum) in blocked layout; returns null if x is not blocked. */
 export function blockedChannelAffine(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, scale, shift] }: OpNode<'channelAffine'>,
   sum: string | null,
 ): string | null {
   const { emit } = emitter
-  const found = unshifted(emitter, x!)
-  if (found === null) return null
-  const slope = recorded(emitter, scale!)
+  const shifted = splitShift(emitter, x!)
+  if (shifted === null) return null
+  const slope = emitter.nameOf(scale!)
   const parts = [
-    ...(shift ? [recorded(emitter, shift)] : []),
-    ...(found.shift === null ? [] : [emit('Mul', [slope, found.shift])]),
+    ...(shift ? [emitter.nameOf(shift)] : []),
+    ...(shifted.shift === null ? [] : [emit('Mul', [slope, shifted.shift])]),
   ]
   const offset = parts.length === 2 ? emit('Add', parts) : (parts[0] ?? '')
-  return affine(emitter, [blocked(emitter, found.base), slope, offset], x!.shape, { sum })
+  return affine(emitter, [blockedNameOf(emitter, shifted.base), slope, offset], x!.shape, { sum })
 }

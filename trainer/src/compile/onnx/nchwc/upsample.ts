@@ -1,20 +1,19 @@
 import type { Node, OpNode } from '../../../algebra/graph.ts'
 import { reshape } from '../emit/composites.ts'
-import type { Emitter } from '../emit/emitter.ts'
 import {
+  blockFlippedKernel,
+  blockKernel,
   convolve,
-  correlation,
-  flippedBlocks,
-  groupsFor,
-  kernelBlocks,
+  correlate,
+  countGroups,
   padColumns,
   type Shape4,
 } from './convolution.ts'
-import { blocked, fits, isBlocked, recorded, unblock } from './layout.ts'
+import { type BlockedEmitter, blockedNameOf, fits, isBlocked, toPlain } from './layout.ts'
 
-// A 3×3 convolution of a picture whose pixels were doubled sees each of them several times: at the output pixels (2i + a,
-// 2j + b) of a phase (a, b) it is a 2×2 convolution of the small picture, its taps the sums of those that meet the same
-// pixel. Four phases of four taps take 16 products for 36, and the doubled picture is never made.
+// A 3×3 convolution of an upsampled image reads each pixel of the original image several times. At the output pixels
+// (2i + a, 2j + b) of a phase (a, b), it equals a 2×2 convolution of the original image, whose taps are sums of those taps
+// that read the same pixel. Four phases of four taps take 16 products instead of 36, and the upsampled image is not stored.
 
 const phases = [
   [0, 0],
@@ -24,19 +23,19 @@ const phases = [
 ] as const
 type Phase = (typeof phases)[number]
 
-/** Zeros around the small picture: above and left for phase 0, below and right for phase 1. */
+/** Returns the padding of the original image: top and left for phase 0, bottom and right for phase 1. */
 const paddingOf = ([a, b]: Phase) => [1 - a, 1 - b, a, b] as const
 
-/** Which of the two taps of a phase a tap of three is part of. */
-const tapOf = (phase: number, tap: number) => (phase === 0 ? Math.min(tap, 1) : Math.max(tap - 1, 0))
+/** Returns to which of the two taps of a phase a tap of the 3×3 kernel contributes, along one axis. */
+const phaseTap = (phase: number, tap: number) => (phase === 0 ? Math.min(tap, 1) : Math.max(tap - 1, 0))
 
-/** [9, 16]: 1 where a tap of the 3×3 kernel is part of a tap of a phase. */
-function tapSums(emitter: Emitter): string {
+/** Adds a constant [9, 16]: 1 where a tap of the 3×3 kernel contributes to a tap of a phase. */
+function tapSums(emitter: BlockedEmitter): string {
   return emitter.once('sums of taps', () => {
     const sums = new Float32Array(9 * 16)
     for (const [p, [a, b]] of phases.entries()) {
       for (let tap = 0; tap < 9; tap++) {
-        const [y, x] = [tapOf(a, Math.floor(tap / 3)), tapOf(b, tap % 3)]
+        const [y, x] = [phaseTap(a, Math.floor(tap / 3)), phaseTap(b, tap % 3)]
         sums[tap * 16 + p * 4 + y * 2 + x] = 1
       }
     }
@@ -44,98 +43,111 @@ function tapSums(emitter: Emitter): string {
   })
 }
 
-/** The kernels [O, C, 2, 2] of the phases. */
-function kernelsOf(emitter: Emitter, weight: string, [outputs, inputs]: Shape4): string[] {
+/** Emits the kernels [O, C, 2, 2] of the four phases. */
+function phaseKernels(emitter: BlockedEmitter, weight: string, [outputs, inputs]: Shape4): string[] {
   const { emit, int64 } = emitter
   const sums = emit('MatMul', [reshape(emitter, weight, [outputs * inputs, 9]), tapSums(emitter)])
   return phases.map((_, p) => {
-    const own = emit('Slice', [sums, int64([4 * p]), int64([4 * p + 4]), int64([1])])
-    return reshape(emitter, own, [outputs, inputs, 2, 2])
+    const taps = emit('Slice', [sums, int64([4 * p]), int64([4 * p + 4]), int64([1])])
+    return reshape(emitter, taps, [outputs, inputs, 2, 2])
   })
 }
 
-/** The pixels of a phase: a convolution that takes one of four. */
-function pixelsOf(emitter: Emitter, dy: string, channels: number, [a, b]: Phase): string {
-  const pick = emitter.once(`pixels ${channels} ${a} ${b}`, () => {
+/** Emits the pixels of one phase, a depthwise convolution with stride 2: blocked [N, C, 2H, 2W] → blocked [N, C, H, W]. */
+function phasePixels(emitter: BlockedEmitter, dy: string, channels: number, [a, b]: Phase): string {
+  const selector = emitter.once(`pixels ${channels} ${a} ${b}`, () => {
     const values = new Float32Array(4 * channels)
-    const width = emitter.blockWidth!
+    const width = emitter.blockWidth
     // [C/B, 2, 2, B]
     for (let i = 0; i < values.length; i++) if (Math.floor(i / width) % 4 === 2 * a + b) values[i] = 1
     return emitter.float(values, [channels, 1, 2, 2])
   })
-  return convolve(emitter, [dy, pick], { kernel: [2, 2], stride: 2, groups: channels })
+  return convolve(emitter, [dy, selector], { kernel: [2, 2], stride: 2, groups: channels })
 }
 
-const isSame = ({ stride, padding }: { readonly stride: number; readonly padding: readonly number[] }) =>
-  stride === 1 && padding.every((pad) => pad === 1)
+/** Returns whether a 3×3 convolution preserves the size. */
+const preservesSize = ({
+  stride,
+  padding,
+}: {
+  readonly stride: number
+  readonly padding: readonly number[]
+}) => stride === 1 && padding.every((pad) => pad === 1)
 
-/** The small picture behind a doubled one, in blocks; null where it is something else. */
-function doubled(emitter: Emitter, x: Node): Node | null {
-  const small = x.kind === 'op' && x.op === 'upsample2x' ? x.inputs[0]! : null
-  return small && isBlocked(emitter, small) ? small : null
+/** Returns the original image of an upsampled one; null if x is not the result of upsample2x or not blocked. */
+function upsampleInput(emitter: BlockedEmitter, x: Node): Node | null {
+  const source = x.kind === 'op' && x.op === 'upsample2x' ? x.inputs[0]! : null
+  return source && isBlocked(emitter, source) ? source : null
 }
 
-/** The convolution of a doubled picture, in blocks; null where it is another one. */
+/** Emits the 3×3 convolution of an upsampled image in blocked layout; returns null for other convolutions. */
 export function upsampledConvolution(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, weight, bias], attributes, shape }: OpNode<'conv2d'>,
 ): string | null {
   const { emit, blockWidth: width } = emitter
-  const small = doubled(emitter, x!)
+  const source = upsampleInput(emitter, x!)
   const [outputs, inputs, kernel] = weight!.shape as Shape4
-  if (!small || kernel !== 3 || !isSame(attributes) || !fits(width, outputs, inputs)) return null
-  const kernels = kernelsOf(emitter, recorded(emitter, weight!), weight!.shape as Shape4)
-  const [n, , height, columns] = small.shape as Shape4
+  if (!source || kernel !== 3 || !preservesSize(attributes) || !fits(width, outputs, inputs)) return null
+  const kernels = phaseKernels(emitter, emitter.nameOf(weight!), weight!.shape as Shape4)
+  const [n, , height, columns] = source.shape as Shape4
   const rows = (n * outputs) / width
   const parts = phases.map((phase, p) => {
-    const w = kernelBlocks(emitter, kernels[p]!, [outputs, inputs, 2])
-    const operands = [blocked(emitter, small), w, ...(bias ? [recorded(emitter, bias)] : [])]
+    const w = blockKernel(emitter, kernels[p]!, [outputs, inputs, 2])
+    const operands = [blockedNameOf(emitter, source), w, ...(bias ? [emitter.nameOf(bias)] : [])]
     const y = convolve(emitter, operands, { kernel: [2, 2], padding: paddingOf(phase) })
     return reshape(emitter, y, [rows, height, columns, width])
   }) as [string, string, string, string]
-  // Pixels side by side, then rows below each other.
+  // Interleave the columns of phases (a, 0) and (a, 1), then the rows of a = 0 and a = 1.
   const lines = [parts.slice(0, 2), parts.slice(2)].map((pair) =>
     reshape(emitter, emit('Concat', pair, { axis: 3 }), [rows, height, 2 * columns * width]),
   )
   return reshape(emitter, emit('Concat', lines, { axis: 2 }), shape)
 }
 
-/** dx of the small picture, in blocks, where dx of the doubled one is all that is summed up; null otherwise. */
-export function upsampledInputGrad(emitter: Emitter, { inputs: [dx] }: OpNode<'sumPool2x'>): string | null {
+/**
+ * Emits dx of the original image in blocked layout, given the sumPool2x of dx of the upsampled image.
+ * @returns null if the input is not such a gradient or has other readers
+ */
+export function upsampledInputGrad(
+  emitter: BlockedEmitter,
+  { inputs: [dx] }: OpNode<'sumPool2x'>,
+): string | null {
   if (dx!.kind !== 'op' || dx!.op !== 'conv2dInputGrad' || emitter.readersOf(dx!).length !== 1) return null
   const { inputs, attributes } = dx as OpNode<'conv2dInputGrad'>
   const [dy, weight] = inputs as readonly [Node, Node]
   const [outputs, channels, kernel] = weight.shape as Shape4
-  if (kernel !== 3 || !isSame(attributes) || !isBlocked(emitter, dy)) return null
+  if (kernel !== 3 || !preservesSize(attributes) || !isBlocked(emitter, dy)) return null
   if (!fits(emitter.blockWidth, outputs, channels)) return null
-  const kernels = kernelsOf(emitter, recorded(emitter, weight), weight.shape as Shape4)
+  const kernels = phaseKernels(emitter, emitter.nameOf(weight), weight.shape as Shape4)
   return phases.reduce<string | null>((sum, phase, p) => {
-    const w = flippedBlocks(emitter, kernels[p]!, [outputs, channels, 2])
+    const w = blockFlippedKernel(emitter, kernels[p]!, [outputs, channels, 2])
     const [top, left, bottom, right] = paddingOf(phase)
     const padding = [bottom, right, top, left] as const
-    const pixels = pixelsOf(emitter, blocked(emitter, dy), outputs, phase)
+    const pixels = phasePixels(emitter, blockedNameOf(emitter, dy), outputs, phase)
     return convolve(emitter, [pixels, w], { kernel: [2, 2], padding, sum })
   }, null)
 }
 
-/** dw of the convolution of a doubled picture, as recorded; null where it is another one. */
+/** Emits dw of the 3×3 convolution of an upsampled image in plain layout; returns null for other convolutions. */
 export function upsampledWeightGrad(
-  emitter: Emitter,
+  emitter: BlockedEmitter,
   { inputs: [x, dy], attributes, shape }: OpNode<'conv2dWeightGrad'>,
 ): string | null {
   const { emit, blockWidth: width } = emitter
-  const small = doubled(emitter, x!)
-  if (!small || attributes.kernel !== 3 || !isSame(attributes) || !isBlocked(emitter, dy!)) return null
-  const [n, inputs, height, columns] = small.shape as Shape4
+  const source = upsampleInput(emitter, x!)
+  if (!source || attributes.kernel !== 3 || !preservesSize(attributes) || !isBlocked(emitter, dy!))
+    return null
+  const [n, inputs, height, columns] = source.shape as Shape4
   const outputs = dy!.shape[1] as number
-  if (!fits(width, outputs) || groupsFor(n, width) === null) return null
+  if (!fits(width, outputs) || countGroups(n, width) === null) return null
   const taps = phases.map((phase) => {
     const [top, left, bottom, right] = paddingOf(phase)
     const operands = [
-      padColumns(emitter, small, [left, right]),
-      pixelsOf(emitter, blocked(emitter, dy!), outputs, phase),
+      padColumns(emitter, source, [left, right]),
+      phasePixels(emitter, blockedNameOf(emitter, dy!), outputs, phase),
     ] as const
-    const found = correlation(emitter, operands, {
+    const correlation = correlate(emitter, operands, {
       n,
       few: inputs,
       many: outputs,
@@ -143,10 +155,12 @@ export function upsampledWeightGrad(
       columns,
       rows: [top, bottom],
     })
-    const swapped = emit('Transpose', [unblock(emitter, found, [inputs, outputs])], { perm: [1, 0, 2, 3] })
+    const swapped = emit('Transpose', [toPlain(emitter, correlation, [inputs, outputs])], {
+      perm: [1, 0, 2, 3],
+    })
     return reshape(emitter, swapped, [outputs * inputs, 4])
   })
-  // Every tap of three has its part in one tap of each phase: the sums, transposed.
+  // A tap of the 3×3 kernel contributes to one tap of each phase. The adjoint of the sums is their transpose.
   const spread = emit('Transpose', [tapSums(emitter)], { perm: [1, 0] })
   return reshape(emitter, emit('MatMul', [emit('Concat', taps, { axis: 1 }), spread]), shape)
 }

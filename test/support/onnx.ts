@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import type { InferenceSession } from 'onnxruntime-node'
+import { createGraph, evaluate } from '../../trainer/src/algebra/graph.ts'
+import type { Op } from '../../trainer/src/algebra/ops.ts'
+import { type ModelOptions, toOnnx } from '../../trainer/src/compile/onnx/model.ts'
+import { type Case, inputsOf } from './cases.ts'
+import { float64, type Tensor } from './float64.ts'
+
+// onnxruntime reads the variable when it is loaded.
+process.env['ORT_DISABLE_TELEMETRY'] = '1'
+const { default: ort } = await import('onnxruntime-node')
+
+/** Version of the installed onnxruntime-node. */
+export const onnxruntimeVersion = ort.env.versions.node!
+
+/** An output of an ONNX model. */
+export interface OnnxOutput {
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+/** Runs an ONNX model with onnxruntime-node. The inputs are converted to float32. */
+export async function runOnnx(
+  model: Uint8Array,
+  inputs: Readonly<Record<string, Tensor>>,
+  options: InferenceSession.SessionOptions = {},
+): Promise<Record<string, OnnxOutput>> {
+  const session = await ort.InferenceSession.create(model, options)
+  const feeds = Object.entries(inputs).map(
+    ([name, { shape, data }]) =>
+      [name, new ort.Tensor('float32', Float32Array.from(data), [...shape])] as const,
+  )
+  const outputs = await session.run(Object.fromEntries(feeds))
+  await session.release()
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, { dims, data }]) => [
+      name,
+      { shape: dims, data: data as Float32Array },
+    ]),
+  )
+}
+
+/** Asserts that onnxruntime computes a case as the float64 interpreter does. */
+export async function checkOnnx<O extends Op>(op: O, c: Case<O>, options: ModelOptions): Promise<void> {
+  const graph = createGraph()
+  const nodes = c.shapes.map((shape, i) => graph.input(`input${i}`, shape))
+  const output = graph.ops.apply(op, nodes, c.attributes)
+  const values = inputsOf(c)
+  const [expected] = evaluate([output], float64, new Map(values.map((value, i) => [`input${i}`, value])))
+
+  // Indices are rounded: a timestep of 1.9999 must look up row 2.
+  const inputs = values.map(({ shape, data }, i) => {
+    const jitter = c.fixed?.[i] ? 1e-4 : 0
+    return [`input${i}`, { shape, data: data.map((value) => value - jitter) }] as const
+  })
+  const outputs = await runOnnx(toOnnx({ output }, options), Object.fromEntries(inputs), {
+    logSeverityLevel: 3,
+  })
+  const actual = outputs['output']!
+  assert.deepEqual(actual.shape, expected!.shape)
+  for (const [i, value] of actual.data.entries()) {
+    const wanted = expected!.data[i]!
+    assert.ok(
+      Math.abs(value - wanted) <= 2e-5 * Math.max(1, Math.abs(wanted)),
+      `element ${i}: expected ${wanted}, got ${value}`,
+    )
+  }
+}

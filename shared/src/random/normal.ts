@@ -2,8 +2,8 @@ const ln2 = Math.LN2
 const bits = new DataView(new ArrayBuffer(8))
 
 /**
- * Natural logarithm of a positive normal number from additions, multiplications and divisions alone. `Math.log` may
- * differ by an ulp from one JavaScript engine to the next; these operations may not.
+ * Computes the natural logarithm of a positive normal number with additions, multiplications and divisions only.
+ * `Math.log` may differ by one ulp between JavaScript engines; these operations are exact or correctly rounded.
  */
 export function exactLog(x: number): number {
   bits.setFloat64(0, x)
@@ -23,6 +23,7 @@ export function exactLog(x: number): number {
   return 2 * r * sum + exponent * ln2
 }
 
+// Coefficients of AS 241 for |p − ½| ≤ 0.425, for moderate tails and for far tails.
 const central = {
   a: [
     3.387132872796366608, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
@@ -54,6 +55,7 @@ const tail = {
   ],
 }
 
+/** Evaluates two polynomials of degree 7 by Horner's rule and returns their quotient. */
 function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
   let numerator = 0
   let denominator = 0
@@ -65,8 +67,8 @@ function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
 }
 
 /**
- * Quantile of the standard normal distribution, about 1e-16 relative accuracy: Wichura's algorithm AS 241, PPND16
- * (Applied Statistics 37, 1988). The same bits in every JavaScript engine.
+ * Returns a quantile of the standard normal distribution with a relative accuracy of about 1e-16: Wichura's algorithm
+ * AS 241, PPND16 (Applied Statistics 37, 1988). Returns the same bits in every JavaScript engine.
  * @param p a probability in (0, 1)
  */
 export function inverseNormal(p: number): number {
@@ -77,7 +79,8 @@ export function inverseNormal(p: number): number {
   return q < 0 ? -magnitude : magnitude
 }
 
-const nearby = {
+// Coefficients of Hart's algorithm 5666 for |x| < 3.5.
+const hart = {
   a: [
     220.2068679123761, 221.2135961699311, 112.0792914978709, 33.912866078383, 6.37396220353165,
     0.700383064443688, 0.0352624965998911, 0,
@@ -89,17 +92,18 @@ const nearby = {
 }
 
 /**
- * Distribution function Φ of the standard normal distribution, about 1e-13 relative accuracy down to Φ(−37): Hart's
- * algorithm 5666 (Computer Approximations, 1968) and, beyond 3.5, the continued fraction of Mills' ratio.
+ * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
+ * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction of
+ * Mills' ratio beyond.
  */
 export function normalCdf(x: number): number {
   const z = Math.abs(x)
   const density = Math.exp((-z * z) / 2)
-  const tail = z < 3.5 ? density * rational(nearby, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
+  const tail = z < 3.5 ? density * rational(hart, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
   return x < 0 ? tail : 1 - tail
 }
 
-/** φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))), z ≥ 3.5. */
+/** Returns φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))) for z ≥ 3.5. */
 function inverseMills(z: number): number {
   let fraction = z
   for (let level = 40; level >= 1; level--) fraction = z + level / fraction

@@ -62,7 +62,7 @@ for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
         { predictionType, varianceType: 'learnedRange', clamp: null },
         t,
         own(x0),
-        qSample(schedule, own(x0), t, own(noise)),
+        qSample(schedule.alphasCumprod[t]!, own(x0), own(noise)),
         Float64Array.from([...output, ...own(place)]),
       )
       // The table is float32, and Φ at t = 0 an approximation.

@@ -1,5 +1,5 @@
-// Compares with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the tolerance of each
-// test. Every sampler is configured by a scheduler_config.json block, parsed as a file would be.
+// Compares with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the tolerance of
+// each test. Every sampler is configured by a scheduler_config.json block, parsed as a file would be.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { planInversion } from '@ddpm/shared'

@@ -67,8 +67,8 @@ function flowError(options: Partial<SamplerOptions>, steps: number): number {
 const gaussian: Component = { weight: 1, mean: 0.5, deviation: 0.4 }
 
 /**
- * Returns the error of the final mean and standard deviation. For normal data the optimal model is affine, so the moments
- * of x and of earlier x_0 can be propagated through the rows exactly, without sampling.
+ * Returns the error of the final mean and standard deviation. For normal data the optimal model is affine, so the
+ * moments of x and of earlier x_0 can be propagated through the rows exactly, without sampling.
  */
 function diffusionError(options: Partial<SamplerOptions>, steps: number): number {
   const levels = lambdaLevels(lambdaFrom, lambdaTo, steps)

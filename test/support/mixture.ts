@@ -59,7 +59,9 @@ function distribution(components: readonly Component[], x: number): number {
   )
 }
 
-/** Returns Φ(x) = ½ + φ(x)·(x + x³/3 + x⁵/(3·5) + …), Abramowitz & Stegun 26.2.11: full precision for |x| up to about 7. */
+/**
+ * Returns Φ(x) = ½ + φ(x)·(x + x³/3 + x⁵/(3·5) + …), Abramowitz & Stegun 26.2.11: full precision for |x| up to about 7.
+ */
 function normal(x: number): number {
   if (Math.abs(x) > 9) return x > 0 ? 1 : 0
   let term = x
@@ -71,7 +73,10 @@ function normal(x: number): number {
   return 0.5 + (Math.exp(-(x ** 2) / 2) / Math.sqrt(2 * Math.PI)) * sum
 }
 
-/** Returns levels evenly spaced in λ between two finite ends. Each level's timestep is its index, so that models can look it up. */
+/**
+ * Returns levels evenly spaced in λ between two finite ends. Each level's timestep is its index, so that models can
+ * look it up.
+ */
 export function lambdaLevels(from: number, to: number, steps: number): Level[] {
   return Array.from({ length: steps + 1 }, (_, t) => {
     const lambda = from + ((to - from) * t) / steps

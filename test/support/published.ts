@@ -16,8 +16,8 @@ import {
 import { torchNormals } from './torch-random.ts'
 
 /**
- * Returns the initial sample of diffusers' scheduler tests: arange over (3, 8, 8, 4), scaled, with the last axis moved to
- * the front as the batch.
+ * Returns the initial sample of diffusers' scheduler tests: arange over (3, 8, 8, 4), scaled, with the last axis moved
+ * to the front as the batch.
  * @param size values per sample; 3·8 in the one-dimensional tests
  */
 export function peerSample(size = planeSize): Float32Array {
@@ -94,10 +94,10 @@ export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Pr
 }
 
 /**
- * The loop of diffusers' Euler and Heun tests. Their states x̂ are relative to an image of scale 1: x = √ᾱ·x̂. Unlike the
- * pipelines, the tests pass the state that was scaled for the model, √ᾱ·x̂, to the step as well. Every interval thus
- * starts with a state that is smaller by √ᾱ. Here this factor is applied after each interval's last row and removed
- * again from the model's input.
+ * The loop of diffusers' Euler and Heun tests. Their states x̂ are relative to an image of scale 1: x = √ᾱ·x̂. Unlike
+ * the pipelines, the tests pass the state that was scaled for the model, √ᾱ·x̂, to the step as well. Every interval
+ * thus starts with a state that is smaller by √ᾱ. Here this factor is applied after each interval's last row and
+ * removed again from the model's input.
  */
 export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
   const isCorrector = (index: number) => rows[index]?.alphaBar === rows[index]?.alphaBarNext

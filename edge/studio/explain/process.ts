@@ -54,7 +54,10 @@ export function meanSquare(a: Float32Array, b: Float32Array): number {
   return a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0) / a.length
 }
 
-/** Returns an image of a sun over a hill, shown until the model has generated samples: [channels, height, width] in [−1, 1]. */
+/**
+ * Returns an image of a sun over a hill, shown until the model has generated samples: [channels, height, width] in [−1,
+ * 1].
+ */
 export function sunrise({ channels, height, width }: Manifest['shape']): Float32Array {
   const out = new Float32Array(channels * height * width)
   const sky = [0.72, 0.86, 0.95]

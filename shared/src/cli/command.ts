@@ -8,7 +8,9 @@ interface CommandLine {
   showHelpAfterError(text: string): unknown
 }
 
-/** Parses the command line and runs the command. A UserError is printed without a stack trace; the exit code is then 1. */
+/**
+ * Parses the command line and runs the command. A UserError is printed without a stack trace; the exit code is then 1.
+ */
 export async function runCommand(command: CommandLine): Promise<void> {
   command.showHelpAfterError(`Run "${command.name()} --help" to list the arguments and options.`)
   try {

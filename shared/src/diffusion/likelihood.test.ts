@@ -149,7 +149,8 @@ suite('Gaussian data in closed form', () => {
             varianceType === 'learnedRange'
               ? Math.log(variance)
               : logVarianceRange(schedule, varianceType, t)[0]
-          // The random part of a term is the squared error of the mean over 2σ²: χ² with one degree of freedom per dimension.
+          // The random part of a term is the squared error of the mean over 2σ²: χ² with one degree of freedom per
+          // dimension.
           const deviation = (ofMean / Math.exp(logVariance) / Math.LN2) * Math.sqrt(0.5 / count)
           assertClose(actual, term(logVariance), 4 * deviation + 1e-9, `t = ${t}:`)
         }

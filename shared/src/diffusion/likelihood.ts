@@ -15,8 +15,8 @@ export interface BoundOptions {
  * from 1.
  * @param x0 [size], bytes mapped to [−1, 1]
  * @param xt [size], a sample of q(x_t | x_0)
- * @param output [size]; if variances are learned [2·size]: the prediction, followed by the position of each log variance
- *   in its range, −1 … 1
+ * @param output [size]; if variances are learned [2·size]: the prediction, followed by the position of each log
+ *   variance in its range, −1 … 1
  */
 export function boundTerm(
   schedule: Schedule,

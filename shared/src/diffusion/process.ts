@@ -14,7 +14,8 @@ export const varianceTypes = ['fixedSmall', 'fixedLarge', 'learnedRange'] as con
 export type VarianceType = (typeof varianceTypes)[number]
 
 /** How the loss weights the timesteps. */
-export type LossWeighting = 'uniform' | 'min-snr'
+export const lossWeightings = ['uniform', 'min-snr'] as const
+export type LossWeighting = (typeof lossWeightings)[number]
 
 /** An array of any shape. */
 export type Values = Float32Array | Float64Array

@@ -9,8 +9,8 @@ export function sharedWords(classes: readonly string[]): string[] {
 }
 
 /**
- * Returns the class of an image of a seed: one at random of the classes that match `name`. Returns null if the model has
- * no classes.
+ * Returns the class of an image of a seed: one at random of the classes that match `name`. Returns null if the model
+ * has no classes.
  * @param name class name or shared word; null matches every class
  * @throws UserError if no class matches
  */

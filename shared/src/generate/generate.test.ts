@@ -41,7 +41,7 @@ suite('generate', () => {
     )
   })
 
-  test('a class is selected by its name or a shared word; otherwise the seed determines each image’s class', async () => {
+  test('a class is selected by its name or a shared word; by default the seed selects it', async () => {
     const many = { ...model, classes: ['red cat', 'blue cat', 'red dog'] }
     const labels: number[][] = []
     const spy: typeof network = (x, timestep, label) => {

@@ -16,13 +16,13 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   /** Index of the first image of the seed. Default: 0. Image 4 is the same in every batch that contains it. */
   readonly first?: number
   /**
-   * Class name, or a word that several class names share ("star" for "red star" and "blue star"). Each image then has one
-   * of the matching classes at random, determined by its seed. Default: null, any class.
+   * Class name, or a word that several class names share ("star" for "red star" and "blue star"). Each image then has
+   * one of the matching classes at random, determined by its seed. Default: null, any class.
    */
   readonly className?: string | null
   /**
-   * Guidance scale of classifier-free guidance: 0 ignores the class, 1 follows it as trained, more amplifies it. Default:
-   * the model's; 0 for given images without a class, because a random class would contradict them.
+   * Guidance scale of classifier-free guidance: 0 ignores the class, 1 follows it as trained, more amplifies it.
+   * Default: the model's; 0 for given images without a class, because a random class would contradict them.
    */
   readonly guidance?: number
   /** Guidance rescale φ (Lin et al. 2023), 0 to 1: see `guide`. Default: the model's. */

@@ -15,7 +15,10 @@ export const sha256 = z
 
 const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,63}'
 
-/** Schema of the owner or the name of a model: letters, digits, dot, hyphen and underscore; starts with a letter or digit. */
+/**
+ * Schema of the owner or the name of a model: letters, digits, dot, hyphen and underscore; starts with a letter or
+ * digit.
+ */
 export const namePart = z.string().regex(new RegExp(`^${part}$`))
 
 /** Schema of a model name: `owner/name`. */
@@ -110,7 +113,8 @@ export function parseManifest(text: string, source: string): Manifest {
   const version = (json as { version?: unknown } | null)?.version
   if (typeof version === 'number' && version > manifestVersion) {
     throw new UserError(
-      `Unsupported manifest ${source}: expected version ${manifestVersion} or earlier, got ${version}. Update this program.`,
+      `Unsupported manifest ${source}: expected version ${manifestVersion} or earlier, got ${version}. ` +
+        'Update this program.',
     )
   }
   const result = manifestSchema.safeParse(json)

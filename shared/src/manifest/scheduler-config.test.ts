@@ -133,7 +133,7 @@ suite('options that are not implemented are rejected by name', () => {
 })
 
 suite('schedules of configurations', () => {
-  test('zero terminal SNR shifts √ᾱ to end at 0 and scales it to preserve the first value (Lin et al., algorithm 1)', () => {
+  test('zero terminal SNR shifts √ᾱ to end at 0 and preserves the first value (Lin et al., algorithm 1)', () => {
     const plain = createSchedule(paperSchedule)
     const { alphasCumprod, betas } = createSchedule(
       read({ _class_name: 'DDIMScheduler', rescale_betas_zero_snr: true }).schedule,

@@ -1,7 +1,7 @@
 import { epsilonWeights, qPosterior, type VarianceType } from '../diffusion/process.ts'
 import type { Level } from './levels.ts'
 import type { Row } from './plan.ts'
-import { rowOf, stepsBetween, type X0Options } from './row.ts'
+import { createRow, stepsBetween, type X0Options } from './row.ts'
 
 export interface DdpmOptions extends X0Options {
   readonly varianceType: VarianceType
@@ -27,7 +27,7 @@ export function ddpm(levels: readonly Level[], options: DdpmOptions): Row[] {
       fixedLarge: Math.sqrt(beta),
       learnedRange: [Math.log(Math.max(variance, 1e-20)), Math.log(beta)],
     } as const
-    return rowOf(from, to, options, {
+    return createRow(from, to, options, {
       a: xtWeight,
       b: x0Weight,
       d: to.alphaBar === 1 ? 0 : noise[options.varianceType],
@@ -59,7 +59,7 @@ export function ddim(levels: readonly Level[], options: DdimOptions): Row[] {
     const d = options.eta === 'hat' ? (to.alphaBar === 1 ? 0 : sigmaHat) : sigma
     if (epsilon === 'raw') {
       const [r, s] = epsilonWeights(predictionType, from.alphaBar)
-      return rowOf(from, to, options, {
+      return createRow(from, to, options, {
         a: epsilonScale * r,
         b: Math.sqrt(to.alphaBar),
         d,
@@ -68,7 +68,7 @@ export function ddim(levels: readonly Level[], options: DdimOptions): Row[] {
     }
     // ε = (x − √ᾱ·x_0)/√(1−ᾱ)
     const a = epsilonScale / Math.sqrt(1 - from.alphaBar)
-    return rowOf(from, to, options, {
+    return createRow(from, to, options, {
       a,
       b: Math.sqrt(to.alphaBar) - a * Math.sqrt(from.alphaBar),
       d,

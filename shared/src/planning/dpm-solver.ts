@@ -1,6 +1,6 @@
 import { type Level, lambdaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { rowOf, type Step, stepsBetween, type X0Options } from './row.ts'
+import { createRow, type Step, stepsBetween, type X0Options } from './row.ts'
 
 export interface DpmSolverOptions extends X0Options {
   /** Order of the multistep solver: 1 is DDIM with η = 0, 2 the paper's 2M. */
@@ -117,6 +117,6 @@ function plan(
       },
       order,
     )
-    return rowOf(from, to, options, { a, d, ...toHistoryWeights(weights, order, widths) })
+    return createRow(from, to, options, { a, d, ...toHistoryWeights(weights, order, widths) })
   })
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
-import { lambdaOf, levelsOf, type SpacingOptions, sigmaOf, type TimestepSpacing } from './levels.ts'
+import { computeLevels, lambdaOf, type SpacingOptions, sigmaOf, type TimestepSpacing } from './levels.ts'
 
 const schedule = createSchedule(paperSchedule)
 const levels = (spacing: TimestepSpacing, options: Partial<SpacingOptions> = {}) =>
-  levelsOf(schedule, { spacing, steps: 10, ...options })
+  computeLevels(schedule, { spacing, steps: 10, ...options })
 /** The timesteps at which the model is evaluated. */
 const visited = (spacing: TimestepSpacing, options: Partial<SpacingOptions> = {}) =>
   levels(spacing, options)
@@ -52,12 +52,12 @@ suite('spacings for T = 1000 and 10 steps', () => {
   })
 
   test('between whole timesteps σ is interpolated linearly', () => {
-    const between = levelsOf(schedule, { spacing: 'linspace', steps: 4, whole: false })
+    const between = computeLevels(schedule, { spacing: 'linspace', steps: 4, whole: false })
     assert.deepEqual(
       between.map(({ t }) => t),
       [999, 666, 333, 0, -1],
     )
-    const [, second] = levelsOf(schedule, { spacing: 'linspace', steps: 3, whole: false })
+    const [, second] = computeLevels(schedule, { spacing: 'linspace', steps: 3, whole: false })
     const [low, high] = [499, 500].map((t) => sigmaOf(schedule.alphasCumprod[t]!)) as [number, number]
     assert.equal(second!.t, 499.5)
     assert.ok(Math.abs(sigmaOf(second!.alphaBar) - (low + high) / 2) < 1e-12)
@@ -96,7 +96,7 @@ test('the end is the clean image, or the level of timestep 0', () => {
 
 test('levels noisier than lambdaMin are skipped', () => {
   const cosine = createSchedule({ ...paperSchedule, betaSchedule: 'cosine' })
-  const all = levelsOf(cosine, { spacing: 'trailing', steps: 10, lambdaMin: -5.1 })
+  const all = computeLevels(cosine, { spacing: 'trailing', steps: 10, lambdaMin: -5.1 })
   assert.ok(lambdaOf(all[0]!.alphaBar) >= -5.1)
   assert.ok(lambdaOf(cosine.alphasCumprod[all[0]!.t + 1]!) < -5.1)
 })
@@ -113,7 +113,7 @@ test('steps and spacings that do not fit into the schedule are rejected', () => 
   )
   const zeroSnr = createSchedule({ ...paperSchedule, zeroTerminalSnr: true })
   assert.throws(
-    () => levelsOf(zeroSnr, { spacing: 'karras', steps: 5 }),
+    () => computeLevels(zeroSnr, { spacing: 'karras', steps: 5 }),
     /karras needs a finite σ.* Use trailing/,
   )
 })

@@ -27,9 +27,15 @@ export interface SpacingOptions {
   readonly spacing: TimestepSpacing
   /** Spacing whose first and last timestep bound the levels of `lambda` and `karras`. Default: the whole schedule. */
   readonly within?: 'leading' | 'trailing' | 'linspace'
-  /** `leading` and `linspace` compute one more level and drop the last, as diffusers' multistep solvers do. Default: false. */
+  /**
+   * `leading` and `linspace` compute one more level and drop the last, as diffusers' multistep solvers do. Default:
+   * false.
+   */
   readonly open?: boolean
-  /** Rounds timesteps to whole numbers. If false, those of `linspace`, `lambda` and `karras` may be fractional. Default: true. */
+  /**
+   * Rounds timesteps to whole numbers. If false, those of `linspace`, `lambda` and `karras` may be fractional. Default:
+   * true.
+   */
   readonly whole?: boolean
   /** Offset added to the timesteps of `leading`. Default: 0. */
   readonly offset?: number
@@ -43,7 +49,7 @@ export interface SpacingOptions {
  * Returns the noise levels of a sampler from noisy to clean: one per step, and the end.
  * @throws UserError if steps is not in 1 … T, or the spacing does not fit into the schedule
  */
-export function levelsOf(schedule: Schedule, options: SpacingOptions): Level[] {
+export function computeLevels(schedule: Schedule, options: SpacingOptions): Level[] {
   const { timesteps, alphasCumprod } = schedule
   const { steps, spacing, within, open = false, lambdaMin, end = 'clean' } = options
   if (!Number.isInteger(steps) || steps < 1 || steps > timesteps) {
@@ -172,8 +178,7 @@ function levelsInSigma(
   const [sigmaMax, sigmaMin] = [sigmaAt(schedule, from), sigmaAt(schedule, to)]
   if (sigmaMax === Number.POSITIVE_INFINITY) {
     throw new UserError(
-      `Invalid spacing: ${spacing} needs a finite σ, and σ is infinite at the end of a schedule with zero terminal SNR. ` +
-        'Use trailing.',
+      `Invalid spacing: ${spacing} needs a finite σ, but a schedule with zero terminal SNR ends at infinite σ. Use trailing.`,
     )
   }
   const table = schedule.alphasCumprod.map(sigmaOf)

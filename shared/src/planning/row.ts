@@ -18,11 +18,11 @@ export type Step = Partial<Pick<Row, 'a' | 'b' | 'c' | 'd' | 'e'>>
  * Creates the row that evaluates the model at `from` and leads to `to`.
  * @throws UserError if a model that predicts ε would have to start from pure noise (ᾱ = 0)
  */
-export function rowOf(from: Level, to: Level, { predictionType, clamp }: X0Options, step: Step): Row {
+export function createRow(from: Level, to: Level, { predictionType, clamp }: X0Options, step: Step): Row {
   if (from.alphaBar === 0 && predictionType === 'epsilon') {
     throw new UserError(
-      `Invalid prediction type epsilon: at timestep ${from.t} of this schedule x is pure noise (zero terminal SNR), so ` +
-        'x0 cannot be computed from the predicted noise. Use a model that predicts v or x0.',
+      `Invalid prediction type epsilon: at timestep ${from.t} x is pure noise (zero terminal SNR), so x0 cannot be ` +
+        'computed from the predicted noise. Use a model that predicts v or x0.',
     )
   }
   const [p, q] = x0Weights(predictionType, from.alphaBar)

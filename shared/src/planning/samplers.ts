@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts'
 import type { Schedule } from '../diffusion/schedule.ts'
 import { type DdimOptions, type DdpmOptions, ddim, ddpm } from './ancestral.ts'
 import { type DpmSolverOptions, dpmSolver, sdeDpmSolver } from './dpm-solver.ts'
-import { type Level, levelsOf, type SpacingOptions } from './levels.ts'
+import { computeLevels, type Level, type SpacingOptions } from './levels.ts'
 import type { Plan, Row } from './plan.ts'
 import { euler, heun } from './probability-flow.ts'
 import { type UniPcOptions, unipc } from './unipc.ts'
@@ -60,7 +60,7 @@ export function samplerLevels(schedule: Schedule, options: SamplerOptions): Leve
     needsSignal && schedule.alphasCumprod.at(-1) === 0
       ? { ...schedule, alphasCumprod: schedule.alphasCumprod.with(-1, 2 ** -24) }
       : schedule
-  return levelsOf(usable, { ...options, ...spacing })
+  return computeLevels(usable, { ...options, ...spacing })
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type Level, lambdaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { rowOf, stepsBetween, type X0Options } from './row.ts'
+import { createRow, stepsBetween, type X0Options } from './row.ts'
 
 export interface UniPcOptions extends X0Options {
   /** p of UniPC-p. With the corrector the order of accuracy is p + 1. */
@@ -42,11 +42,14 @@ export function unipc(levels: readonly Level[], options: UniPcOptions): Row[] {
       })
     }
     const [b, ...c] = weights
-    return rowOf(from, to, options, { a: ratio, b: b!, c })
+    return createRow(from, to, options, { a: ratio, b: b!, c })
   })
 }
 
-/** Returns the weights of the latest x_0 and the earlier ones in the UniP-p step from level i (UniPC eq. 3, algorithm 2). */
+/**
+ * Returns the weights of the latest x_0 and the earlier ones in the UniP-p step from level i (UniPC eq. 3, algorithm
+ * 2).
+ */
 function predictor(
   lambdas: readonly number[],
   i: number,

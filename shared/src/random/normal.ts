@@ -93,8 +93,8 @@ const hart = {
 
 /**
  * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
- * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction of
- * Mills' ratio beyond.
+ * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
+ * of Mills' ratio beyond.
  */
 export function normalCdf(x: number): number {
   const z = Math.abs(x)

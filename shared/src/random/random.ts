@@ -38,8 +38,8 @@ export const domains = {
 const parity = 0x1bd11bda
 
 /**
- * Computes one block of Threefry-4×32-20. Each round mixes two pairs of words, which alternate from round to round, with
- * the rotation amounts of the paper's table 2. The key is injected after every fourth round.
+ * Computes one block of Threefry-4×32-20. Each round mixes two pairs of words, which alternate from round to round,
+ * with the rotation amounts of the paper's table 2. The key is injected after every fourth round.
  * @param counter four 32-bit words
  * @param key four 32-bit words
  * @param out receives four 32-bit words, starting at `offset`

@@ -3,7 +3,7 @@ import { qSample } from '../diffusion/process.ts'
 import { planInversion } from '../planning/inversion.ts'
 import { planLevels, type SamplerOptions, samplerLevels } from '../planning/samplers.ts'
 import { fillNoise, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
-import { defaultJumps, type Jumps, keepUnmasked, planRepaint } from '../sampling/repaint.ts'
+import { defaultJumps, type Jumps, planRepaint, restoreUnmasked } from '../sampling/repaint.ts'
 import { labelOf, matchingLabels } from './classes.ts'
 import { type ModelInfo, type Network, planFor, resolveSampling } from './model.ts'
 import { type Conditioning, type Loop, loopOf } from './run.ts'
@@ -78,7 +78,7 @@ export function generateWith(model: ModelInfo, run: Loop, options: GenerateOptio
   const from = qSample(levels[0]!.alphaBar, init, noise ?? initialNoise(request))
   if (!mask) return run(planLevels(levels, sampling), conditioning, { ...request, from })
   const plan = planRepaint(levels, sampling, jumps)
-  return run(plan, conditioning, { ...request, from, afterRow: keepUnmasked(init, mask, request) })
+  return run(plan, conditioning, { ...request, from, afterRow: restoreUnmasked(init, mask, request) })
 }
 
 /**

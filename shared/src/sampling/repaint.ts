@@ -69,7 +69,7 @@ function noisingRow(from: Level, to: Level): Row {
  * @param image [count, size], in [−1, 1]
  * @param mask [count, size]: 1 where the image is generated, 0 where it is retained
  */
-export function keepUnmasked(
+export function restoreUnmasked(
   image: Float32Array,
   mask: Float32Array,
   { seed, indices }: { seed: number; indices: readonly number[] },

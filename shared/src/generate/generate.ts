@@ -5,8 +5,8 @@ import { planLevels, type SamplerOptions, samplerLevels } from '../planning/samp
 import { fillNoise, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
 import { defaultJumps, type Jumps, planRepaint, restoreUnmasked } from '../sampling/repaint.ts'
 import { labelOf, matchingLabels } from './classes.ts'
+import { type Conditioning, type Loop, loopOf } from './conditional-loop.ts'
 import { type ModelInfo, type Network, planFor, resolveSampling } from './model.ts'
-import { type Conditioning, type Loop, loopOf } from './run.ts'
 
 export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictionType'>> {
   /** Seed of all randomness: a whole number from 0 to 2⁵³ − 1. */

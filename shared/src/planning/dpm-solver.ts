@@ -18,40 +18,6 @@ export interface DpmSolverOptions extends X0Options {
   readonly eulerAtFinal: boolean
 }
 
-/** Returns the order of a step: limited by the number of earlier x_0, and 1 for a step to the clean image. */
-function orderAt(levels: readonly Level[], index: number, options: DpmSolverOptions): number {
-  const steps = levels.length - 1
-  const lowersFinal = options.lowerOrderFinal && steps < 15
-  const isLast = index === steps - 1
-  if (isLast && (options.eulerAtFinal || lowersFinal || levels[steps]!.alphaBar === 1)) return 1
-  const maxOrder = index === steps - 2 && lowersFinal ? Math.min(options.order, 2) : options.order
-  return Math.min(maxOrder, index + 1)
-}
-
-/** Weights of D_0 (x_0), D_1 and D_2 (h·x_0' and h²·x_0''/2, derivatives in λ) in a step. */
-type Weights = readonly [number, number, number]
-
-/**
- * Converts weights of derivatives to weights of the latest x_0 (b) and of earlier ones (c). Order 2 uses
- * D_1 = (h/h_0)(x_0 − x_0₋₁); order 3 uses both derivatives of the parabola through the last three x_0.
- */
-function toHistoryWeights(
-  [w0, w1, w2]: Weights,
-  order: number,
-  [h, h0, h1]: readonly number[],
-): Pick<Step, 'b' | 'c'> {
-  if (order === 1 || h === 0) return { b: w0 }
-  const slope = h! / h0!
-  if (order === 2) return { b: w0 + w1 * slope, c: [-w1 * slope] }
-  const r0 = h0! / h!
-  const r1 = h1! / h!
-  // D1_0 = (m0 − m1)/r0, D1_1 = (m1 − m2)/r1; D1 = D1_0 + r0/(r0+r1)·(D1_0 − D1_1); D2 = (D1_0 − D1_1)/(r0+r1)
-  const curvature = (w1 * r0 + w2) / (r0 + r1)
-  const first = (w1 + curvature) / r0
-  const second = -curvature / r1
-  return { b: w0 + first, c: [second - first, -second] }
-}
-
 /**
  * Plans DPM-Solver++, multistep (Lu et al. 2022, algorithm 2; order 3 as in their code). It solves the probability-flow
  * ODE in λ with data prediction: x_t = (σ_t/σ_s)·x + α_t·Σ_n w_n·D_n, where w_n are the integrals of
@@ -98,6 +64,9 @@ interface Interval {
   readonly h: number
 }
 
+/** Weights of D_0 (x_0), D_1 and D_2 (h·x_0' and h²·x_0''/2, derivatives in λ) in a step. */
+type Weights = readonly [number, number, number]
+
 function plan(
   levels: readonly Level[],
   options: DpmSolverOptions,
@@ -119,4 +88,35 @@ function plan(
     )
     return createRow(from, to, options, { a, d, ...toHistoryWeights(weights, order, widths) })
   })
+}
+
+/** Returns the order of a step: limited by the number of earlier x_0, and 1 for a step to the clean image. */
+function orderAt(levels: readonly Level[], index: number, options: DpmSolverOptions): number {
+  const steps = levels.length - 1
+  const lowersFinal = options.lowerOrderFinal && steps < 15
+  const isLast = index === steps - 1
+  if (isLast && (options.eulerAtFinal || lowersFinal || levels[steps]!.alphaBar === 1)) return 1
+  const maxOrder = index === steps - 2 && lowersFinal ? Math.min(options.order, 2) : options.order
+  return Math.min(maxOrder, index + 1)
+}
+
+/**
+ * Converts weights of derivatives to weights of the latest x_0 (b) and of earlier ones (c). Order 2 uses
+ * D_1 = (h/h_0)(x_0 − x_0₋₁); order 3 uses both derivatives of the parabola through the last three x_0.
+ */
+function toHistoryWeights(
+  [w0, w1, w2]: Weights,
+  order: number,
+  [h, h0, h1]: readonly number[],
+): Pick<Step, 'b' | 'c'> {
+  if (order === 1 || h === 0) return { b: w0 }
+  const slope = h! / h0!
+  if (order === 2) return { b: w0 + w1 * slope, c: [-w1 * slope] }
+  const r0 = h0! / h!
+  const r1 = h1! / h!
+  // D1_0 = (m0 − m1)/r0, D1_1 = (m1 − m2)/r1; D1 = D1_0 + r0/(r0+r1)·(D1_0 − D1_1); D2 = (D1_0 − D1_1)/(r0+r1)
+  const curvature = (w1 * r0 + w2) / (r0 + r1)
+  const first = (w1 + curvature) / r0
+  const second = -curvature / r1
+  return { b: w0 + first, c: [second - first, -second] }
 }

@@ -8,16 +8,6 @@ export interface Level {
   readonly alphaBar: number
 }
 
-/** Returns λ = log(√ᾱ/√(1−ᾱ)), half the log of the signal-to-noise ratio (DPM-Solver, eq. 2.7): −∞ … ∞. */
-export function lambdaOf(alphaBar: number): number {
-  return 0.5 * (Math.log(alphaBar) - Math.log1p(-alphaBar))
-}
-
-/** Returns σ = √(1/ᾱ − 1), the noise level relative to an image of scale 1 (σ in EDM). */
-export function sigmaOf(alphaBar: number): number {
-  return Math.sqrt(1 / alphaBar - 1)
-}
-
 export const timestepSpacings = ['leading', 'trailing', 'linspace', 'quadratic', 'lambda', 'karras'] as const
 export type TimestepSpacing = (typeof timestepSpacings)[number]
 
@@ -84,17 +74,14 @@ export function computeLevels(schedule: Schedule, options: SpacingOptions): Leve
   return [...visited.map(levelAt), endLevel]
 }
 
-/** Rounds half to even, as NumPy does: the published spacings are rounded this way. */
-function round(value: number): number {
-  const floor = Math.floor(value)
-  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value)
+/** Returns λ = log(√ᾱ/√(1−ᾱ)), half the log of the signal-to-noise ratio (DPM-Solver, eq. 2.7): −∞ … ∞. */
+export function lambdaOf(alphaBar: number): number {
+  return 0.5 * (Math.log(alphaBar) - Math.log1p(-alphaBar))
 }
 
-/** Returns `count` evenly spaced numbers from `from` to `to`, both included and exact. */
-function linspace(from: number, to: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) =>
-    i === 0 ? from : i === count - 1 ? to : from + ((to - from) * i) / (count - 1),
-  )
+/** Returns σ = √(1/ᾱ − 1), the noise level relative to an image of scale 1 (σ in EDM). */
+export function sigmaOf(alphaBar: number): number {
+  return Math.sqrt(1 / alphaBar - 1)
 }
 
 /**
@@ -139,6 +126,28 @@ function timestepsOf(
   }
 }
 
+/** Returns levels that are spaced in σ or log σ, from the σ of one timestep to that of another. */
+function levelsInSigma(
+  schedule: Schedule,
+  { spacing, steps, whole = true }: SpacingOptions,
+  from: number,
+  to: number,
+): Level[] {
+  const [sigmaMax, sigmaMin] = [sigmaAt(schedule, from), sigmaAt(schedule, to)]
+  if (sigmaMax === Number.POSITIVE_INFINITY) {
+    throw new UserError(
+      `Invalid spacing: ${spacing} needs a finite σ, but a schedule with zero terminal SNR ends at infinite σ. Use trailing.`,
+    )
+  }
+  const table = schedule.alphasCumprod.map(sigmaOf)
+  const spacedSigmas = spacing === 'karras' ? karras : uniformLambda
+  return spacedSigmas(sigmaMax, sigmaMin, steps).map((sigma) => {
+    const t = timestepOfSigma(table, sigma)
+    const alphaBar = Number.isInteger(t) ? schedule.alphasCumprod[t]! : 1 / (1 + sigma ** 2)
+    return { t: whole ? round(t) : t, alphaBar }
+  })
+}
+
 /** Returns σ_i = (σ_max^{1/ρ} + i/(N−1)·(σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ with ρ = 7: Karras et al. 2022 (EDM), eq. 5. */
 function karras(sigmaMax: number, sigmaMin: number, steps: number): number[] {
   const rho = 7
@@ -168,24 +177,15 @@ function timestepOfSigma(table: Float64Array, sigma: number): number {
   return above - 1 + (Math.log(sigma) - low) / (high - low)
 }
 
-/** Returns levels that are spaced in σ or log σ, from the σ of one timestep to that of another. */
-function levelsInSigma(
-  schedule: Schedule,
-  { spacing, steps, whole = true }: SpacingOptions,
-  from: number,
-  to: number,
-): Level[] {
-  const [sigmaMax, sigmaMin] = [sigmaAt(schedule, from), sigmaAt(schedule, to)]
-  if (sigmaMax === Number.POSITIVE_INFINITY) {
-    throw new UserError(
-      `Invalid spacing: ${spacing} needs a finite σ, but a schedule with zero terminal SNR ends at infinite σ. Use trailing.`,
-    )
-  }
-  const table = schedule.alphasCumprod.map(sigmaOf)
-  const spacedSigmas = spacing === 'karras' ? karras : uniformLambda
-  return spacedSigmas(sigmaMax, sigmaMin, steps).map((sigma) => {
-    const t = timestepOfSigma(table, sigma)
-    const alphaBar = Number.isInteger(t) ? schedule.alphasCumprod[t]! : 1 / (1 + sigma ** 2)
-    return { t: whole ? round(t) : t, alphaBar }
-  })
+/** Returns `count` evenly spaced numbers from `from` to `to`, both included and exact. */
+function linspace(from: number, to: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) =>
+    i === 0 ? from : i === count - 1 ? to : from + ((to - from) * i) / (count - 1),
+  )
+}
+
+/** Rounds half to even, as NumPy does: the published spacings are rounded this way. */
+function round(value: number): number {
+  const floor = Math.floor(value)
+  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value)
 }

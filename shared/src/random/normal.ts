@@ -1,3 +1,28 @@
+/**
+ * Returns a quantile of the standard normal distribution with a relative accuracy of about 1e-16: Wichura's algorithm
+ * AS 241, PPND16 (Applied Statistics 37, 1988). Returns the same bits in every JavaScript engine.
+ * @param p a probability in (0, 1)
+ */
+export function inverseNormal(p: number): number {
+  const q = p - 0.5
+  if (Math.abs(q) <= 0.425) return q * rational(central, 0.180625 - q * q)
+  const r = Math.sqrt(-exactLog(q < 0 ? p : 1 - p))
+  const magnitude = r <= 5 ? rational(middle, r - 1.6) : rational(tail, r - 5)
+  return q < 0 ? -magnitude : magnitude
+}
+
+/**
+ * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
+ * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
+ * of Mills' ratio beyond.
+ */
+export function normalCdf(x: number): number {
+  const z = Math.abs(x)
+  const density = Math.exp((-z * z) / 2)
+  const tail = z < 3.5 ? density * rational(hart, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
+  return x < 0 ? tail : 1 - tail
+}
+
 const ln2 = Math.LN2
 const bits = new DataView(new ArrayBuffer(8))
 
@@ -21,6 +46,24 @@ export function exactLog(x: number): number {
   let sum = 0
   for (let k = 21; k >= 1; k -= 2) sum = sum * square + 1 / k
   return 2 * r * sum + exponent * ln2
+}
+
+/** Returns φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))) for z ≥ 3.5. */
+function inverseMills(z: number): number {
+  let fraction = z
+  for (let level = 40; level >= 1; level--) fraction = z + level / fraction
+  return fraction
+}
+
+/** Evaluates two polynomials of degree 7 by Horner's rule and returns their quotient. */
+function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
+  let numerator = 0
+  let denominator = 0
+  for (let i = 7; i >= 0; i--) {
+    numerator = numerator * x + a[i]!
+    denominator = denominator * x + b[i]!
+  }
+  return numerator / denominator
 }
 
 // Coefficients of AS 241 for |p − ½| ≤ 0.425, for moderate tails and for far tails.
@@ -55,30 +98,6 @@ const tail = {
   ],
 }
 
-/** Evaluates two polynomials of degree 7 by Horner's rule and returns their quotient. */
-function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
-  let numerator = 0
-  let denominator = 0
-  for (let i = 7; i >= 0; i--) {
-    numerator = numerator * x + a[i]!
-    denominator = denominator * x + b[i]!
-  }
-  return numerator / denominator
-}
-
-/**
- * Returns a quantile of the standard normal distribution with a relative accuracy of about 1e-16: Wichura's algorithm
- * AS 241, PPND16 (Applied Statistics 37, 1988). Returns the same bits in every JavaScript engine.
- * @param p a probability in (0, 1)
- */
-export function inverseNormal(p: number): number {
-  const q = p - 0.5
-  if (Math.abs(q) <= 0.425) return q * rational(central, 0.180625 - q * q)
-  const r = Math.sqrt(-exactLog(q < 0 ? p : 1 - p))
-  const magnitude = r <= 5 ? rational(middle, r - 1.6) : rational(tail, r - 5)
-  return q < 0 ? -magnitude : magnitude
-}
-
 // Coefficients of Hart's algorithm 5666 for |x| < 3.5.
 const hart = {
   a: [
@@ -89,23 +108,4 @@ const hart = {
     440.4137358247522, 793.8265125199484, 637.3336333788311, 296.5642487796737, 86.78073220294608,
     16.06417757920695, 1.755667163182642, 0.08838834764831844,
   ],
-}
-
-/**
- * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
- * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
- * of Mills' ratio beyond.
- */
-export function normalCdf(x: number): number {
-  const z = Math.abs(x)
-  const density = Math.exp((-z * z) / 2)
-  const tail = z < 3.5 ? density * rational(hart, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
-  return x < 0 ? tail : 1 - tail
-}
-
-/** Returns φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))) for z ≥ 3.5. */
-function inverseMills(z: number): number {
-  let fraction = z
-  for (let level = 40; level >= 1; level--) fraction = z + level / fraction
-  return fraction
 }

@@ -35,6 +35,74 @@ export const domains = {
   selection: 23,
 } as const
 
+/**
+ * Generates standard normal numbers by inverting the distribution function.
+ * @param seed a non-negative integer below 2⁵³
+ * @param out receives `count` numbers, starting at `offset`
+ */
+export function normals(
+  seed: number,
+  stream: Stream,
+  out: Float32Array,
+  offset = 0,
+  count = out.length,
+): void {
+  // The words are written to the memory of the numbers that replace them, to avoid an allocation.
+  const bits = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
+  for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(bits[index]!))
+}
+
+/**
+ * Returns uniform numbers in the open interval (0, 1), each the centre of one of 2³² equal cells.
+ * @param seed a non-negative integer below 2⁵³
+ * @returns [count], float64
+ */
+export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
+  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
+}
+
+/**
+ * Returns a random permutation of 0 … count−1 (Fisher–Yates).
+ * @returns [count]
+ */
+export function permutation(seed: number, stream: Stream, count: number): Uint32Array {
+  const out = Uint32Array.from({ length: count }, (_, index) => index)
+  const u = uniforms(seed, stream, count)
+  for (let last = count - 1; last > 0; last--) {
+    const other = Math.floor(u[last]! * (last + 1))
+    const swapped = out[last]!
+    out[last] = out[other]!
+    out[other] = swapped
+  }
+  return out
+}
+
+/**
+ * Fills an array with the first 32-bit words of a stream.
+ * @param seed a non-negative integer below 2⁵³
+ * @returns `out`
+ */
+export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
+  const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
+  const counter = [0, stream.step, stream.image, 0]
+  const whole = out.length - (out.length % 4)
+  for (let offset = 0; offset < whole; offset += 4) {
+    threefry(counter, key, out, offset)
+    counter[0]!++
+  }
+  if (whole < out.length) {
+    const last = new Uint32Array(4)
+    threefry(counter, key, last)
+    out.set(last.subarray(0, out.length - whole), whole)
+  }
+  return out
+}
+
+/** Maps a word to the centre of one of 2³² equal cells of (0, 1). */
+function uniform(word: number): number {
+  return (word + 0.5) / 2 ** 32
+}
+
 const parity = 0x1bd11bda
 
 /**
@@ -116,72 +184,4 @@ export function threefry(
   out[offset + 1] = x1
   out[offset + 2] = x2
   out[offset + 3] = x3
-}
-
-/**
- * Fills an array with the first 32-bit words of a stream.
- * @param seed a non-negative integer below 2⁵³
- * @returns `out`
- */
-export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
-  const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
-  const counter = [0, stream.step, stream.image, 0]
-  const whole = out.length - (out.length % 4)
-  for (let offset = 0; offset < whole; offset += 4) {
-    threefry(counter, key, out, offset)
-    counter[0]!++
-  }
-  if (whole < out.length) {
-    const last = new Uint32Array(4)
-    threefry(counter, key, last)
-    out.set(last.subarray(0, out.length - whole), whole)
-  }
-  return out
-}
-
-/** Maps a word to the centre of one of 2³² equal cells of (0, 1). */
-function uniform(word: number): number {
-  return (word + 0.5) / 2 ** 32
-}
-
-/**
- * Returns uniform numbers in the open interval (0, 1), each the centre of one of 2³² equal cells.
- * @param seed a non-negative integer below 2⁵³
- * @returns [count], float64
- */
-export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
-  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
-}
-
-/**
- * Generates standard normal numbers by inverting the distribution function.
- * @param seed a non-negative integer below 2⁵³
- * @param out receives `count` numbers, starting at `offset`
- */
-export function normals(
-  seed: number,
-  stream: Stream,
-  out: Float32Array,
-  offset = 0,
-  count = out.length,
-): void {
-  // The words are written to the memory of the numbers that replace them, to avoid an allocation.
-  const bits = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
-  for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(bits[index]!))
-}
-
-/**
- * Returns a random permutation of 0 … count−1 (Fisher–Yates).
- * @returns [count]
- */
-export function permutation(seed: number, stream: Stream, count: number): Uint32Array {
-  const out = Uint32Array.from({ length: count }, (_, index) => index)
-  const u = uniforms(seed, stream, count)
-  for (let last = count - 1; last > 0; last--) {
-    const other = Math.floor(u[last]! * (last + 1))
-    const swapped = out[last]!
-    out[last] = out[other]!
-    out[other] = swapped
-  }
-  return out
 }

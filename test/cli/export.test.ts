@@ -163,7 +163,7 @@ suite('npm run sample', () => {
     for (const [args, message] of [
       [['nowhere'], /There is no nowhere/],
       [['run', '--class', 'blue'], /Unknown class "blue": expected one of light, warm/],
-      [['run', '--sampler', 'pndm'], /expected ddpm, ddim/],
+      [['run', '--sampler', 'pndm'], /Expected one of ddpm, ddim/],
       [['run', '--steps', '5000'], /Invalid steps: .* got 5000/],
       [['.'], /no training run in \./],
     ] as const) {

@@ -1,29 +1,28 @@
-// Figures that diffusers publishes in its own tests (tests/schedulers/test_scheduler_*.py), each within the tolerance
-// that its test has. Every figure comes out of a scheduler_config.json block, read as a file would be.
+// Compares with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the tolerance of
+// each test. Every sampler is configured by a scheduler_config.json block, parsed as a file would be.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { planInversion } from '@ddpm/shared'
 import {
-  begun,
   type Figures,
   fromBlock,
   loop,
   noisyLoop,
   peerSample,
   scalingLoop,
+  startAt,
 } from './support/published.ts'
 
 const linear = { num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear' }
 
-function near(found: Figures, wanted: { sum?: number; mean: number }): void {
-  const { sum, mean } = wanted
-  const text = `Σ|x| ${found.sum}, mean |x| ${found.mean}`
-  if (sum !== undefined) assert.ok(Math.abs(found.sum - sum) < 1e-2, `${text}; published Σ ${sum}`)
-  assert.ok(Math.abs(found.mean - mean) < 1e-3, `${text}; published mean ${mean}`)
+function assertNear(actual: Figures, { sum, mean }: { sum?: number; mean: number }): void {
+  const text = `Σ|x| ${actual.sum}, mean |x| ${actual.mean}`
+  if (sum !== undefined) assert.ok(Math.abs(actual.sum - sum) < 1e-2, `${text}; published Σ ${sum}`)
+  assert.ok(Math.abs(actual.mean - mean) < 1e-3, `${text}; published mean ${mean}`)
 }
 
-function loopBegun(read: ReturnType<typeof fromBlock>, skipped: number): Promise<Figures> {
-  const { plan, from } = begun(read, skipped)
+function loopFrom(parsed: ReturnType<typeof fromBlock>, skipped: number): Promise<Figures> {
+  const { plan, from } = startAt(parsed, skipped)
   return loop(plan, from)
 }
 
@@ -43,14 +42,14 @@ suite('DDIMScheduler, test_scheduler_ddim.py', () => {
       { sum: 149.0784, mean: 0.1941 },
     ],
   ] as const
-  for (const [name, change, wanted] of figures) {
+  for (const [name, change, expected] of figures) {
     test(name, async () =>
-      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), wanted),
+      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), expected),
     )
   }
 
   test('…_with_noise', async () => {
-    near(await loopBegun(fromBlock(block, {}), 8), { sum: 354.5418, mean: 0.4616 })
+    assertNear(await loopFrom(fromBlock(block, {}), 8), { sum: 354.5418, mean: 0.4616 })
   })
 
   test('test_steps_offset', () => {
@@ -67,7 +66,7 @@ suite('DDIMScheduler, test_scheduler_ddim.py', () => {
       const { plan } = fromBlock({ ...block, clip_sample: false }, { steps, eta: 1 })
       return (plan.rows.find(({ t }) => t === from)!.d as number) ** 2
     }
-    // 1e-5 on their float32; float64 gives 0.147720.
+    // diffusers allows 1e-5 around its float32 value; float64 gives 0.147720.
     assert.ok(Math.abs(variance(420, 400) - 0.14771) < 2e-5)
     assert.ok(Math.abs(variance(980, 960) - 0.3246) < 1e-5)
     assert.ok(Math.abs(variance(487, 486) - 0.00979) < 1e-5)
@@ -76,7 +75,7 @@ suite('DDIMScheduler, test_scheduler_ddim.py', () => {
 })
 
 suite('DDIMInverseScheduler, test_scheduler_ddim_inverse.py', () => {
-  for (const [name, change, wanted] of [
+  for (const [name, change, expected] of [
     ['test_full_loop_no_noise', {}, { sum: 671.6816, mean: 0.8746 }],
     ['…_with_set_alpha_to_one', { beta_start: 0.01 }, { sum: 539.9622, mean: 0.7031 }],
     [
@@ -87,7 +86,7 @@ suite('DDIMInverseScheduler, test_scheduler_ddim_inverse.py', () => {
   ] as const) {
     test(name, async () => {
       const { levels, options } = fromBlock({ _class_name: 'DDIMScheduler', ...linear, ...change }, {})
-      near(await loop(planInversion(levels, options), peerSample()), wanted)
+      assertNear(await loop(planInversion(levels, options), peerSample()), expected)
     })
   }
 })
@@ -95,21 +94,25 @@ suite('DDIMInverseScheduler, test_scheduler_ddim_inverse.py', () => {
 suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
   const block = { _class_name: 'DDPMScheduler', ...linear, variance_type: 'fixed_small', clip_sample: true }
   const v = { prediction_type: 'v_prediction' }
-  for (const [name, change, wanted] of [
+  for (const [name, change, expected] of [
     ['test_full_loop_no_noise', {}, { sum: 258.9606, mean: 0.3372 }],
     ['…_with_v_prediction', v, { sum: 202.0296, mean: 0.2631 }],
   ] as const) {
     test(name, async () => {
-      near(await noisyLoop(fromBlock({ ...block, ...change }, { steps: 1000 }).plan, peerSample()), wanted)
+      assertNear(
+        await noisyLoop(fromBlock({ ...block, ...change }, { steps: 1000 }).plan, peerSample()),
+        expected,
+      )
     })
   }
 
   test('…_with_noise', async () => {
-    const { plan, from } = begun(fromBlock(block, { steps: 1000 }), 998)
-    const found = await noisyLoop(plan, from)
-    near(found, { mean: 0.5051 })
-    // Published is 387.9466, of float32 tables: at t = 1 they lose 5e-4 of 1 − ᾱ. PyTorch in float64 has this one.
-    assert.ok(Math.abs(found.sum - 387.96725) < 1e-3, `Σ|x| ${found.sum}`)
+    const { plan, from } = startAt(fromBlock(block, { steps: 1000 }), 998)
+    const actual = await noisyLoop(plan, from)
+    assertNear(actual, { mean: 0.5051 })
+    // The published sum 387.9466 comes from float32 tables, in which 1 − ᾱ at t = 1 is off by 5e-4. PyTorch in float64
+    // gives the value below.
+    assert.ok(Math.abs(actual.sum - 387.96725) < 1e-3, `Σ|x| ${actual.sum}`)
   })
 
   test('test_variance', () => {
@@ -120,7 +123,7 @@ suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
     assert.ok(Math.abs(variance(999) - 0.02) < 1e-5)
   })
 
-  test('test_custom_timesteps: each step leads to the next that is visited', () => {
+  test('test_custom_timesteps: each step leads to the next visited timestep', () => {
     const { rows } = fromBlock({ ...block, timestep_spacing: 'trailing' }, { steps: 13 }).plan
     assert.deepEqual(
       rows.map(({ t }) => t),
@@ -161,12 +164,12 @@ suite('DPMSolverMultistepScheduler, test_scheduler_dpm_multi.py', () => {
     ['…_with_lu_and_v_prediction', { ...v, use_lu_lambdas: true }, 0.1554],
   ] as const) {
     test(name, async () =>
-      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
     )
   }
 
   test('…_with_noise', async () => {
-    near(await loopBegun(fromBlock(block, {}), 5), { sum: 318.4111, mean: 0.4146 })
+    assertNear(await loopFrom(fromBlock(block, {}), 5), { sum: 318.4111, mean: 0.4146 })
   })
 })
 
@@ -186,12 +189,12 @@ suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
     ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1966],
   ] as const) {
     test(name, async () =>
-      near(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
     )
   }
 
   test('…_with_noise', async () => {
-    near(await loopBegun(fromBlock(block, {}), 8), { sum: 315.5757, mean: 0.4109 })
+    assertNear(await loopFrom(fromBlock(block, {}), 8), { sum: 315.5757, mean: 0.4109 })
   })
 
   suite('UniPCMultistepScheduler1DTest', () => {
@@ -202,12 +205,14 @@ suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
       ['…_with_v_prediction', v, 0.1014],
       ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1944],
     ] as const) {
-      test(name, async () => near(await loop(fromBlock({ ...block, ...change }, {}).plan, line), { mean }))
+      test(name, async () =>
+        assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, line), { mean }),
+      )
     }
 
     test('…_with_noise', async () => {
-      const { plan, from } = begun(fromBlock(block, {}), 8, line)
-      near(await loop(plan, from), { sum: 39.087, mean: 0.4072 })
+      const { plan, from } = startAt(fromBlock(block, {}), 8, line)
+      assertNear(await loop(plan, from), { sum: 39.087, mean: 0.4072 })
     })
   })
 })
@@ -218,7 +223,7 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
   const heun = { _class_name: 'HeunDiscreteScheduler', ...base }
   const karras = { use_karras_sigmas: true }
   const scaled = (factor: number) => peerSample().map((value) => value * factor)
-  for (const [name, block, wanted] of [
+  for (const [name, block, expected] of [
     ['Euler, test_full_loop_no_noise', euler, { sum: 10.0807, mean: 0.0131 }],
     [
       'Euler, …_with_v_prediction',
@@ -231,7 +236,7 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
       { sum: 124.52299499511719, mean: 0.16213932633399963 },
     ],
     ['Heun, test_full_loop_no_noise', heun, { sum: 0.1233, mean: 0.0002 }],
-    // Less than their tolerance: only that nothing is left.
+    // The values are below the tolerance: this only checks that almost nothing remains.
     [
       'Heun, …_with_v_prediction',
       { ...heun, prediction_type: 'v_prediction' },
@@ -241,26 +246,26 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
   ] as const) {
     test(name, async () => {
       const { plan } = fromBlock(block, {})
-      near(await scalingLoop(plan, scaled(plan.start)), wanted)
+      assertNear(await scalingLoop(plan, scaled(plan.start)), expected)
     })
   }
 
-  for (const [name, block, wanted] of [
+  for (const [name, block, expected] of [
     ['Euler, …_with_noise', euler, { sum: 57062.9297, mean: 74.3007 }],
     ['Heun, …_with_noise', heun, { sum: 75074.8906, mean: 97.7538 }],
   ] as const) {
     test(name, async () => {
-      const read = fromBlock(block, {})
-      const { plan, from } = begun(read, 8, scaled(Math.sqrt(1 / read.levels[0]!.alphaBar - 1)))
-      const found = await scalingLoop(plan, from)
-      assert.ok(Math.abs(found.mean - wanted.mean) < 1e-3, `mean ${found.mean}`)
-      // Their tolerance of 1e-2 on so large a sum is less than what float32 loses in adding it up.
-      assert.ok(Math.abs(found.sum / wanted.sum - 1) < 2e-6, `Σ|x| ${found.sum}`)
+      const parsed = fromBlock(block, {})
+      const { plan, from } = startAt(parsed, 8, scaled(Math.sqrt(1 / parsed.levels[0]!.alphaBar - 1)))
+      const actual = await scalingLoop(plan, from)
+      assert.ok(Math.abs(actual.mean - expected.mean) < 1e-3, `mean ${actual.mean}`)
+      // The published tolerance of 1e-2 is smaller than the float32 rounding error of a sum this large.
+      assert.ok(Math.abs(actual.sum / expected.sum - 1) < 2e-6, `Σ|x| ${actual.sum}`)
     })
   }
 })
 
-test('the plan that a block stands for starts where diffusers starts', () => {
+test('plans have the initial standard deviation of diffusers', () => {
   const start = (block: object) => fromBlock(block, {}).plan.start
   const euler = { _class_name: 'EulerDiscreteScheduler', ...linear }
   assert.equal(start({ ...euler, timestep_spacing: 'leading' }), 1)

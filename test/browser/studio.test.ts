@@ -4,14 +4,15 @@ import { createRequire } from 'node:module'
 import { after, afterEach, before, describe, test } from 'node:test'
 import {
   classOf,
+  convertOutput,
   createSchedule,
   fillNoise,
   generate,
-  predictX0,
   qSample,
   readScheduler,
   slerp,
   toRgba,
+  x0Weights,
 } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import sharp from 'sharp'
@@ -532,12 +533,13 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     const meaning = readScheduler(scheduler)
     const schedule = createSchedule(meaning.schedule)
     const epsilon = noiseOf(1, 0)
-    const xt = qSample(schedule, x0, 250, epsilon)
+    const xt = qSample(schedule.alphasCumprod[250]!, x0, epsilon)
     assertSame([await canvas(page, '#xt')], [[...toRgba(xt, 0, shape)]])
     const none = Float32Array.of(studio.manifest.classes.length)
     const seen = async (x: Float32Array, t: number, label: Float32Array) => {
       const output = await studio.network(x, Float32Array.of(t), label)
-      return predictX0(schedule, meaning.predictionType, x, t, output)
+      const weights = x0Weights(meaning.predictionType, schedule.alphasCumprod[t]!)
+      return convertOutput(weights, { xt: x, output, count: 1 }, new Float32Array(x.length))
     }
     const expected = [...toRgba(await seen(xt, 250, none), 0, shape)]
     await eventually(async () => assertSame([await canvas(page, '#seen-x0')], [expected]))

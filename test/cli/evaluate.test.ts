@@ -380,7 +380,7 @@ suite('npm run evaluate', () => {
     [
       'other pictures',
       ['runs/tiny', '--data', 'shapes:3', '--split', 'half'],
-      /expected train, validation, all/,
+      /Expected one of train, validation, all/,
     ],
     ['k of 0', ['runs/tiny', '--nearest', '0'], /Found --nearest 0; expected a whole number of at least 1/],
     ['too few of them', ['runs/tiny', '--data', 'shapes:3'], /3 to hold them to; expected more than 5/],

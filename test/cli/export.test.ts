@@ -162,9 +162,9 @@ suite('npm run sample', () => {
   test('bad input is named', () => {
     for (const [args, message] of [
       [['nowhere'], /There is no nowhere/],
-      [['run', '--class', 'blue'], /class "blue"; this model knows light, warm/],
-      [['run', '--sampler', 'pndm'], /expected ddpm, ddim/],
-      [['run', '--steps', '5000'], /Found 5000 steps/],
+      [['run', '--class', 'blue'], /Unknown class "blue": expected one of light, warm/],
+      [['run', '--sampler', 'pndm'], /Expected one of ddpm, ddim/],
+      [['run', '--steps', '5000'], /Invalid steps: .* got 5000/],
       [['.'], /no training run in \./],
     ] as const) {
       const { status, output } = command('sample', ...args)

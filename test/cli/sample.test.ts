@@ -195,9 +195,9 @@ suite('npm run plan', () => {
     const block = { _class_name: 'UniPCMultistepScheduler', use_flow_sigmas: true }
     writeFileSync(at('flow.json'), JSON.stringify(block))
     for (const [args, message] of [
-      [[at('flow.json')], /cannot be followed exactly:[\s\S]*use_flow_sigmas/],
+      [[at('flow.json')], /Unsupported scheduler configuration [\s\S]*use_flow_sigmas/],
       [['nowhere'], /There is no nowhere/],
-      [['--steps', '5000'], /Found 5000 steps/],
+      [['--steps', '5000'], /Invalid steps: .* got 5000/],
     ] as const) {
       const { status, said } = await plan(...args)
       assert.equal(status, 1, said)

@@ -99,7 +99,7 @@ test('publish refuses what is no sound export, and stores nothing of it', async 
   assert.match((await publish(damaged)).stderr, /model.onnx is missing/)
   assert.match((await publish(damaged, '--name', 'nobody')).stderr, /expected owner\/name/)
   await writeFile(join(damaged, 'manifest.json'), '{"version": 1}')
-  assert.match((await publish(damaged)).stderr, /not a valid manifest[\s\S]*licence/)
+  assert.match((await publish(damaged)).stderr, /Invalid manifest[\s\S]*licence/)
 
   await mkdir(join(folder, 'trained'))
   assert.match((await publish(join(folder, 'trained'))).stderr, /npm run export -- .*trained/)

@@ -1,16 +1,16 @@
 import { defaultSampling, type Level, planLevels, type Row, type SamplerOptions } from '@ddpm/shared'
 import { exactLoop } from './float64-loop.ts'
-import { exactFlow, lambdaLevels, optimalX0, type Part } from './mixture.ts'
+import { type Component, exactFlow, lambdaLevels, optimalX0 } from './mixture.ts'
 
-/** A sampler, with the order of accuracy that its paper claims. */
+/** A sampler and its order of accuracy according to its paper. */
 export interface Claim {
   readonly name: string
   readonly order: number
   readonly options: Partial<SamplerOptions>
 }
 
-/** Free of everything that is there to steady few steps: no clamp, no lower order at the end. */
-const bare: SamplerOptions = {
+/** Options without the measures that stabilize few steps: no clamping, no lower order at the end. */
+const baseOptions: SamplerOptions = {
   ...defaultSampling,
   steps: 1,
   predictionType: 'x0',
@@ -18,7 +18,7 @@ const bare: SamplerOptions = {
   lowerOrderFinal: false,
 }
 
-/** Those that follow the probability-flow ODE: the error is that of x at the end. */
+/** Samplers of the probability-flow ODE. Their error is measured on the final x. */
 export const flows: readonly Claim[] = [
   { name: 'DDIM, η = 0', order: 1, options: { sampler: 'ddim' } },
   { name: 'Euler', order: 1, options: { sampler: 'euler' } },
@@ -33,7 +33,7 @@ export const flows: readonly Claim[] = [
   { name: 'UniPC, order 3', order: 4, options: { sampler: 'unipc', order: 3 } },
 ]
 
-/** Those that add noise: the error is that of the distribution at the end, its mean and its deviation. */
+/** Samplers that add noise. Their error is measured on the mean and the standard deviation of the final x. */
 export const diffusions: readonly Claim[] = [
   { name: 'DDPM, fixedSmall', order: 1, options: { sampler: 'ddpm' } },
   { name: 'DDPM, fixedLarge', order: 1, options: { sampler: 'ddpm', varianceType: 'fixedLarge' } },
@@ -44,42 +44,42 @@ export const diffusions: readonly Claim[] = [
   { name: 'SDE-DPM-Solver++, order 2', order: 2, options: { sampler: 'sde-dpmpp', order: 2 } },
 ]
 
-/** Where λ begins and ends: nearly pure noise, nearly clean. */
+/** Range of λ: from nearly pure noise to nearly clean. */
 const [lambdaFrom, lambdaTo] = [-5, 2]
-const two: readonly Part[] = [
+const mixture: readonly Component[] = [
   { weight: 0.35, mean: -0.8, deviation: 0.35 },
   { weight: 0.65, mean: 0.6, deviation: 0.25 },
 ]
 
-/** Root mean square of x − exact x over starting points in the middle of the distribution. */
+/** Returns the root mean square error of x over starting points in the middle of the distribution. */
 function flowError(options: Partial<SamplerOptions>, steps: number): number {
   const levels = lambdaLevels(lambdaFrom, lambdaTo, steps)
-  const { rows } = planLevels(levels, { ...bare, ...options })
+  const { rows } = planLevels(levels, { ...baseOptions, ...options })
   const starts = Array.from({ length: 21 }, (_, i) => (i - 10) / 5)
   const squares = starts.map((start) => {
-    const network = (x: number, t: number) => optimalX0(two, x, levels[t]!.alphaBar)
-    const found = exactLoop({ rows }, network, start).at(-1)!
-    return (found - exactFlow(two, start, levels[0]!.alphaBar, levels[steps]!.alphaBar)) ** 2
+    const model = (x: number, t: number) => optimalX0(mixture, x, levels[t]!.alphaBar)
+    const actual = exactLoop({ rows }, model, start).at(-1)!
+    return (actual - exactFlow(mixture, start, levels[0]!.alphaBar, levels[steps]!.alphaBar)) ** 2
   })
   return Math.sqrt(squares.reduce((sum, value) => sum + value) / starts.length)
 }
 
-const bell: Part = { weight: 1, mean: 0.5, deviation: 0.4 }
+const gaussian: Component = { weight: 1, mean: 0.5, deviation: 0.4 }
 
 /**
- * Mean and deviation at the end against the exact ones. For normal data the best network is affine, so that mean and
- * covariance of x and of the earlier x_0's can be carried through the rows exactly, without drawing anything.
+ * Returns the error of the final mean and standard deviation. For normal data the optimal model is affine, so the
+ * moments of x and of earlier x_0 can be propagated through the rows exactly, without sampling.
  */
 function diffusionError(options: Partial<SamplerOptions>, steps: number): number {
   const levels = lambdaLevels(lambdaFrom, lambdaTo, steps)
-  const { rows } = planLevels(levels, { ...bare, ...options })
+  const { rows } = planLevels(levels, { ...baseOptions, ...options })
   const exact = ({ alphaBar }: Level) => ({
-    mean: Math.sqrt(alphaBar) * bell.mean,
-    variance: alphaBar * bell.deviation ** 2 + 1 - alphaBar,
+    mean: Math.sqrt(alphaBar) * gaussian.mean,
+    variance: alphaBar * gaussian.deviation ** 2 + 1 - alphaBar,
   })
   const { mean, variance } = momentsAfter(rows, levels, exact(levels[0]!))
-  const wanted = exact(levels[steps]!)
-  return Math.hypot(mean - wanted.mean, Math.sqrt(variance) - Math.sqrt(wanted.variance))
+  const expected = exact(levels[steps]!)
+  return Math.hypot(mean - expected.mean, Math.sqrt(variance) - Math.sqrt(expected.variance))
 }
 
 interface Moments {
@@ -87,34 +87,34 @@ interface Moments {
   readonly variance: number
 }
 
-/** Mean and variance of x after rows that look back at most once. */
+/** Returns mean and variance of x after rows that use at most one earlier x_0. */
 function momentsAfter(rows: readonly Row[], levels: readonly Level[], start: Moments): Moments {
-  // Of x and of the x_0 before: means, and their covariances.
-  let [mean, before] = [start.mean, 0]
+  // Means and covariances of x and of the previous x_0 (o).
+  let [mean, previousMean] = [start.mean, 0]
   let [xx, xo, oo] = [start.variance, 0, 0]
   for (const { t, a, b, c, d, e } of rows) {
     const { alphaBar } = levels[t!]!
-    const at0 = optimalX0([bell], 0, alphaBar)
-    const k = optimalX0([bell], 1, alphaBar) - at0
-    // x_0 = k·x + at0 is the network's output as well.
+    const offset = optimalX0([gaussian], 0, alphaBar)
+    const k = optimalX0([gaussian], 1, alphaBar) - offset
+    // x_0 = k·x + offset, which is also the model's output.
     const slope = a + (b + e) * k
-    const back = c[0] ?? 0
-    const nextMean = slope * mean + (b + e) * at0 + back * before
-    const nextXx = slope ** 2 * xx + 2 * slope * back * xo + back ** 2 * oo + (d as number) ** 2
-    ;[before, xo, oo] = [k * mean + at0, k * (slope * xx + back * xo), k ** 2 * xx]
+    const c1 = c[0] ?? 0
+    const nextMean = slope * mean + (b + e) * offset + c1 * previousMean
+    const nextXx = slope ** 2 * xx + 2 * slope * c1 * xo + c1 ** 2 * oo + (d as number) ** 2
+    ;[previousMean, xo, oo] = [k * mean + offset, k * (slope * xx + c1 * xo), k ** 2 * xx]
     ;[mean, xx] = [nextMean, nextXx]
   }
   return { mean, variance: xx }
 }
 
 export interface Convergence extends Claim {
-  /** One error for each number of steps asked for. */
+  /** One error per number of steps. */
   readonly errors: readonly number[]
-  /** log₂ of the ratio of the last two: the order that shows where steps double. */
+  /** Order measured from the last two errors: log(error ratio)/log(step ratio). */
   readonly found: number
 }
 
-/** Errors and orders of every sampler against exact solutions. */
+/** Measures errors and orders of all samplers against exact solutions. */
 export function measureConvergence(steps: readonly number[]): {
   flows: Convergence[]
   diffusions: Convergence[]

@@ -1,9 +1,9 @@
 import type { Plan } from '@ddpm/shared'
 
 /**
- * The sampling loop once more, without noise, in float64 and nothing reused: to see orders of convergence that float32
- * hides, and to hold the real loop to.
- * @param denoise the network's output for one number x
+ * Reference implementation of the sampling loop in float64, for one number and without noise. Shares no code with
+ * `runPlan`. Shows orders of convergence that float32 hides.
+ * @param denoise the model's output for one number x
  * @returns x after each row
  */
 export function exactLoop(
@@ -20,8 +20,9 @@ export function exactLoop(
       continue
     }
     const output = denoise(x, row.t)
-    const free = row.p * x + row.q * output
-    const x0 = typeof row.clamp === 'number' ? Math.min(Math.max(free, -row.clamp), row.clamp) : free
+    const unclamped = row.p * x + row.q * output
+    const x0 =
+      typeof row.clamp === 'number' ? Math.min(Math.max(unclamped, -row.clamp), row.clamp) : unclamped
     history.unshift(x0)
     const earlier = row.c.reduce((sum, weight, k) => sum + weight * history[k + 1]!, 0)
     states.push(row.a * x + row.b * x0 + earlier + row.e * output)

@@ -6,6 +6,7 @@ import {
   parseSchedulerConfig,
   planLevels,
   planSampler,
+  qSample,
   type Row,
   readScheduler,
   runPlan,
@@ -15,14 +16,15 @@ import {
 import { torchNormals } from './torch-random.ts'
 
 /**
- * What diffusers' scheduler tests start from: arange over (3, 8, 8, 4), scaled, batch last moved first.
- * @param size numbers per picture: 3·8 in their tests of one dimension
+ * Returns the initial sample of diffusers' scheduler tests: arange over (3, 8, 8, 4), scaled, with the last axis moved
+ * to the front as the batch.
+ * @param size values per sample; 3·8 in the one-dimensional tests
  */
 export function peerSample(size = planeSize): Float32Array {
   return peerOrder(size, (i) => i)
 }
 
-/** Their noise: the same, counted down. */
+/** Returns the noise of diffusers' tests: the same values in descending order. */
 function peerNoise(size: number): Float32Array {
   return peerOrder(size, (i) => batch * size - 1 - i)
 }
@@ -38,21 +40,21 @@ function peerOrder(size: number, value: (i: number) => number): Float32Array {
   )
 }
 
-/** Their network. */
+/** The model of diffusers' tests. */
 export const peerModel = (x: Float32Array, t: number) => x.map((value) => (value * t) / (t + 1))
 
-/** A `scheduler_config.json` block as it would be read from a file, ready to plan with. */
+/** Parses a `scheduler_config.json` block as a file would be and plans its sampler. */
 export function fromBlock(
   block: object,
-  given: Partial<SamplerOptions>,
+  overrides: Partial<SamplerOptions>,
 ): { plan: Plan; levels: Level[]; options: SamplerOptions } {
   const {
     schedule: config,
     sampling,
-    ...reading
+    ...x0Options
   } = readScheduler(parseSchedulerConfig(JSON.stringify(block), 'scheduler_config.json'))
   const schedule = createSchedule(config)
-  const options = { ...defaultSampling, ...reading, ...sampling, steps: 10, ...given }
+  const options = { ...defaultSampling, ...x0Options, ...sampling, steps: 10, ...overrides }
   return { plan: planSampler(schedule, options), levels: samplerLevels(schedule, options), options }
 }
 
@@ -68,44 +70,45 @@ const requestFrom = (from: Float32Array) => ({
   from,
 })
 
-/** Σ|x| and mean |x| after the loop. */
+/** Runs a plan with the tests' model and returns Σ|x| and mean |x| of the result. */
 export async function loop(plan: Plan, from: Float32Array): Promise<Figures> {
   return figuresOf(await runPlan(plan, peerModel, requestFrom(from)))
 }
 
 function figuresOf(x: Float32Array): Figures {
-  const sum = x.reduce((so, value) => so + Math.abs(value), 0)
+  const sum = x.reduce((total, value) => total + Math.abs(value), 0)
   return { sum, mean: sum / x.length }
 }
 
-/** The same with PyTorch's noise of seed 0 in every row that wants any, as their DDPM tests have it. */
+/** Like `loop`, with PyTorch's noise of seed 0 in every row that adds noise, as in diffusers' DDPM tests. */
 export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
-  const draw = torchNormals(0)
+  const normals = torchNormals(0)
   const afterRow = (x: Float32Array, _: Row, index: number) => {
     const { d } = rows[index]!
     if (typeof d !== 'number' || d === 0) return
-    const noise = draw(x.length)
+    const noise = normals(x.length)
     for (let i = 0; i < x.length; i++) x[i]! += d * noise[i]!
   }
-  const quiet = rows.map((row) => ({ ...row, d: 0 }))
-  return figuresOf(await runPlan({ ...plan, rows: quiet }, peerModel, { ...requestFrom(from), afterRow }))
+  const noiseless = rows.map((row) => ({ ...row, d: 0 }))
+  return figuresOf(await runPlan({ ...plan, rows: noiseless }, peerModel, { ...requestFrom(from), afterRow }))
 }
 
 /**
- * The loop of their Euler and Heun tests, whose states x̂ stand beside a picture of scale 1, x = √ᾱ·x̂. It hands the
- * state that was scaled for the network, √ᾱ·x̂, to the step as well (their pipelines do not), so that every interval
- * begins by a factor √ᾱ smaller: done here after each interval's last row, and undone in what the network sees.
+ * The loop of diffusers' Euler and Heun tests. Their states x̂ are relative to an image of scale 1: x = √ᾱ·x̂. Unlike
+ * the pipelines, the tests pass the state that was scaled for the model, √ᾱ·x̂, to the step as well. Every interval
+ * thus starts with a state that is smaller by √ᾱ. Here this factor is applied after each interval's last row and
+ * removed again from the model's input.
  */
 export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
-  const corrects = (index: number) => rows[index]?.alphaBar === rows[index]?.alphaBarNext
+  const isCorrector = (index: number) => rows[index]?.alphaBar === rows[index]?.alphaBarNext
   let row = -1
   const denoise = (x: Float32Array, t: number) => {
     row++
-    const root = corrects(row) ? 1 : Math.sqrt(rows[row]!.alphaBar)
+    const root = isCorrector(row) ? 1 : Math.sqrt(rows[row]!.alphaBar)
     return peerModel(x, t).map((value) => value / root)
   }
   const afterRow = (x: Float32Array, { alphaBarNext }: Row, index: number) => {
-    if (index + 1 === rows.length || corrects(index + 1)) return
+    if (index + 1 === rows.length || isCorrector(index + 1)) return
     for (let i = 0; i < x.length; i++) x[i]! *= Math.sqrt(alphaBarNext)
   }
   const root = Math.sqrt(rows[0]!.alphaBar)
@@ -113,15 +116,13 @@ export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): 
   return figuresOf(await runPlan({ ...plan, rows }, denoise, { ...requestFrom(start), afterRow }))
 }
 
-/** The plan after some steps, and their sample mixed with their noise as its first level has it. */
-export function begun(
+/** Returns the plan without its first steps, and the tests' sample noised to its first level: DDPM eq. 4. */
+export function startAt(
   { levels, options }: ReturnType<typeof fromBlock>,
   skipped: number,
   sample = peerSample(),
 ): { plan: Plan; from: Float32Array } {
-  const rest = levels.slice(skipped)
-  const [signal, deviation] = [Math.sqrt(rest[0]!.alphaBar), Math.sqrt(1 - rest[0]!.alphaBar)]
-  const noise = peerNoise(sample.length / batch)
-  const from = sample.map((value, i) => signal * value + deviation * noise[i]!)
-  return { plan: planLevels(rest, options), from }
+  const remaining = levels.slice(skipped)
+  const from = qSample(remaining[0]!.alphaBar, sample, peerNoise(sample.length / batch))
+  return { plan: planLevels(remaining, options), from }
 }

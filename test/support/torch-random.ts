@@ -1,7 +1,7 @@
 /**
- * The normal numbers of PyTorch's CPU generator (`torch.manual_seed(seed)`, then `torch.randn` of multiples of 16),
- * so that figures that were published with its noise can be compared: Mersenne Twister 19937 (Matsumoto & Nishimura
- * 1998), 24 bits to a uniform number, Box–Muller on eights.
+ * Returns a generator of the normal numbers of PyTorch's CPU generator (`torch.manual_seed(seed)`, then `torch.randn`
+ * of multiples of 16), to reproduce figures that were published with its noise. It uses Mersenne Twister 19937
+ * (Matsumoto & Nishimura 1998), 24 bits per uniform number, and Box–Muller on blocks of eight pairs.
  */
 export function torchNormals(seed: number): (count: number) => Float32Array {
   const next = mersenneTwister(seed)
@@ -27,16 +27,16 @@ function mersenneTwister(seed: number): () => number {
   for (let i = 1; i < length; i++) {
     state[i] = Math.imul(1812433253, state[i - 1]! ^ (state[i - 1]! >>> 30)) + i
   }
-  let at = length
+  let index = length
   return () => {
-    if (at === length) {
-      at = 0
+    if (index === length) {
+      index = 0
       for (let i = 0; i < length; i++) {
         const y = (state[i]! & 0x80000000) | (state[(i + 1) % length]! & 0x7fffffff)
         state[i] = state[(i + distance) % length]! ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0)
       }
     }
-    let y = state[at++]!
+    let y = state[index++]!
     y ^= y >>> 11
     y ^= (y << 7) & 0x9d2c5680
     y ^= (y << 15) & 0xefc60000

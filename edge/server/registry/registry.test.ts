@@ -171,7 +171,7 @@ test('commit refuses what was not announced, what is announced otherwise, and wh
   assert.equal(await findRecord(storage, 'ada/shapes'), null)
   const tomorrow = new Date(Date.now() + 30 * 3_600_000)
   await assert.rejects(commit(storage, 'ada/shapes', one.version, [], tomorrow), { reason: 'conflict' })
-  await assert.rejects(begin(storage, '{}'), /not a valid manifest/)
+  await assert.rejects(begin(storage, '{}'), /Invalid manifest/)
 })
 
 test('a model of the layout before versions is said to be one, until it is published again', async () => {

@@ -1,3 +1,4 @@
+import { qSample } from '@ddpm/shared/process'
 import {
   detect,
   listModels,
@@ -16,7 +17,7 @@ import { renderLogo } from '../ui/logo.ts'
 import { pixelsOf, valuesOf } from '../ui/pixels.ts'
 import { savesData } from '../ui/preferences.ts'
 import { createCurves } from './curves.ts'
-import { meanSquare, noised, type Process, processOf, sunrise } from './process.ts'
+import { meanSquare, type Process, processOf, sunrise } from './process.ts'
 import { createWalk, type Walk } from './walk.ts'
 
 /** What the page is about: one picture, one noise, one timestep. */
@@ -155,7 +156,7 @@ async function render(): Promise<void> {
   const t = slider.valueAsNumber
   const alphaBar = process.alphaBar[t]!
   const epsilon = startNoise(manifest, seed, 0)
-  const xt = noised(x0, alphaBar, epsilon)
+  const xt = qSample(alphaBar, x0, epsilon)
   const image = (values: Float32Array) => pixelsOf(values, manifest.shape)
   show('x0', image(x0))
   show('epsilon', image(epsilon))

@@ -1,5 +1,13 @@
+/** Size of an image. Values are stored as [channels, height, width]. */
+interface ImageShape {
+  /** 1 (grey) or 3 (RGB). */
+  readonly channels: number
+  readonly height: number
+  readonly width: number
+}
+
 /**
- * Values in [−1, 1] as bytes: (x + 1) · 127.5, rounded and clamped.
+ * Converts values in [−1, 1] to bytes: (x + 1) · 127.5, rounded and clamped.
  * @param values any shape
  */
 export function toBytes(values: ArrayLike<number>): Uint8ClampedArray<ArrayBuffer> {
@@ -10,15 +18,16 @@ export function toBytes(values: ArrayLike<number>): Uint8ClampedArray<ArrayBuffe
 }
 
 /**
- * One picture as the RGBA bytes that canvases take; grey is repeated over the three colours.
- * @param values [count, channels, height, width] in [−1, 1], channels 1 or 3
- * @param index which picture
- * @param rgba filled and returned, [height, width, 4]
+ * Converts one image of a batch to RGBA bytes for a canvas. A grey value is copied to R, G and B.
+ * @param values [count, channels, height, width] in [−1, 1]
+ * @param index index of the image in the batch
+ * @param rgba output buffer, [height, width, 4]
+ * @returns `rgba`
  */
 export function toRgba(
   values: Float32Array,
   index: number,
-  { channels, height, width }: { channels: number; height: number; width: number },
+  { channels, height, width }: ImageShape,
   rgba = new Uint8ClampedArray(height * width * 4),
 ): Uint8ClampedArray<ArrayBuffer> {
   const plane = height * width
@@ -26,21 +35,18 @@ export function toRgba(
   rgba.fill(255)
   for (let colour = 0; colour < 3; colour++) {
     const from = channels === 1 ? start : start + colour * plane
-    // As toBytes has it.
+    // The same conversion as in toBytes.
     for (let i = 0; i < plane; i++) rgba[4 * i + colour] = (values[from + i]! + 1) * 127.5
   }
   return rgba
 }
 
 /**
- * RGBA bytes as one picture, over white where they are transparent; grey is their luma (Rec. 601).
+ * Converts RGBA bytes to one image. Transparent pixels are composited over white; grey is the luma (Rec. 601).
  * @param rgba [height, width, 4]
  * @returns [channels, height, width] in [−1, 1]
  */
-export function fromRgba(
-  rgba: ArrayLike<number>,
-  { channels, height, width }: { channels: number; height: number; width: number },
-): Float32Array {
+export function fromRgba(rgba: ArrayLike<number>, { channels, height, width }: ImageShape): Float32Array {
   const plane = height * width
   const values = new Float32Array(channels * plane)
   for (let pixel = 0; pixel < plane; pixel++) {

@@ -1,5 +1,6 @@
 import { config } from 'zod'
 
-// Zod otherwise probes whether it may compile code, which pages with a strict content policy report as an attempt to.
-// Who uses it imports it whole (`import * as z from 'zod'`): a bundler then leaves out what is not used, three quarters.
+// By default Zod probes whether it may compile code. Pages with a strict content security policy report the probe as a
+// violation. Modules import Zod as a namespace (`import * as z from 'zod'`), so that bundlers can drop the unused three
+// quarters of it.
 config({ jitless: true })

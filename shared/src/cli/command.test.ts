@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { byteCount, portNumber, wholeBetween } from './command.ts'
+import { byteCount, choice, portNumber, wholeBetween } from './command.ts'
 
-test('sizes are read as people write them', () => {
+test('sizes are parsed with and without a unit', () => {
   for (const [text, bytes] of [
     ['0', 0],
     ['4096', 4096],
@@ -16,15 +16,30 @@ test('sizes are read as people write them', () => {
   for (const text of ['', 'MB', '-1', '1e3', '5k', '5XB', 'much', '1,5GB']) {
     assert.throws(() => byteCount(text), {
       name: 'UserError',
-      message: `Found "${text}"; expected a size like 500MB or 4GB.`,
+      code: 'commander.invalidArgument',
+      message: 'Expected a size such as 500MB or 4GB.',
     })
   }
 })
 
-test('whole numbers within bounds', () => {
+test('whole numbers are parsed within bounds', () => {
   assert.deepEqual(['1', '7', '10'].map(wholeBetween(1, 10)), [1, 7, 10])
-  for (const text of ['0', '11', '-1', '1.5', 'x', ''])
-    assert.throws(() => wholeBetween(1, 10)(text), /^UserError/)
+  for (const text of ['0', '11', '-1', '1.5', 'x', '']) {
+    assert.throws(() => wholeBetween(1, 10)(text), {
+      name: 'UserError',
+      code: 'commander.invalidArgument',
+      message: 'Expected a whole number from 1 to 10.',
+    })
+  }
   assert.equal(portNumber('65535'), 65535)
-  assert.throws(() => portNumber('65536'), /Found 65536; expected a whole number from 0 to 65535/)
+  assert.throws(() => portNumber('65536'), /Expected a whole number from 0 to 65535/)
+})
+
+test('a word that is not a choice is rejected with the nearest choice', () => {
+  const sampler = choice(['ddpm', 'ddim', 'unipc'])
+  assert.equal(sampler('ddim'), 'ddim')
+  assert.throws(() => sampler('unpic'), {
+    name: 'UserError',
+    message: 'Expected one of ddpm, ddim, unipc. Did you mean "unipc"?',
+  })
 })

@@ -1,13 +1,18 @@
 import { UserError } from '../base/errors.ts'
 import { suggest } from './suggest.ts'
 
-/** A command line that is ready to be read and carried out, as commander's Command is. */
+/** The part of commander's Command that `runCommand` uses. */
 interface CommandLine {
+  name(): string
   parseAsync(): Promise<unknown>
+  showHelpAfterError(text: string): unknown
 }
 
-/** Carries a command out. What the user can mend is printed as one message, exit code 1, without a stack trace. */
+/**
+ * Parses the command line and runs the command. A UserError is printed without a stack trace; the exit code is then 1.
+ */
 export async function runCommand(command: CommandLine): Promise<void> {
+  command.showHelpAfterError(`Run "${command.name()} --help" to list the arguments and options.`)
   try {
     await command.parseAsync()
   } catch (error) {
@@ -17,36 +22,44 @@ export async function runCommand(command: CommandLine): Promise<void> {
   }
 }
 
-/** A value that an option cannot take; commander knows it by its code and names the option in the message. */
+/**
+ * An invalid value of an option or argument. Commander recognizes the code and puts the name and the value before the
+ * message: "error: option '--x <n>' argument 'y' is invalid. …".
+ */
 class InvalidValue extends UserError {
   readonly code = 'commander.invalidArgument'
 }
 
-/** Reads an option's value as a whole number of at least 0. */
+/** Parses an option's value as a whole number ≥ 0. */
 export function wholeNumber(text: string): number {
-  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
-  throw new InvalidValue(`Found "${text}"; expected a whole number.`)
+  const value = parseDigits(text)
+  if (value !== null) return value
+  throw new InvalidValue('Expected a whole number.')
 }
 
-/** Reads an option's value as a whole number within bounds. */
-export function wholeBetween(low: number, high: number): (text: string) => number {
+/** Returns a parser of whole numbers from `min` to `max`. */
+export function wholeBetween(min: number, max: number): (text: string) => number {
   return (text) => {
-    const value = wholeNumber(text)
-    if (value >= low && value <= high) return value
-    throw new InvalidValue(`Found ${value}; expected a whole number from ${low} to ${high}.`)
+    const value = parseDigits(text)
+    if (value !== null && value >= min && value <= max) return value
+    throw new InvalidValue(`Expected a whole number from ${min} to ${max}.`)
   }
 }
 
-/** Reads an option's value as a TCP port; 0 is any that is free. */
-export const portNumber = wholeBetween(0, 65535)
-
-/** Reads an option's value as a number. */
-export function realNumber(text: string): number {
-  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
-  throw new InvalidValue(`Found "${text}"; expected a number.`)
+function parseDigits(text: string): number | null {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null
 }
 
-/** Reads an option's value as one of a few words. */
+/** Parses an option's value as a TCP port. 0 means any free port. */
+export const portNumber = wholeBetween(0, 65535)
+
+/** Parses an option's value as a finite number. */
+export function realNumber(text: string): number {
+  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
+  throw new InvalidValue('Expected a number.')
+}
+
+/** Returns a parser that accepts only the given words and suggests the nearest one. */
 export function choice(words: readonly string[]): (text: string) => string {
   return (text) => {
     if (words.includes(text)) return text
@@ -56,10 +69,10 @@ export function choice(words: readonly string[]): (text: string) => string {
 
 const units = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const
 
-/** Reads an option's value as a number of bytes: 500MB, 1.5 GB, 4096. */
+/** Parses an option's value as a number of bytes: 500MB, 1.5 GB, 4096. */
 export function byteCount(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?B)?$/.exec(text.trim()) ?? []
   const factor = units[(unit ?? '').toUpperCase() as keyof typeof units]
   if (number !== undefined && factor !== undefined) return Math.round(Number(number) * factor)
-  throw new InvalidValue(`Found "${text}"; expected a size like 500MB or 4GB.`)
+  throw new InvalidValue('Expected a size such as 500MB or 4GB.')
 }

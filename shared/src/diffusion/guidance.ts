@@ -1,10 +1,10 @@
 /**
- * Classifier-free guidance (Ho & Salimans 2022): unconditional + scale·(conditional − unconditional), for each picture
- * on its first `size` numbers; a variance that stands behind them stays the conditional one.
- * @param conditional, unconditional [count, stride], the network's outputs with the class and without;
- *   `conditional` is overwritten
- * @param rescale φ of Lin et al. 2023 (eq. 15 and 16): how far the result is brought back to the spread that the
- *   conditional output has, against the glare of large scales; 0 leaves it
+ * Applies classifier-free guidance (Ho & Salimans 2022): unconditional + scale·(conditional − unconditional). Only the
+ * first `size` values of each image are guided; predicted variances behind them stay those of the conditional output.
+ * @param conditional [count, stride], the model's output with the class; overwritten and returned
+ * @param unconditional [count, stride], the model's output without a class
+ * @param rescale φ of Lin et al. 2023 (eq. 15 and 16), 0 to 1: rescales the result towards the standard deviation of
+ *   the conditional output, against overexposure at large scales. 0 disables it.
  */
 export function guide(
   conditional: Float32Array,
@@ -13,12 +13,12 @@ export function guide(
 ): Float32Array {
   const stride = conditional.length / count
   for (let start = 0; start < conditional.length; start += stride) {
-    const before = rescale === 0 ? 0 : spread(conditional, start, size)
+    const before = rescale === 0 ? 0 : standardDeviation(conditional, start, size)
     for (let i = start; i < start + size; i++) {
       conditional[i] = unconditional[i]! + scale * (conditional[i]! - unconditional[i]!)
     }
     if (rescale === 0) continue
-    const after = spread(conditional, start, size)
+    const after = standardDeviation(conditional, start, size)
     if (after === 0) continue
     const factor = rescale * (before / after) + 1 - rescale
     for (let i = start; i < start + size; i++) conditional[i]! *= factor
@@ -26,8 +26,8 @@ export function guide(
   return conditional
 }
 
-/** Standard deviation of one picture. */
-function spread(values: Float32Array, start: number, size: number): number {
+/** Standard deviation of the `size` values from `start`. */
+function standardDeviation(values: Float32Array, start: number, size: number): number {
   let sum = 0
   for (let i = start; i < start + size; i++) sum += values[i]!
   const mean = sum / size

@@ -1,34 +1,71 @@
-import type { Schedule } from './schedule.ts'
+// The forward process q, its posterior, and the conversions between x_0, ε and v. Everything else in the project that
+// needs one of them calls these functions. They take ᾱ rather than a schedule and a timestep, because samplers visit
+// noise levels between timesteps.
 
-/** What the network's output means: the noise ε, the picture x_0, or v = √ᾱ ε − √(1−ᾱ) x_0. */
-export type PredictionType = 'epsilon' | 'x0' | 'v'
+/** What the model predicts: the noise ε, the clean image x_0, or v = √ᾱ·ε − √(1−ᾱ)·x_0. */
+export const predictionTypes = ['epsilon', 'x0', 'v'] as const
+export type PredictionType = (typeof predictionTypes)[number]
 
-/** How the terms of the loss are weighed over t. */
-export type LossWeighting = 'uniform' | 'min-snr'
+/**
+ * Variance of the reverse process p(x_{t−1} | x_t): the posterior's β̃ ('fixedSmall'), the forward process' β
+ * ('fixedLarge', DDPM section 3.2), or predicted between both for each value ('learnedRange', Improved DDPM eq. 15).
+ */
+export const varianceTypes = ['fixedSmall', 'fixedLarge', 'learnedRange'] as const
+export type VarianceType = (typeof varianceTypes)[number]
 
-/** An array of numbers of any shape; results are of the same kind and length as the first argument. */
+/** How the loss weights the timesteps. */
+export const lossWeightings = ['uniform', 'min-snr'] as const
+export type LossWeighting = (typeof lossWeightings)[number]
+
+/** An array of any shape. */
 export type Values = Float32Array | Float64Array
 
-/** Weights of two arrays in a sum. */
-export type Pair = readonly [number, number]
+/** The weights of two arrays in a sum. */
+export type WeightPair = readonly [number, number]
 
-function combine<V extends Values>(a: number, x: V, b: number, y: Values): V {
-  return x.map((value, i) => a * value + b * y[i]!) as V
+/**
+ * Samples q(x_t | x_0) with given standard normal noise, DDPM eq. 4: √ᾱ·x_0 + √(1−ᾱ)·noise.
+ * @param out receives x_t. Default: a new array of the type of x0.
+ * @returns `out`
+ */
+export function qSample<V extends Values>(alphaBar: number, x0: V, noise: Values): V
+export function qSample<V extends Values>(alphaBar: number, x0: Values, noise: Values, out: V): V
+export function qSample(alphaBar: number, x0: Values, noise: Values, out: Values = x0.slice()): Values {
+  return weightedSum([Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)], x0, noise, out)
 }
 
-/** q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t I), DDPM eq. 2: one noising step with the given standard normal noise. */
-export function qStep<V extends Values>(schedule: Schedule, previous: V, t: number, noise: Values): V {
-  return combine(Math.sqrt(schedule.alphas[t]!), previous, Math.sqrt(schedule.betas[t]!), noise)
+/** Computes out = a·x + b·y element by element. All arrays have the same length; `out` may be x or y. */
+export function weightedSum<V extends Values>([a, b]: WeightPair, x: Values, y: Values, out: V): V {
+  for (let i = 0; i < out.length; i++) out[i] = a * x[i]! + b * y[i]!
+  return out
 }
 
-/** q(x_t | x_0), DDPM eq. 4: √ᾱ_t x_0 + √(1−ᾱ_t) noise. */
-export function qSample<V extends Values>(schedule: Schedule, x0: V, t: number, noise: Values): V {
-  const alphaBar = schedule.alphasCumprod[t]!
-  return combine(Math.sqrt(alphaBar), x0, Math.sqrt(1 - alphaBar), noise)
+/** Weights of x_0 and x_t in the mean of q(x_{t−1} | x_t, x_0), and its variance. */
+export interface Posterior {
+  readonly x0Weight: number
+  readonly xtWeight: number
+  readonly variance: number
 }
 
-/** The weights [p, q] with which x_0 = p·x_t + q·output, for a network that predicts ε, x_0 or v. */
-export function x0Weights(predictionType: PredictionType, alphaBar: number): Pair {
+/**
+ * Returns the posterior q(x_{t−1} | x_t, x_0), DDPM eq. 6 and 7. On a subset of the timesteps, α and β are those of the
+ * retained chain: α = ᾱ/ᾱ_prev, β = 1 − α (Improved DDPM, section 4).
+ */
+export function qPosterior({
+  alpha,
+  beta,
+  alphaBar,
+  alphaBarPrev,
+}: Readonly<Record<'alpha' | 'beta' | 'alphaBar' | 'alphaBarPrev', number>>): Posterior {
+  return {
+    x0Weight: (beta * Math.sqrt(alphaBarPrev)) / (1 - alphaBar),
+    xtWeight: ((1 - alphaBarPrev) * Math.sqrt(alpha)) / (1 - alphaBar),
+    variance: (beta * (1 - alphaBarPrev)) / (1 - alphaBar),
+  }
+}
+
+/** Returns the weights [p, q] in x_0 = p·x_t + q·output (for ε: DDPM eq. 15). */
+export function x0Weights(predictionType: PredictionType, alphaBar: number): WeightPair {
   switch (predictionType) {
     case 'epsilon':
       return [1 / Math.sqrt(alphaBar), -Math.sqrt(1 / alphaBar - 1)]
@@ -39,8 +76,8 @@ export function x0Weights(predictionType: PredictionType, alphaBar: number): Pai
   }
 }
 
-/** The weights [r, s] with which ε = r·x_t + s·output: the noise as predicted, before x_0 is clamped. */
-export function epsilonWeights(predictionType: PredictionType, alphaBar: number): Pair {
+/** Returns the weights [r, s] in ε = r·x_t + s·output: the predicted noise, before x_0 is clamped. */
+export function epsilonWeights(predictionType: PredictionType, alphaBar: number): WeightPair {
   switch (predictionType) {
     case 'epsilon':
       return [0, 1]
@@ -51,8 +88,8 @@ export function epsilonWeights(predictionType: PredictionType, alphaBar: number)
   }
 }
 
-/** The weights [a, b] with which the training target is a·x_0 + b·noise. */
-export function targetWeights(predictionType: PredictionType, alphaBar: number): Pair {
+/** Returns the weights [a, b] in the training target a·x_0 + b·noise. */
+export function targetWeights(predictionType: PredictionType, alphaBar: number): WeightPair {
   switch (predictionType) {
     case 'epsilon':
       return [0, 1]
@@ -63,35 +100,31 @@ export function targetWeights(predictionType: PredictionType, alphaBar: number):
   }
 }
 
-/** x_0 from x_t and the network's output (for ε: DDPM eq. 15), unclamped. */
-export function predictX0<V extends Values>(
-  schedule: Schedule,
-  predictionType: PredictionType,
-  xt: V,
-  t: number,
-  output: Values,
+/**
+ * Converts the model's output: p·x_t + q·output. With `x0Weights` the result is the predicted x̂₀, unclamped; with
+ * `epsilonWeights` it is the predicted noise.
+ * @param xt [count, size]
+ * @param output [count, size], or [count, 2·size] if the model also predicts variances: each image's prediction is then
+ *   followed by its variances, which are skipped
+ * @param out [count, size], receives the result
+ * @returns `out`
+ */
+export function convertOutput<V extends Values>(
+  [p, q]: WeightPair,
+  { xt, output, count }: { xt: Values; output: Values; count: number },
+  out: V,
 ): V {
-  const [p, q] = x0Weights(predictionType, schedule.alphasCumprod[t]!)
-  return combine(p, xt, q, output)
-}
-
-/** Mean and variance of q(x_{t−1} | x_t, x_0), DDPM eq. 6 and 7. */
-export function qPosterior<V extends Values>(
-  schedule: Schedule,
-  x0: Values,
-  xt: V,
-  t: number,
-): { mean: V; variance: number; logVarianceClipped: number } {
-  return {
-    mean: combine(schedule.posteriorMeanCoef2[t]!, xt, schedule.posteriorMeanCoef1[t]!, x0),
-    variance: schedule.posteriorVariance[t]!,
-    logVarianceClipped: schedule.posteriorLogVarianceClipped[t]!,
+  const size = xt.length / count
+  const stride = output.length / count
+  for (let start = 0, from = 0; start < xt.length; start += size, from += stride) {
+    for (let i = 0; i < size; i++) out[start + i] = p * xt[start + i]! + q * output[from + i]!
   }
+  return out
 }
 
 /**
- * The weight of timestep t in the loss. Min-SNR-γ (Hang et al. 2023) with γ = 5 clamps the signal-to-noise ratio
- * ᾱ/(1−ᾱ), expressed for each kind of output.
+ * Returns the weight of a timestep in the loss. Min-SNR-γ (Hang et al. 2023) with γ = 5 clamps the signal-to-noise
+ * ratio ᾱ/(1−ᾱ), expressed for each prediction type.
  */
 export function lossWeight(
   weighting: LossWeighting,

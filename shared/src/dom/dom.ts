@@ -1,13 +1,16 @@
-// For pages: the one part of shared that needs a document.
+// Helpers for pages. The only part of this package that needs a document.
 
-/** The element of an id, checked to be of the expected kind. */
+/**
+ * Returns the element with an id.
+ * @throws Error if it is missing or not of the given class
+ */
 export function byId<T extends Element>(id: string, kind: new () => T): T {
   const element = document.getElementById(id)
   if (element instanceof kind) return element
-  throw new Error(`index.html has no ${kind.name} with the id "${id}".`)
+  throw new Error(`Missing element: expected a ${kind.name} with the id "${id}" in the page.`)
 }
 
-/** A new element with attributes and children. */
+/** Creates an element with attributes and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, string>> = {},

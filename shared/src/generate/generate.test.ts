@@ -5,11 +5,12 @@ import { writeScheduler } from '../manifest/scheduler-config.ts'
 import { samplerLevels } from '../planning/samplers.ts'
 import { fillNoise } from '../sampling/loop.ts'
 import { planRepaint } from '../sampling/repaint.ts'
-import { generate, invert, type ModelInfo, planFor, resolveSampling } from './generate.ts'
+import { generate, invert } from './generate.ts'
 import { slerp } from './interpolate.ts'
+import { type ModelInfo, planFor, resolveSampling } from './model.ts'
 
 suite('generate', () => {
-  const facts: ModelInfo = {
+  const model: ModelInfo = {
     shape: { channels: 1, height: 2, width: 2 },
     classes: ['cat', 'dog'],
     scheduler: writeScheduler(paperSchedule, 'epsilon'),
@@ -18,69 +19,74 @@ suite('generate', () => {
   const network = (x: Float32Array, timestep: Float32Array, label: Float32Array | null) =>
     x.map((value, i) => value * 0.5 + 0.1 * label![Math.floor(i / 4)]! + timestep[0]! * 1e-4)
 
-  test('a picture is the same alone, in a batch and later in a larger one', async () => {
-    const all = await generate(facts, network, { seed: 3, count: 6 })
-    const some = await generate(facts, network, { seed: 3, count: 2, first: 4 })
-    assert.deepEqual([...all.subarray(16)], [...some])
-    const other = await generate(facts, network, { seed: 4, count: 6 })
-    assert.notDeepEqual([...all], [...other])
+  test('an image does not depend on the batch that contains it', async () => {
+    const batch = await generate(model, network, { seed: 3, count: 6 })
+    const part = await generate(model, network, { seed: 3, count: 2, first: 4 })
+    assert.deepEqual([...batch.subarray(16)], [...part])
+    const other = await generate(model, network, { seed: 4, count: 6 })
+    assert.notDeepEqual([...batch], [...other])
   })
 
-  test('guidance 1 is the class alone, 0 no class, 2 as far beyond', async () => {
+  test('guidance 0 is unconditional, 1 conditional, and 2 extrapolates by the same distance', async () => {
     const one = { seed: 0, count: 1, steps: 1, sampler: 'ddim', className: 'cat' } as const
-    const wide = { ...facts, scheduler: { ...facts.scheduler, clip_sample: false } }
-    const draw = async (guidance: number) => (await generate(wide, network, { ...one, guidance }))[0]!
-    const [none, cat, twice] = [await draw(0), await draw(1), await draw(2)]
-    assert.notEqual(none, cat)
-    assert.ok(Math.abs(twice - cat - (cat - none)) < 1e-3 * Math.abs(cat - none), `${none} ${cat} ${twice}`)
+    const unclamped = { ...model, scheduler: { ...model.scheduler, clip_sample: false } }
+    const firstValue = async (guidance: number) =>
+      (await generate(unclamped, network, { ...one, guidance }))[0]!
+    const [unconditional, cat, extrapolated] = [await firstValue(0), await firstValue(1), await firstValue(2)]
+    assert.notEqual(unconditional, cat)
+    const difference = cat - unconditional
+    assert.ok(
+      Math.abs(extrapolated - cat - difference) < 1e-3 * Math.abs(difference),
+      `${unconditional} ${cat} ${extrapolated}`,
+    )
   })
 
-  test('a class is asked for by name or by a word of it; without one, each picture has its own by its seed', async () => {
-    const many = { ...facts, classes: ['red cat', 'blue cat', 'red dog'] }
-    const asked: number[][] = []
+  test('a class is selected by its name or a shared word; by default the seed selects it', async () => {
+    const many = { ...model, classes: ['red cat', 'blue cat', 'red dog'] }
+    const labels: number[][] = []
     const spy: typeof network = (x, timestep, label) => {
-      asked.push([...label!])
+      labels.push([...label!])
       return network(x, timestep, label)
     }
     for (const className of ['blue cat', 'red', null]) {
       await generate(many, spy, { seed: 2, count: 40, steps: 1, className })
     }
-    const [exact, word, any] = asked as [number[], number[], number[]]
+    const [exact, word, any] = labels as [number[], number[], number[]]
     assert.deepEqual(new Set(exact), new Set([1]))
     assert.deepEqual(new Set(word), new Set([0, 2]))
     assert.deepEqual(new Set(any), new Set([0, 1, 2]))
     await generate(many, spy, { seed: 2, count: 5, first: 20, steps: 1 })
-    assert.deepEqual(asked[3], any.slice(20, 25))
+    assert.deepEqual(labels[3], any.slice(20, 25))
   })
 
-  test('unknown classes and impossible numbers are refused by name', () => {
-    const refused = (options: object, message: RegExp) =>
-      assert.throws(() => generate(facts, network, { seed: 0, count: 1, ...options }), message)
-    refused({ className: 'cow' }, /"cow".*cat, dog/)
-    refused({ count: 0 }, /count of 0/)
-    refused({ seed: -1 }, /seed -1/)
-    refused({ steps: 2000 }, /2000 steps/)
-    refused({ eta: 2, sampler: 'ddim' }, /eta 2/)
+  test('unknown classes and invalid numbers are rejected with the name of the option', () => {
+    const rejects = (options: object, message: RegExp) =>
+      assert.throws(() => generate(model, network, { seed: 0, count: 1, ...options }), message)
+    rejects({ className: 'cow' }, /Unknown class "cow": expected one of cat, dog/)
+    rejects({ count: 0 }, /Invalid count: .* got 0/)
+    rejects({ seed: -1 }, /Invalid seed: .* got -1/)
+    rejects({ steps: 2000 }, /Invalid steps: .* got 2000/)
+    rejects({ eta: 2, sampler: 'ddim' }, /Invalid eta: .* got 2/)
   })
 
-  test('a signal stops it', async () => {
+  test('an abort signal stops sampling', async () => {
     const controller = new AbortController()
-    const drawing = generate(facts, network, {
+    const sampling = generate(model, network, {
       seed: 0,
       count: 1,
       signal: controller.signal,
       onStep: () => controller.abort(),
     })
-    await assert.rejects(drawing, { name: 'AbortError' })
+    await assert.rejects(sampling, { name: 'AbortError' })
   })
 })
 
-/** One class, one number per picture, a linear schedule: data is normal, and its best network known. */
-suite('pictures that start from pictures', () => {
+/** Independent normal pixels: the optimal model is known in closed form. */
+suite('sampling that starts from images', () => {
   const [mean, deviation] = [0.3, 0.2]
   const schedule = createSchedule(paperSchedule)
   const size = 64
-  const facts: ModelInfo = {
+  const model: ModelInfo = {
     shape: { channels: 1, height: 8, width: 8 },
     classes: [],
     scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
@@ -88,101 +94,101 @@ suite('pictures that start from pictures', () => {
   }
   const scaleAt = (alphaBar: number) => Math.sqrt(alphaBar * deviation ** 2 + 1 - alphaBar)
   /** E[x_0 | x] of independent normal pixels. */
-  const best = (x: Float32Array, [t]: Float32Array) => {
+  const optimalModel = (x: Float32Array, [t]: Float32Array) => {
     const alphaBar = schedule.alphasCumprod[Math.round(t!)]!
     const alpha = Math.sqrt(alphaBar)
     const gain = (alpha * deviation ** 2) / scaleAt(alphaBar) ** 2
     return x.map((value) => mean + gain * (value - alpha * mean))
   }
   const image = Float32Array.from({ length: size }, (_, i) => mean + deviation * Math.sin(i))
-  const worst = (found: Float32Array, wanted: ArrayLike<number>) =>
-    found.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0)
+  const maxError = (actual: Float32Array, expected: ArrayLike<number>) =>
+    actual.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i]!)), 0)
 
-  test('SDEdit begins as deep in noise as the strength says; DDIM then moves by quantiles', async () => {
-    const asked: number[] = []
+  test('SDEdit starts at the noise level of the strength; DDIM then preserves quantiles', async () => {
+    const timesteps: number[] = []
     const spy = (x: Float32Array, t: Float32Array) => {
-      asked.push(t[0]!)
-      return best(x, t)
+      timesteps.push(t[0]!)
+      return optimalModel(x, t)
     }
-    const x = await generate(facts, spy, { seed: 4, count: 1, init: image, strength: 0.6 })
-    assert.deepEqual([asked.length, asked[0]], [120, 599])
+    const x = await generate(model, spy, { seed: 4, count: 1, init: image, strength: 0.6 })
+    assert.deepEqual([timesteps.length, timesteps[0]], [120, 599])
     const noise = new Float32Array(size)
     fillNoise(4, [0], 0, noise)
     const alphaBar = schedule.alphasCumprod[599]!
     const alpha = Math.sqrt(alphaBar)
-    const wanted = image.map((value, i) => {
+    const expected = image.map((value, i) => {
       const start = alpha * value + Math.sqrt(1 - alphaBar) * noise[i]!
       return mean + (deviation * (start - alpha * mean)) / scaleAt(alphaBar)
     })
-    assert.ok(worst(x, wanted) < 0.02, `off by ${worst(x, wanted)}`)
-    assert.deepEqual(await generate(facts, spy, { seed: 4, count: 1, init: image, strength: 0 }), image)
+    assert.ok(maxError(x, expected) < 0.02, `error ${maxError(x, expected)}`)
+    assert.deepEqual(await generate(model, spy, { seed: 4, count: 1, init: image, strength: 0 }), image)
   })
 
-  test('inversion finds the noise that leads there, and DDIM leads back', async () => {
-    const given = { seed: 0, count: 1, steps: 500 }
-    const noise = await invert(facts, best, image, given)
+  test('inversion finds the noise from which DDIM reproduces the image', async () => {
+    const options = { seed: 0, count: 1, steps: 500 }
+    const noise = await invert(model, optimalModel, image, options)
     const alphaBar = schedule.alphasCumprod[999]!
     const alpha = Math.sqrt(alphaBar)
-    const wanted = image.map((value) => alpha * mean + ((value - mean) / deviation) * scaleAt(alphaBar))
-    assert.ok(worst(noise, wanted) < 0.02, `off by ${worst(noise, wanted)}`)
-    const back = await generate(facts, best, { ...given, noise, eta: 0, clamp: null })
-    assert.ok(worst(back, image) < 0.01, `off by ${worst(back, image)}`)
+    const expected = image.map((value) => alpha * mean + ((value - mean) / deviation) * scaleAt(alphaBar))
+    assert.ok(maxError(noise, expected) < 0.02, `error ${maxError(noise, expected)}`)
+    const reproduced = await generate(model, optimalModel, { ...options, noise, eta: 0, clamp: null })
+    assert.ok(maxError(reproduced, image) < 0.01, `error ${maxError(reproduced, image)}`)
   })
 
-  test('given pictures of no given class are drawn without one', async () => {
-    const asked = new Set<number>()
+  test('sampling from images without a class is unconditional', async () => {
+    const labels = new Set<number>()
     const spy = (x: Float32Array, t: Float32Array, label: Float32Array | null) => {
-      asked.add(label![0]!)
-      return label![0] === 2 ? best(x, t) : x.map(() => 9)
+      labels.add(label![0]!)
+      return label![0] === 2 ? optimalModel(x, t) : x.map(() => 9)
     }
-    const two = {
-      ...facts,
+    const withClasses = {
+      ...model,
       classes: ['one', 'other'],
-      sampling: { ...facts.sampling, steps: 4, guidance: 3 },
+      sampling: { ...model.sampling, steps: 4, guidance: 3 },
     }
-    const x = await generate(two, spy, { seed: 0, count: 1, init: image, strength: 0.5 })
-    assert.ok(x.every((value) => Math.abs(value) < 2) && asked.has(2))
-    const asOne = await generate(two, spy, {
+    const x = await generate(withClasses, spy, { seed: 0, count: 1, init: image, strength: 0.5 })
+    assert.ok(x.every((value) => Math.abs(value) < 2) && labels.has(2))
+    const conditional = await generate(withClasses, spy, {
       seed: 0,
       count: 1,
       init: image,
       strength: 0.5,
       className: 'one',
     })
-    assert.ok(asOne.some((value) => Math.abs(value) > 2))
+    assert.ok(conditional.some((value) => Math.abs(value) > 2))
   })
 
-  test('sizes that do not fit, and a mask without its picture, are refused', () => {
-    const refused = (options: object, message: RegExp) =>
-      assert.throws(() => generate(facts, best, { seed: 0, count: 1, ...options }), message)
-    refused({ init: new Float32Array(3) }, /Found 3 numbers of init; expected 64/)
-    refused({ mask: new Float32Array(size) }, /mask without a picture/)
-    refused({ init: image, strength: 1.5 }, /strength 1\.5/)
-    refused({ guidanceRescale: 2 }, /guidance rescale 2/)
+  test('wrong sizes and a mask without an image are rejected', () => {
+    const rejects = (options: object, message: RegExp) =>
+      assert.throws(() => generate(model, optimalModel, { seed: 0, count: 1, ...options }), message)
+    rejects({ init: new Float32Array(3) }, /Invalid init: expected 64 values .* got 3/)
+    rejects({ mask: new Float32Array(size) }, /Invalid mask: it needs an image/)
+    rejects({ init: image, strength: 1.5 }, /Invalid strength: .* got 1\.5/)
+    rejects({ guidanceRescale: 2 }, /Invalid guidance rescale: .* got 2/)
   })
 })
 
-test('what a manifest says of its sampler holds for no other', () => {
+test('sampler options in a manifest apply only to its sampler', () => {
   const scheduler = writeScheduler(paperSchedule, 'epsilon')
   const sampling = { sampler: 'unipc', order: 3, steps: 8, spacing: 'karras', guidance: 1 } as const
-  const name = (given: object) => planFor({ scheduler, sampling }, given).name
+  const name = (overrides: object) => planFor({ scheduler, sampling }, overrides).name
   assert.equal(name({}), 'unipc of order 3')
   assert.equal(name({ sampler: 'sde-dpmpp' }), 'sde-dpmpp of order 2')
   assert.equal(name({ order: 2 }), 'unipc of order 2')
 })
 
 suite('RePaint', () => {
-  // Pairs of pixels whose difference is small: the kept one tells much of the one that is drawn.
+  // Pairs of correlated pixels: the retained pixel determines most of the generated one.
   const [deviation, correlation] = [0.5, 0.9]
   const schedule = createSchedule(paperSchedule)
-  const facts: ModelInfo = {
+  const model: ModelInfo = {
     shape: { channels: 1, height: 1, width: 2 },
     classes: [],
     scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
     sampling: { sampler: 'ddpm', steps: 100, spacing: 'trailing', guidance: 1 },
   }
   /** E[x_0 | x]: sum and difference of the pair are independent. */
-  const best = (x: Float32Array, [t]: Float32Array) => {
+  const optimalModel = (x: Float32Array, [t]: Float32Array) => {
     const alphaBar = schedule.alphasCumprod[t!]!
     const gain = (variance: number) => (Math.sqrt(alphaBar) * variance) / (alphaBar * variance + 1 - alphaBar)
     const [along, across] = [1 + correlation, 1 - correlation].map((factor) =>
@@ -196,39 +202,42 @@ suite('RePaint', () => {
     return out
   }
   const count = 1500
-  const kept = 0.8
-  const image = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? kept : -0.9))
+  const retained = 0.8
+  const image = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? retained : -0.9))
   const mask = Float32Array.from({ length: 2 * count }, (_, i) => i % 2)
-  const drawn = async (jumps: { jump: number; resample: number }) => {
-    const x = await generate(facts, best, { seed: 1, count, init: image, mask, jumps })
+  const moments = async (jumps: { jump: number; resample: number }) => {
+    const x = await generate(model, optimalModel, { seed: 1, count, init: image, mask, jumps })
     for (let i = 0; i < x.length; i += 2) assert.equal(x[i], image[i])
     const values = x.filter((_, i) => i % 2 === 1)
     const mean = values.reduce((sum, value) => sum + value) / count
     return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / count }
   }
 
-  test('keeps what the mask keeps, and draws the rest as it is distributed beside it', async () => {
-    const { mean, variance } = await drawn({ jump: 5, resample: 10 })
-    const wanted = { mean: correlation * kept, variance: deviation ** 2 * (1 - correlation ** 2) }
-    // RePaint agrees with its own picture only in the limit of small steps and many jumps.
-    assert.ok(Math.abs(mean - wanted.mean) < 0.07, `mean ${mean}, not ${wanted.mean}`)
-    assert.ok(Math.abs(variance / wanted.variance - 1) < 0.15, `variance ${variance}, not ${wanted.variance}`)
+  test('retains the unmasked pixels and generates the others from their conditional distribution', async () => {
+    const { mean, variance } = await moments({ jump: 5, resample: 10 })
+    const expected = { mean: correlation * retained, variance: deviation ** 2 * (1 - correlation ** 2) }
+    // RePaint is exact only in the limit of small steps and many jumps.
+    assert.ok(Math.abs(mean - expected.mean) < 0.07, `mean ${mean}, expected ${expected.mean}`)
+    assert.ok(
+      Math.abs(variance / expected.variance - 1) < 0.15,
+      `variance ${variance}, expected ${expected.variance}`,
+    )
   })
 
-  test('it is the jumps that make them agree', async () => {
-    const { mean } = await drawn({ jump: 5, resample: 1 })
-    assert.ok(correlation * kept - mean > 0.2, `mean ${mean}`)
+  test('without jumps the generated pixels do not match the retained ones', async () => {
+    const { mean } = await moments({ jump: 5, resample: 1 })
+    assert.ok(correlation * retained - mean > 0.2, `mean ${mean}`)
   })
 
-  test('the path goes down, and back up before each stretch is drawn again', () => {
-    const { options, schedule } = resolveSampling(facts, { steps: 9 })
+  test('the plan returns to noisier levels before each repeated stretch', () => {
+    const { options, schedule } = resolveSampling(model, { steps: 9 })
     const { rows } = planRepaint(samplerLevels(schedule, options), options, { jump: 4, resample: 2 })
     const path = rows.map(({ t }) => t)
     const down = [999, 888, 777, 666, 555, 443, 332, 221, 110]
     assert.deepEqual(path.slice(0, 4), down.slice(0, 4))
-    // At the fifth level for the first time: back four levels, and down again; the same at the last but the end.
+    // Jumps back four levels at the fifth level and at the last level before the end.
     assert.deepEqual(path, [...down.slice(0, 4), null, ...down.slice(0, 8), null, ...down.slice(4, 9)])
-    // Noise is added as the forward process would: variances stay 1 − ᾱ about √ᾱ·x_0.
+    // The added noise follows the forward process: x keeps the mean √ᾱ·x_0 and the variance 1 − ᾱ.
     for (const { t, a, d, alphaBar, alphaBarNext } of rows) {
       if (t !== null) continue
       assert.ok(Math.abs(a ** 2 * alphaBar - alphaBarNext) < 1e-12)
@@ -237,7 +246,7 @@ suite('RePaint', () => {
   })
 })
 
-test('slerp goes along the sphere at even pace', () => {
+test('slerp moves along the sphere at constant speed', () => {
   const [a, b] = [Float32Array.of(2, 0, 0), Float32Array.of(0, 2, 0)]
   assert.deepEqual(
     [...slerp(a, b, 0), ...slerp(a, b, 1)].map((value) => Math.round(value * 1e6) / 1e6),

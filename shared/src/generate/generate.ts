@@ -1,130 +1,52 @@
 import { UserError } from '../base/errors.ts'
-import { guide } from '../diffusion/guidance.ts'
-import { createSchedule, type Schedule } from '../diffusion/schedule.ts'
-import type { Manifest } from '../manifest/manifest.ts'
-import { readScheduler } from '../manifest/scheduler-config.ts'
+import { qSample } from '../diffusion/process.ts'
 import { planInversion } from '../planning/inversion.ts'
-import type { Plan } from '../planning/plan.ts'
-import {
-  defaultSampling,
-  planLevels,
-  planSampler,
-  type SamplerOptions,
-  samplerLevels,
-} from '../planning/samplers.ts'
-import { domains, uniforms } from '../random/random.ts'
-import {
-  type Denoiser,
-  fillNoise,
-  runPlan,
-  type SamplingRequest,
-  type SamplingStep,
-} from '../sampling/loop.ts'
-import { defaultJumps, type Jumps, keepUnmasked, planRepaint } from '../sampling/repaint.ts'
-
-/** What every sampling front end needs to know of a model: all of it stands in the manifest. */
-export type ModelInfo = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'sampling'>
-
-/**
- * The network, wherever it runs.
- * @param x [count, channels, height, width]
- * @param timestep [count], index of the schedule; between two rows of it the nearest is meant
- * @param label [count], class index or the number of classes for "no class"; null where the model has no classes
- * @returns as x, or with twice the channels where it also says a variance, in memory that the next call leaves alone
- */
-export type Network = (
-  x: Float32Array,
-  timestep: Float32Array,
-  label: Float32Array | null,
-) => Float32Array | Promise<Float32Array>
+import { planLevels, type SamplerOptions, samplerLevels } from '../planning/samplers.ts'
+import { fillNoise, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
+import { defaultJumps, type Jumps, planRepaint, restoreUnmasked } from '../sampling/repaint.ts'
+import { labelOf, matchingLabels } from './classes.ts'
+import { type Conditioning, type Loop, loopOf } from './conditional-loop.ts'
+import { type ModelInfo, type Network, planFor, resolveSampling } from './model.ts'
 
 export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictionType'>> {
+  /** Seed of all randomness: a whole number from 0 to 2⁵³ − 1. */
   readonly seed: number
+  /** Number of images. */
   readonly count: number
-  /** Index of the first picture of this seed, 0 unless told: pictures 4…7 are the same whether drawn alone or not. */
+  /** Index of the first image of the seed. Default: 0. Image 4 is the same in every batch that contains it. */
   readonly first?: number
   /**
-   * A class, or a word that several classes have in common ("star" for "red star", "blue star" …), of which every
-   * picture then takes one at random, by its seed; null takes any class.
+   * Class name, or a word that several class names share ("star" for "red star" and "blue star"). Each image then has
+   * one of the matching classes at random, determined by its seed. Default: null, any class.
    */
   readonly className?: string | null
   /**
-   * Classifier-free guidance: 1 follows the class as trained, more exaggerates it; 0 ignores it, which is the default
-   * for given pictures of no given class: one at random would draw against them.
+   * Guidance scale of classifier-free guidance: 0 ignores the class, 1 follows it as trained, more amplifies it.
+   * Default: the model's; 0 for given images without a class, because a random class would contradict them.
    */
   readonly guidance?: number
-  /** How far guidance is brought back to the spread it found, 0 … 1: see `guide`. */
+  /** Guidance rescale φ (Lin et al. 2023), 0 to 1: see `guide`. Default: the model's. */
   readonly guidanceRescale?: number
-  /** The noise to start from, [count, channels, height, width]; the seed's own unless given. */
+  /** Initial noise, [count, channels, height, width]. Default: noise of the seed. */
   readonly noise?: Float32Array
-  /** A picture to start from instead, [count, channels, height, width] in [−1, 1]; goes with strength, mask or both. */
+  /** Images to start from, [count, channels, height, width] in [−1, 1]. Use with `strength`, `mask` or both. */
   readonly init?: Float32Array
-  /** How much of the way to noise the picture goes (SDEdit): 0 leaves it, 1, the default, lets nearly nothing of it through. */
+  /** Amount of noise added to `init` (SDEdit): 0 returns the images, 1 replaces nearly all of them. Default: 1. */
   readonly strength?: number
-  /** [count, channels, height, width]: 1 where something new is drawn, 0 where the picture stays (RePaint). */
+  /** [count, channels, height, width]: 1 where the image is generated, 0 where `init` is retained (RePaint). */
   readonly mask?: Float32Array
+  /** Jumps of RePaint. Default: `defaultJumps`. */
   readonly jumps?: Jumps
-  /** Whether `onStep` looks at the pictures of a step, 0 … steps − 1; it always does unless told. */
+  /** Whether `onStep` needs the images of a step, 0 … steps − 1. Default: always. */
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
 
-/** A model's schedule, and how it is sampled from: what is not said is as the manifest has it. */
-export function resolveSampling(
-  model: Pick<ModelInfo, 'scheduler' | 'sampling'>,
-  given: Partial<SamplerOptions> = {},
-): { schedule: Schedule; options: SamplerOptions } {
-  const { schedule, sampling: block, ...reading } = readScheduler(model.scheduler)
-  const { sampler: offered, steps, spacing, guidance, guidanceRescale, ...own } = model.sampling
-  const sampler = given.sampler ?? offered
-  const options = {
-    ...defaultSampling,
-    ...reading,
-    // What block and manifest say of one sampler holds for no other.
-    ...(block.sampler === sampler && block),
-    ...(offered === sampler && own),
-    sampler,
-    steps,
-    spacing,
-    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-    predictionType: reading.predictionType,
-  }
-  return { schedule: createSchedule(schedule), options }
-}
-
-/** The sampler's table for a model. */
-export function planFor(
-  model: Pick<ModelInfo, 'scheduler' | 'sampling'>,
-  given: Partial<SamplerOptions> = {},
-): Plan {
-  const { schedule, options } = resolveSampling(model, given)
-  return planSampler(schedule, options)
-}
-
-/** What a loop asks the network for. */
-export interface Conditioning {
-  /** How many classes the network knows, which is also the label of none; 0: it takes no label. */
-  readonly classes: number
-  /** [count], of each picture's class. */
-  readonly labels: Float32Array
-  /** Of guidance, see `guide`: at 0 only the network without a class is asked, at 1 only that with it. */
-  readonly scale: number
-  readonly rescale: number
-}
-
-/** Runs a plan, with a network at hand: as `runPlan` does, wherever x lies meanwhile. */
-export type Loop = (plan: Plan, asked: Conditioning, request: SamplingRequest) => Promise<Float32Array>
-
-/** The loop of sampling.ts around a network that takes and gives numbers. */
-export function loopOf(network: Network): Loop {
-  return (plan, asked, request) => runPlan(plan, denoiserFor(network, asked, request.size), request)
-}
-
 /**
- * Draws pictures: plan, noise, guidance and loop together.
+ * Generates images.
  * @returns [count, channels, height, width], about [−1, 1]
- * @throws UserError for an unknown class or an impossible option; the signal's reason when aborted
+ * @throws UserError for an unknown class or an invalid option; the signal's reason if aborted
  */
 export function generate(
   model: ModelInfo,
@@ -134,41 +56,36 @@ export function generate(
   return generateWith(model, loopOf(network), options)
 }
 
-/** The same with a loop of one's own. */
+/** Generates images with a custom loop, see `generate`. */
 export function generateWith(model: ModelInfo, run: Loop, options: GenerateOptions): Promise<Float32Array> {
-  const { noise, init: image, strength = 1, mask, jumps = defaultJumps, ...rest } = options
-  const { asked, request, sampler } = prepare(model, rest, image !== undefined)
-  const length = request.indices.length * request.size
-  for (const [name, values] of Object.entries({ noise, image, mask })) {
-    if (values && values.length !== length) {
-      throw new UserError(
-        `Found ${values.length} numbers of ${name}; expected ${length}: ${request.indices.length} pictures of ${request.size}.`,
-      )
-    }
-  }
-  if (!image) {
-    if (mask) throw new UserError('Found a mask without a picture; give the picture that it is laid over.')
-    return run(planFor(model, sampler), asked, { ...request, ...(noise && { from: noise }) })
+  const { noise, init, strength = 1, mask, jumps = defaultJumps, ...rest } = options
+  const { conditioning, request, sampler } = splitOptions(model, rest, init !== undefined)
+  checkLengths(request, { noise, init, mask })
+  if (!init) {
+    if (mask) throw new UserError('Invalid mask: it needs an image to apply to. Pass the image as init.')
+    return run(planFor(model, sampler), conditioning, { ...request, ...(noise && { from: noise }) })
   }
   if (!(strength >= 0 && strength <= 1)) {
-    throw new UserError(`Found strength ${strength}; expected a number from 0 (the picture itself) to 1.`)
+    throw new UserError(
+      `Invalid strength: expected a number from 0 (the given image) to 1 (only noise), got ${strength}.`,
+    )
   }
   const { schedule, options: sampling } = resolveSampling(model, sampler)
-  const all = samplerLevels(schedule, sampling)
-  const kept = all.length - 1 - Math.floor((all.length - 1) * strength)
-  if (kept === all.length - 1) return Promise.resolve(image.slice())
-  const levels = all.slice(kept)
-  const from = noised(image, levels[0]!.alphaBar, noise ?? firstNoise(request))
-  if (!mask) return run(planLevels(levels, sampling), asked, { ...request, from })
+  const allLevels = samplerLevels(schedule, sampling)
+  const steps = Math.floor((allLevels.length - 1) * strength)
+  if (steps === 0) return Promise.resolve(init.slice())
+  const levels = allLevels.slice(-1 - steps)
+  const from = qSample(levels[0]!.alphaBar, init, noise ?? initialNoise(request))
+  if (!mask) return run(planLevels(levels, sampling), conditioning, { ...request, from })
   const plan = planRepaint(levels, sampling, jumps)
-  return run(plan, asked, { ...request, from, afterRow: keepUnmasked(image, mask, request) })
+  return run(plan, conditioning, { ...request, from, afterRow: restoreUnmasked(init, mask, request) })
 }
 
 /**
- * The noise from which DDIM leads to given pictures, for `noise` of `generate`: with eta 0 and clamp null there, and
- * the same steps and spacing, it draws them again, nearly.
- * @param pictures [count, channels, height, width] in [−1, 1]
- * @returns as pictures
+ * Computes the noise from which DDIM reproduces given images, approximately. Pass it to `generate` as `noise`, with
+ * sampler 'ddim', eta 0, clamp null and the same steps and spacing.
+ * @param images [count, channels, height, width] in [−1, 1]
+ * @returns the shape of images
  */
 export function invert(
   model: ModelInfo,
@@ -176,18 +93,21 @@ export function invert(
   images: Float32Array,
   options: GenerateOptions,
 ): Promise<Float32Array> {
-  const { asked, request, sampler } = prepare(model, options, true)
+  const { conditioning, request, sampler } = splitOptions(model, options, true)
   const { schedule, options: sampling } = resolveSampling(model, { ...sampler, sampler: 'ddim' })
   const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
-  return loopOf(network)(plan, asked, { ...request, from: images })
+  return loopOf(network)(plan, conditioning, { ...request, from: images })
 }
 
-/** Takes the options apart: what the network is asked, what the loop needs, what decides the plan. */
-function prepare(
+/**
+ * Splits the options into conditioning, loop request and sampler options.
+ * @throws UserError for an unknown class or an invalid option
+ */
+function splitOptions(
   model: ModelInfo,
   options: GenerateOptions,
   fromImages: boolean,
-): { asked: Conditioning; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
+): { conditioning: Conditioning; request: SamplingRequest; sampler: Partial<SamplerOptions> } {
   const {
     seed,
     count,
@@ -201,25 +121,24 @@ function prepare(
     ...sampler
   } = options
   if (!Number.isInteger(count) || count < 1) {
-    throw new UserError(`Found a count of ${count} pictures; expected a whole number of at least 1.`)
+    throw new UserError(`Invalid count: expected a whole number of at least 1, got ${count}.`)
   }
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new UserError(`Found the seed ${seed}; expected a whole number from 0 to 2⁵³ − 1.`)
+    throw new UserError(`Invalid seed: expected a whole number from 0 to 2⁵³ − 1, got ${seed}.`)
   }
   if (!(guidanceRescale >= 0 && guidanceRescale <= 1)) {
-    throw new UserError(`Found guidance rescale ${guidanceRescale}; expected a number from 0 to 1.`)
+    throw new UserError(`Invalid guidance rescale: expected a number from 0 to 1, got ${guidanceRescale}.`)
   }
   const { channels, height, width } = model.shape
-  const size = channels * height * width
-  const images = Array.from({ length: count }, (_, i) => first + i)
-  const choice = classesNamed(model.classes, className)
-  const labels = Float32Array.from(images, (image) => labelOf(choice, seed, image))
+  const indices = Array.from({ length: count }, (_, i) => first + i)
+  const candidates = matchingLabels(model.classes, className)
+  const labels = Float32Array.from(indices, (image) => labelOf(candidates, seed, image))
   return {
-    asked: { classes: model.classes.length, labels, scale: guidance, rescale: guidanceRescale },
+    conditioning: { classes: model.classes.length, labels, scale: guidance, rescale: guidanceRescale },
     request: {
       seed,
-      indices: images,
-      size,
+      indices,
+      size: channels * height * width,
       ...(isDue && { isDue }),
       ...(onStep && { onStep }),
       ...(signal && { signal }),
@@ -228,73 +147,23 @@ function prepare(
   }
 }
 
-function firstNoise({ seed, indices: images, size }: SamplingRequest): Float32Array {
-  const noise = new Float32Array(images.length * size)
-  fillNoise(seed, images, 0, noise)
-  return noise
-}
-
-/** q(x_t | x_0), DDPM eq. 4. */
-function noised(image: Float32Array, alphaBar: number, noise: Float32Array): Float32Array {
-  const [signal, deviation] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)]
-  return image.map((value, i) => signal * value + deviation * noise[i]!)
-}
-
-/** The words that several classes have in common: each may be asked for in their place. */
-export function sharedWords(classes: readonly string[]): string[] {
-  const words = classes.flatMap((name) => [...new Set(name.split(' '))])
-  return [...new Set(words.filter((word, i) => words.indexOf(word) !== i && !classes.includes(word)))]
-}
-
-/** The class that a picture of a seed takes, of those that a name stands for; null where the model knows none. */
-export function classOf(
-  { classes }: Pick<ModelInfo, 'classes'>,
-  { seed, image, name }: { seed: number; image: number; name: string | null },
-): string | null {
-  return classes[labelOf(classesNamed(classes, name), seed, image)] ?? null
-}
-
-/** The label of one class, the first of those that a name stands for; that of "no class" for null. */
-export function classLabel({ classes }: Pick<ModelInfo, 'classes'>, name: string | null): number {
-  return name === null ? classes.length : classesNamed(classes, name)[0]!
-}
-
-function labelOf(choice: readonly number[], seed: number, image: number): number {
-  const [u] = uniforms(seed, { domain: domains.label, image, step: 0 }, 1)
-  return choice[Math.floor(u! * choice.length)] ?? 0
-}
-
-/** The labels of the classes that a name stands for. */
-function classesNamed(classes: readonly string[], name: string | null): number[] {
-  const labels = [...classes.keys()]
-  if (name === null) return labels
-  const exact = classes.indexOf(name)
-  if (exact >= 0) return [exact]
-  const sharing = labels.filter((label) => classes[label]!.split(' ').includes(name))
-  if (sharing.length > 0) return sharing
-  throw new UserError(
-    classes.length === 0
-      ? `Found the class "${name}", but this model was trained without classes. Leave the class out.`
-      : `Found the class "${name}"; this model knows ${classes.join(', ')}.`,
-  )
-}
-
-/** Asks the network for each picture's class, without any at guidance 0, and both ways elsewhere but at 1. */
-function denoiserFor(
-  network: Network,
-  { classes, labels, scale, rescale }: Conditioning,
-  size: number,
-): Denoiser {
-  const count = labels.length
-  const timestep = new Float32Array(count)
-  const none = new Float32Array(count).fill(classes)
-  return async (x, t) => {
-    timestep.fill(t)
-    if (classes === 0) return network(x, timestep, null)
-    if (scale === 0) return network(x, timestep, none)
-    const output = await network(x, timestep, labels)
-    return scale === 1
-      ? output
-      : guide(output, await network(x, timestep, none), { count, size, scale, rescale })
+/** @throws UserError if an array does not hold one value for each value of the images */
+function checkLengths(
+  { indices, size }: SamplingRequest,
+  arrays: Readonly<Record<string, Float32Array | undefined>>,
+): void {
+  const expected = indices.length * size
+  for (const [name, values] of Object.entries(arrays)) {
+    if (values && values.length !== expected) {
+      throw new UserError(
+        `Invalid ${name}: expected ${expected} values (${indices.length} images of ${size}), got ${values.length}.`,
+      )
+    }
   }
+}
+
+function initialNoise({ seed, indices, size }: SamplingRequest): Float32Array {
+  const noise = new Float32Array(indices.length * size)
+  fillNoise(seed, indices, 0, noise)
+  return noise
 }

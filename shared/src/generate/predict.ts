@@ -1,20 +1,21 @@
 import { UserError } from '../base/errors.ts'
-import { epsilonWeights, x0Weights } from '../diffusion/process.ts'
-import { classLabel, type ModelInfo, type Network, resolveSampling } from './generate.ts'
+import { convertOutput, epsilonWeights, x0Weights } from '../diffusion/process.ts'
+import { classLabel } from './classes.ts'
+import { type ModelInfo, type Network, resolveSampling } from './model.ts'
 
 export interface PredictOptions {
   /** x_t, [count, channels, height, width]. */
   readonly x: Float32Array
   /** Timestep, 0 … T−1. */
   readonly t: number
-  /** What it is told to see; null, the default: no class. */
+  /** Class name or shared word. Default: null, no class. */
   readonly className?: string | null
 }
 
 /**
- * What the network sees in x_t, by one evaluation: x_0 and ε with x_t = √ᾱ·x_0 + √(1−ᾱ)·ε, unclamped.
- * @returns both as x
- * @throws UserError where x is not whole pictures, t not a timestep, or the class unknown
+ * Evaluates the model once at x_t and returns the predicted x̂₀ and ε with x_t = √ᾱ·x_0 + √(1−ᾱ)·ε, unclamped.
+ * @returns both with the shape of x
+ * @throws UserError if x does not hold whole images, t is not a timestep, or the class is unknown
  */
 export async function predict(
   model: ModelInfo,
@@ -25,21 +26,26 @@ export async function predict(
   const size = channels * height * width
   const count = x.length / size
   if (!Number.isInteger(count) || count < 1) {
-    throw new UserError(`Found ${x.length} numbers of x; expected a multiple of ${size}, one picture's.`)
+    throw new UserError(
+      `Invalid x: expected a multiple of ${size} values (the size of an image), got ${x.length}.`,
+    )
   }
   const { schedule, options } = resolveSampling(model)
   const alphaBar = schedule.alphasCumprod[t]
   if (alphaBar === undefined) {
-    const last = schedule.alphasCumprod.length - 1
-    throw new UserError(`Found the timestep ${t}; expected a whole number from 0 to ${last}.`)
+    throw new UserError(
+      `Invalid timestep: expected a whole number from 0 to ${schedule.timesteps - 1}, got ${t}.`,
+    )
   }
   const label = model.classes.length === 0 ? null : new Float32Array(count).fill(classLabel(model, className))
   const output = await network(x, new Float32Array(count).fill(t), label)
-  const stride = output.length / count
-  const weighed = ([a, b]: readonly [number, number]) =>
-    x.map((value, i) => a * value + b * output[Math.floor(i / size) * stride + (i % size)]!)
+  const input = { xt: x, output, count }
   return {
-    x0: weighed(x0Weights(options.predictionType, alphaBar)),
-    epsilon: weighed(epsilonWeights(options.predictionType, alphaBar)),
+    x0: convertOutput(x0Weights(options.predictionType, alphaBar), input, new Float32Array(x.length)),
+    epsilon: convertOutput(
+      epsilonWeights(options.predictionType, alphaBar),
+      input,
+      new Float32Array(x.length),
+    ),
   }
 }

@@ -38,34 +38,40 @@ const valid: Manifest = {
   sampling: { sampler: 'ddim', steps: 50, spacing: 'trailing', guidance: 1 },
 }
 
-function refused(change: object, message: RegExp): void {
+function assertRejected(change: object, message: RegExp): void {
   const text = JSON.stringify({ ...valid, ...change })
   assert.throws(() => parseManifest(text, 'manifest.json'), { name: 'UserError', message })
 }
 
-test('what is written is read back', () => {
+test('a formatted manifest parses to the same value', () => {
   assert.deepEqual(parseManifest(formatManifest(valid), 'manifest.json'), valid)
 })
 
-test('what is wrong is named, with what was expected', () => {
-  assert.throws(() => parseManifest('{', 'here.json'), /here\.json is not JSON/)
-  refused({ version: 2 }, /manifest version 2; this program reads up to 1/)
-  refused({ name: 'kittens' }, /owner\/name.*\n?.*name/)
-  refused({ files: [{ ...valid.files[0], sha256: 'xyz' }] }, /SHA-256[\s\S]*files\[0\]\.sha256/)
-  refused({ files: [] }, /exactly one file with the role "graph"/)
-  refused({ files: [{ ...valid.files[0], path: '../evil' }] }, /plain file name/)
-  refused({ files: [{ ...valid.files[0], mediaType: 'text/html\r\nSet-Cookie: x' }] }, /media type such as/)
-  refused({ shape: { channels: 3, height: -1, width: 32 } }, /shape\.height/)
-  refused({ surprise: 1 }, /surprise/)
+test('errors name the invalid field and what was expected', () => {
+  assert.throws(() => parseManifest('{', 'here.json'), /Invalid manifest here\.json: expected JSON/)
+  assertRejected({ version: 2 }, /expected version 1 or earlier, got 2/)
+  assertRejected({ name: 'kittens' }, /owner\/name.*\n?.*name/)
+  assertRejected({ files: [{ ...valid.files[0], sha256: 'xyz' }] }, /SHA-256[\s\S]*files\[0\]\.sha256/)
+  assertRejected({ files: [] }, /exactly one file with the role "graph"/)
+  assertRejected({ files: [{ ...valid.files[0], path: '../evil' }] }, /plain file name/)
+  assertRejected(
+    { files: [{ ...valid.files[0], mediaType: 'text/html\r\nSet-Cookie: x' }] },
+    /media type such as/,
+  )
+  assertRejected({ shape: { channels: 3, height: -1, width: 32 } }, /shape\.height/)
+  assertRejected({ surprise: 1 }, /surprise/)
 })
 
-test('scheduler options that are not implemented are refused by name, never ignored', () => {
-  refused({ scheduler: { ...valid.scheduler, variance_type: 'learned' } }, /scheduler\.variance_type/)
-  refused({ scheduler: { ...valid.scheduler, beta_schedule: 'scaled_linear' } }, /scheduler\.beta_schedule/)
-  refused({ scheduler: { ...valid.scheduler, solver_order: 2 } }, /solver_order/)
+test('scheduler options that are not implemented are rejected by name, not ignored', () => {
+  assertRejected({ scheduler: { ...valid.scheduler, variance_type: 'learned' } }, /scheduler\.variance_type/)
+  assertRejected(
+    { scheduler: { ...valid.scheduler, beta_schedule: 'scaled_linear' } },
+    /scheduler\.beta_schedule/,
+  )
+  assertRejected({ scheduler: { ...valid.scheduler, solver_order: 2 } }, /solver_order/)
 })
 
-test('model names are owner/name and cannot climb', () => {
+test('model names are owner/name and cannot contain path traversal', () => {
   for (const name of ['a/b', 'Some-one/model_2.0']) assert.ok(modelName.safeParse(name).success, name)
   for (const name of ['a', 'a/b/c', '../b', 'a/..', '.a/b', 'a/b ', 'ä/b', 'a%2fb/c', '']) {
     assert.ok(!modelName.safeParse(name).success, name)

@@ -1,24 +1,27 @@
 import { UserError } from '../base/errors.ts'
 import { timestepSpacings } from '../planning/levels.ts'
 import { samplers } from '../planning/samplers.ts'
-import { schedulerConfig } from './scheduler-config.ts'
+import { schedulerConfig } from './scheduler-schema.ts'
 import '../base/zod.ts'
 import * as z from 'zod'
 
-/** The manifest format this code writes; a reader refuses later ones. */
+/** Version of the manifest format. Later versions are rejected. */
 export const manifestVersion = 1
 
-/** A SHA-256 in hexadecimal. */
+/** Schema of a SHA-256 in hexadecimal. */
 export const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 as 64 lower-case hexadecimal digits')
 
 const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,63}'
 
-/** One half of a model's name: letters, digits, dot, hyphen and underscore, starting with a letter or digit. */
+/**
+ * Schema of the owner or the name of a model: letters, digits, dot, hyphen and underscore; starts with a letter or
+ * digit.
+ */
 export const namePart = z.string().regex(new RegExp(`^${part}$`))
 
-/** `owner/name`. */
+/** Schema of a model name: `owner/name`. */
 export const modelName = z
   .string()
   .regex(
@@ -28,7 +31,7 @@ export const modelName = z
 
 const file = z.strictObject({
   /**
-   * What the file is for: 'graph' is the ONNX model, 'graph-fp16' the same with its weights stored in half precision,
+   * Purpose of the file: 'graph' is the ONNX model, 'graph-fp16' the same with weights stored in half precision,
    * 'preview' a grid of samples.
    */
   role: z.enum(['graph', 'graph-fp16', 'preview']),
@@ -41,19 +44,19 @@ const file = z.strictObject({
 })
 export type ManifestFile = z.infer<typeof file>
 
-/** The schema of a manifest, for those who describe or check it. */
+/** Schema of a manifest. */
 export const manifestSchema = z.strictObject({
   version: z.literal(manifestVersion),
   name: modelName,
   description: z.string(),
   licence: z.string(),
-  /** Of one picture; values are in [−1, 1]. */
+  /** Shape of one image. Values are in [−1, 1]. */
   shape: z.strictObject({
     channels: z.int().positive(),
     height: z.int().positive(),
     width: z.int().positive(),
   }),
-  /** Names of the classes, in the order of their labels; empty where the model knows none. */
+  /** Names of the classes, in the order of their labels. Empty if the model has no classes. */
   classes: z.array(z.string()),
   files: z
     .array(file)
@@ -63,7 +66,7 @@ export const manifestSchema = z.strictObject({
     .refine((files) => files.filter(({ role }) => role === 'graph-fp16').length <= 1, {
       error: 'expected at most one file with the role "graph-fp16"',
     }),
-  /** Names in the ONNX graph. `label` holds a class index, or the number of classes for "no class". */
+  /** Names of the ONNX graph's inputs. `label` is a class index, or the number of classes for "no class". */
   inputs: z.strictObject({ sample: z.string(), timestep: z.string(), label: z.string().nullable() }),
   output: z.string(),
   training: z.strictObject({
@@ -79,7 +82,7 @@ export const manifestSchema = z.strictObject({
     validationLoss: z.number().nullable(),
   }),
   scheduler: schedulerConfig,
-  /** What a page offers first. */
+  /** Default sampling options. */
   sampling: z.strictObject({
     sampler: z.enum(samplers),
     steps: z.int().positive(),
@@ -91,48 +94,49 @@ export const manifestSchema = z.strictObject({
   }),
 })
 
-/** What is published beside a model. */
+/** The manifest that is published next to a model. */
 export type Manifest = z.infer<typeof manifestSchema>
 
 /**
- * Reads a manifest.
+ * Parses a manifest.
  * @param text JSON
- * @param source what to call it in messages: a path or a URL
- * @throws UserError that lists every field that is wrong and what was expected there
+ * @param source path or URL, for error messages
+ * @throws UserError that lists every invalid field and what was expected
  */
 export function parseManifest(text: string, source: string): Manifest {
   let json: unknown
   try {
     json = JSON.parse(text)
   } catch (error) {
-    throw new UserError(`${source} is not JSON (${(error as Error).message}); expected a model's manifest.`)
+    throw new UserError(`Invalid manifest ${source}: expected JSON (${(error as Error).message}).`)
   }
   const version = (json as { version?: unknown } | null)?.version
   if (typeof version === 'number' && version > manifestVersion) {
     throw new UserError(
-      `${source} has manifest version ${version}; this program reads up to ${manifestVersion}. Update the program.`,
+      `Unsupported manifest ${source}: expected version ${manifestVersion} or earlier, got ${version}. ` +
+        'Update this program.',
     )
   }
   const result = manifestSchema.safeParse(json)
   if (result.success) return result.data
-  throw new UserError(`${source} is not a valid manifest:\n${z.prettifyError(result.error)}`)
+  throw new UserError(`Invalid manifest ${source}:\n${z.prettifyError(result.error)}`)
 }
 
-/** A manifest as the JSON text that is hashed, stored and served: its fields come in the order of the schema. */
+/** Formats a manifest as the JSON text that is hashed, stored and served. Fields are in the order of the schema. */
 export function formatManifest(value: Manifest): string {
   return `${JSON.stringify(manifestSchema.parse(value), null, 2)}\n`
 }
 
-/** How the weights of an ONNX file are stored. Arithmetic is in float32 either way. */
+/** Storage formats of the weights in an ONNX file. Arithmetic is in float32 for both. */
 export const dtypes = ['fp32', 'fp16'] as const
 export type Dtype = (typeof dtypes)[number]
 
-/** The ONNX file of a model. */
+/** Returns the ONNX file of a model. */
 export function graphFile({ files }: Manifest): ManifestFile {
   return files.find(({ role }) => role === 'graph')!
 }
 
-/** The one whose weights are stored in half precision, half as large; null where none was exported. */
+/** Returns the ONNX file with half-precision weights (half the size), or null if none was exported. */
 export function halfGraphFile({ files }: Manifest): ManifestFile | null {
   return files.find(({ role }) => role === 'graph-fp16') ?? null
 }

@@ -1,32 +1,33 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { predictionTypes, varianceTypes } from '../diffusion/process.ts'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
 import { parseSchedulerConfig, readScheduler, writeScheduler } from './scheduler-config.ts'
 
 const read = (block: object) => readScheduler(parseSchedulerConfig(JSON.stringify(block), 'here.json'))
 
-test('the block that is written says the same when read again', () => {
-  for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
-    for (const varianceType of ['fixedSmall', 'fixedLarge', 'learnedRange'] as const) {
-      for (const [betaSchedule, named] of [
+test('a written configuration reads as the same settings', () => {
+  for (const predictionType of predictionTypes) {
+    for (const varianceType of varianceTypes) {
+      for (const [betaSchedule, diffusersName] of [
         ['linear', 'linear'],
         ['cosine', 'squaredcos_cap_v2'],
         ['sigmoid', 'sigmoid'],
       ] as const) {
         const config = { ...paperSchedule, betaSchedule, timesteps: 500 }
         const block = writeScheduler(config, predictionType, varianceType)
-        assert.equal(block.beta_schedule, named)
-        const { sampling, ...meaning } = read(block)
-        assert.deepEqual(meaning, { schedule: config, predictionType, clamp: 1, varianceType })
+        assert.equal(block.beta_schedule, diffusersName)
+        const { sampling, ...settings } = read(block)
+        assert.deepEqual(settings, { schedule: config, predictionType, clamp: 1, varianceType })
         assert.deepEqual(sampling, { sampler: 'ddpm', spacing: 'trailing', offset: 0 })
       }
     }
   }
-  const rest = { ...paperSchedule, timesteps: 3, betas: [0.1, 0.2, 0.3], zeroTerminalSnr: true }
-  assert.deepEqual(read(writeScheduler(rest, 'v')).schedule, rest)
+  const explicit = { ...paperSchedule, timesteps: 3, betas: [0.1, 0.2, 0.3], zeroTerminalSnr: true }
+  assert.deepEqual(read(writeScheduler(explicit, 'v')).schedule, explicit)
 })
 
-test('the files that published pipelines carry are read, what they leave out as diffusers takes it', () => {
+test('configurations of published pipelines are read with the defaults of diffusers', () => {
   // As in google/ddpm-cifar10-32, of diffusers 0.1.
   const ddpm = read({
     _class_name: 'DDPMScheduler',
@@ -60,7 +61,7 @@ test('the files that published pipelines carry are read, what they leave out as 
     offset: 0,
   })
   assert.equal(dpm.clamp, null)
-  // DDIM keeps the network's own ε beside a clamped x0, as its pipelines do.
+  // DDIM uses the raw ε together with a clamped x0, as the pipelines do.
   assert.deepEqual(read({ _class_name: 'DDIMScheduler', set_alpha_to_one: false }).sampling, {
     sampler: 'ddim',
     spacing: 'leading',
@@ -69,7 +70,7 @@ test('the files that published pipelines carry are read, what they leave out as 
     end: 'first',
     offset: 0,
   })
-  // Heun's defaults are others than everyone's.
+  // Heun has other defaults than the rest.
   assert.deepEqual(
     [
       read({ _class_name: 'HeunDiscreteScheduler' }).schedule.betaEnd,
@@ -79,7 +80,7 @@ test('the files that published pipelines carry are read, what they leave out as 
   )
 })
 
-test('−Infinity, which Python writes and JSON lacks, is understood', () => {
+test('−Infinity, which Python writes but JSON does not have, is parsed', () => {
   const text =
     '{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "steps_offset": 0}'
   assert.equal(readScheduler(parseSchedulerConfig(text, 'x')).sampling.lambdaMin, undefined)
@@ -89,7 +90,7 @@ test('−Infinity, which Python writes and JSON lacks, is understood', () => {
   )
 })
 
-suite('an option that is not implemented is refused by its name', () => {
+suite('options that are not implemented are rejected by name', () => {
   const cases: [string, object, RegExp][] = [
     [
       'another class',
@@ -124,12 +125,15 @@ suite('an option that is not implemented is refused by its name', () => {
   for (const [name, block, message] of cases) {
     test(name, () => assert.throws(() => read(block), { name: 'UserError', message }))
   }
-  test('what is no JSON', () =>
-    assert.throws(() => parseSchedulerConfig('{', 'x.json'), /x\.json is not JSON/))
+  test('text that is not JSON', () =>
+    assert.throws(
+      () => parseSchedulerConfig('{', 'x.json'),
+      /Invalid scheduler configuration x\.json: expected JSON/,
+    ))
 })
 
-suite('schedules that blocks ask for', () => {
-  test('zero terminal SNR: √ᾱ shifted to end at 0 and scaled to keep its first value (Lin et al., algorithm 1)', () => {
+suite('schedules of configurations', () => {
+  test('zero terminal SNR shifts √ᾱ to end at 0 and preserves the first value (Lin et al., algorithm 1)', () => {
     const plain = createSchedule(paperSchedule)
     const { alphasCumprod, betas } = createSchedule(
       read({ _class_name: 'DDIMScheduler', rescale_betas_zero_snr: true }).schedule,
@@ -138,12 +142,12 @@ suite('schedules that blocks ask for', () => {
     assert.equal(betas[999], 1)
     const root = (t: number) => Math.sqrt(plain.alphasCumprod[t]!)
     for (const t of [0, 1, 500, 998]) {
-      const wanted = ((root(t) - root(999)) * root(0)) / (root(0) - root(999))
-      assert.ok(Math.abs(Math.sqrt(alphasCumprod[t]!) - wanted) < 1e-12, `t = ${t}`)
+      const expected = ((root(t) - root(999)) * root(0)) / (root(0) - root(999))
+      assert.ok(Math.abs(Math.sqrt(alphasCumprod[t]!) - expected) < 1e-12, `t = ${t}`)
     }
   })
 
-  test('β written out go before the rest', () => {
+  test('explicit β override the other parameters', () => {
     const betas = [0.1, 0.2, 0.3]
     const block = { _class_name: 'DDPMScheduler', num_train_timesteps: 3, trained_betas: betas }
     const schedule = createSchedule(read(block).schedule)
@@ -151,7 +155,7 @@ suite('schedules that blocks ask for', () => {
     assert.ok(Math.abs(schedule.alphasCumprod[2]! - 0.9 * 0.8 * 0.7) < 1e-15)
     assert.throws(
       () => createSchedule(read({ ...block, num_train_timesteps: 4 }).schedule),
-      /Found 3 β .* expected 4/,
+      /Invalid betas: expected 4 .* got 3/,
     )
   })
 })

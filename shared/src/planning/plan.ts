@@ -1,29 +1,29 @@
 /**
- * Dynamic threshold (Imagen, Saharia et al. 2022, section 2.3): with s the `ratio`-quantile of a picture's |x_0|, but
- * at least 1 and at most `max`, x_0 is clamped to ±s and divided by s.
+ * Dynamic threshold (Imagen, Saharia et al. 2022, section 2.3). Let s be the `ratio`-quantile of |x_0| of an image,
+ * limited to 1 … max; x_0 is clamped to ±s and divided by s.
  */
 export interface Threshold {
   readonly ratio: number
   readonly max: number
 }
 
-/** What becomes of x_0: clamped to ±number, a dynamic threshold, or left as it is. */
+/** Clamping of x_0: to ±number, by a dynamic threshold, or none (null). */
 export type Clamp = number | Threshold | null
 
 /**
- * One step of a sampler, as coefficients. With x_0 = clamp(p·x + q·output), a step reads
+ * One step of a sampler, as coefficients. With x_0 = clamp(p·x + q·output), a step is
  *
  *     x ← a·x + b·x_0 + Σ_k c[k]·x_0 of k+1 rows ago + e·output + d·z,   z standard normal
  *
- * Everything a sampler decides is in its rows; one loop (sampling.ts) runs them all.
+ * Samplers differ only in their rows; one loop (`runPlan`) runs them all.
  */
 export interface Row {
   /**
-   * The timestep the network is asked at, an index of the schedule that may lie between two rows of it (a network
-   * takes the nearest). null: it is not asked, the row is x ← a·x + d·z and earlier x_0 are forgotten.
+   * Timestep at which the model is evaluated: an index of the schedule, possibly fractional (a model rounds it to the
+   * nearest). null: the row is x ← a·x + d·z without a forward pass, and earlier x_0 are dropped.
    */
   readonly t: number | null
-  /** ᾱ before and after the row: x is about √ᾱ·x_0 + √(1−ᾱ)·ε. */
+  /** ᾱ of x before and after the row. */
   readonly alphaBar: number
   readonly alphaBarNext: number
   readonly p: number
@@ -33,35 +33,34 @@ export interface Row {
   readonly b: number
   readonly c: readonly number[]
   /**
-   * Standard deviation of the noise; or two log variances, between which the second half of the network's channels
-   * chooses: log σ² = f·d[1] + (1−f)·d[0], f = (v+1)/2 (Nichol & Dhariwal 2021, eq. 15).
+   * Standard deviation of the noise; or two log variances, between which the model's second half of channels, v,
+   * interpolates: log σ² = f·d[1] + (1−f)·d[0], f = (v+1)/2 (Nichol & Dhariwal 2021, eq. 15).
    */
   readonly d: number | readonly [small: number, large: number]
   readonly e: number
 }
 
-/** A sampler applied to a schedule: pure arithmetic, ready to be run or printed. */
+/** A sampler applied to a schedule, ready to be run or printed. */
 export interface Plan {
   readonly name: string
-  /** Standard deviation of the x that the first row takes: 1, but for samplers that start a hair below. */
+  /** Standard deviation of the initial x: 1, or slightly less for some samplers. */
   readonly start: number
   readonly rows: readonly Row[]
 }
 
-/** How many earlier x_0 a plan looks back at. */
+/** Returns how many earlier x_0 a plan needs. */
 export function depthOf({ rows }: Plan): number {
-  return rows.reduce((most, { c }) => Math.max(most, c.length), 0)
+  return rows.reduce((max, { c }) => Math.max(max, c.length), 0)
 }
 
-/** How often a plan asks the network. */
+/** Returns the number of model evaluations of a plan. */
 export function evaluationsOf({ rows }: Plan): number {
   return rows.filter(({ t }) => t !== null).length
 }
 
-/** A plan as a table that a person can read, one line per row. */
+/** Formats a plan as a table, one line per row. */
 export function formatPlan(plan: Plan): string {
-  const depth = depthOf(plan)
-  const earlier = Array.from({ length: depth }, (_, k) => k)
+  const earlier = Array.from({ length: depthOf(plan) }, (_, k) => k)
   const names = ['t', 'ᾱ', 'p', 'q', 'clamp', 'a', 'b', ...earlier.map((k) => `c${k + 1}`), 'd', 'e']
   const number = (value: number) => value.toFixed(8)
   const lines = plan.rows.map((row) => [
@@ -69,7 +68,7 @@ export function formatPlan(plan: Plan): string {
     number(row.alphaBar),
     number(row.p),
     number(row.q),
-    clampWords(row.clamp),
+    formatClamp(row.clamp),
     number(row.a),
     number(row.b),
     ...earlier.map((k) => number(row.c[k] ?? 0)),
@@ -88,7 +87,7 @@ export function formatPlan(plan: Plan): string {
   ].join('\n')
 }
 
-function clampWords(clamp: Clamp): string {
+function formatClamp(clamp: Clamp): string {
   if (clamp === null) return 'none'
   return typeof clamp === 'number' ? String(clamp) : `${clamp.ratio}-quantile ≤ ${clamp.max}`
 }

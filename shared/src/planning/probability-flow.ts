@@ -1,31 +1,32 @@
 import { type Level, sigmaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { rowOf, stepsBetween, type X0Options } from './row.ts'
+import { createRow, stepsBetween, type X0Options } from './row.ts'
 
 /**
- * Euler's method on the probability-flow ODE dx̂/dσ = (x̂ − x_0)/σ of x̂ = x/√ᾱ (EDM eq. 1 and 3, algorithm 1 without
- * its correction). In these variables it is DDIM with η = 0; it differs in where its levels lie.
+ * Plans Euler's method on the probability-flow ODE dx̂/dσ = (x̂ − x_0)/σ of x̂ = x/√ᾱ (EDM eq. 1 and 3, algorithm 1
+ * without the correction). Its rows equal those of DDIM with η = 0; only its noise levels differ.
  */
 export function euler(levels: readonly Level[], options: X0Options): Row[] {
   return stepsBetween(levels).map(({ from, to }) => eulerRow(from, to, options))
 }
 
 function eulerRow(from: Level, to: Level, options: X0Options): Row {
-  return rowOf(from, to, options, {
+  return createRow(from, to, options, {
     a: Math.sqrt((1 - to.alphaBar) / (1 - from.alphaBar)),
     b: Math.sqrt(to.alphaBar) * (1 - sigmaOf(to.alphaBar) / sigmaOf(from.alphaBar)),
   })
 }
 
 /**
- * Heun's method on the same ODE (EDM algorithm 1): two rows per interval, but one where it ends at σ = 0. With x̂' the
- * Euler step's end and x_0' asked there, the average of both slopes is x̂' + ½(σ/σ' − 1)(x_0' − x_0).
+ * Plans Heun's method on the same ODE (EDM algorithm 1): two rows per interval, one if the interval ends at σ = 0. With
+ * x̂' the result of the Euler step and x_0' the prediction there, the corrected result is x̂' + ½(σ/σ' − 1)(x_0' −
+ * x_0).
  */
 export function heun(levels: readonly Level[], options: X0Options): Row[] {
   return stepsBetween(levels).flatMap(({ from, to }) => {
     const first = eulerRow(from, to, options)
     if (to.alphaBar === 1) return [first]
     const b = (Math.sqrt(to.alphaBar) * (sigmaOf(from.alphaBar) / sigmaOf(to.alphaBar) - 1)) / 2
-    return [first, rowOf(to, to, options, { a: 1, b, c: [-b] })]
+    return [first, createRow(to, to, options, { a: 1, b, c: [-b] })]
   })
 }

@@ -15,31 +15,31 @@ const base: SamplerOptions = {
 }
 const plan = (options: Partial<SamplerOptions>) => planSampler(schedule, { ...base, ...options })
 
-function assertSameRows(found: readonly Row[], wanted: readonly Row[], tolerance = 1e-9): void {
-  assert.equal(found.length, wanted.length)
-  for (const [i, row] of found.entries()) {
+function assertSameRows(actual: readonly Row[], expected: readonly Row[], tolerance = 1e-9): void {
+  assert.equal(actual.length, expected.length)
+  for (const [i, row] of actual.entries()) {
     for (const key of ['t', 'p', 'q', 'clamp', 'a', 'b', 'd', 'e'] as const) {
-      const [left, right] = [row[key], wanted[i]![key]] as [number, number]
+      const [left, right] = [row[key], expected[i]![key]] as [number, number]
       assert.ok(
         left === right || Math.abs(left - right) < tolerance,
         `${key} at t = ${row.t}: ${left}, ${right}`,
       )
     }
-    for (let k = 0; k < Math.max(row.c.length, wanted[i]!.c.length); k++) {
-      assert.ok(Math.abs((row.c[k] ?? 0) - (wanted[i]!.c[k] ?? 0)) < tolerance, `c${k + 1} at t = ${row.t}`)
+    for (let k = 0; k < Math.max(row.c.length, expected[i]!.c.length); k++) {
+      assert.ok(Math.abs((row.c[k] ?? 0) - (expected[i]!.c[k] ?? 0)) < tolerance, `c${k + 1} at t = ${row.t}`)
     }
   }
 }
 
-/** Without ε taken raw, clamping is part of what must agree. */
-suite('identities between samplers, clamped', () => {
+/** Clamping is on: the rows must also agree in it (ε is re-derived, not raw). */
+suite('identities between samplers, with clamping', () => {
   for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
-    test(`DDIM with η = 1 over all steps is DDPM fixedSmall: ${predictionType}`, () => {
+    test(`DDIM with η = 1 over all steps equals DDPM fixedSmall: ${predictionType}`, () => {
       const all = { steps: 1000, predictionType }
       assertSameRows(plan({ ...all, eta: 1 }).rows, plan({ ...all, sampler: 'ddpm' }).rows)
     })
 
-    test(`DPM-Solver++ of order 1, UniP-1, Euler and DDIM with η = 0 are one: ${predictionType}`, () => {
+    test(`DPM-Solver++ of order 1, UniP-1, Euler and DDIM with η = 0 are equal: ${predictionType}`, () => {
       const same = { spacing: 'trailing', steps: 12, predictionType } as const
       const { rows } = plan({ ...same, eta: 0 })
       const uncorrected = Array.from({ length: 12 }, (_, i) => i)
@@ -52,20 +52,20 @@ suite('identities between samplers, clamped', () => {
       }
     })
 
-    test(`SDE-DPM-Solver++ of order 1 is DDIM with η = 1: ${predictionType}`, () => {
+    test(`SDE-DPM-Solver++ of order 1 equals DDIM with η = 1: ${predictionType}`, () => {
       const same = { spacing: 'trailing', predictionType } as const
       assertSameRows(plan({ ...same, sampler: 'sde-dpmpp', order: 1 }).rows, plan({ ...same, eta: 1 }).rows)
     })
   }
 
-  test('DDIM’s σ̂ is DDPM fixedLarge on the same levels', () => {
+  test('DDIM with σ̂ equals DDPM fixedLarge on the same levels', () => {
     for (const steps of [20, 1000]) {
       const large = plan({ sampler: 'ddpm', varianceType: 'fixedLarge', steps })
       assertSameRows(plan({ eta: 'hat', steps }).rows, large.rows)
     }
   })
 
-  test('the second order of DPM-Solver++ is its published formula', () => {
+  test('DPM-Solver++ of order 2 follows the published formula', () => {
     const { rows } = plan({ sampler: 'dpmpp', spacing: 'lambda', steps: 20 })
     const lambda = (alphaBar: number) => Math.log(Math.sqrt(alphaBar) / Math.sqrt(1 - alphaBar))
     rows.slice(1, -1).forEach((row, i) => {
@@ -81,8 +81,7 @@ suite('identities between samplers, clamped', () => {
 })
 
 /**
- * UniPC as its authors write it (algorithm 1 and 2), predictor and corrector apart, in the plainest form: what the
- * table has to come to.
+ * UniPC as published (algorithm 1 and 2), with separate predictor and corrector: the reference for the rows.
  */
 function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: number) => number, start: number) {
   const levels = [...plan.rows.map(({ alphaBar }) => alphaBar), plan.rows.at(-1)!.alphaBarNext]
@@ -115,7 +114,7 @@ function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: numbe
       ratios.push(1)
       slopes.push(m[from + 1]! - m[from]!)
     }
-    // φ of −h and its right-hand sides, straight from the definitions.
+    // φ(−h) and the right-hand sides, from the definitions.
     const phi1 = (Math.exp(-h) - 1) / -h
     const phi2 = (phi1 - 1) / -h
     const phi3 = (phi2 - 1 / 2) / -h
@@ -151,35 +150,35 @@ function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: numbe
 }
 
 for (const order of [2, 3] as const) {
-  test(`UniPC of order ${order}: the table without a corrector is predictor and corrector, step by step`, () => {
+  test(`UniPC of order ${order}: the rows equal predictor and corrector, step by step`, () => {
     const unipc = plan({ sampler: 'unipc', order, spacing: 'trailing', clamp: null, end: 'first' })
     const denoise = (x: number, t: number) => Math.sin(x) * (t / 1000) + 0.2 * x
     for (const start of [-1.3, 0.4, 2]) {
-      const [found, wanted] = [
+      const [actual, expected] = [
         exactLoop(unipc, denoise, start).at(-1)!,
         unipcStepByStep(unipc, order, denoise, start),
       ]
-      assert.ok(Math.abs(found - wanted) < 1e-9, `${found}, step by step ${wanted}`)
+      assert.ok(Math.abs(actual - expected) < 1e-9, `${actual}, step by step ${expected}`)
     }
   })
 }
 
 suite('raw and re-derived ε', () => {
   for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
-    test(`agree where nothing is clamped, and differ where it is: ${predictionType}`, () => {
-      const one = (epsilon: 'raw' | 'rederived', clamp: number | null, output: number) =>
+    test(`are equal without clamping and differ with it: ${predictionType}`, () => {
+      const stepWith = (epsilon: 'raw' | 'rederived', clamp: number | null, output: number) =>
         exactLoop({ rows: [plan({ epsilon, predictionType, clamp }).rows[4]!] }, () => output, 0.4)[0]!
-      assert.ok(Math.abs(one('raw', null, -0.3) - one('rederived', null, -0.3)) < 1e-9)
+      assert.ok(Math.abs(stepWith('raw', null, -0.3) - stepWith('rederived', null, -0.3)) < 1e-9)
       // x0 = 3 before clamping to 1.
       const { p, q } = plan({ predictionType }).rows[4]!
       const output = (3 - p * 0.4) / q
-      assert.ok(Math.abs(one('raw', 1, output) - one('rederived', 1, output)) > 0.1)
+      assert.ok(Math.abs(stepWith('raw', 1, output) - stepWith('rederived', 1, output)) > 0.1)
     })
   }
 })
 
-suite('DDPM’s variances', () => {
-  test('fixedLarge has β, fixedSmall β̃, learnedRange the logarithms of both', () => {
+suite('variances of DDPM', () => {
+  test('are β for fixedLarge, β̃ for fixedSmall and the logarithms of both for learnedRange', () => {
     const [large, small, range] = (['fixedLarge', 'fixedSmall', 'learnedRange'] as const).map(
       (varianceType) => plan({ sampler: 'ddpm', steps: 1000, varianceType }).rows,
     ) as [Row[], Row[], Row[]]
@@ -187,42 +186,45 @@ suite('DDPM’s variances', () => {
       const t = 999 - i
       assert.ok(Math.abs((large[i]!.d as number) ** 2 - schedule.betas[t]!) < 1e-12)
       assert.ok(Math.abs((small[i]!.d as number) ** 2 - schedule.posteriorVariance[t]!) < 1e-12)
-      const [least, most] = range[i]!.d as [number, number]
-      assert.ok(Math.abs(least - Math.log(schedule.posteriorVariance[t]!)) < 1e-9)
-      assert.ok(Math.abs(most - Math.log(schedule.betas[t]!)) < 1e-9)
+      const [low, high] = range[i]!.d as [number, number]
+      assert.ok(Math.abs(low - Math.log(schedule.posteriorVariance[t]!)) < 1e-9)
+      assert.ok(Math.abs(high - Math.log(schedule.betas[t]!)) < 1e-9)
     }
     for (const rows of [large, small, range]) assert.equal(rows.at(-1)!.d, 0)
   })
 })
 
 suite('zero terminal SNR', () => {
-  const flat = createSchedule({ ...paperSchedule, zeroTerminalSnr: true })
-  const on = (options: Partial<SamplerOptions>) =>
-    planSampler(flat, { ...base, spacing: 'trailing', ...options })
+  const zeroSnr = createSchedule({ ...paperSchedule, zeroTerminalSnr: true })
+  const planOn = (options: Partial<SamplerOptions>) =>
+    planSampler(zeroSnr, { ...base, spacing: 'trailing', ...options })
 
-  test('every sampler has finite rows for v and x0, also where it begins with nothing of the picture', () => {
+  test('every sampler has finite rows for v and x0, also at pure noise', () => {
     for (const sampler of samplers) {
       for (const predictionType of ['v', 'x0'] as const) {
-        for (const { a, b, c, d, e, p, q } of on({ sampler, predictionType }).rows) {
+        for (const { a, b, c, d, e, p, q } of planOn({ sampler, predictionType }).rows) {
           for (const value of [a, b, ...c, d as number, e, p, q]) assert.ok(Number.isFinite(value), sampler)
         }
       }
     }
   })
 
-  test('a network that predicts the noise is refused there', () => {
-    assert.throws(() => on({ sampler: 'ddim' }), /At timestep 999 .*zero terminal SNR/)
+  test('ε-prediction is rejected at pure noise', () => {
+    assert.throws(
+      () => planOn({ sampler: 'ddim' }),
+      /Invalid prediction type epsilon: at timestep 999 .*zero terminal SNR/,
+    )
   })
 })
 
-test('a step between levels that coincide leaves x as it is', () => {
-  // Karras's last level is that of timestep 0, and so is the end.
-  const still = { spacing: 'karras', end: 'first', lowerOrderFinal: false, clamp: null } as const
+test('a step between equal levels does not change x', () => {
+  // The last level of karras and the end are both that of timestep 0.
+  const equalLevels = { spacing: 'karras', end: 'first', lowerOrderFinal: false, clamp: null } as const
   for (const sampler of ['dpmpp', 'sde-dpmpp', 'unipc'] as const) {
     for (const order of [1, 2, 3] as const) {
       if (sampler === 'sde-dpmpp' && order === 3) continue
-      const { a, b, c, d } = plan({ ...still, sampler, order }).rows.at(-1)!
-      // What UniPC mends of the step before stays.
+      const { a, b, c, d } = plan({ ...equalLevels, sampler, order }).rows.at(-1)!
+      // UniPC still corrects the step before.
       const rest = sampler === 'unipc' ? 0 : b + Math.abs(c.reduce((sum, weight) => sum + weight, 0))
       assert.deepEqual([a, rest, d], [1, 0, 0], `${sampler} of order ${order}`)
       for (const weight of [b, ...c]) assert.ok(Number.isFinite(weight))
@@ -230,7 +232,7 @@ test('a step between levels that coincide leaves x as it is', () => {
   }
 })
 
-test('Heun asks twice per interval, once where it ends at the clean picture', () => {
+test('Heun evaluates the model twice per interval, and once in the interval that ends at the clean image', () => {
   const { rows } = plan({ sampler: 'heun' })
   assert.equal(rows.length, 19)
   assert.deepEqual(
@@ -239,13 +241,16 @@ test('Heun asks twice per interval, once where it ends at the clean picture', ()
   )
 })
 
-test('impossible options are refused with what was found', () => {
-  assert.throws(() => plan({ eta: 2 }), /Found eta 2/)
-  assert.throws(() => plan({ sampler: 'sde-dpmpp', order: 3 }), /Found order 3; .* 1 to 2 for sde-dpmpp/)
-  assert.throws(() => plan({ order: 0 as 1 }), /Found order 0/)
+test('options out of range are rejected', () => {
+  assert.throws(() => plan({ eta: 2 }), /Invalid eta: .* got 2/)
+  assert.throws(
+    () => plan({ sampler: 'sde-dpmpp', order: 3 }),
+    /Invalid order: .* from 1 to 2 for sde-dpmpp, got 3/,
+  )
+  assert.throws(() => plan({ order: 0 as 1 }), /Invalid order: .* got 0/)
 })
 
-test('a plan is printed with a line per row', () => {
+test('a plan is formatted with one line per row', () => {
   const lines = formatPlan(plan({ sampler: 'ddpm' })).split('\n')
   assert.equal(lines.length, 12)
   assert.match(lines[0]!, /^ddpm, 10 network evaluations/)

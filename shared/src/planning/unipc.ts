@@ -1,22 +1,23 @@
 import { type Level, lambdaOf } from './levels.ts'
 import type { Row } from './plan.ts'
-import { rowOf, stepsBetween, type X0Options } from './row.ts'
+import { createRow, stepsBetween, type X0Options } from './row.ts'
 
 export interface UniPcOptions extends X0Options {
-  /** p of UniPC-p; with the corrector its order of accuracy is p + 1. */
+  /** p of UniPC-p. With the corrector the order of accuracy is p + 1. */
   readonly order: 1 | 2 | 3
   /** B(h): 'bh1' is h, 'bh2' e^h − 1 (UniPC section 3.1). */
   readonly variant: 'bh1' | 'bh2'
-  /** The last steps in falling order, which steadies them. */
+  /** Lowers the order of the last steps for stability. */
   readonly lowerOrderFinal: boolean
-  /** Steps (counted from 0) whose result is not corrected afterwards. */
+  /** Steps, counted from 0, whose result is not corrected. */
   readonly uncorrected: readonly number[]
 }
 
 /**
- * UniPC (Zhao et al. 2023) on x_0, multistep. The corrector wants x_0 at the predicted state, which the next step asks
- * for anyway: so a row first mends the step before and then predicts. Both start from the same state, so that the
- * mended state is the predicted one plus terms in x_0's alone, and the corrector vanishes from the table:
+ * Plans UniPC (Zhao et al. 2023) with data prediction, multistep. The corrector needs x_0 at the predicted state. The
+ * next step computes that x_0 anyway, so each row first corrects the step before and then predicts. Predictor and
+ * corrector start from the same state, so the corrected state is the predicted one plus terms in the x_0 alone. The
+ * corrector therefore needs no rows of its own:
  *
  *     x^c_i = x_i + Σ_k (C_k − P_k)·x_0₋ₖ,    x_{i+1} = (σ_{i+1}/σ_i)·x^c_i + Σ_k P_k·x_0₋ₖ
  */
@@ -24,9 +25,9 @@ export function unipc(levels: readonly Level[], options: UniPcOptions): Row[] {
   const steps = levels.length - 1
   const lambdas = levels.map(({ alphaBar }) => lambdaOf(alphaBar))
   const orders = Array.from({ length: steps }, (_, i) => {
-    const clean = i === steps - 1 && levels[steps]!.alphaBar === 1
-    const most = options.lowerOrderFinal ? Math.min(options.order, steps - i) : options.order
-    return clean ? 1 : Math.min(most, i + 1)
+    const endsClean = i === steps - 1 && levels[steps]!.alphaBar === 1
+    const maxOrder = options.lowerOrderFinal ? Math.min(options.order, steps - i) : options.order
+    return endsClean ? 1 : Math.min(maxOrder, i + 1)
   })
   return stepsBetween(levels).map(({ from, to, index }) => {
     const ratio = Math.sqrt((1 - to.alphaBar) / (1 - from.alphaBar))
@@ -34,18 +35,21 @@ export function unipc(levels: readonly Level[], options: UniPcOptions): Row[] {
     if (index > 0 && !options.uncorrected.includes(index - 1)) {
       const order = orders[index - 1]!
       const alpha = Math.sqrt(from.alphaBar)
-      const mended = corrector(lambdas, index, order, alpha, options)
+      const corrected = corrector(lambdas, index, order, alpha, options)
       const predicted = [0, ...predictor(lambdas, index - 1, order, alpha, options)]
-      mended.forEach((weight, k) => {
+      corrected.forEach((weight, k) => {
         weights[k] = (weights[k] ?? 0) + ratio * (weight - predicted[k]!)
       })
     }
     const [b, ...c] = weights
-    return rowOf(from, to, options, { a: ratio, b: b!, c })
+    return createRow(from, to, options, { a: ratio, b: b!, c })
   })
 }
 
-/** Weights of the latest x_0 and those before it in the step of UniP-p from level i (UniPC eq. 3, algorithm 2). */
+/**
+ * Returns the weights of the latest x_0 and the earlier ones in the UniP-p step from level i (UniPC eq. 3, algorithm
+ * 2).
+ */
 function predictor(
   lambdas: readonly number[],
   i: number,
@@ -58,13 +62,13 @@ function predictor(
   if (order === 1 || h === 0) return [alpha * gain]
   const ratios = Array.from({ length: order - 1 }, (_, k) => (lambdas[i - k - 1]! - lambdas[i]!) / h)
   const scale = variant === 'bh1' ? h : gain
-  // Order 2 has the simplified weight ½ of the paper, which does not depend on B(h).
+  // For order 2 the paper simplifies the weight to ½, which does not depend on B(h).
   const rho = order === 2 ? [0.5] : solve(vandermonde(ratios), targets(h, order - 1, scale))
   const shares = rho.map((weight, k) => (alpha * scale * weight) / ratios[k]!)
   return [alpha * gain - sum(shares), ...shares]
 }
 
-/** Weights of x_0 at level i itself and at those before it in the step of UniC-p that leads to level i. */
+/** Returns the weights of x_0 at level i and at the earlier levels in the UniC-p step that leads to level i. */
 function corrector(
   lambdas: readonly number[],
   i: number,
@@ -82,21 +86,21 @@ function corrector(
   const scale = variant === 'bh1' ? h : gain
   const rho = order === 1 ? [0.5] : solve(vandermonde(ratios), targets(h, order, scale))
   const shares = rho.map((weight, k) => (alpha * scale * weight) / ratios[k]!)
-  const now = shares.pop()!
-  return [now, alpha * gain - sum(shares) - now, ...shares]
+  const latest = shares.pop()!
+  return [latest, alpha * gain - sum(shares) - latest, ...shares]
 }
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
 }
 
-/** Rows r^0, r^1 … of the paper's R_p. */
+/** Returns the paper's matrix R_p, with the rows r^0, r^1, …. */
 function vandermonde(ratios: readonly number[]): number[][] {
   return ratios.map((_, power) => ratios.map((ratio) => ratio ** power))
 }
 
 /**
- * The right-hand sides n!·h·φ_{n+1}(h)/B(h) for n = 1 … count, with the φ of data prediction:
+ * Returns the right-hand sides n!·h·φ_{n+1}(h)/B(h) for n = 1 … count, with the φ of data prediction:
  * φ_1 = (1 − e^{−h})/h, φ_{n+1} = (1/n! − φ_n)/h.
  */
 function targets(h: number, count: number, scale: number): number[] {
@@ -119,9 +123,9 @@ function solve(matrix: number[][], right: readonly number[]): number[] {
         i >= column &&
         rows.slice(column).every((other) => Math.abs(row[column]!) >= Math.abs(other[column]!)),
     )
-    const held = rows[column]!
+    const swapped = rows[column]!
     rows[column] = rows[pivot]!
-    rows[pivot] = held
+    rows[pivot] = swapped
     for (let i = column + 1; i < n; i++) {
       const factor = rows[i]![column]! / rows[column]![column]!
       for (let j = column; j <= n; j++) rows[i]![j]! -= factor * rows[column]![j]!

@@ -1,9 +1,34 @@
+/**
+ * Returns a quantile of the standard normal distribution with a relative accuracy of about 1e-16: Wichura's algorithm
+ * AS 241, PPND16 (Applied Statistics 37, 1988). Returns the same bits in every JavaScript engine.
+ * @param p a probability in (0, 1)
+ */
+export function inverseNormal(p: number): number {
+  const q = p - 0.5
+  if (Math.abs(q) <= 0.425) return q * rational(central, 0.180625 - q * q)
+  const r = Math.sqrt(-exactLog(q < 0 ? p : 1 - p))
+  const magnitude = r <= 5 ? rational(middle, r - 1.6) : rational(tail, r - 5)
+  return q < 0 ? -magnitude : magnitude
+}
+
+/**
+ * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
+ * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
+ * of Mills' ratio beyond.
+ */
+export function normalCdf(x: number): number {
+  const z = Math.abs(x)
+  const density = Math.exp((-z * z) / 2)
+  const tail = z < 3.5 ? density * rational(hart, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
+  return x < 0 ? tail : 1 - tail
+}
+
 const ln2 = Math.LN2
 const bits = new DataView(new ArrayBuffer(8))
 
 /**
- * Natural logarithm of a positive normal number from additions, multiplications and divisions alone. `Math.log` may
- * differ by an ulp from one JavaScript engine to the next; these operations may not.
+ * Computes the natural logarithm of a positive normal number with additions, multiplications and divisions only.
+ * `Math.log` may differ by one ulp between JavaScript engines; these operations are exact or correctly rounded.
  */
 export function exactLog(x: number): number {
   bits.setFloat64(0, x)
@@ -23,6 +48,25 @@ export function exactLog(x: number): number {
   return 2 * r * sum + exponent * ln2
 }
 
+/** Returns φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))) for z ≥ 3.5. */
+function inverseMills(z: number): number {
+  let fraction = z
+  for (let level = 40; level >= 1; level--) fraction = z + level / fraction
+  return fraction
+}
+
+/** Evaluates two polynomials of degree 7 by Horner's rule and returns their quotient. */
+function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
+  let numerator = 0
+  let denominator = 0
+  for (let i = 7; i >= 0; i--) {
+    numerator = numerator * x + a[i]!
+    denominator = denominator * x + b[i]!
+  }
+  return numerator / denominator
+}
+
+// Coefficients of AS 241 for |p − ½| ≤ 0.425, for moderate tails and for far tails.
 const central = {
   a: [
     3.387132872796366608, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
@@ -54,30 +98,8 @@ const tail = {
   ],
 }
 
-function rational({ a, b }: { a: number[]; b: number[] }, x: number): number {
-  let numerator = 0
-  let denominator = 0
-  for (let i = 7; i >= 0; i--) {
-    numerator = numerator * x + a[i]!
-    denominator = denominator * x + b[i]!
-  }
-  return numerator / denominator
-}
-
-/**
- * Quantile of the standard normal distribution, about 1e-16 relative accuracy: Wichura's algorithm AS 241, PPND16
- * (Applied Statistics 37, 1988). The same bits in every JavaScript engine.
- * @param p a probability in (0, 1)
- */
-export function inverseNormal(p: number): number {
-  const q = p - 0.5
-  if (Math.abs(q) <= 0.425) return q * rational(central, 0.180625 - q * q)
-  const r = Math.sqrt(-exactLog(q < 0 ? p : 1 - p))
-  const magnitude = r <= 5 ? rational(middle, r - 1.6) : rational(tail, r - 5)
-  return q < 0 ? -magnitude : magnitude
-}
-
-const nearby = {
+// Coefficients of Hart's algorithm 5666 for |x| < 3.5.
+const hart = {
   a: [
     220.2068679123761, 221.2135961699311, 112.0792914978709, 33.912866078383, 6.37396220353165,
     0.700383064443688, 0.0352624965998911, 0,
@@ -86,22 +108,4 @@ const nearby = {
     440.4137358247522, 793.8265125199484, 637.3336333788311, 296.5642487796737, 86.78073220294608,
     16.06417757920695, 1.755667163182642, 0.08838834764831844,
   ],
-}
-
-/**
- * Distribution function Φ of the standard normal distribution, about 1e-13 relative accuracy down to Φ(−37): Hart's
- * algorithm 5666 (Computer Approximations, 1968) and, beyond 3.5, the continued fraction of Mills' ratio.
- */
-export function normalCdf(x: number): number {
-  const z = Math.abs(x)
-  const density = Math.exp((-z * z) / 2)
-  const tail = z < 3.5 ? density * rational(nearby, z) : density / Math.sqrt(2 * Math.PI) / inverseMills(z)
-  return x < 0 ? tail : 1 - tail
-}
-
-/** φ(z)/Φ(−z) = z + 1/(z + 2/(z + 3/(z + …))), z ≥ 3.5. */
-function inverseMills(z: number): number {
-  let fraction = z
-  for (let level = 40; level >= 1; level--) fraction = z + level / fraction
-  return fraction
 }

@@ -5,7 +5,7 @@ import { domains, normals, permutation, threefry, uniforms } from './random.ts'
 
 const hex = (words: Uint32Array) => [...words].map((word) => word.toString(16).padStart(8, '0')).join(' ')
 
-test('Threefry-4×32-20 gives the known answers of its authors (Random123, kat_vectors)', () => {
+test('Threefry-4×32-20 reproduces the known-answer vectors of Random123 (kat_vectors)', () => {
   const block = (counter: number[], key: number[]) => {
     const out = new Uint32Array(4)
     threefry(counter, key, out)
@@ -20,8 +20,8 @@ test('Threefry-4×32-20 gives the known answers of its authors (Random123, kat_v
   )
 })
 
-test('quantiles of the normal distribution as in published tables', () => {
-  // Abramowitz & Stegun, table 26.5, and Wichura's own check values.
+test('quantiles of the normal distribution match published tables', () => {
+  // Abramowitz & Stegun, table 26.5, and Wichura's check values.
   const known = [
     [0.975, 1.959963984540054],
     [0.25, -0.6744897501960817],
@@ -36,7 +36,7 @@ test('quantiles of the normal distribution as in published tables', () => {
   }
 })
 
-test('the logarithm from exact operations is within an ulp or two of the engine’s', () => {
+test('the portable logarithm is within two ulps of Math.log', () => {
   for (const x of [1e-300, 1e-20, 0.1, 0.5, 0.9999999, 1, 1.0000001, Math.SQRT2, 2, 3.3, 1e10, 1e300]) {
     assert.ok(
       Math.abs(exactLog(x) - Math.log(x)) <= 5e-16 * Math.max(Math.abs(Math.log(x)), 1e-7),
@@ -45,7 +45,7 @@ test('the logarithm from exact operations is within an ulp or two of the engine�
   }
 })
 
-test('noise is normal: moments, tails and independence of pictures', () => {
+test('noise is normal: moments, tails and independence between images', () => {
   const count = 200_000
   const a = new Float32Array(count)
   const b = new Float32Array(count)
@@ -53,48 +53,51 @@ test('noise is normal: moments, tails and independence of pictures', () => {
   normals(7, { domain: domains.sampling, image: 1, step: 3 }, b)
   const mean = (f: (value: number, i: number) => number) =>
     a.reduce((sum, value, i) => sum + f(value, i), 0) / count
-  // Four standard errors each.
-  const within = (found: number, wanted: number, variance: number) =>
-    assert.ok(Math.abs(found - wanted) < 4 * Math.sqrt(variance / count), `${found}, not ${wanted}`)
-  within(
+  // The tolerance is four standard errors.
+  const assertNear = (actual: number, expected: number, variance: number) =>
+    assert.ok(
+      Math.abs(actual - expected) < 4 * Math.sqrt(variance / count),
+      `${actual}, expected ${expected}`,
+    )
+  assertNear(
     mean((x) => x),
     0,
     1,
   )
-  within(
+  assertNear(
     mean((x) => x ** 2),
     1,
     2,
   )
-  within(
+  assertNear(
     mean((x) => x ** 4),
     3,
     96,
   )
-  within(
+  assertNear(
     mean((x, i) => x * b[i]!),
     0,
     1,
   )
-  within(
+  assertNear(
     mean((x) => Number(Math.abs(x) > 3)),
     0.0026997960632601866,
     0.0027,
   )
 })
 
-test('the picture, not its place in a batch or the length asked for, decides its noise', () => {
+test('the noise of an image depends neither on its position in a batch nor on the length', () => {
   const stream = { domain: domains.sampling, image: 5, step: 2 }
   const alone = new Float32Array(10)
   normals(1, stream, alone)
-  const amid = new Float32Array(30)
-  normals(1, stream, amid, 13, 7)
-  assert.deepEqual([...amid.subarray(13, 20)], [...alone.subarray(0, 7)])
-  assert.equal(amid[12], 0)
-  assert.equal(amid[20], 0)
+  const batch = new Float32Array(30)
+  normals(1, stream, batch, 13, 7)
+  assert.deepEqual([...batch.subarray(13, 20)], [...alone.subarray(0, 7)])
+  assert.equal(batch[12], 0)
+  assert.equal(batch[20], 0)
 })
 
-test('seeds beyond 32 bits, domains and steps all give other numbers', () => {
+test('different seeds (beyond 32 bits too), domains, steps and images give different numbers', () => {
   const base = { domain: 0, image: 0, step: 0 }
   const streams = [
     uniforms(1, base, 4),
@@ -106,7 +109,7 @@ test('seeds beyond 32 bits, domains and steps all give other numbers', () => {
   assert.equal(new Set(streams).size, streams.length)
 })
 
-test('a permutation holds every index once, and every index is as likely first', () => {
+test('a permutation contains every index once, and every index is equally likely to be first', () => {
   const counts = new Uint32Array(5)
   for (let step = 0; step < 5000; step++) {
     const order = permutation(3, { domain: domains.shuffle, image: 0, step }, 5)

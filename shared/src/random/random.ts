@@ -1,21 +1,21 @@
 import { inverseNormal } from './normal.ts'
 
 /**
- * Seeded, counter-based randomness: Threefry-4×32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers:
- * as easy as 1, 2, 3"). A number is a pure function of (seed, domain, picture, step, index), so picture i of seed s
- * does not depend on batch size, device, engine or what was drawn before it. Every operation used is exact or
- * correctly rounded by IEEE 754, so Node and every browser compute the same bits.
+ * A stream of random numbers. The generator is counter-based: Threefry-4×32 with 20 rounds (Salmon et al. 2011,
+ * "Parallel random numbers: as easy as 1, 2, 3"). Each number is a pure function of (seed, domain, image, step, index),
+ * so image i of seed s does not depend on the batch size, the device or numbers generated before. Every operation is
+ * exact or correctly rounded by IEEE 754, so Node and every browser compute the same bits.
  */
 export interface Stream {
-  /** Which use of randomness this is: two uses in different domains never share numbers. */
+  /** Use of the numbers, one of `domains`. Different domains never share numbers. */
   readonly domain: number
-  /** Which picture (or sample, or epoch) the numbers belong to: 0 … 2³²−1. */
+  /** Index of the image (or run, or set) within the domain: 0 … 2³²−1. */
   readonly image: number
-  /** Which step of its life: 0 … 2³²−1. */
+  /** Index of the step (or epoch, or replicate) of that image: 0 … 2³²−1. */
   readonly step: number
 }
 
-/** The uses of randomness in this project. A number, once published, keeps its meaning. */
+/** All uses of random numbers. A published value must never change its meaning. */
 export const domains = {
   sampling: 0,
   initialization: 1,
@@ -35,14 +35,82 @@ export const domains = {
   selection: 23,
 } as const
 
+/**
+ * Generates standard normal numbers by inverting the distribution function.
+ * @param seed a non-negative integer below 2⁵³
+ * @param out receives `count` numbers, starting at `offset`
+ */
+export function normals(
+  seed: number,
+  stream: Stream,
+  out: Float32Array,
+  offset = 0,
+  count = out.length,
+): void {
+  // The words are written to the memory of the numbers that replace them, to avoid an allocation.
+  const bits = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
+  for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(bits[index]!))
+}
+
+/**
+ * Returns uniform numbers in the open interval (0, 1), each the centre of one of 2³² equal cells.
+ * @param seed a non-negative integer below 2⁵³
+ * @returns [count], float64
+ */
+export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
+  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
+}
+
+/**
+ * Returns a random permutation of 0 … count−1 (Fisher–Yates).
+ * @returns [count]
+ */
+export function permutation(seed: number, stream: Stream, count: number): Uint32Array {
+  const out = Uint32Array.from({ length: count }, (_, index) => index)
+  const u = uniforms(seed, stream, count)
+  for (let last = count - 1; last > 0; last--) {
+    const other = Math.floor(u[last]! * (last + 1))
+    const swapped = out[last]!
+    out[last] = out[other]!
+    out[other] = swapped
+  }
+  return out
+}
+
+/**
+ * Fills an array with the first 32-bit words of a stream.
+ * @param seed a non-negative integer below 2⁵³
+ * @returns `out`
+ */
+export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
+  const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
+  const counter = [0, stream.step, stream.image, 0]
+  const whole = out.length - (out.length % 4)
+  for (let offset = 0; offset < whole; offset += 4) {
+    threefry(counter, key, out, offset)
+    counter[0]!++
+  }
+  if (whole < out.length) {
+    const last = new Uint32Array(4)
+    threefry(counter, key, last)
+    out.set(last.subarray(0, out.length - whole), whole)
+  }
+  return out
+}
+
+/** Maps a word to the centre of one of 2³² equal cells of (0, 1). */
+function uniform(word: number): number {
+  return (word + 0.5) / 2 ** 32
+}
+
 const parity = 0x1bd11bda
 
 /**
- * One block of Threefry-4×32-20. Two lanes mix with each other's partner from round to round, by the rotation amounts of
- * the paper's table 2; after every fourth round comes a word of the key.
+ * Computes one block of Threefry-4×32-20. Each round mixes two pairs of words, which alternate from round to round,
+ * with the rotation amounts of the paper's table 2. The key is injected after every fourth round.
  * @param counter four 32-bit words
  * @param key four 32-bit words
- * @param out receives four 32-bit words, from `offset` on
+ * @param out receives four 32-bit words, starting at `offset`
  */
 export function threefry(
   counter: ArrayLike<number>,
@@ -116,73 +184,4 @@ export function threefry(
   out[offset + 1] = x1
   out[offset + 2] = x2
   out[offset + 3] = x3
-}
-
-/**
- * The first 32-bit words of a stream.
- * @param seed a non-negative integer below 2⁵³
- * @param out filled with them
- * @returns `out`
- */
-export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
-  const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
-  const counter = [0, stream.step, stream.image, 0]
-  const whole = out.length - (out.length % 4)
-  for (let offset = 0; offset < whole; offset += 4) {
-    threefry(counter, key, out, offset)
-    counter[0]!++
-  }
-  if (whole < out.length) {
-    const last = new Uint32Array(4)
-    threefry(counter, key, last)
-    out.set(last.subarray(0, out.length - whole), whole)
-  }
-  return out
-}
-
-/** The centre of one of 2³² equal cells of the open interval (0, 1). */
-function uniform(word: number): number {
-  return (word + 0.5) / 2 ** 32
-}
-
-/**
- * Uniform numbers in the open interval (0, 1), each the centre of one of 2³² equal cells.
- * @param seed a non-negative integer below 2⁵³
- * @returns [count], float64
- */
-export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
-  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
-}
-
-/**
- * Standard normal numbers, by the inverse of the distribution function.
- * @param seed a non-negative integer below 2⁵³
- * @param out filled from `offset` on with `count` numbers, float32
- */
-export function normals(
-  seed: number,
-  stream: Stream,
-  out: Float32Array,
-  offset = 0,
-  count = out.length,
-): void {
-  // The words lie where the numbers will.
-  const drawn = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
-  for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(drawn[index]!))
-}
-
-/**
- * A random permutation of 0 … count−1 (Fisher–Yates).
- * @returns [count]
- */
-export function permutation(seed: number, stream: Stream, count: number): Uint32Array {
-  const out = Uint32Array.from({ length: count }, (_, index) => index)
-  const u = uniforms(seed, stream, count)
-  for (let last = count - 1; last > 0; last--) {
-    const other = Math.floor(u[last]! * (last + 1))
-    const held = out[last]!
-    out[last] = out[other]!
-    out[other] = held
-  }
-  return out
 }

@@ -1,4 +1,4 @@
-// Data whose best network is known in closed form: every sampler has to find back to it.
+// Data whose optimal model is known in closed form: every sampler must reproduce it.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type Convergence, measureConvergence } from '../../../test/support/convergence.ts'
@@ -8,19 +8,19 @@ import { runPlan } from './loop.ts'
 
 suite('orders of convergence against exact solutions', () => {
   const { flows, diffusions } = measureConvergence([256, 512])
-  const assertOrder = ({ name, order, found, errors }: Convergence) =>
+  const testOrder = ({ name, order, found, errors }: Convergence) =>
     test(`${name}: ${order}`, () => {
-      assert.ok(Math.abs(found - order) < 0.1, `found ${found}, errors ${errors}`)
+      assert.ok(Math.abs(found - order) < 0.1, `measured ${found}, errors ${errors}`)
       assert.ok(errors[1]! < 0.005, `errors ${errors}`)
     })
-  flows.forEach(assertOrder)
-  diffusions.forEach(assertOrder)
+  flows.forEach(testOrder)
+  diffusions.forEach(testOrder)
 })
 
 type Point = readonly [number, number]
 
-/** A part of a mixture of normal distributions in the plane; its covariance is [[xx, xy], [xy, yy]]. */
-interface Blob {
+/** A component of a mixture of normal distributions in the plane. Its covariance is [[xx, xy], [xy, yy]]. */
+interface Component {
   readonly weight: number
   readonly mean: Point
   readonly xx: number
@@ -28,16 +28,16 @@ interface Blob {
   readonly yy: number
 }
 
-const blobs: readonly Blob[] = [
+const components: readonly Component[] = [
   { weight: 0.3, mean: [-0.8, 0.5], xx: 0.05, xy: 0.03, yy: 0.04 },
   { weight: 0.7, mean: [0.6, -0.4], xx: 0.03, xy: -0.02, yy: 0.06 },
 ]
 
-/** E[x_0 | x]: the normal formula within each blob, weighed by how likely each made x. */
-function bestX0(x: Point, alphaBar: number): Point {
+/** Returns E[x_0 | x]: the posterior means of the components, weighted by their likelihoods. */
+function optimalX0(x: Point, alphaBar: number): Point {
   const alpha = Math.sqrt(alphaBar)
   let [total, first, second] = [0, 0, 0]
-  for (const { weight, mean, ...c } of blobs) {
+  for (const { weight, mean, ...c } of components) {
     const [xx, xy, yy] = [alphaBar * c.xx + 1 - alphaBar, alphaBar * c.xy, alphaBar * c.yy + 1 - alphaBar]
     const determinant = xx * yy - xy ** 2
     const [dx, dy] = [x[0] - alpha * mean[0], x[1] - alpha * mean[1]]
@@ -51,7 +51,7 @@ function bestX0(x: Point, alphaBar: number): Point {
   return [first / total, second / total]
 }
 
-suite('a mixture in the plane: weights, means and covariances of its parts come out', () => {
+suite('samples of a mixture in the plane have its weights, means and covariances', () => {
   const count = 5000
   for (const [steps, options] of [
     [400, { sampler: 'ddpm' }],
@@ -80,7 +80,7 @@ suite('a mixture in the plane: weights, means and covariances of its parts come 
       const denoise = (x: Float32Array, t: number) => {
         const out = new Float32Array(x.length)
         for (let i = 0; i < x.length; i += 2) {
-          out.set(bestX0([x[i]!, x[i + 1]!], levels[t]!.alphaBar), i)
+          out.set(optimalX0([x[i]!, x[i + 1]!], levels[t]!.alphaBar), i)
         }
         return out
       }
@@ -91,42 +91,45 @@ suite('a mixture in the plane: weights, means and covariances of its parts come 
   }
 
   function assertMixture(x: Float32Array, alphaBar: number): void {
-    const groups: Point[][] = blobs.map(() => [])
+    const groups: Point[][] = components.map(() => [])
     const alpha = Math.sqrt(alphaBar)
     for (let i = 0; i < x.length; i += 2) {
       const point: Point = [x[i]!, x[i + 1]!]
-      const distances = blobs.map(({ mean }) =>
+      const distances = components.map(({ mean }) =>
         Math.hypot(point[0] - alpha * mean[0], point[1] - alpha * mean[1]),
       )
       groups[distances.indexOf(Math.min(...distances))]!.push(point)
     }
     for (const [k, points] of groups.entries()) {
-      const { weight, mean, ...c } = blobs[k]!
+      const { weight, mean, ...c } = components[k]!
       const average = (f: (point: Point) => number) =>
         points.reduce((sum, point) => sum + f(point), 0) / points.length
-      const within = (what: string, found: number, wanted: number, deviation: number) => {
-        // Four standard errors, and a hundredth for what the steps are too few for.
+      const assertNear = (label: string, actual: number, expected: number, deviation: number) => {
+        // Four standard errors, plus 0.01 for the discretization error.
         const tolerance = (4 * deviation) / Math.sqrt(points.length) + 0.01
-        assert.ok(Math.abs(found - wanted) < tolerance, `${what} of part ${k}: ${found}, not ${wanted}`)
+        assert.ok(
+          Math.abs(actual - expected) < tolerance,
+          `${label} of component ${k}: ${actual}, expected ${expected}`,
+        )
       }
-      within('weight', points.length / count, weight, Math.sqrt(weight * (1 - weight)))
+      assertNear('weight', points.length / count, weight, Math.sqrt(weight * (1 - weight)))
       const [mx, my] = [average(([px]) => px), average(([, py]) => py)]
       const [xx, xy, yy] = [alphaBar * c.xx + 1 - alphaBar, alphaBar * c.xy, alphaBar * c.yy + 1 - alphaBar]
-      within('mean x', mx, alpha * mean[0], Math.sqrt(xx))
-      within('mean y', my, alpha * mean[1], Math.sqrt(yy))
-      within(
+      assertNear('mean x', mx, alpha * mean[0], Math.sqrt(xx))
+      assertNear('mean y', my, alpha * mean[1], Math.sqrt(yy))
+      assertNear(
         'variance x',
         average(([px]) => (px - mx) ** 2),
         xx,
         Math.SQRT2 * xx,
       )
-      within(
+      assertNear(
         'variance y',
         average(([, py]) => (py - my) ** 2),
         yy,
         Math.SQRT2 * yy,
       )
-      within(
+      assertNear(
         'covariance',
         average(([px, py]) => (px - mx) * (py - my)),
         xy,

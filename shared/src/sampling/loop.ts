@@ -1,46 +1,50 @@
 import { UserError } from '../base/errors.ts'
+import { quantileOfSorted } from '../base/statistics.ts'
+import { convertOutput } from '../diffusion/process.ts'
 import { type Clamp, depthOf, type Plan, type Row } from '../planning/plan.ts'
 import { domains, normals } from '../random/random.ts'
 
 /**
- * ε_θ (or x_0, or v): [count, size] in, the same out, or [count, 2·size] where the network also says a variance, for
- * each picture after its own. All pictures of a batch are at the same timestep.
+ * The model with its conditioning applied: predicts ε, x_0 or v for a batch at one timestep. Takes [count, size] and
+ * returns the same shape, or [count, 2·size] if the model also predicts variances: each image's prediction is then
+ * followed by its variances.
  */
 export type Denoiser = (x: Float32Array, t: number) => Float32Array | Promise<Float32Array>
 
 export interface SamplingStep {
-  /** Index of the row just done and number of rows. */
+  /** Index of the completed row. */
   readonly step: number
+  /** Number of rows. */
   readonly steps: number
   readonly t: number
-  /** x after the step, and the x_0 it was made from: [count, size], empty where not due. Valid until the next step. */
+  /** x after the step, [count, size]. Empty if not due. Valid until the next step. */
   readonly x: Float32Array
+  /** The predicted x̂₀ of this step, [count, size]. Empty if not due. Valid until the next step. */
   readonly x0: Float32Array
 }
 
 export interface SamplingRequest {
   readonly seed: number
-  /** Indices of the pictures of this seed to draw; a picture is the same in whatever batch it is drawn. */
+  /** Indices of the images of this seed. An image does not depend on the batch in which it is generated. */
   readonly indices: readonly number[]
-  /** Numbers per picture: channels · height · width. */
+  /** Values per image: channels · height · width. */
   readonly size: number
-  /** x that the first row takes, [count, size]; the plan's own noise unless given. */
+  /** Initial x, [count, size]. Default: noise of the seed, scaled by the plan's `start`. */
   readonly from?: Float32Array
-  /** May change x in place after a row, as inpainting does with what it keeps. */
+  /** Called after each row; may change x in place, as inpainting does. */
   readonly afterRow?: (x: Float32Array, row: Row, index: number) => void
-  /** Whether `onStep` looks at x and x_0 after this step, for they may have to be fetched; it always does unless told. */
+  /** Whether `onStep` needs x and x̂₀ after a step. They may have to be copied from a GPU. Default: always. */
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
 }
 
-const nothing = new Float32Array(0)
+const empty = new Float32Array(0)
 
 /**
- * Runs a plan from pure noise, or from a given x, to pictures: the one sampling loop. Its memory is laid out before the
- * first step; a step adds none.
+ * Runs a plan from noise, or from a given x, to images. All buffers are allocated before the first step.
  * @returns [indices.length, size], about [−1, 1]
- * @throws UserError where the plan wants a variance that the network does not say; the signal's reason when aborted
+ * @throws UserError if the plan needs predicted variances and the model has none; the signal's reason if aborted
  */
 export async function runPlan(
   plan: Plan,
@@ -54,7 +58,7 @@ export async function runPlan(
   let x = new Float32Array(length)
   let next = new Float32Array(length)
   const z = new Float32Array(length)
-  /** x_0 of this step and of earlier ones, latest first. */
+  /** x̂₀ of this step and of earlier ones, latest first. */
   const recent = Array.from({ length: depthOf(plan) + 1 }, () => new Float32Array(length))
   const scratch = new Float32Array(rows.some(({ clamp }) => isThreshold(clamp)) ? size : 0)
 
@@ -76,22 +80,26 @@ export async function runPlan(
       const output = await denoise(x, t)
       signal?.throwIfAborted()
       rotate(recent)
-      const stride = strideOf(output, count, size, row)
-      readX0(row, x, output, stride, size, recent[0]!)
-      bound(row.clamp, recent[0]!, size, scratch)
+      const stride = outputStride(output, count, size, row)
+      convertOutput([row.p, row.q], { xt: x, output, count }, recent[0]!)
+      clampX0(row.clamp, recent[0]!, size, scratch)
       stepX(row, x, recent, output, stride, size, z, next)
     }
-    const held = x
+    const previous = x
     x = next
-    next = held
+    next = previous
     afterRow?.(x, row, index)
-    const shown = isDue(index, rows.length) ? { x, x0: recent[0]! } : { x: nothing, x0: nothing }
-    await onStep?.({ step: index, steps: rows.length, t, ...shown })
+    const values = isDue(index, rows.length) ? { x, x0: recent[0]! } : { x: empty, x0: empty }
+    await onStep?.({ step: index, steps: rows.length, t, ...values })
   }
   return x
 }
 
-/** The noise that step `step` of every picture takes: a picture's is the same in whatever batch. */
+/**
+ * Fills an array with the noise of a step. The noise of an image does not depend on the batch.
+ * @param step 0 for the initial noise, index + 1 for the row with this index
+ * @param out [indices.length, size]
+ */
 export function fillNoise(
   seed: number,
   indices: readonly number[],
@@ -105,44 +113,30 @@ export function fillNoise(
   }
 }
 
-/** Puts the last to the front. */
+/** Moves the last array to the front. */
 function rotate(arrays: Float32Array[]): void {
   const last = arrays[arrays.length - 1]!
   for (let i = arrays.length - 1; i > 0; i--) arrays[i] = arrays[i - 1]!
   arrays[0] = last
 }
 
-/** Numbers per picture of the network's output. */
-function strideOf(output: Float32Array, count: number, size: number, { d }: Row): number {
+/** Returns the number of values per image in the model's output, after checking it. */
+function outputStride(output: Float32Array, count: number, size: number, { d }: Row): number {
   const stride = output.length / count
   if (stride === 2 * size || (stride === size && typeof d === 'number')) return stride
-  throw new UserError(
-    `The network returned ${output.length} numbers for ${count} pictures of ${size}; expected ${size} each` +
-      (typeof d === 'number'
-        ? ', or twice as many where it says a variance.'
-        : ' and as many of its variance.'),
-  )
-}
-
-function readX0(
-  { p, q }: Row,
-  x: Float32Array,
-  output: Float32Array,
-  stride: number,
-  size: number,
-  x0: Float32Array,
-): void {
-  for (let start = 0, from = 0; start < x.length; start += size, from += stride) {
-    for (let i = 0; i < size; i++) x0[start + i] = p * x[start + i]! + q * output[from + i]!
-  }
+  const expected =
+    typeof d === 'number'
+      ? `${size} values per image, or ${2 * size} with predicted variances`
+      : `${2 * size} values per image, half of them predicted variances`
+  throw new UserError(`Invalid model output: expected ${expected}, got ${output.length} for ${count} images.`)
 }
 
 function isThreshold(clamp: Clamp): boolean {
   return clamp !== null && typeof clamp !== 'number'
 }
 
-/** Clamps x_0 in place. */
-function bound(clamp: Clamp, x0: Float32Array, size: number, scratch: Float32Array): void {
+/** Clamps x̂₀ in place. */
+function clampX0(clamp: Clamp, x0: Float32Array, size: number, scratch: Float32Array): void {
   if (clamp === null) return
   if (typeof clamp === 'number') {
     for (let i = 0; i < x0.length; i++) x0[i] = Math.min(Math.max(x0[i]!, -clamp), clamp)
@@ -150,20 +144,12 @@ function bound(clamp: Clamp, x0: Float32Array, size: number, scratch: Float32Arr
   }
   for (let start = 0; start < x0.length; start += size) {
     for (let i = 0; i < size; i++) scratch[i] = Math.abs(x0[start + i]!)
-    const s = Math.min(Math.max(quantile(scratch, clamp.ratio), 1), clamp.max)
+    const s = Math.min(Math.max(quantileOfSorted(scratch.sort(), clamp.ratio), 1), clamp.max)
     for (let i = start; i < start + size; i++) x0[i] = Math.min(Math.max(x0[i]!, -s), s) / s
   }
 }
 
-/** The quantile between order statistics, linear, as NumPy and PyTorch have it; sorts the values in place. */
-function quantile(values: Float32Array, ratio: number): number {
-  values.sort()
-  const place = ratio * (values.length - 1)
-  const low = Math.min(Math.floor(place), values.length - 2)
-  if (low < 0) return values[0]!
-  return values[low]! + (place - low) * (values[low + 1]! - values[low]!)
-}
-
+/** Computes x after a row into `next`: a·x + b·x̂₀ + Σ c·earlier x̂₀ + e·output + d·z. */
 function stepX(
   { a, b, c, d, e }: Row,
   x: Float32Array,
@@ -184,15 +170,15 @@ function stepX(
       for (let i = start; i < end; i++) next[i]! += weight * earlier[i]!
     }
     if (typeof d !== 'number') {
-      for (let i = start; i < end; i++) next[i]! += deviation(d, output[i + shift + size]!) * z[i]!
+      for (let i = start; i < end; i++) next[i]! += predictedDeviation(d, output[i + shift + size]!) * z[i]!
     } else if (d !== 0) {
       for (let i = start; i < end; i++) next[i]! += d * z[i]!
     }
   }
 }
 
-/** σ from log σ² = f·log β + (1−f)·log β̃ with f = (v+1)/2: Nichol & Dhariwal 2021, eq. 15. */
-function deviation([small, large]: readonly [number, number], v: number): number {
+/** Returns σ from log σ² = f·log β + (1−f)·log β̃ with f = (v+1)/2: Nichol & Dhariwal 2021, eq. 15. */
+function predictedDeviation([small, large]: readonly [number, number], v: number): number {
   const f = (v + 1) / 2
   return Math.exp((f * large + (1 - f) * small) / 2)
 }

@@ -125,7 +125,7 @@ async function termsOf(
   const noise = new Float32Array(size)
   const xts = rows.map(({ i, index, t }) => {
     normals(seed, { domain: domains.likelihood, image: index, step: t }, noise)
-    return qSample(schedule, x0s[i]!, t, noise)
+    return qSample(schedule.alphasCumprod[t]!, x0s[i]!, noise)
   })
   const x = new Float32Array(rows.length * size)
   for (const [k, xt] of xts.entries()) x.set(xt, k * size)

@@ -61,7 +61,7 @@ for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
         { predictionType, varianceType: 'learnedRange', clamp: null },
         t,
         imageOf(x0),
-        qSample(schedule, imageOf(x0), t, imageOf(noise)),
+        qSample(schedule.alphasCumprod[t]!, imageOf(x0), imageOf(noise)),
         Float64Array.from([...output, ...imageOf(interpolation)]),
       )
       // The table is float32; at t = 0, Φ is approximated.

@@ -1,10 +1,11 @@
-import { createSchedule, type Network } from '@ddpm/shared'
+import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
 import type { UNetConfig } from '../network/unet.ts'
 import type { Recipe } from '../run/recipes.ts'
 import { scheduleOf } from '../run/run.ts'
 import type { Batch, Engine } from '../step/engine.ts'
 import { type StepScalars, stepScalarNames, stepScalars } from '../step/optimizer.ts'
+import { coefficientNames } from '../step/step.ts'
 import { batchReader, microBatches } from './batches.ts'
 import { prefetch } from './prefetch.ts'
 
@@ -95,13 +96,13 @@ export async function train(
   }
 }
 
-/** Pictures per validation and per call of the network. */
-const validated = 256
-const chunk = 64
+/** Maximum number of validation images, and of images per forward pass. */
+const maxValidationImages = 256
+const validationBatch = 64
 
 /**
- * The loss of the averaged weights on pictures that were not trained on: the same pictures, timesteps and noise every
- * time. Without dropout, so it may lie below the training loss.
+ * Computes the loss of the EMA weights on validation images. Images, timesteps and noise are the same in every call.
+ * Dropout is off, so the result may be below the training loss.
  */
 export async function validationLoss(
   engine: Engine,
@@ -109,27 +110,44 @@ export async function validationLoss(
   config: UNetConfig,
   recipe: Recipe,
 ): Promise<number> {
-  const batchSize = Math.min(chunk, dataset.count)
+  const batchSize = Math.min(validationBatch, dataset.count)
   const options = { ...recipe, batchSize, labelDropout: 0, flip: false, seed: recipe.seed + 1 }
   const batchAt = batchReader(dataset, createSchedule(scheduleOf(recipe)), config, options)
-  const chunks = Math.max(1, Math.floor(Math.min(validated, dataset.count) / batchSize))
+  const batches = Math.max(1, Math.floor(Math.min(maxValidationImages, dataset.count) / batchSize))
   let total = 0
-  for (let step = 0; step < chunks; step++) {
+  for (let step = 0; step < batches; step++) {
     const { x0, noise, timestep, label, coefficients } = await batchAt(step)
     const size = x0.length / batchSize
-    const columns = coefficients.length / batchSize
-    const coefficient = (i: number, column: number) => coefficients[Math.floor(i / size) * columns + column]!
-    const xt = x0.map((value, i) => coefficient(i, 0) * value + coefficient(i, 1) * noise[i]!)
+    const image = (values: Float32Array, i: number) => values.subarray(i * size, (i + 1) * size)
+    const xt = new Float32Array(x0.length)
+    for (let i = 0; i < batchSize; i++) {
+      const weights = namedCoefficients(coefficients, i)
+      weightedSum([weights.signal, weights.noise], image(x0, i), image(noise, i), image(xt, i))
+    }
     const output = await engine.predict('ema', xt, timestep, label)
-    // Where variances are learned, each picture's prediction is followed by them.
+    // If variances are learned, each image's prediction is followed by its variances.
     const stride = output.length / batchSize
-    for (let i = 0; i < x0.length; i++) {
-      const target = coefficient(i, 2) * x0[i]! + coefficient(i, 3) * noise[i]!
-      const predicted = output[Math.floor(i / size) * stride + (i % size)]!
-      total += (coefficient(i, 4) * (predicted - target) ** 2) / x0.length
+    const target = new Float64Array(size)
+    for (let i = 0; i < batchSize; i++) {
+      const { targetSignal, targetNoise, weight } = namedCoefficients(coefficients, i)
+      weightedSum([targetSignal, targetNoise], image(x0, i), image(noise, i), target)
+      for (let j = 0; j < size; j++) {
+        total += (weight * (output[i * stride + j]! - target[j]!) ** 2) / x0.length
+      }
     }
   }
-  return total / chunks
+  return total / batches
+}
+
+/** Returns the coefficients of image `i` of a batch by name. */
+function namedCoefficients(
+  coefficients: Float32Array,
+  i: number,
+): Record<(typeof coefficientNames)[number], number> {
+  const entries = coefficientNames.map(
+    (name, column) => [name, coefficients[i * coefficientNames.length + column]!] as const,
+  )
+  return Object.fromEntries(entries) as Record<(typeof entries)[number][0], number>
 }
 
 /** The engine's averaged weights as the network that a sampler asks. */

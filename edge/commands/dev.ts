@@ -3,13 +3,13 @@ import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import type { ModelSummary } from '../server/registry/record.ts'
 import { localBucket } from './hosting/local-bucket.ts'
-import { port } from './hosting/options.ts'
+import { parsePort } from './hosting/options.ts'
 import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
 import { freePort, serve } from './hosting/workerd.ts'
 
 const command = new Command('npm run dev --')
   .description('Serves the page and the published models on this machine.')
-  .option('--port <number>', 'where to listen', port, 8787)
+  .option('--port <number>', 'where to listen', parsePort, 8787)
   .option(
     '--host <name>',
     'on which address; 0.0.0.0 lets others in, though browsers give WebGPU to localhost and HTTPS only',

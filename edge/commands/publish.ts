@@ -1,7 +1,7 @@
 import { formatManifest, UserError } from '@ddpm/shared'
 import { realNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { sha256Of } from '../server/registry/publishing.ts'
+import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, resolveVersion } from '../server/registry/record.ts'
 import { type Overrides, readExported } from './publishing/exported.ts'
 import type { Published, Registry } from './publishing/registry.ts'
@@ -142,7 +142,7 @@ async function plan(
   text: string,
   files: readonly { path: string; sha256: string; bytes: number }[],
 ): Promise<string> {
-  const version = sha256Of(text)
+  const version = sha256OfText(text)
   const model = await registry.model(name)
   if (model?.aliases['latest'] === version) return outcome.unchanged(name, registry.place)
   const lines = await Promise.all(

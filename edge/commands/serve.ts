@@ -3,14 +3,14 @@ import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import { folderStorage } from '../server/storage/folder.ts'
 import { serveOnNode } from './hosting/node.ts'
-import { port } from './hosting/options.ts'
+import { parsePort } from './hosting/options.ts'
 import { defaultLimits } from './hosting/rate-limit.ts'
 import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
 
 const command = new Command('npm run serve --')
   .description('Serves the page and the models of a folder from this machine, without Cloudflare.')
   .argument('[folder]', 'where everything is kept', 'registry')
-  .option('--port <number>', 'where to listen', port, 8787)
+  .option('--port <number>', 'where to listen', parsePort, 8787)
   .option('--host <name>', 'on which address', 'localhost')
   .option('--behind-proxy', 'whoever connects is a proxy on another machine; X-Forwarded-For says who asks')
   .addHelpText(

@@ -5,7 +5,7 @@ import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import { createApp } from '../server/app.ts'
-import { immutable } from '../server/http/deliver.ts'
+import { immutableCacheControl } from '../server/http/deliver.ts'
 import { memoryStorage } from '../server/storage/memory.ts'
 import { readExported } from './publishing/exported.ts'
 import { storeRegistry } from './publishing/registry.ts'
@@ -40,7 +40,7 @@ const headers = `/*
   Cross-Origin-Resource-Policy: cross-origin
   Access-Control-Allow-Origin: *
 /files/*
-  Cache-Control: ${immutable}
+  Cache-Control: ${immutableCacheControl}
 `
 
 /**

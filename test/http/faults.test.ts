@@ -21,7 +21,7 @@ let fault: (storage: Storage) => Storage = (storage) => storage
 before(async () => {
   site = await fill(store)
   const storage: Storage = {
-    facts: (...args) => fault(store).facts(...args),
+    head: (...args) => fault(store).head(...args),
     read: (...args) => fault(store).read(...args),
     put: (...args) => fault(store).put(...args),
     list: (...args) => fault(store).list(...args),
@@ -115,7 +115,7 @@ test('a file that the manifest names and the store lost is a 404 that nobody kee
   const { sha256 } = site.manifest.files[0]!
   fault = (storage) => ({
     ...storage,
-    facts: async (key) => (key === keys.file(sha256) ? null : await storage.facts(key)),
+    head: async (key) => (key === keys.file(sha256) ? null : await storage.head(key)),
     read: async (key, range) => (key === keys.file(sha256) ? null : await storage.read(key, range)),
   })
   for (const path of [`/files/${sha256}`, '/ada/shapes/resolve/main/model.onnx']) {

@@ -161,7 +161,7 @@ test('a large file into the local bucket: killed in the middle, started again, w
   while ((await sizeOf(persistTo)) < bytes / 2) await setTimeout(20)
   await kill(first)
   const bucket = await localBucket(persistTo)
-  assert.equal(await bucket.storage.facts(keys.file(sha256)), null, 'nothing of it is to be seen')
+  assert.equal(await bucket.storage.head(keys.file(sha256)), null, 'nothing of it is to be seen')
   await bucket.close()
 
   const second = publish('--persist-to', persistTo)

@@ -46,7 +46,7 @@ export async function fill(storage: Storage): Promise<Site> {
   await commit(storage, manifest.name, version, ['stable'])
 
   const subject = async (content: Buffer, path: string, etag = `"${sha256Of(content)}"`) => {
-    const modified = (await storage.facts(keys.file(sha256Of(content))))?.modified.getTime() ?? 0
+    const modified = (await storage.head(keys.file(sha256Of(content))))?.modified.getTime() ?? 0
     const date = (seconds = 0) => new Date(modified + seconds * 1000).toUTCString()
     return { subject: { path, size: content.length, etag, date }, content }
   }

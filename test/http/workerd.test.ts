@@ -10,7 +10,7 @@ import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
 import { type Serving, serve } from '../../edge/commands/hosting/workerd.ts'
 import { unpublish } from '../../edge/server/registry/models.ts'
-import { sha256Of } from '../../edge/server/registry/publishing.ts'
+import { sha256OfText } from '../../edge/server/registry/publishing.ts'
 import { command } from '../support/command.ts'
 import { writeExported } from '../support/exported.ts'
 import type { Reply } from './check.ts'
@@ -117,7 +117,7 @@ test('a bucket that cannot be kept where it should be is named', async () => {
 
 test('publish, while the server runs: a run folder, twice, then changed, then under another name', async () => {
   const run = join(folder, 'run')
-  const version = sha256Of(formatManifest(manifest))
+  const version = sha256OfText(formatManifest(manifest))
   const dry = await publish(run, '--dry-run')
   assert.match(
     dry.stdout,
@@ -166,7 +166,7 @@ test('publish, while the server runs: a run folder, twice, then changed, then un
 })
 
 test('rollback and gc of the local registry', async () => {
-  const version = sha256Of(formatManifest(manifest))
+  const version = sha256OfText(formatManifest(manifest))
   const back = await publish('rollback', 'ada/shapes')
   assert.equal(back.stdout, `The latest version of ada/shapes locally is ${version.slice(0, 12)} again.\n`)
   assert.equal((await ask('/api/models/ada/shapes')).headers['x-version'], version)
@@ -278,7 +278,7 @@ test("onnxruntime's files come from the bucket, sent once, byte for byte in ever
   const content = Buffer.from('wasm '.repeat(5000))
   const path = join(folder, 'run/runtime.wasm')
   await writeFile(path, content)
-  const sha256 = sha256Of(content.toString())
+  const sha256 = sha256OfText(content.toString())
   const runtime = [{ path, sha256, bytes: content.length, mediaType: 'application/wasm' }]
   const bucket = await localBucket(persistTo)
   assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 1)

@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import * as z from 'zod'
 import { isCompressible } from '../../server/http/negotiation.ts'
-import { Refusal } from '../../server/registry/errors.ts'
+import { RegistryError } from '../../server/registry/errors.ts'
 import { type Coding, codings, keys } from '../../server/registry/keys.ts'
 import { lockMinutes } from '../../server/registry/locks.ts'
 import { readText, type Storage } from '../../server/storage/storage.ts'
@@ -88,7 +88,7 @@ async function refuseWhileLocked(lock: string | null): Promise<void> {
   if (lock === null) return
   const { begun } = JSON.parse(lock) as { begun: string }
   if (Date.now() - Date.parse(begun) > lockMinutes * 60_000) return
-  throw new Refusal('busy', 'Unused files are being removed at this moment; try again in a minute.')
+  throw new RegistryError('busy', 'Unused files are being removed at this moment; try again in a minute.')
 }
 
 /** A store on this machine, as a target. */

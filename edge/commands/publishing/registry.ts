@@ -1,7 +1,11 @@
 import { openAsBlob } from 'node:fs'
 import type { Manifest, ManifestFile } from '@ddpm/shared'
-import { type Collected, type CollectOptions, collect } from '../../server/registry/collection.ts'
-import { allRecords, findRecord, moveAlias, unpublish } from '../../server/registry/models.ts'
+import {
+  type CollectionResult,
+  type CollectOptions,
+  collectGarbage,
+} from '../../server/registry/garbage-collection.ts'
+import { findRecord, listRecords, moveAlias, unpublish } from '../../server/registry/models.ts'
 import { begin, type Change, commit, hasFile, putFile } from '../../server/registry/publishing.ts'
 import type { ModelRecord } from '../../server/registry/record.ts'
 import type { Storage } from '../../server/storage/storage.ts'
@@ -24,7 +28,7 @@ export interface Registry {
   commit(name: string, version: string, aliases: readonly string[]): Promise<Change>
   moveAlias(name: string, alias: string, reference: string): Promise<string>
   unpublish(name: string, reference?: string): Promise<void>
-  collect(options: Pick<CollectOptions, 'dryRun' | 'keepDays'>): Promise<Collected>
+  collect(options: Pick<CollectOptions, 'dryRun' | 'keepDays'>): Promise<CollectionResult>
   close(): Promise<void>
 }
 
@@ -32,7 +36,7 @@ export interface Registry {
 export function storeRegistry(storage: Storage, place: string, close: () => Promise<void>): Registry {
   return {
     place,
-    models: () => allRecords(storage),
+    models: () => listRecords(storage),
     model: (name) => findRecord(storage, name),
     has: (file) => hasFile(storage, file),
     begin: (_, text) => begin(storage, text),
@@ -49,7 +53,7 @@ export function storeRegistry(storage: Storage, place: string, close: () => Prom
     commit: (name, version, aliases) => commit(storage, name, version, aliases),
     moveAlias: (name, alias, reference) => moveAlias(storage, name, alias, reference),
     unpublish: (name, reference) => unpublish(storage, name, reference),
-    collect: (options) => collect(storage, options),
+    collect: (options) => collectGarbage(storage, options),
     close,
   }
 }

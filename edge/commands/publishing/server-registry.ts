@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { type Manifest, UserError } from '@ddpm/shared'
 import { hc } from 'hono/client'
 import type { Api } from '../../server/app.ts'
-import type { Part } from '../../server/registry/uploading.ts'
+import type { UploadedPart } from '../../server/registry/uploading.ts'
 import type { RuntimeAsset } from '../hosting/runtime-files.ts'
 import type { Registry } from './registry.ts'
 
@@ -99,7 +99,7 @@ async function send(
     return
   }
   const { parts } = (await (await ok(await patientFetch(`${url}/parts`, { headers }))).json()) as {
-    parts: Part[]
+    parts: UploadedPart[]
   }
   for (let index = 0; index * partBytes < bytes; index++) {
     const part = content.slice(index * partBytes, (index + 1) * partBytes)

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 
-/** A port number from the command line. */
+/** Parses a port number from the command line. */
 export function parsePort(text: string): number {
   const value = Number(text)
   if (/^\d+$/.test(text) && value <= 65535) return value

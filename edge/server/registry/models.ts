@@ -6,7 +6,7 @@ import { listModels } from './listing.ts'
 import { type ModelRecord, readRecord, resolveVersion, summarize, updateRecord } from './record.ts'
 
 /** A published version of a model. */
-export interface FoundModel {
+export interface ModelVersion {
   readonly record: ModelRecord
   readonly version: string
   readonly manifest: Manifest
@@ -30,7 +30,7 @@ export async function* listRecords(storage: Storage): AsyncGenerator<ModelRecord
 }
 
 /** Finds a version like `findManifestText` and parses its manifest. */
-export async function findVersion(storage: Storage, name: string, reference?: string): Promise<FoundModel> {
+export async function findVersion(storage: Storage, name: string, reference?: string): Promise<ModelVersion> {
   const stored = await findManifestText(storage, name, reference)
   return { ...stored, manifest: parseManifest(stored.text, `${name} ${stored.version}`) }
 }
@@ -44,7 +44,7 @@ export async function findManifestText(
   storage: Storage,
   name: string,
   reference = 'latest',
-): Promise<Omit<FoundModel, 'manifest'>> {
+): Promise<Omit<ModelVersion, 'manifest'>> {
   const record = await findRecord(storage, name)
   if (record === null) throw await unknownModelError(storage, name)
   const version = resolveVersion(record, reference)

@@ -8,7 +8,7 @@ import { rateLimited } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
 import { Problem } from '../http/problem.ts'
 import { RegistryError } from '../registry/errors.ts'
-import { type FoundModel, findVersion } from '../registry/models.ts'
+import { type ModelVersion, findVersion } from '../registry/models.ts'
 import { isModelName } from './names.ts'
 
 const noStore = { 'Cache-Control': 'no-store' }
@@ -76,7 +76,7 @@ const notFound = {
   file: { 'X-Error-Code': 'EntryNotFound', 'X-Error-Message': 'Entry not found' },
 } as const
 
-async function findRevision(c: Context<Env, '/:owner/:name/:revision'>): Promise<FoundModel> {
+async function findRevision(c: Context<Env, '/:owner/:name/:revision'>): Promise<ModelVersion> {
   const { owner, name, revision } = c.req.param()
   if (!isModelName(owner, name)) {
     throw new Problem(404, `Unknown model "${owner}/${name}".`, notFound.model)
@@ -92,7 +92,7 @@ async function findRevision(c: Context<Env, '/:owner/:name/:revision'>): Promise
 }
 
 /** Returns the first digits of the version, as many as a Git commit has. */
-function commitId({ version }: FoundModel): string {
+function commitId({ version }: ModelVersion): string {
   return version.slice(0, commitLength)
 }
 
@@ -103,7 +103,7 @@ function listFiles({
   version,
   manifest,
   text,
-}: FoundModel): Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>[] {
+}: ModelVersion): Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>[] {
   const manifestFile = {
     path: 'manifest.json',
     sha256: version,
@@ -112,11 +112,11 @@ function listFiles({
   return [...manifest.files, manifestFile]
 }
 
-function publishedAt({ record, version }: FoundModel): string {
+function publishedAt({ record, version }: ModelVersion): string {
   return record.versions.find((each) => each.version === version)!.published
 }
 
-function listEntries(model: FoundModel) {
+function listEntries(model: ModelVersion) {
   const commit = { id: commitId(model), title: 'published', date: publishedAt(model) }
   return listFiles(model).map(({ path, sha256, bytes }) => ({
     type: 'file',

@@ -8,7 +8,7 @@ import { rateLimited } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
 import { Problem } from '../http/problem.ts'
 import { RegistryError } from '../registry/errors.ts'
-import { type ModelVersion, findVersion } from '../registry/models.ts'
+import { findVersion, type ModelVersion } from '../registry/models.ts'
 import { isModelName } from './names.ts'
 
 const noStore = { 'Cache-Control': 'no-store' }

@@ -19,6 +19,7 @@ export interface TestModel {
   readonly contents: readonly Buffer[]
 }
 
+/** Creates a model with a graph and, by default, a preview. */
 export function createModel(
   name: string,
   description: string,
@@ -41,6 +42,7 @@ export function createModel(
   return { manifest, text, version: sha256OfText(text), contents }
 }
 
+/** Publishes a model, sending its missing files only. */
 export async function publish(
   storage: Storage,
   { manifest, text, contents }: TestModel,
@@ -75,5 +77,6 @@ export async function assertConsistent(storage: Storage): Promise<void> {
   }
 }
 
+/** Lists the SHA-256 of every object below `files/`. */
 export const listFiles = async (storage: Storage) =>
   (await Array.fromAsync(listAll(storage, keys.files))).map(({ key }) => keys.fileOf(key))

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const command = new Command('npm run check --')
   .description('Checks types (tsc), lint and format (Biome).')
-  .option('--fix', 'mend format and what lint can mend')
+  .option('--fix', 'apply the format and the safe lint fixes')
   .action(({ fix }: { fix?: true }) => {
     const tools = [
       ['typescript/bin/tsc', '-b'],

@@ -1,5 +1,10 @@
-// Mutation testing of the code that decides how files are answered: each mutant is one small change to it, and the
-// HTTP cases have to notice. Own and small, because the usual tools bring their own test runners and TypeScript.
+// Mutation testing of the code for ranges, preconditions and content codings. Each mutant is one small change to that
+// code, and at least one of the HTTP cases must fail for it.
+//
+// Why not StrykerJS: version 10.1 runs these cases (command runner, 396 mutants, 5 minutes on one core, November 2026),
+// but fails on the project's tsconfig.json, because TypeScript 7 has no JavaScript API. It has no operators for what
+// matters here: status codes, strong and weak comparison, offset and length. It would add 176 packages (61 MB) to every
+// installation. The gaps that it found are covered by cases now.
 import { spawn } from 'node:child_process'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
@@ -12,7 +17,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const source = join(root, 'edge/server')
 const targets = ['http/conditions.ts', 'http/date.ts', 'http/negotiation.ts', 'http/deliver.ts']
 
-/** What a mutant does to a line: every place where a pattern matches becomes the replacement, one at a time. */
+/** Operators: each match of the pattern in a line, one at a time, is replaced to make a mutant. */
 const operators: readonly (readonly [RegExp, string])[] = [
   [/ === /g, ' !== '],
   [/ !== /g, ' === '],
@@ -44,6 +49,9 @@ const operators: readonly (readonly [RegExp, string])[] = [
   [/Problem\(\d+/g, 'Problem(400'],
   [/'unsatisfiable'/g, "'ignore'"],
   [/'ignore'/g, "'unsatisfiable'"],
+  [/'[A-Z][a-z]{2}'(?=[,\]])/g, "''"],
+  [/'application\/wasm'/g, "''"],
+  [/\)\?(?=[|)])/g, ')'],
   [/'GET'/g, "'HEAD'"],
   [/'HEAD'/g, "'GET'"],
   [/if \(.*?\)(?= \{?$| [a-z])/g, 'if (true)'],
@@ -78,7 +86,7 @@ interface Mutant {
   readonly text: string
 }
 
-function mutantsOf(file: string, text: string): Mutant[] {
+function createMutants(file: string, text: string): Mutant[] {
   const lines = text.split('\n')
   return lines.flatMap((before, index) => {
     if (
@@ -88,78 +96,83 @@ function mutantsOf(file: string, text: string): Mutant[] {
       before.trim() === ''
     )
       return []
-    const found = operators.flatMap(([pattern, replacement]) =>
+    const changed = operators.flatMap(([pattern, replacement]) =>
       [...before.matchAll(pattern)].map(
-        ({ 0: match, index: at }) => before.slice(0, at) + replacement + before.slice(at + match.length),
+        ({ 0: match, index: start }) =>
+          before.slice(0, start) + replacement + before.slice(start + match.length),
       ),
     )
-    return [...new Set(found)]
+    return [...new Set(changed)]
       .filter((after) => after !== before)
       .map((after) => ({ file, line: index + 1, before, after, text: lines.with(index, after).join('\n') }))
   })
 }
 
-/** A change after which it is no program: nobody could make it and not notice. */
-const stillborn = 'no program'
+/** Result for a mutant that does not compile. Such mutants are not counted. */
+const compileError = 'compile error'
 
-/** The first case that fails, or null where none does. */
+/** Runs the cases against the code in a folder. Returns the first case that fails, or null if all pass. */
 function firstFailure(folder: string): Promise<string | null> {
   return new Promise((resolve) => {
     const args = ['--disable-warning=ExperimentalWarning', join(root, 'test/http/mutant.ts'), folder]
-    // A mutant may loop for ever.
+    // A mutant may loop forever.
     const child = spawn(process.execPath, args, { timeout: 60_000 })
-    let said = ''
+    let output = ''
     for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text) => (said += text))
+      stream.setEncoding('utf8').on('data', (text) => (output += text))
     child.on('close', (code) => {
-      if (/^SyntaxError|ERR_INVALID_TYPESCRIPT/m.test(said)) resolve(stillborn)
-      else resolve(code === 0 ? null : said.trim().split('\n')[0] || 'no end')
+      if (/^SyntaxError|ERR_INVALID_TYPESCRIPT/m.test(output)) resolve(compileError)
+      else resolve(code === 0 ? null : output.trim().split('\n')[0] || 'timeout')
     })
   })
 }
 
 async function main(files: readonly string[], { verbose }: { verbose?: true }): Promise<void> {
-  // Within the project, so that packages are found.
-  const place = join(root, 'edge/dist/mutants')
-  await rm(place, { recursive: true, force: true })
+  // Inside the project, so that imports of packages resolve.
+  const workFolder = join(root, 'edge/dist/mutants')
+  await rm(workFolder, { recursive: true, force: true })
   const mutants = (
-    await Promise.all(files.map(async (file) => mutantsOf(file, await readFile(join(source, file), 'utf8'))))
+    await Promise.all(
+      files.map(async (file) => createMutants(file, await readFile(join(source, file), 'utf8'))),
+    )
   ).flat()
   const survivors: Mutant[] = []
   let done = 0
   const work = async (folder: string) => {
     await mkdir(dirname(folder), { recursive: true })
     await cp(source, folder, { recursive: true })
-    const broken = await firstFailure(folder)
-    if (broken !== null) throw new Error(`The cases fail without any mutant: ${broken}`)
+    const failureWithout = await firstFailure(folder)
+    if (failureWithout !== null) throw new Error(`The cases fail without a mutant: ${failureWithout}`)
     for (let next = mutants.shift(); next !== undefined; next = mutants.shift()) {
       const path = join(folder, next.file)
       const original = await readFile(path, 'utf8')
       await writeFile(path, next.text)
       const failure = await firstFailure(folder)
       await writeFile(path, original)
-      if (failure === stillborn) continue
+      if (failure === compileError) continue
       if (failure === null) survivors.push(next)
       if (verbose)
         console.log(`${next.file}:${next.line} ${failure === null ? 'SURVIVED' : `killed by ${failure}`}`)
       done++
     }
   }
-  await Promise.all(Array.from({ length: availableParallelism() }, (_, i) => work(join(place, String(i)))))
-  await rm(place, { recursive: true, force: true })
+  await Promise.all(
+    Array.from({ length: availableParallelism() }, (_, i) => work(join(workFolder, String(i)))),
+  )
+  await rm(workFolder, { recursive: true, force: true })
   for (const { file, line, before, after } of survivors) {
     console.log(`${file}:${line} survived\n  - ${before.trim()}\n  + ${after.trim()}`)
   }
   const killed = done - survivors.length
-  console.log(`${killed} of ${done} mutants noticed (${((100 * killed) / done).toFixed(1)} %).`)
+  console.log(`${killed} of ${done} mutants killed (${((100 * killed) / done).toFixed(1)} %).`)
 }
 
 const command = new Command('npm run mutate:edge --')
   .description(
-    'Changes the code of ranges, preconditions and codings bit by bit, and looks whether the tests notice.',
+    'Mutation testing of ranges, preconditions and content codings: reports changes that no HTTP test detects.',
   )
-  .addArgument(new Argument('[files...]', 'of edge/server').choices(targets).default(targets))
-  .option('--verbose', 'name the case that notices each')
+  .addArgument(new Argument('[files...]', 'files below edge/server').choices(targets).default(targets))
+  .option('--verbose', 'print the case that kills each mutant')
   .addHelpText(
     'after',
     '\nExamples:\n  npm run mutate:edge\n  npm run mutate:edge -- http/deliver.ts --verbose',

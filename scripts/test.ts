@@ -9,47 +9,69 @@ import { vulkanEnvironment } from '../test/support/vulkan.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+const allTests = ['shared/**/*.test.ts', 'trainer/**/*.test.ts', 'edge/**/*.test.ts', 'test/**/*.test.ts']
+
 const command = new Command('npm test --')
-  .description('Brings a browser where there is none, checks types, lint and format, and runs every test.')
+  .description('Checks types, lint and format, and runs all tests.')
   .argument('[files...]', 'run only these test files, without the checks')
+  .addHelpText(
+    'after',
+    `
+The browser tests need Chrome, Chromium or Edge. If none is found, "npm test" without files installs Chromium with
+apt-get, if it runs as root on Debian or Ubuntu. To prevent this, set CHROME_PATH to the browser's executable.
+
+Examples:
+  npm test
+  npm test -- test/http/node.test.ts
+  CHROME_PATH=/opt/chrome/chrome npm test`,
+  )
   .action(main)
 
 async function main(files: string[]): Promise<void> {
   if (files.length === 0) {
-    bringBrowser()
-    node(join(root, 'run.js'), 'check')
+    if (findBrowser() === null) installBrowser()
+    runNode(join(root, 'run.js'), 'check')
   }
-  const patterns =
-    files.length > 0
-      ? files
-      : ['shared/**/*.test.ts', 'trainer/**/*.test.ts', 'edge/**/*.test.ts', 'test/**/*.test.ts']
   Object.assign(process.env, vulkanEnvironment(findBrowser()))
-  node('--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...patterns)
+  const patterns = files.length > 0 ? files : allTests
+  runNode('--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...patterns)
 }
 
-/** Runs something under the project's Node; ends here where it fails. */
-function node(...args: string[]): void {
+/** Runs the project's Node. Exits this process if it fails. */
+function runNode(...args: string[]): void {
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }
 
-/** Installs Debian's Chromium where no browser is found and apt can be used. */
-function bringBrowser(): void {
-  if (findBrowser() !== null) return
-  const run = (...args: string[]) =>
-    spawnSync('apt-get', args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
-  if (process.getuid?.() === 0 && spawnSync('apt-get', ['--version']).status === 0) {
-    console.log('No browser found: installing chromium with apt-get …')
-    if (
-      run('update') &&
-      run('install', '-y', '--no-install-recommends', 'chromium') &&
-      findBrowser() !== null
+const installSteps = [
+  ['apt-get', 'update'],
+  ['apt-get', 'install', '-y', '--no-install-recommends', 'chromium'],
+] as const
+
+/**
+ * Installs Chromium with apt-get, after announcing it.
+ * @throws UserError if apt-get is not available, this user is not root, or the installation fails
+ */
+function installBrowser(): void {
+  const isRoot = process.getuid?.() === 0
+  if (isRoot && spawnSync('apt-get', ['--version']).status === 0) {
+    console.log(
+      [
+        'The browser tests need Chromium, and no browser was found. Installing it system-wide with:',
+        ...installSteps.map((step) => `  ${step.join(' ')}`),
+        'To use another browser instead, press Ctrl+C, set CHROME_PATH to its executable and run npm test again.',
+        'To run tests that need no browser, name their files: npm test -- FILE...',
+      ].join('\n'),
     )
-      return
+    const succeeded = installSteps.every(
+      ([program, ...args]) =>
+        spawnSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0,
+    )
+    if (succeeded && findBrowser() !== null) return
   }
   throw new UserError(
-    'Found no Chromium or Chrome for the browser tests. Install one (on Debian or Ubuntu: sudo apt-get install ' +
-      'chromium; elsewhere Google Chrome), or name its executable in CHROME_PATH, and run npm test again.',
+    'Cannot run the browser tests: no Chrome or Chromium was found. Install one (Debian and Ubuntu: sudo apt-get ' +
+      'install chromium; elsewhere Google Chrome), or set CHROME_PATH to its executable. Then run npm test again.',
   )
 }
 

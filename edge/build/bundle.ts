@@ -1,3 +1,4 @@
+// Parts of the builds of `site.ts` and `package.ts`: the sampler's modules and workers, and the bundler itself.
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
@@ -12,14 +13,14 @@ export const samplerFolder = join(edge, 'sampler')
 export const studioFolder = join(edge, 'studio')
 const ortFolder = dirname(fileURLToPath(import.meta.resolve('onnxruntime-web/wasm')))
 
-/** The builds of onnxruntime-web that a worker exists for, and the WebAssembly and JavaScript each starts. */
+/** Builds of onnxruntime-web, one worker for each: name of the build → base name of its .wasm and .mjs files. */
 export const ortBuilds = {
   webgpu: 'ort-wasm-simd-threaded.asyncify',
   jspi: 'ort-wasm-simd-threaded.jspi',
   wasm: 'ort-wasm-simd-threaded',
 } as const
 
-/** A file of onnxruntime-web that the server hands out under its hash. */
+/** A WebAssembly file of onnxruntime-web, which the server serves under its hash. */
 export interface RuntimeFile {
   readonly path: string
   readonly sha256: string
@@ -27,63 +28,87 @@ export interface RuntimeFile {
   readonly mediaType: string
 }
 
-/** The sampler module and its element. */
-export async function bundleModules(put: Put): Promise<string[]> {
-  await bundle(put, { entryPoints: { sampler: join(samplerFolder, 'browser.ts') } })
-  await bundle(put, {
+/** Writes a file of the build. `name` is its path in the output folder. */
+export type WriteFile = (name: string, contents: Uint8Array) => Promise<void>
+
+/**
+ * Bundles the sampler module and its custom element.
+ * @returns the names of the written files
+ */
+export async function bundleSampler(write: WriteFile): Promise<string[]> {
+  await bundle(write, { entryPoints: { sampler: join(samplerFolder, 'browser.ts') } })
+  await bundle(write, {
     entryPoints: { 'diffusion-canvas': join(samplerFolder, 'element.ts') },
-    plugins: [publicSampler()],
+    plugins: [externalSampler()],
   })
   return ['sampler.js', 'diffusion-canvas.js']
 }
 
 /**
- * For each build of onnxruntime-web a worker, and the JavaScript that starts this build and its threads.
- * @param packed whether the WebAssembly lies there too, as a .gz
+ * Bundles a worker for each build of onnxruntime-web, with the JavaScript that starts its WebAssembly and threads.
+ * @param packed also writes the WebAssembly, as `files/<sha256>`, compressed with gzip
+ * @returns the names of the written scripts, and the WebAssembly files that the workers load
  */
 export async function bundleWorkers(
-  put: Put,
+  write: WriteFile,
   packed: boolean,
-): Promise<{ modules: string[]; runtimeFiles: RuntimeFile[] }> {
-  const modules: string[] = []
+): Promise<{ scripts: string[]; runtimeFiles: RuntimeFile[] }> {
+  const scripts: string[] = []
   const runtimeFiles: RuntimeFile[] = []
-  for (const [name, files] of Object.entries(ortBuilds)) {
-    const file = await runtimeFile(`${files}.wasm`)
-    const { sha256, bytes } = packed ? await pack(put, file) : file
+  for (const [name, baseName] of Object.entries(ortBuilds)) {
+    const file = await readRuntimeFile(`${baseName}.wasm`)
+    const { sha256, bytes } = packed ? await writePacked(write, file) : file
     const wasm = { sha256, bytes, purpose: `onnxruntime ${name}` }
     const runtime: Runtime = { wasm, mjs: `ort-${name}.mjs`, packed }
-    await put(runtime.mjs, await readFile(file.path.replace(/wasm$/, 'mjs')))
-    await bundle(put, {
+    await write(runtime.mjs, await readFile(file.path.replace(/wasm$/, 'mjs')))
+    await bundle(write, {
       entryPoints: { [`worker-${name}`]: join(samplerFolder, 'worker/worker.ts') },
       alias: { 'onnxruntime-web': `onnxruntime-web/${name}` },
       conditions: ['onnxruntime-web-use-extern-wasm'],
       define: { ONNXRUNTIME: JSON.stringify(runtime) },
     })
     runtimeFiles.push(file)
-    modules.push(`worker-${name}.js`, runtime.mjs)
+    scripts.push(`worker-${name}.js`, runtime.mjs)
   }
-  return { modules, runtimeFiles }
+  return { scripts, runtimeFiles }
 }
 
-async function pack(put: Put, { path }: RuntimeFile): Promise<{ sha256: string; bytes: number }> {
+async function readRuntimeFile(name: string): Promise<RuntimeFile> {
+  const path = join(ortFolder, name)
+  const contents = await readFile(path)
+  return { path, sha256: sha256Of(contents), bytes: contents.length, mediaType: 'application/wasm' }
+}
+
+async function writePacked(
+  write: WriteFile,
+  { path }: RuntimeFile,
+): Promise<{ sha256: string; bytes: number }> {
   const packed = await promisify(gzip)(await readFile(path), { level: 9 })
   const sha256 = sha256Of(packed)
-  await put(`files/${sha256}`, packed)
+  await write(`files/${sha256}`, packed)
   return { sha256, bytes: packed.length }
 }
 
-/** Pages and element use the sampler as everyone does: by importing the public module, which lies at `path` from them. */
-export function publicSampler(path = './sampler.js'): Plugin {
+function sha256Of(contents: Uint8Array): string {
+  return createHash('sha256').update(contents).digest('hex')
+}
+
+/**
+ * Creates a plugin that keeps the sampler out of a bundle: pages and the element import the public module.
+ * @param path of the sampler module, relative to the bundle
+ */
+export function externalSampler(path = './sampler.js'): Plugin {
   return {
-    name: 'public-sampler',
+    name: 'external-sampler',
     setup: ({ onResolve }) =>
       onResolve({ filter: /^ddpm-sampler$|\/browser\.ts$/ }, () => ({ path, external: true })),
   }
 }
 
-export async function bundle(put: Put, options: BuildOptions): Promise<void> {
+/** Bundles entry points with esbuild and writes the result. */
+export async function bundle(write: WriteFile, options: BuildOptions): Promise<void> {
   const { outputFiles } = await build({
-    // Aliases are resolved from there.
+    // esbuild resolves the aliases from this folder.
     absWorkingDir: edge,
     bundle: true,
     format: 'esm',
@@ -94,30 +119,21 @@ export async function bundle(put: Put, options: BuildOptions): Promise<void> {
     logLevel: 'warning',
     ...options,
   })
-  for (const { path, contents } of outputFiles ?? []) await put(relative(edge, path), contents)
+  for (const { path, contents } of outputFiles ?? []) await write(relative(edge, path), contents)
 }
 
-async function runtimeFile(name: string): Promise<RuntimeFile> {
-  const path = join(ortFolder, name)
-  const contents = await readFile(path)
-  return { path, sha256: sha256Of(contents), bytes: contents.length, mediaType: 'application/wasm' }
-}
-
-export function sha256Of(contents: Uint8Array): string {
-  return createHash('sha256').update(contents).digest('hex')
-}
-
-export type Put = (name: string, contents: Uint8Array) => Promise<void>
-
-/** Writes whole files only, and only changed ones: a server that watches the folder never sees half a build. */
-export function putInto(folder: string): Put {
+/**
+ * Creates a writer for an output folder. It writes changed files only, and atomically: a server that watches the
+ * folder never sees half a build.
+ */
+export function writeInto(folder: string): WriteFile {
   return async (name, contents) => {
     const path = join(folder, name)
-    const same = await readFile(path).then(
-      (present) => present.equals(contents),
+    const unchanged = await readFile(path).then(
+      (current) => current.equals(contents),
       () => false,
     )
-    if (same) return
+    if (unchanged) return
     await mkdir(dirname(path), { recursive: true })
     const part = `${path}.${process.pid}.part`
     await writeFile(part, contents)

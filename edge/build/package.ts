@@ -3,27 +3,27 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { bundle, bundleModules, bundleWorkers, putInto, samplerFolder } from './bundle.ts'
+import { bundle, bundleSampler, bundleWorkers, samplerFolder, writeInto } from './bundle.ts'
 
 const edge = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * The folder of an npm package: the sampler module with its workers and element, the entry for Node, types, and what a
- * package.json says. `npm pack` makes a tarball of it.
+ * Builds the npm package of the sampler into a folder, ready for `npm pack`: the module with its workers and element,
+ * the entry point for Node, the types, and package.json.
  */
 export async function buildPackage(folder: string): Promise<void> {
-  const put = putInto(folder)
-  await bundleModules(put)
-  await bundleWorkers(put, false)
+  const write = writeInto(folder)
+  await bundleSampler(write)
+  await bundleWorkers(write, false)
   const external = ['onnxruntime-web', 'zod']
-  await bundle(put, { entryPoints: { node: join(samplerFolder, 'node.ts') }, platform: 'node', external })
+  await bundle(write, { entryPoints: { node: join(samplerFolder, 'node.ts') }, platform: 'node', external })
   await emitTypes(folder)
   const {
     dependencies,
     private: _,
     ...source
   } = JSON.parse(await readFile(join(samplerFolder, 'package.json'), 'utf8'))
-  const about = {
+  const packageJson = {
     ...source,
     exports: {
       '.': { types: './types/edge/sampler/browser.d.ts', default: './sampler.js' },
@@ -33,12 +33,12 @@ export async function buildPackage(folder: string): Promise<void> {
     sideEffects: ['./diffusion-canvas.js'],
     dependencies: Object.fromEntries(external.map((name) => [name, dependencies[name]])),
   }
-  await put('package.json', Buffer.from(`${JSON.stringify(about, null, 2)}\n`))
-  await put('README.md', await readFile(join(samplerFolder, 'README.md')))
-  await put('LICENSE', await readFile(join(edge, '../LICENSE')))
+  await write('package.json', Buffer.from(`${JSON.stringify(packageJson, null, 2)}\n`))
+  await write('README.md', await readFile(join(samplerFolder, 'README.md')))
+  await write('LICENSE', await readFile(join(edge, '../LICENSE')))
 }
 
-/** The types of the three entries and of all they name, with addresses that compilers elsewhere resolve. */
+/** Writes the types of the three entry points and of all their imports, with relative import paths. */
 async function emitTypes(folder: string): Promise<void> {
   const types = join(folder, 'types')
   const compiler = fileURLToPath(new URL('../bin/tsc', import.meta.resolve('typescript')))
@@ -52,13 +52,13 @@ async function emitTypes(folder: string): Promise<void> {
       rootDir: join(edge, '..'),
       outDir: types,
       types: ['node', '@webgpu/types'],
-      // By its path it is ours, and its types are written too.
+      // Resolved as a path, so that the types of @ddpm/shared are written, too.
       paths: { '@ddpm/shared': [join(edge, '../shared/src/index.ts')] },
     },
     include: [],
     files: entries,
   }
-  // Inside the project, where the types of Node are found.
+  // Inside the project, so that the compiler finds the types of Node.
   const path = join(edge, 'dist/package.tsconfig.json')
   await mkdir(dirname(path), { recursive: true })
   await writeFile(path, JSON.stringify(configuration))
@@ -68,9 +68,9 @@ async function emitTypes(folder: string): Promise<void> {
     if (!file.endsWith('.d.ts')) continue
     const text = await readFile(join(types, file), 'utf8')
     const shared = relative(dirname(join(types, file)), join(types, 'shared/src/index.js'))
-    const resolved = text
+    const relativeText = text
       .replaceAll("'@ddpm/shared'", `'${shared.startsWith('.') ? shared : `./${shared}`}'`)
       .replaceAll(/(['"]\.{1,2}\/[^'"]+)\.ts(['"])/g, '$1.js$2')
-    await writeFile(join(types, file), resolved)
+    await writeFile(join(types, file), relativeText)
   }
 }

@@ -1,83 +1,99 @@
+// Builds the web site: the pages, the sampler module and its workers. `npm run dev`, `serve`, `deploy` and `static` call
+// `buildClient`; started as a program, this file builds into `edge/dist/public`.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
   bundle,
-  bundleModules,
+  bundleSampler,
   bundleWorkers,
-  publicSampler,
-  putInto,
+  externalSampler,
   type RuntimeFile,
   studioFolder,
+  type WriteFile,
+  writeInto,
 } from './bundle.ts'
 
 const defaultFolder = fileURLToPath(new URL('../dist/public/', import.meta.url))
 
-export interface BuildOptions {
+/** Pages: output name → source below `edge/studio`, and the sampler module relative to the output. */
+const pages = {
+  page: { source: 'studio/page.ts', sampler: './sampler.js' },
+  'explain/page': { source: 'explain/page.ts', sampler: '../sampler.js' },
+}
+
+/** Style sheets: output name → source below `edge/studio`. */
+const styles = { style: 'studio/style.css', 'explain/style': 'explain/style.css' }
+
+/** Files that are copied unchanged: output path → source below `edge/studio`. */
+const copied = {
+  'index.html': 'studio/index.html',
+  'icon.svg': 'icon.svg',
+  'explain/index.html': 'explain/index.html',
+}
+
+export interface SiteOptions {
+  /** Output folder. Default: `edge/dist/public`. */
   readonly publicFolder?: string
   /**
-   * onnxruntime's WebAssembly lies in the folder too, at `files/<sha256>`, as a .gz that the workers unpack: for
-   * servers that hand out files as they are.
+   * Also writes onnxruntime's WebAssembly, as `files/<sha256>`, compressed with gzip. The workers decompress it. For
+   * servers that serve plain files. Default: false.
    */
   readonly packed?: boolean
 }
 
 /**
- * Bundles the browser's side into `edge/dist/public`: the page, the sampler module, its element, and for each build of
- * onnxruntime-web a worker and the JavaScript that starts it.
+ * Builds the web site into a folder.
  *
- * onnxruntime's WebAssembly is up to 27 MB, above what Workers static assets take (25 MiB), so that it stays out of
- * that folder: `runtimeFiles` belong in the bucket beside the models, under the hashes that the workers are built with.
+ * onnxruntime's WebAssembly is up to 27 MB, more than the 25 MiB that Workers static assets allow. It is therefore not
+ * part of the folder: `runtimeFiles` belong in the model store, under the hashes that the workers load.
  */
 export async function buildClient({
   publicFolder = defaultFolder,
   packed = false,
-}: BuildOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
-  const put = putInto(publicFolder)
-  const { modules, runtimeFiles } = await bundleWorkers(put, packed)
-  modules.push(...(await bundleModules(put)))
-  for (const [name, source, sampler] of [
-    ['page', 'studio/page', './sampler.js'],
-    ['explain/page', 'explain/page', '../sampler.js'],
-  ] as const) {
-    await bundle(put, {
-      entryPoints: { [name]: join(studioFolder, `${source}.ts`) },
-      plugins: [publicSampler(sampler)],
+}: SiteOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
+  const write = writeInto(publicFolder)
+  const { scripts, runtimeFiles } = await bundleWorkers(write, packed)
+  scripts.push(...(await bundleSampler(write)))
+  for (const [name, { source, sampler }] of Object.entries(pages)) {
+    await bundle(write, {
+      entryPoints: { [name]: join(studioFolder, source) },
+      plugins: [externalSampler(sampler)],
     })
-    modules.push(`${name}.js`)
+    scripts.push(`${name}.js`)
   }
-  const styles = { 'style.css': 'studio/style.css', 'explain/style.css': 'explain/style.css' }
   for (const [name, source] of Object.entries(styles)) {
-    await bundle(put, { entryPoints: { [name.replace('.css', '')]: join(studioFolder, source) } })
+    await bundle(write, { entryPoints: { [name]: join(studioFolder, source) } })
   }
-  const plain = {
-    'index.html': 'studio/index.html',
-    'icon.svg': 'icon.svg',
-    'explain/index.html': 'explain/index.html',
+  for (const [name, source] of Object.entries(copied)) {
+    await write(name, await readFile(join(studioFolder, source)))
   }
-  for (const [name, source] of Object.entries(plain))
-    await put(name, await readFile(join(studioFolder, source)))
-  await bundle(put, {
-    entryPoints: { offline: join(studioFolder, 'offline.ts') },
-    define: {
-      SHELL: JSON.stringify(
-        await shellOf(publicFolder, [...Object.keys(plain), ...Object.keys(styles), ...modules]),
-      ),
-    },
-  })
+  const styleSheets = Object.keys(styles).map((name) => `${name}.css`)
+  // Last, because the service worker contains a hash of all other files.
+  await bundleServiceWorker(write, publicFolder, [...Object.keys(copied), ...styleSheets, ...scripts])
   return { publicFolder, runtimeFiles }
 }
 
-/** What the service worker keeps: the paths beside it, and a version that changes with what is there. */
-async function shellOf(
+/**
+ * Bundles the service worker, which caches the site for offline use.
+ * @param names of the files to cache
+ */
+async function bundleServiceWorker(
+  write: WriteFile,
   publicFolder: string,
   names: readonly string[],
-): Promise<{ version: string; paths: string[] }> {
+): Promise<void> {
   const hash = createHash('sha256')
   for (const name of names) hash.update(await readFile(join(publicFolder, name)))
-  const paths = names.map((name) => `./${name.replace(/(^|\/)index\.html$/, '$1')}`)
-  return { version: hash.digest('hex').slice(0, 16), paths }
+  const shell = {
+    version: hash.digest('hex').slice(0, 16),
+    paths: names.map((name) => `./${name.replace(/(^|\/)index\.html$/, '$1')}`),
+  }
+  await bundle(write, {
+    entryPoints: { offline: join(studioFolder, 'offline.ts') },
+    define: { SHELL: JSON.stringify(shell) },
+  })
 }
 
 if (import.meta.main) {

@@ -6,22 +6,22 @@ import { runCommand } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
 import { buildClient } from '../build/site.ts'
 import { cloudflareTarget, type Environment, ensureBucket, environments } from './hosting/cloudflare.ts'
+import { readDeployment, writeDeployment } from './hosting/deployments.ts'
 import { sendRuntime } from './hosting/runtime-files.ts'
 import { wranglerOrFail } from './hosting/wrangler.ts'
-import { knownDeployment, rememberDeployment } from './publishing/target.ts'
 
 const command = new Command('npm run deploy --')
-  .description('Puts the Worker, the page and their bucket on Cloudflare, as wrangler.toml describes them.')
-  .addOption(new Option('--env <name>', 'which environment').choices(environments).default('production'))
-  .option('--dry-run', 'build and check everything, send nothing; needs no account')
+  .description('Deploys the Worker, the page and their bucket to Cloudflare, as configured in wrangler.toml.')
+  .addOption(new Option('--env <name>', 'environment to deploy').choices(environments).default('production'))
+  .option('--dry-run', 'build and check everything without sending anything; needs no account')
   .addHelpText(
     'after',
     `
-Before the first time: npx wrangler login
-Afterwards:            npm run publish -- FOLDER --remote
+Log in before the first deployment: npx wrangler login
+Publish models afterwards:          npm run publish -- FOLDER --remote
 
-It creates what is missing: the bucket, onnxruntime's files in it, the Worker, and the token by which --remote
-publishes, which it keeps in .wrangler/deployments.json and nowhere else.
+The command creates what is missing: the bucket, onnxruntime's files in it, the Worker, and the token that
+"publish --remote" uses. The token is stored as the Worker's secret and in .wrangler/deployments.json.
 
 Examples:
   npm run deploy -- --dry-run
@@ -36,27 +36,30 @@ Examples:
       return
     }
     const bucket = await ensureBucket(env)
-    console.log(`Bucket ${bucket.name}: ${bucket.created ? 'created' : 'was there'}.`)
-    // Before the page that asks for them.
+    console.log(`Bucket ${bucket.name}: ${bucket.created ? 'created' : 'exists'}.`)
+    // Uploaded before the page, which loads them.
     const sent = await sendRuntime(await cloudflareTarget(env), runtimeFiles)
-    console.log(`Files of onnxruntime: ${sent === 0 ? 'were there' : `sent ${sent}, each also compressed`}.`)
+    console.log(
+      `onnxruntime files: ${sent === 0 ? 'exist' : `uploaded ${sent}, each uncompressed and compressed`}.`,
+    )
 
-    const known = await knownDeployment(env)
-    const token = known?.token ?? randomBytes(32).toString('base64url')
-    const url = await deployWorker(env, known === null ? token : null)
+    const previous = await readDeployment(env)
+    const token = previous?.token ?? randomBytes(32).toString('base64url')
+    const url = await deployWorker(env, previous === null ? token : null)
     if (url === null) {
       console.log(
-        'Worker: sent. It has no workers.dev address, so that --remote cannot reach it; publish with --to.',
+        'Worker: deployed. It has no workers.dev address, which --remote needs. Publish with --to instead.',
       )
       return
     }
-    if (known === null || known.url !== url) await rememberDeployment(env, { url, token })
-    console.log(`Worker: at ${url}. Token for publishing: ${known === null ? 'created' : 'as before'}.`)
+    if (previous === null || previous.url !== url) await writeDeployment(env, { url, token })
+    console.log(`Worker: deployed to ${url}. Publish token: ${previous === null ? 'created' : 'unchanged'}.`)
   })
 
 /**
- * Sends Worker and page; a token that is not null becomes the Worker's secret in the same step.
- * @returns the Worker's address, null where wrangler names none
+ * Deploys Worker and page.
+ * @param token becomes the Worker's secret PUBLISH_TOKEN; null leaves the secret unchanged
+ * @returns the Worker's address, or null if wrangler prints none
  */
 async function deployWorker(env: Environment, token: string | null): Promise<string | null> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-deploy-'))

@@ -3,19 +3,19 @@ import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import type { ModelSummary } from '../server/registry/record.ts'
 import { localBucket } from './hosting/local-bucket.ts'
-import { port } from './hosting/options.ts'
+import { parsePort } from './hosting/options.ts'
 import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
 import { freePort, serve } from './hosting/workerd.ts'
 
 const command = new Command('npm run dev --')
-  .description('Serves the page and the published models on this machine.')
-  .option('--port <number>', 'where to listen', port, 8787)
+  .description('Starts a local server with the page and the models in the local bucket.')
+  .option('--port <number>', 'port to listen on', parsePort, 8787)
   .option(
     '--host <name>',
-    'on which address; 0.0.0.0 lets others in, though browsers give WebGPU to localhost and HTTPS only',
+    'address to listen on; 0.0.0.0 allows other machines, but browsers allow WebGPU on localhost and HTTPS only',
     'localhost',
   )
-  .option('--persist-to <folder>', 'where the local bucket is kept (default: .wrangler/state)')
+  .option('--persist-to <folder>', 'folder of the local bucket (default: .wrangler/state)')
   .addHelpText(
     'after',
     `
@@ -24,7 +24,7 @@ Examples:
   npm run dev -- --port 9000`,
   )
   .action(async (options: { port: number; host: string; persistTo?: string }) => {
-    // Before the build, so that a port in use is known at once.
+    // Checked before the build, so that a port in use is reported at once.
     await freePort(options.port, options.host)
     const { publicFolder, runtimeFiles } = await buildClient()
     const bucket = await localBucket(options.persistTo)
@@ -32,23 +32,23 @@ Examples:
     const { url, stop } = await serve({ ...options, publicFolder })
     stopWithParent(stop)
     console.log(`Serving ${url}`)
-    console.log(await published(url))
+    console.log(await modelList(url))
   })
 
-/** Says which models the page at `url` offers. */
-async function published(url: string): Promise<string> {
+/** Lists the models that the server at `url` offers, or how to publish one. */
+async function modelList(url: string): Promise<string> {
   const response = await fetch(`${url}/api/models`)
   const { models } = (await response.json()) as { models: ModelSummary[] }
-  if (models.length > 0) return `Models: ${models.map(({ name }) => name).join(', ')}. Ctrl+C stops.`
+  if (models.length > 0) return `Models: ${models.map(({ name }) => name).join(', ')}. Press Ctrl+C to stop.`
   return [
-    'No model is published yet. Train one and publish it, in another terminal:',
+    'No model is published yet. Train and publish one in another terminal:',
     '  npm run train -- --help',
     '  npm run publish -- --help',
-    'Ctrl+C stops.',
+    'Press Ctrl+C to stop.',
   ].join('\n')
 }
 
-/** Stops the server on a signal, and when the program that started this one is gone. */
+/** Stops the server on a signal, and when the parent process is gone. */
 function stopWithParent(stop: () => Promise<void>): void {
   const parent = process.ppid
   let stopping = false
@@ -59,7 +59,7 @@ function stopWithParent(stop: () => Promise<void>): void {
     process.exit()
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    // Wrangler's own listeners would exit at once, with an error's code.
+    // Replaces wrangler's own listeners, which would exit at once with an error code.
     process.removeAllListeners(signal).on(signal, end)
   }
   setInterval(() => process.ppid !== parent && end(), 1000)

@@ -8,8 +8,10 @@ import { Command } from 'commander'
 import { buildPackage } from '../build/package.ts'
 
 const command = new Command('npm run package --')
-  .description('Packs the sampler module for npm: JavaScript with types, workers and the entry for Node.')
-  .option('--out <folder>', 'where the tarball is written', '.')
+  .description(
+    'Packs the sampler module for npm: JavaScript with types, the workers, and the entry point for Node.',
+  )
+  .option('--out <folder>', 'output folder of the tarball', '.')
   .addHelpText(
     'after',
     `

@@ -1,12 +1,14 @@
+import { existsSync } from 'node:fs'
 import { formatManifest, UserError } from '@ddpm/shared'
-import { realNumber, runCommand } from '@ddpm/shared/cli'
+import { realNumber, runCommand, suggest } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { sha256Of } from '../server/registry/publishing.ts'
-import { aliasName, resolveVersion } from '../server/registry/record.ts'
-import { type Overrides, readExported } from './publishing/exported.ts'
-import type { Published, Registry } from './publishing/registry.ts'
+import { sha256OfText } from '../server/registry/publishing.ts'
+import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
+import { type ExportedFile, type ExportedModel, type Overrides, readExported } from './publishing/exported.ts'
+import { progressBar } from './publishing/progress-bar.ts'
+import { publishModel } from './publishing/publish-model.ts'
+import type { PublishedModel, Registry } from './publishing/registry.ts'
 import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
-import { type Sending, sendingBar } from './publishing/upload-progress.ts'
 
 interface PublishOptions extends Overrides, TargetOptions {
   alias: string[]
@@ -14,24 +16,19 @@ interface PublishOptions extends Overrides, TargetOptions {
 }
 
 const command = new Command('npm run publish --')
-  .description('Publishes an exported model, and keeps what is published.')
+  .description('Publishes an exported model and manages published models.')
   .enablePositionalOptions()
-  .argument('<folder>', 'an exported model, or the folder of a training run that holds export/')
-  .option('--name <owner/name>', "the model's name on the edge (default: the manifest's)")
-  .option('--description <text>', 'what it draws, in a sentence')
-  .option('--licence <text>', 'under which licence others may use it')
-  .option(
-    '--alias <name>',
-    'a further name for this version, beside "latest"; may be repeated',
-    collectAlias,
-    [],
-  )
-  .option('--dry-run', 'check everything and say what would be sent')
+  .argument('<folder>', 'an export folder, or a run folder that contains export/')
+  .option('--name <owner/name>', "published name of the model (default: the manifest's)")
+  .option('--description <text>', 'one sentence about the images that the model generates')
+  .option('--licence <text>', 'licence under which others may use the model')
+  .option('--alias <name>', 'further alias for this version besides "latest"; repeatable', collectAlias, [])
+  .option('--dry-run', 'check everything and report what would be sent')
   .addHelpText(
     'after',
     `
-What was sent stays sent: stopped anywhere, the same command goes on, and visitors see the old model until the new
-one is there whole.
+If publishing is interrupted, run the same command again: files that were sent are not sent twice. Visitors see the
+old model until the new one is complete.
 
 Examples:
   npm run publish -- runs/shapes
@@ -45,83 +42,85 @@ Examples:
   )
   .action(async (folder: string, options: PublishOptions) => {
     const { alias, dryRun, remote, env, to, folder: store, persistTo, ...overrides } = options
-    const { manifest, files } = await readExported(folder, known(overrides))
+    const nearest = existsSync(folder) ? '' : suggest(folder, subcommands())
+    if (nearest !== '') throw new UserError(`Unknown folder or command "${folder}".${nearest}`)
+    const exported = await readExported(folder, definedOverrides(overrides))
     await withRegistry({ remote, env, to, folder: store, persistTo } as TargetOptions, async (registry) => {
-      const text = formatManifest(manifest)
-      if (dryRun) return console.log(await plan(registry, manifest.name, text, files))
-      const { version, missing } = await registry.begin(manifest, text)
-      const toSend = files.filter(({ sha256 }) => missing.some((file) => file.sha256 === sha256))
-      const bar: Sending = sendingBar(toSend.reduce((sum, { bytes }) => sum + bytes, 0))
-      for (const file of toSend) await registry.send(file, bar.sent)
-      bar.end()
-      const change = await registry.commit(manifest.name, version, alias)
-      console.log(outcome[change](manifest.name, registry.place, short(version)))
+      if (dryRun) return console.log(await dryRunReport(registry, exported))
+      const { version, change } = await publishModel(registry, exported, {
+        aliases: alias,
+        progress: progressBar(),
+      })
+      console.log(summary[change](exported.manifest.name, registry.place, short(version)))
     })
   })
 withTarget(command)
 
 withTarget(command.command('list'))
-  .description('Names what is published, with versions and aliases.')
+  .description('Lists the published models with their versions and aliases.')
   .action((options: TargetOptions) =>
     withRegistry(options, async (registry) => {
-      let models = 0
+      let count = 0
       for await (const model of registry.models()) {
         console.log(describe(model))
-        models++
+        count++
       }
-      if (models === 0) console.log(`Nothing is published ${registry.place}.`)
+      if (count === 0) console.log(`No model is published ${registry.place}.`)
     }),
   )
 
 withTarget(command.command('rollback'))
   .description('Makes an earlier version the latest again.')
   .argument('<owner/name>', 'the model')
-  .argument('[version]', 'which version (default: the one before the latest)')
+  .argument('[version]', 'version to return to (default: the one before the latest)')
   .action((name: string, reference: string | undefined, options: TargetOptions) =>
     withRegistry(options, async (registry) => {
-      const target = reference ?? before(await published(registry, name))
+      const target = reference ?? previousVersion(await findModel(registry, name))
       const version = await registry.moveAlias(name, 'latest', target)
-      console.log(`The latest version of ${name} ${registry.place} is ${short(version)} again.`)
+      console.log(`Rolled back ${name} ${registry.place}: the latest version is ${short(version)}.`)
     }),
   )
 
 withTarget(command.command('unpublish'))
   .description(
-    'Takes a version back, or the whole model. Addresses of its files work until "gc" removes them.',
+    'Unpublishes one version or the whole model. Its files remain available until "gc" removes them.',
   )
   .argument('<owner/name>', 'the model')
-  .argument('[version]', 'which version (default: all)')
-  .option('--dry-run', 'only say what would be taken back')
+  .argument('[version]', 'version to unpublish (default: all)')
+  .option('--dry-run', 'only report what would be unpublished')
   .action((name: string, reference: string | undefined, options: TargetOptions & { dryRun?: true }) =>
     withRegistry(options, async (registry) => {
-      const model = await published(registry, name)
-      const version = reference === undefined ? null : versionOf(model, reference)
+      const model = await findModel(registry, name)
+      const version = reference === undefined ? null : findVersion(model, reference)
       const what =
-        version === null ? `${name} with ${model.versions.length} versions` : `${name} ${short(version)}`
-      if (options.dryRun) return console.log(`Would take back ${what} ${registry.place}.`)
+        version === null ? `${name} (${model.versions.length} versions)` : `${name} ${short(version)}`
+      if (options.dryRun) return console.log(`Would unpublish ${what} ${registry.place}.`)
       await registry.unpublish(name, version ?? undefined)
-      console.log(`Took back ${what} ${registry.place}. Its files go with: npm run publish -- gc`)
+      console.log(`Unpublished ${what} ${registry.place}. To remove its files, run: npm run publish -- gc`)
     }),
   )
 
 withTarget(command.command('gc'))
-  .description('Removes files that no version names any more; safe while others publish.')
-  .option('--dry-run', 'only say what would be removed')
-  .option('--keep-days <n>', 'leave what was sent in the last days', realNumber, 1)
+  .description('Removes files that no version references. Safe during other publications.')
+  .option('--dry-run', 'only report what would be removed')
+  .option('--keep-days <n>', 'keep files sent within this number of days', realNumber, 1)
   .action((options: TargetOptions & { dryRun?: true; keepDays: number }) =>
     withRegistry(options, async (registry) => {
       const { dryRun = false, keepDays } = options
       const { removed, bytes, kept } = await registry.collect({ dryRun, keepDays })
       for (const file of removed) console.log(`${file.sha256}  ${megabytes(file.bytes)} MB`)
-      const did = dryRun ? 'Would remove' : 'Removed'
-      console.log(`${did} ${removed.length} files, ${megabytes(bytes)} MB, ${registry.place}; ${kept} stay.`)
+      const verb = dryRun ? 'Would remove' : 'Removed'
+      console.log(`${verb} ${removed.length} files (${megabytes(bytes)} MB) ${registry.place}; kept ${kept}.`)
     }),
   )
 
-const outcome = {
-  new: (name: string, where: string, version: string) => `Published ${name} ${where}, version ${version}.`,
-  changed: (name: string, where: string, version: string) => `Replaced ${name} ${where}, version ${version}.`,
-  unchanged: (name: string, where: string) => `${name} is already published ${where}; nothing changed.`,
+/** Names of the commands that may stand in place of the folder. */
+const subcommands = () => command.commands.map((each) => each.name())
+
+const summary = {
+  new: (name: string, place: string, version: string) => `Published ${name} ${place}, version ${version}.`,
+  changed: (name: string, place: string, version: string) => `Updated ${name} ${place}, version ${version}.`,
+  unchanged: (name: string, place: string) => `${name} is already published ${place}; nothing changed.`,
 }
 
 async function withRegistry(
@@ -136,27 +135,22 @@ async function withRegistry(
   }
 }
 
-async function plan(
-  registry: Registry,
-  name: string,
-  text: string,
-  files: readonly { path: string; sha256: string; bytes: number }[],
-): Promise<string> {
-  const version = sha256Of(text)
+async function dryRunReport(registry: Registry, { manifest, files }: ExportedModel): Promise<string> {
+  const { name } = manifest
+  const version = sha256OfText(formatManifest(manifest))
   const model = await registry.model(name)
-  if (model?.aliases['latest'] === version) return outcome.unchanged(name, registry.place)
-  const lines = await Promise.all(
-    files.map(async (file) => {
-      const there = await registry.has(file)
-      return `  ${there ? 'is there' : 'to send '}  ${megabytes(file.bytes)} MB  ${file.path}`
-    }),
-  )
-  const verb = model === null ? 'publish' : 'replace'
+  if (model?.aliases['latest'] === version) return summary.unchanged(name, registry.place)
+  const line = async (file: ExportedFile) => {
+    const status = (await registry.has(file)) ? 'exists ' : 'to send'
+    return `  ${status}  ${megabytes(file.bytes)} MB  ${file.path}`
+  }
+  const verb = model === null ? 'publish' : 'update'
+  const lines = await Promise.all(files.map(line))
   return [`Would ${verb} ${name} ${registry.place}, version ${short(version)}:`, ...lines].join('\n')
 }
 
-/** Only what was said, so that the rest stays as the trainer wrote it. */
-function known({ name, description, licence }: Overrides): Overrides {
+/** Drops undefined overrides, so that the manifest's own fields remain. */
+function definedOverrides({ name, description, licence }: Overrides): Overrides {
   return {
     ...(name !== undefined && { name }),
     ...(description !== undefined && { description }),
@@ -164,26 +158,25 @@ function known({ name, description, licence }: Overrides): Overrides {
   }
 }
 
-async function published(registry: Registry, name: string): Promise<Published> {
+async function findModel(registry: Registry, name: string): Promise<PublishedModel> {
   const model = await registry.model(name)
   if (model !== null) return model
-  throw new UserError(`No model is named "${name}" ${registry.place}; "npm run publish -- list" names them.`)
+  const names = await Array.fromAsync(registry.models(), (known) => known.name)
+  throw new UserError(
+    `Unknown model "${name}" ${registry.place}.${suggest(name, names)} To list the models, run: npm run publish -- list`,
+  )
 }
 
-function before({ name, versions, aliases }: Published): string {
-  const index = versions.findIndex(({ version }) => version === aliases['latest'])
-  const found = versions[index - 1]?.version
-  if (found !== undefined) return found
-  throw new UserError(`${name} has no version before its latest, ${short(aliases['latest'] ?? '')}.`)
-}
-
-function versionOf(model: Published, reference: string): string {
+function findVersion(model: PublishedModel, reference: string): string {
   const version = resolveVersion(model, reference)
   if (version !== null) return version
-  throw new UserError(`${model.name} has no version "${reference}":\n${describe(model)}`)
+  const nearest = suggest(reference, Object.keys(model.aliases))
+  throw new UserError(
+    `Unknown version "${reference}" of ${model.name}.${nearest} Its versions are:\n${describe(model)}`,
+  )
 }
 
-function describe({ name, versions, aliases }: Published): string {
+function describe({ name, versions, aliases }: PublishedModel): string {
   const lines = versions.map(({ version, published }) => {
     const names = Object.keys(aliases).filter((alias) => aliases[alias] === version)
     return `  ${short(version)}  ${published.slice(0, 16).replace('T', ' ')}  ${names.join(', ')}`.trimEnd()
@@ -191,10 +184,10 @@ function describe({ name, versions, aliases }: Published): string {
   return [name, ...lines].join('\n')
 }
 
-function collectAlias(text: string, before: string[]): string[] {
-  const found = aliasName.safeParse(text)
-  if (found.success) return [...before, text]
-  throw new UserError(`Found --alias "${text}"; ${found.error.issues[0]!.message}.`)
+function collectAlias(text: string, previous: string[]): string[] {
+  const result = aliasName.safeParse(text)
+  if (result.success) return [...previous, text]
+  throw new UserError(`Invalid --alias "${text}": ${result.error.issues[0]!.message}.`)
 }
 
 const short = (version: string) => version.slice(0, 12)

@@ -3,23 +3,26 @@ import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import { folderStorage } from '../server/storage/folder.ts'
 import { serveOnNode } from './hosting/node.ts'
-import { port } from './hosting/options.ts'
+import { parsePort } from './hosting/options.ts'
 import { defaultLimits } from './hosting/rate-limit.ts'
 import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
 
 const command = new Command('npm run serve --')
-  .description('Serves the page and the models of a folder from this machine, without Cloudflare.')
-  .argument('[folder]', 'where everything is kept', 'registry')
-  .option('--port <number>', 'where to listen', port, 8787)
-  .option('--host <name>', 'on which address', 'localhost')
-  .option('--behind-proxy', 'whoever connects is a proxy on another machine; X-Forwarded-For says who asks')
+  .description('Starts a server on Node, without Cloudflare, with the page and the models in a folder.')
+  .argument('[folder]', 'folder of the published models', 'registry')
+  .option('--port <number>', 'port to listen on', parsePort, 8787)
+  .option('--host <name>', 'address to listen on', 'localhost')
+  .option('--behind-proxy', 'trust X-Forwarded-For, which a proxy on another machine sends')
   .addHelpText(
     'after',
     `
-Put a server with HTTPS before it, such as nginx or Caddy, and let it send X-Forwarded-For: an address may ask for
-${defaultLimits.list} lists and ${defaultLimits.read} other things a minute. Publish into it with
+Run it behind a server with HTTPS, such as nginx or Caddy, which sends X-Forwarded-For. The rate limit per client
+address is ${defaultLimits.list} listings and ${defaultLimits.read} other requests per minute.
+
+Publish on this machine with --folder, which works while the server runs:
   npm run publish -- runs/mine --folder registry
-or, from other machines, with --to and the token in this server's environment variable DDPM_PUBLISH_TOKEN.
+To publish from other machines, start the server with a token in DDPM_PUBLISH_TOKEN and use:
+  DDPM_PUBLISH_TOKEN=secret npm run publish -- runs/mine --to https://models.example
 
 Examples:
   npm run serve
@@ -33,7 +36,7 @@ Examples:
     const { url, stop } = await serveOnNode({ ...options, storage, publicFolder, publishToken })
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.on(signal, () => stop().then(() => process.exit()))
-    console.log(`Serving ${url} from ${folder}. Ctrl+C stops.`)
+    console.log(`Serving ${url} from ${folder}. Press Ctrl+C to stop.`)
   })
 
 await runCommand(command)

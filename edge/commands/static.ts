@@ -1,25 +1,26 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { formatManifest, UserError } from '@ddpm/shared'
+import { UserError } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { buildClient } from '../build/site.ts'
 import { createApp } from '../server/app.ts'
-import { immutable } from '../server/http/deliver.ts'
+import { immutableCacheControl } from '../server/http/deliver.ts'
 import { memoryStorage } from '../server/storage/memory.ts'
 import { readExported } from './publishing/exported.ts'
+import { publishModel } from './publishing/publish-model.ts'
 import { storeRegistry } from './publishing/registry.ts'
 
 const command = new Command('npm run static --')
-  .description('Writes page, sampler and models as plain files, for any host that hands out files.')
-  .argument('<folders...>', 'exported models, or the folders of training runs that hold export/')
-  .requiredOption('--out <folder>', 'where the site is written')
+  .description('Writes the page, the sampler and models as static files, for any file host.')
+  .argument('<folders...>', 'export folders, or run folders that contain export/')
+  .requiredOption('--out <folder>', 'output folder')
   .addHelpText(
     'after',
     `
-The folder goes to a host with HTTPS, at its root or in a folder of it: GitHub Pages, Netlify, Cloudflare Pages, nginx,
-a bucket that answers with index.html for folders. Hosts that read _headers, at their root, isolate the page, so that
-WebAssembly may use threads, and let other sites draw from the models.
+Upload the output folder to a host with HTTPS, at its root or in a sub-folder: GitHub Pages, Netlify, Cloudflare Pages,
+nginx, or a bucket that serves index.html for folders. Some hosts, such as Netlify and Cloudflare Pages, apply the file
+_headers at their root: it enables WebAssembly threads and lets other sites use the models.
 
 Examples:
   npm run static -- runs/mine --out site
@@ -27,26 +28,26 @@ Examples:
   )
   .action(async (folders: string[], { out }: { out: string }) => {
     const names = await writeSite(folders, out)
-    console.log(`Wrote a page that draws from ${names.join(', ')} into ${out}.`)
+    console.log(`Wrote the page with ${names.join(', ')} to ${out}.`)
   })
 
-/** As many as the server lists at once. */
-const mostModels = 100
+/** Maximum number of models, which is the server's maximum page size. */
+const maxModels = 100
 
-/** What Netlify, Cloudflare Pages and others read. */
+/** The file _headers in the format of Netlify and Cloudflare Pages. */
 const headers = `/*
   Cross-Origin-Opener-Policy: same-origin
   Cross-Origin-Embedder-Policy: require-corp
   Cross-Origin-Resource-Policy: cross-origin
   Access-Control-Allow-Origin: *
 /files/*
-  Cache-Control: ${immutable}
+  Cache-Control: ${immutableCacheControl}
 `
 
 /**
- * What the server would answer, as files: the list of models is the index of its folder.
- * @returns the models' names
- * @throws UserError where a folder holds no model, or two hold the same
+ * Writes the server's responses as files. The list of models becomes the index.html of its folder.
+ * @returns the names of the models
+ * @throws UserError if a folder contains no model, or two folders contain the same one
  */
 async function writeSite(folders: readonly string[], out: string): Promise<string[]> {
   const storage = memoryStorage()
@@ -54,17 +55,16 @@ async function writeSite(folders: readonly string[], out: string): Promise<strin
   const names: string[] = []
   const hashes = new Set<string>()
   for (const folder of folders) {
-    const { manifest, files } = await readExported(folder)
+    const exported = await readExported(folder)
+    const { manifest, files } = exported
     if (names.includes(manifest.name)) {
-      throw new UserError(`Two folders hold a model of the name ${manifest.name}; name one of them.`)
+      throw new UserError(
+        `Duplicate model ${manifest.name}: two of the folders contain it. Remove one of them.`,
+      )
     }
     names.push(manifest.name)
-    const { version } = await registry.begin(manifest, formatManifest(manifest))
-    for (const file of files) {
-      hashes.add(file.sha256)
-      await registry.send(file, () => {})
-    }
-    await registry.commit(manifest.name, version, [])
+    for (const { sha256 } of files) hashes.add(sha256)
+    await publishModel(registry, exported)
   }
 
   await buildClient({ publicFolder: out, packed: true })
@@ -76,13 +76,13 @@ async function writeSite(folders: readonly string[], out: string): Promise<strin
     log: () => {},
   }))
   const write = async (path: string, to = path) => {
-    const answer = await app.request(path)
-    if (!answer.ok) throw new Error(`${path} answered ${answer.status}.`)
-    const place = join(out, to)
-    await mkdir(dirname(place), { recursive: true })
-    await writeFile(place, new Uint8Array(await answer.arrayBuffer()))
+    const response = await app.request(path)
+    if (!response.ok) throw new Error(`Unexpected status ${response.status} of ${path}.`)
+    const file = join(out, to)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, new Uint8Array(await response.arrayBuffer()))
   }
-  await write(`/api/models?limit=${mostModels}`, '/api/models/index.html')
+  await write(`/api/models?limit=${maxModels}`, '/api/models/index.html')
   for (const name of names) await write(`/api/models/${name}`)
   for (const sha256 of hashes) await write(`/files/${sha256}`)
   await writeFile(join(out, '_headers'), headers)

@@ -5,7 +5,7 @@ import { createApp } from './app.ts'
 import type { Host, LogEntry } from './http/host.ts'
 import { memoryStorage } from './storage/memory.ts'
 
-function appOn(host: Partial<Host>) {
+function createTestApp(host: Partial<Host>) {
   const log: LogEntry[] = []
   const app = createApp(() => ({
     storage: memoryStorage(),
@@ -18,55 +18,57 @@ function appOn(host: Partial<Host>) {
   return { app, log }
 }
 
-test('a store that fails gives a problem that keeps its inside to the log', async () => {
+test('a failing store: the response hides the error, the log contains it', async () => {
   const storage = intercepted(memoryStorage(), async () => {
     throw new Error('secret address')
   })
-  const { app, log } = appOn({ storage })
+  const { app, log } = createTestApp({ storage })
   for (const path of ['/api/models', '/api/models/a/b', `/files/${'a'.repeat(64)}`, '/a/b/resolve/main/c']) {
-    const answer = await app.request(path)
-    assert.equal(answer.status, 500, path)
-    assert.equal(answer.headers.get('Content-Type'), 'application/problem+json')
-    assert.equal(answer.headers.get('Cache-Control'), 'no-store')
-    assert.equal(answer.headers.get('X-Content-Type-Options'), 'nosniff')
-    assert.deepEqual(await answer.json(), {
+    const response = await app.request(path)
+    assert.equal(response.status, 500, path)
+    assert.equal(response.headers.get('Content-Type'), 'application/problem+json')
+    assert.equal(response.headers.get('Cache-Control'), 'no-store')
+    assert.equal(response.headers.get('X-Content-Type-Options'), 'nosniff')
+    assert.deepEqual(await response.json(), {
       type: 'about:blank',
       title: 'Internal Server Error',
       status: 500,
-      detail: 'The server failed to answer; its log says why.',
+      detail: 'Internal server error. The server log contains the details.',
     })
     const entry = log.pop()!
     assert.equal(entry.level, 'error')
     assert.match(entry.error!, /secret address/)
-    assert.equal(entry.request, answer.headers.get('X-Request-Id'))
+    assert.equal(entry.request, response.headers.get('X-Request-Id'))
   }
   assert.equal((await app.request('/healthz')).status, 503)
 })
 
-test('a store that never answers is not healthy', async (t) => {
+test('a store that does not respond within the timeout is unhealthy', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const { app } = appOn({ storage: intercepted(memoryStorage(), () => new Promise<never>(() => {})) })
-  const answer = app.request('/healthz')
+  const { app } = createTestApp({ storage: intercepted(memoryStorage(), () => new Promise<never>(() => {})) })
+  const response = app.request('/healthz')
   await new Promise((resolve) => setImmediate(resolve))
   t.mock.timers.tick(5000)
-  assert.equal((await answer).status, 503)
+  assert.equal((await response).status, 503)
 })
 
-test('a file that is removed while it is being asked for is asked for again', async () => {
+test('a file that is removed during the request: 503 with Retry-After', async () => {
   const store = memoryStorage()
   const sha256 = 'a'.repeat(64)
   await store.put(`files/${sha256}`, 'text', { mediaType: 'application/octet-stream' })
   const storage = intercepted(store, async (run, operation, key) => {
-    const found = await run()
-    if (operation === 'facts') await store.remove([key])
-    return found
+    const result = await run()
+    if (operation === 'head') await store.remove([key])
+    return result
   })
-  const answer = await appOn({ storage }).app.request(`/files/${sha256}`, { headers: { Range: 'bytes=0-1' } })
-  assert.deepEqual([answer.status, answer.headers.get('Retry-After')], [503, '1'])
+  const response = await createTestApp({ storage }).app.request(`/files/${sha256}`, {
+    headers: { Range: 'bytes=0-1' },
+  })
+  assert.deepEqual([response.status, response.headers.get('Retry-After')], [503, '1'])
 })
 
-test('the log has one line a request, with the route and not the path, and nothing of who asked', async () => {
-  const { app, log } = appOn({})
+test('the log has one entry per request, with the route instead of the path, and no personal data', async () => {
+  const { app, log } = createTestApp({})
   const headers = {
     'CF-Connecting-IP': '203.0.113.7',
     'X-Forwarded-For': '203.0.113.7',
@@ -75,7 +77,7 @@ test('the log has one line a request, with the route and not the path, and nothi
     Referer: 'https://zoe.example/',
     Authorization: 'Bearer zoe',
   }
-  // No hexadecimal digits, which request ids are made of.
+  // "zoe" contains letters that are no hexadecimal digits, so it cannot occur in a request id.
   await app.request('/api/models/zoe@mail.example/x?q=zoe', { headers })
   await app.request(`/files/${'0'.repeat(64)}?zoe`, { headers })
   await app.request('/zoe/../%00', { headers })
@@ -91,8 +93,8 @@ test('the log has one line a request, with the route and not the path, and nothi
   )
 })
 
-test('what is too much for one request is refused before it is read, and what says no length, too', async () => {
-  const { app } = appOn({ publishToken: 'secret' })
+test('a body that is too large, or has no Content-Length, is rejected before it is read', async () => {
+  const { app } = createTestApp({ publishToken: 'secret' })
   const put = (headers: Record<string, string>) =>
     app.request(`/files/${'a'.repeat(64)}`, {
       method: 'PUT',
@@ -102,8 +104,8 @@ test('what is too much for one request is refused before it is read, and what sa
   assert.equal((await put({})).status, 411)
 })
 
-test('a host whose limit is reached refuses what costs and serves the rest', async () => {
-  const { app } = appOn({
+test('above the rate limit the host rejects requests of this cost only', async () => {
+  const { app } = createTestApp({
     allow: async (cost) => cost !== 'list',
     assets: async () => new Response('page'),
   })
@@ -113,14 +115,14 @@ test('a host whose limit is reached refuses what costs and serves the rest', asy
   assert.equal((await app.request('/')).status, 200)
 })
 
-test('the description names every route of the API, with the schemas that check it', async () => {
-  const { app } = appOn({})
-  const found = (await (await app.request('/api/openapi.json')).json()) as {
+test('the OpenAPI description contains every route of the API, with the schemas that validate it', async () => {
+  const { app } = createTestApp({})
+  const openapi = (await (await app.request('/api/openapi.json')).json()) as {
     openapi: string
     paths: Record<string, Record<string, { responses: object; security?: object }>>
   }
-  assert.equal(found.openapi, '3.1.0')
-  const operations = Object.entries(found.paths).flatMap(([path, methods]) =>
+  assert.equal(openapi.openapi, '3.1.0')
+  const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path}`),
   )
   assert.deepEqual(operations.sort(), [
@@ -135,12 +137,12 @@ test('the description names every route of the API, with the schemas that check 
     'put /models/{owner}/{name}/aliases/{alias}',
     'put /models/{owner}/{name}/versions/{version}',
   ])
-  for (const [path, methods] of Object.entries(found.paths)) {
+  for (const [path, methods] of Object.entries(openapi.paths)) {
     for (const [method, { security }] of Object.entries(methods)) {
-      assert.equal(security !== undefined, method !== 'get', `${method} ${path} and its token`)
+      assert.equal(security !== undefined, method !== 'get', `${method} ${path} requires the token`)
     }
   }
-  const limit = JSON.stringify(found.paths['/models']!['get'])
+  const limit = JSON.stringify(openapi.paths['/models']!['get'])
   assert.match(limit, /"maximum":100/)
   assert.equal((await app.request('/api/models?limit=101')).status, 400)
   assert.equal((await app.request('/api/models?limit=100')).status, 200)

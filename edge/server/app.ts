@@ -1,22 +1,28 @@
+// The path of a request, top-down:
+//
+//   app.ts → routes/*.ts → http/deliver.ts (files) or registry/*.ts (models) → storage/*.ts
+//
+// `http/` holds what concerns the protocol only, `registry/` what concerns models only. `storage/` is an interface with
+// three implementations. Errors are thrown anywhere on this path and become responses in `onError` below.
 import { UserError } from '@ddpm/shared'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { type Context, Hono } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { methodNotAllowed } from 'hono/method-not-allowed'
-import { security, sharing } from './http/headers.ts'
+import { crossOriginSharing, securityHeaders } from './http/headers.ts'
 import type { Env, Host } from './http/host.ts'
 import { logging } from './http/logging.ts'
-import { Problem, type ProblemStatus, problem } from './http/problem.ts'
-import { type Reason, Refusal } from './registry/errors.ts'
+import { Problem, type ProblemStatus, problemResponse } from './http/problem.ts'
+import { type Reason, RegistryError } from './registry/errors.ts'
 import { assets } from './routes/assets.ts'
 import { files } from './routes/files.ts'
 import { health } from './routes/health.ts'
 import { hub } from './routes/hub.ts'
 import { models } from './routes/models.ts'
 import { publishing } from './routes/publishing.ts'
-import { Mismatch } from './storage/storage.ts'
+import { ContentMismatch } from './storage/storage.ts'
 
-/** `/api` as its description and its typed client know it. */
+/** The routes of `/api` that have schemas, for the OpenAPI description and the typed client. */
 const api = new OpenAPIHono<Env>().route('/models', models).route('/', publishing)
 export type Api = typeof api
 
@@ -27,34 +33,34 @@ const description = {
     title: 'ddpm',
     version: '1',
     description:
-      'Diffusion models: what is published here, and how to publish. Files are at /files/{sha256}.',
+      'Diffusion models: list, download and publish them. Files are served at /files/{sha256}, outside /api.',
   },
   servers: [{ url: '/api' }],
 }
 
 /**
- * Hands out models, the sampler and the page; browsers do the drawing.
- * @param hostOf what the app needs of the machine it runs on
+ * Creates the server: it serves models, the sampler module and the page. Images are generated in the browser.
+ * @param getHost returns the host's services for one request
  */
-export function createApp(hostOf: (c: Context<Env>) => Host): Hono<Env> {
+export function createApp(getHost: (c: Context<Env>) => Host): Hono<Env> {
   const app = new Hono<Env>()
   app.use((c, next) => {
-    c.set('host', hostOf(c))
+    c.set('host', getHost(c))
     return next()
   })
   app.use(logging)
-  app.use(sharing)
-  app.use(security)
+  app.use(crossOriginSharing)
+  app.use(securityHeaders)
   app.use(
     methodNotAllowed({
       app,
       onMethodNotAllowed: (c, methods) => {
         const headers = { Allow: [...methods, 'OPTIONS'].join(', '), 'Cache-Control': 'no-store' }
         if (c.req.method === 'OPTIONS') return c.body(null, 204, headers)
-        return problem(
+        return problemResponse(
           c,
           405,
-          `Found the method ${c.req.method}; expected one of: ${headers.Allow}.`,
+          `Method ${c.req.method} is not allowed here: expected one of ${headers.Allow}.`,
           headers,
         )
       },
@@ -68,18 +74,21 @@ export function createApp(hostOf: (c: Context<Env>) => Host): Hono<Env> {
   app.route('/files', files)
   app.route('/', hub)
   app.route('/', health)
-  app.all('/api/*', (c) => problem(c, 404, `No such endpoint: "${c.req.path}"; models are at "/api/models".`))
+  app.all('/api/*', (c) =>
+    problemResponse(c, 404, `Unknown endpoint "${c.req.path}". Models are listed at "/api/models".`),
+  )
   app.route('/', assets)
 
-  app.notFound((c) => problem(c, 404, `Nothing is served at "${c.req.path}".`))
+  app.notFound((c) => problemResponse(c, 404, `Nothing is served at "${c.req.path}".`))
   app.onError((error, c) => {
-    if (error instanceof Problem) return problem(c, error.status, error.message, error.headers)
-    if (error instanceof Refusal)
-      return problem(c, statuses[error.reason], error.message, retries(error.reason))
-    if (error instanceof Mismatch || error instanceof UserError) return problem(c, 422, error.message)
-    // What Hono itself refuses, such as JSON that is none.
-    if (error instanceof HTTPException && error.status < 500) return problem(c, 400, error.message)
-    return problem(c, 500, 'The server failed to answer; its log says why.')
+    if (error instanceof Problem) return problemResponse(c, error.status, error.message, error.headers)
+    if (error instanceof RegistryError)
+      return problemResponse(c, statuses[error.reason], error.message, retryHeaders(error.reason))
+    if (error instanceof ContentMismatch || error instanceof UserError)
+      return problemResponse(c, 422, error.message)
+    // Errors that Hono raises itself, for example for malformed JSON.
+    if (error instanceof HTTPException && error.status < 500) return problemResponse(c, 400, error.message)
+    return problemResponse(c, 500, 'Internal server error. The server log contains the details.')
   })
   return app
 }
@@ -93,6 +102,6 @@ const statuses: { [R in Reason]: ProblemStatus } = {
   busy: 503,
 }
 
-function retries(reason: Reason): Record<string, string> {
+function retryHeaders(reason: Reason): Record<string, string> {
   return reason === 'busy' ? { 'Retry-After': '30' } : {}
 }

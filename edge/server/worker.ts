@@ -2,15 +2,16 @@ import type { Fetcher, R2Bucket, RateLimit } from '@cloudflare/workers-types'
 import { createApp } from './app.ts'
 import { r2Storage } from './storage/r2.ts'
 
-/** What `wrangler.toml` binds to the Worker. */
+/** Bindings of the Worker, configured in `wrangler.toml`. */
 interface Bindings {
   readonly MODELS: R2Bucket
   /** The built page and modules. */
   readonly ASSETS: Fetcher
-  /** Requests of one address that list the store, and those that read it. Not bound on a developer's machine. */
+  /** Rate limit per client address for requests that list the store. Not bound in local development. */
   readonly LISTS?: RateLimit
+  /** Rate limit per client address for requests that read the store. Not bound in local development. */
   readonly READS?: RateLimit
-  /** A secret. */
+  /** Secret that publishers send as bearer token. */
   readonly PUBLISH_TOKEN?: string
 }
 
@@ -23,7 +24,7 @@ export default createApp((c) => {
     assets: async (request) => (await ASSETS.fetch(request as never)) as unknown as Response,
     publishToken: PUBLISH_TOKEN || null,
     async allow(cost) {
-      // Addresses are compared, never written down.
+      // The address is used as a key only; it is neither logged nor stored.
       const key = c.req.header('CF-Connecting-IP') ?? 'unknown'
       return (await limits[cost]?.limit({ key }))?.success ?? true
     },

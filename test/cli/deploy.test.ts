@@ -1,4 +1,4 @@
-// Deploying to Cloudflare: our commands and the real wrangler, against a stand-in for Cloudflare's API.
+// Deploying to Cloudflare: `npm run deploy` and the real wrangler, against a fake of Cloudflare's API.
 import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -26,7 +26,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-test('deploy creates what is missing and says so; the second time it sends the Worker alone', {
+test('deploy creates what is missing and reports it; a second deployment uploads only the Worker', {
   timeout: 300_000,
 }, async () => {
   const first = await command(['deploy', '--env', 'staging'], env)
@@ -34,15 +34,18 @@ test('deploy creates what is missing and says so; the second time it sends the W
     status: 0,
     stdout: [
       'Bucket ddpm-models-staging: created.',
-      'Files of onnxruntime: sent 3, each also compressed.',
-      'Worker: at https://ddpm-staging.ada.workers.dev. Token for publishing: created.',
+      'onnxruntime files: uploaded 3, each uncompressed and compressed.',
+      'Worker: deployed to https://ddpm-staging.ada.workers.dev. Publish token: created.',
       '',
     ].join('\n'),
     stderr: '',
   })
   const sent = account.changes.filter((change) => change.startsWith('PUT /r2/'))
   const worker = account.changes.indexOf('PUT /workers/scripts/ddpm-staging')
-  assert.ok(worker > account.changes.lastIndexOf(sent.at(-1)!), 'files before the page that asks for them')
+  assert.ok(
+    worker > account.changes.lastIndexOf(sent.at(-1)!),
+    'the files are uploaded before the page that loads them',
+  )
 
   const stored = (key: string) => account.objects.get(`ddpm-models-staging/${key}`)!
   const runtime = JSON.parse(stored(keys.runtime).content.toString()) as { sha256: string; sent: boolean }[]
@@ -73,24 +76,21 @@ test('deploy creates what is missing and says so; the second time it sends the W
 
   account.changes.length = 0
   const second = await command(['deploy', '--env', 'staging'], env)
-  assert.match(
-    second.stdout,
-    /was there\.\nFiles of onnxruntime: were there\.\nWorker: .*Token for publishing: as before\./,
-  )
+  assert.match(second.stdout, /: exists\.\nonnxruntime files: exist\.\nWorker: .*Publish token: unchanged\./)
   assert.deepEqual(
     account.changes.filter((change) => change.startsWith('PUT /r2/')),
     [],
   )
 })
 
-test('publish --remote goes to the Worker that was deployed from here, with its token', async () => {
+test('publish --remote uses the Worker that was deployed from this checkout, and its token', async () => {
   const exported = join(folder, 'export')
   await writeExported(exported, 'ada/shapes', { graph: 100_000 })
   const unknown = await command(['publish', exported, '--remote', '--env', 'production'], env)
   assert.equal(unknown.status, 1)
   assert.match(
     unknown.stderr,
-    /^No production Worker was deployed from here. Run "npm run deploy"[^\n]*--to[^\n]*\n$/,
+    /no production Worker was deployed from this checkout\. Run "npm run deploy"[^\n]*--to[^\n]*\n$/,
   )
 
   const worker = await serve({
@@ -103,7 +103,7 @@ test('publish --remote goes to the Worker that was deployed from here, with its 
     writeFile(env['DDPM_DEPLOYMENTS']!, JSON.stringify({ production: { url: worker.url, token } }))
   try {
     await deployed('wrong')
-    assert.match((await command(['publish', exported, '--remote'], env)).stderr, /needs the right token/)
+    assert.match((await command(['publish', exported, '--remote'], env)).stderr, /invalid token/)
     await deployed('right')
     const host = new URL(worker.url).host
     const { stdout, stderr } = await command(['publish', exported, '--remote'], env)
@@ -118,14 +118,14 @@ test('publish --remote goes to the Worker that was deployed from here, with its 
   }
 })
 
-test('without an account, deploy says how to log in', async () => {
+test('without an account, deploy explains how to log in', async () => {
   const nobody = { CLOUDFLARE_API_TOKEN: '', HOME: folder, XDG_CONFIG_HOME: folder }
   const { status, stderr } = await command(['deploy'], nobody)
   assert.equal(status, 1)
   assert.match(stderr, /^Not logged in to Cloudflare. Run "npx wrangler login"[^\n]*\n$/)
 })
 
-test('deploy --dry-run needs no account and complains of nothing', async () => {
+test('deploy --dry-run needs no account and prints no warnings', async () => {
   for (const [name, bucket] of [
     ['production', 'ddpm-models'],
     ['staging', 'ddpm-models-staging'],

@@ -22,7 +22,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** Starts dev; gives the address that it prints, and its lines. */
+/** Starts `npm run dev` and waits until it is ready. Returns its address and its output. */
 async function start(): Promise<{ dev: ChildProcess; url: string; lines: string[] }> {
   const port = await freePort(0, 'localhost')
   const args = ['--port', String(port), '--persist-to', join(folder, 'state')]
@@ -37,27 +37,27 @@ async function start(): Promise<{ dev: ChildProcess; url: string; lines: string[
   const lines: string[] = []
   for await (const line of createInterface(dev.stdout)) {
     lines.push(line)
-    if (line === 'Ctrl+C stops.') break
+    if (line === 'Press Ctrl+C to stop.') break
   }
   const url = `http://localhost:${port}`
   assert.equal(lines[0], `Serving ${url}`)
   return { dev, url, lines }
 }
 
-/** Resolves when nothing listens at the port any more. */
-async function released(url: string): Promise<void> {
+/** Waits until the port is free. */
+async function waitUntilFree(url: string): Promise<void> {
   const port = Number(new URL(url).port)
   for (;;) {
-    const taken = await freePort(port, 'localhost').then(
-      () => false,
+    const free = await freePort(port, 'localhost').then(
       () => true,
+      () => false,
     )
-    if (!taken) return
+    if (free) return
     await setTimeout(100)
   }
 }
 
-test('dev serves the page, says how to get a model, and ends with its signal', {
+test('dev serves the page, prints how to publish a model, and stops on SIGINT', {
   timeout: 120_000,
 }, async () => {
   const { dev, url, lines } = await start()
@@ -67,15 +67,15 @@ test('dev serves the page, says how to get a model, and ends with its signal', {
   assert.match(await page.text(), /<script[^>]* src="\/?page\.js"/)
   dev.kill('SIGINT')
   assert.deepEqual(await once(dev, 'exit'), [0, null])
-  await released(url)
+  await waitUntilFree(url)
 })
 
-test('no workerd outlives a dev that was killed', {
+test('workerd stops after dev was killed', {
   timeout: 120_000,
   skip: process.platform === 'win32',
 }, async () => {
   const { dev, url } = await start()
   dev.kill('SIGKILL')
   await once(dev, 'exit')
-  await released(url)
+  await waitUntilFree(url)
 })

@@ -1,4 +1,4 @@
-// Whatever is asked: no 500, no byte outside the range, no key that the registry does not have.
+// Random requests never cause a 500, bytes outside the range, or a storage key that the registry does not define.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -6,14 +6,14 @@ import { createApp } from '../../edge/server/app.ts'
 import { memoryStorage } from '../../edge/server/storage/memory.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
 import { intercepted } from '../support/faults.ts'
-import { ask, onEveryHost } from './hosts.ts'
-import { fill, page, type Site } from './site.ts'
+import { onEveryHost, request } from './hosts.ts'
+import { fill, page } from './site.ts'
 
-/** Every key that may be asked of a store, and every prefix that may be listed. */
-const allowed =
+/** All keys that may be read from a store, and all prefixes that may be listed. */
+const allowedKeys =
   /^(files\/[0-9a-f]{64}(\.(br|gzip))?|(registry|models)\/[A-Za-z0-9][\w.-]{0,63}\/[A-Za-z0-9][\w.-]{0,63}\.json|registry\/|publishing\/[0-9a-f]{64}\.json|uploads\/[0-9a-f]{64}\/(\d{5})?|locks\/collection\.json)$/
 
-const nasty = [
+const hostileSegments = [
   '..',
   '.',
   '',
@@ -40,7 +40,7 @@ const nasty = [
   '::1',
   '*',
 ]
-const wellKnown = [
+const knownSegments = [
   'api',
   'files',
   'models',
@@ -56,16 +56,16 @@ const wellKnown = [
   'tree',
 ]
 const segment = fc.oneof(
-  { weight: 3, arbitrary: fc.constantFrom(...wellKnown) },
-  { weight: 2, arbitrary: fc.constantFrom(...nasty) },
+  { weight: 3, arbitrary: fc.constantFrom(...knownSegments) },
+  { weight: 2, arbitrary: fc.constantFrom(...hostileSegments) },
   fc
     .string({ unit: 'binary', maxLength: 12 })
     .map((text) => Buffer.from(text).toString('latin1'))
     .map((text) => encodeURIComponent(text)),
   fc.string({ maxLength: 12 }).map((text) => text.replace(/[\s#?]/g, '')),
 )
-/** Addresses that are right but for one part. */
-const nearly = fc
+/** Valid addresses with one random part. */
+const nearlyValid = fc
   .tuple(
     fc.constantFrom(
       '/ada/shapes/resolve/…/model.onnx',
@@ -86,7 +86,7 @@ const nearly = fc
   .map(([address, part]) => address.replace('…', () => part))
 const path = fc.oneof(
   fc.array(segment, { minLength: 1, maxLength: 7 }).map((segments) => `/${segments.join('/')}`),
-  nearly,
+  nearlyValid,
 )
 const query = fc.oneof(
   fc.constant(''),
@@ -105,7 +105,7 @@ const tag = fc.constantFrom('*', '"x"', 'W/"x"', 'right', 'W/right', '', 'x', '"
 const date = fc.oneof(
   fc
     .date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') })
-    .map((found) => found.toUTCString()),
+    .map((date) => date.toUTCString()),
   fc.string({ maxLength: 30 }),
 )
 const headers = fc.record(
@@ -116,7 +116,7 @@ const headers = fc.record(
     'If-None-Match': tag,
     'If-Modified-Since': date,
     'If-Unmodified-Since': date,
-    // None that rules the bytes themselves out: wrangler's front answers that with 415 before the app is asked.
+    // None that excludes identity: wrangler's proxy responds with 415 before the app sees the request.
     'Accept-Encoding': fc.constantFrom(
       'br',
       'gzip',
@@ -133,8 +133,8 @@ const headers = fc.record(
 )
 const method = fc.constantFrom('GET', 'GET', 'GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'PATCH')
 
-/** Only what may stand in a header. */
-const tidy = (given: Record<string, string | undefined>, etag: string) =>
+/** Removes characters that are not allowed in a header. */
+const toHeaders = (given: Record<string, string | undefined>, etag: string) =>
   Object.fromEntries(
     Object.entries(given).map(([name, value]) => [
       name,
@@ -145,7 +145,7 @@ const tidy = (given: Record<string, string | undefined>, etag: string) =>
     ]),
   )
 
-test('within this process, ten thousand requests: no key outside the list', async () => {
+test('ten thousand requests in this process use allowed keys only', async () => {
   const keys: string[] = []
   const watched = (storage: Storage) =>
     intercepted(storage, (run, _, key) => {
@@ -153,7 +153,7 @@ test('within this process, ten thousand requests: no key outside the list', asyn
       return run()
     })
   const store = memoryStorage()
-  const site = await fill(store)
+  await fill(store)
   for (const publishToken of [null, 'secret']) {
     const app = createApp(() => ({
       storage: watched(store),
@@ -165,41 +165,44 @@ test('within this process, ten thousand requests: no key outside the list', asyn
     }))
     await fc.assert(
       fc.asyncProperty(path, query, headers, method, async (target, search, given, verb) => {
-        // As by someone who has the token, too, who must not get further.
-        const known = publishToken === null ? {} : { Authorization: 'Bearer secret', 'Content-Length': '0' }
+        // Also with a valid token, which must not allow other keys.
+        const authorization =
+          publishToken === null ? {} : { Authorization: 'Bearer secret', 'Content-Length': '0' }
         const url = URL.canParse(target + search, 'http://host') ? target + search : '/'
-        const answer = await app.request(`http://host${url.startsWith('/') ? '' : '/'}${url}`, {
+        const response = await app.request(`http://host${url.startsWith('/') ? '' : '/'}${url}`, {
           method: verb,
-          headers: { ...tidy(given, '"x"'), ...known },
+          headers: { ...toHeaders(given, '"x"'), ...authorization },
           ...(verb === 'POST' || verb === 'PUT' ? { body: '' } : {}),
         })
-        assert.ok(answer.status < 500, `${verb} ${target}: ${answer.status} ${await answer.text()}`)
-        for (const key of keys.splice(0)) assert.match(key, allowed)
+        assert.ok(response.status < 500, `${verb} ${target}: ${response.status} ${await response.text()}`)
+        for (const key of keys.splice(0)) assert.match(key, allowedKeys)
       }),
       { numRuns: 5000 },
     )
   }
-  assert.equal((await app404(site)).status, 404)
+})
 
-  function app404(_: Site) {
-    return createApp(() => ({
-      storage: store,
-      assets: async () => new Response('', { status: 404 }),
-      publishToken: null,
-      allow: async () => true,
-      log: () => {},
-    })).request('/files/..%2fregistry%2fada%2fshapes.json')
-  }
+test('an encoded path to a record is not found', async () => {
+  const storage = memoryStorage()
+  await fill(storage)
+  const app = createApp(() => ({
+    storage,
+    assets: async () => new Response('', { status: 404 }),
+    publishToken: null,
+    allow: async () => true,
+    log: () => {},
+  }))
+  assert.equal((await app.request('/files/..%2fregistry%2fada%2fshapes.json')).status, 404)
 })
 
 onEveryHost('fuzz', (running) => {
-  test('any path: an answer, below 500, and of nothing but what is published', async () => {
+  test('any path: a response with a status below 500', async () => {
     await fc.assert(
       fc.asyncProperty(path, headers, method, async (target, given, verb) => {
         const plain = target.replace(/[^\x21-\x7e]+/g, (text) =>
           encodeURIComponent(Buffer.from(text).toString()),
         )
-        const reply = await ask(running.host.url, plain, tidy(given, '"x"'), verb)
+        const reply = await request(running.host.url, plain, toHeaders(given, '"x"'), verb)
         assert.ok(reply.status < 500, `${verb} ${plain}: ${reply.status} ${reply.body}`)
       }),
       { numRuns: 400 },
@@ -210,25 +213,26 @@ onEveryHost('fuzz', (running) => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom('model', 'code', 'alias'), headers, async (about, given) => {
         const { subject, content } = running.site.subjects[about as 'model']
-        const sent = tidy(given, subject.etag)
-        const reply = await ask(running.host.url, subject.path, sent)
-        const found = reply.headers['content-range']
+        const sent = toHeaders(given, subject.etag)
+        const reply = await request(running.host.url, subject.path, sent)
+        const contentRange = reply.headers['content-range']
         assert.ok(
           [200, 206, 304, 412, 416].includes(reply.status),
           `${reply.status} for ${JSON.stringify(sent)}`,
         )
         if (reply.status === 206) {
-          const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(found!)!.map(Number)
+          const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange!)!.map(Number)
           assert.equal(size, content.length)
           assert.ok(reply.body.equals(content.subarray(first!, last! + 1)), JSON.stringify(sent))
-          const asked = /^bytes=(\d*)-(\d*)$/i.exec(sent['Range']!)!
-          const from = asked[1] === '' ? Math.max(0, size! - Number(asked[2])) : Number(asked[1])
-          const to = asked[1] === '' || asked[2] === '' ? size! - 1 : Math.min(Number(asked[2]), size! - 1)
+          const requested = /^bytes=(\d*)-(\d*)$/i.exec(sent['Range']!)!
+          const from = requested[1] === '' ? Math.max(0, size! - Number(requested[2])) : Number(requested[1])
+          const to =
+            requested[1] === '' || requested[2] === '' ? size! - 1 : Math.min(Number(requested[2]), size! - 1)
           assert.deepEqual([first, last], [from, to])
         } else if (reply.status === 200 && reply.headers['content-encoding'] === undefined) {
           assert.ok(reply.body.equals(content))
         } else if (reply.status === 304) assert.equal(reply.body.length, 0)
-        else if (reply.status === 416) assert.equal(found, `bytes */${content.length}`)
+        else if (reply.status === 416) assert.equal(contentRange, `bytes */${content.length}`)
       }),
       { numRuns: 400 },
     )

@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
@@ -11,7 +11,7 @@ import type { Storage } from '../../edge/server/storage/storage.ts'
 import type { Reply } from './check.ts'
 import { fill, page, type Site } from './site.ts'
 
-/** A host of the app, with the store behind it. */
+/** A running server and its store. */
 export interface RunningHost {
   readonly url: string
   readonly storage: Storage
@@ -22,10 +22,10 @@ export interface Settings {
   readonly publishToken?: string
 }
 
-/** The hosts that the app is proved on. */
+/** The hosts that the tests run on. */
 export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<RunningHost> } = {
-  'workerd, with R2': async (settings = {}) => {
-    const { folder, publicFolder } = await room()
+  'workerd with R2': async (settings = {}) => {
+    const { folder, publicFolder } = await createFolders()
     const persistTo = join(folder, 'state')
     const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true, ...settings })
     const bucket = await localBucket(persistTo)
@@ -36,8 +36,8 @@ export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<
     }
     return { url: serving.url, storage: bucket.storage, stop }
   },
-  'Node, with a folder': async (settings = {}) => {
-    const { folder, publicFolder } = await room()
+  'Node with a folder': async (settings = {}) => {
+    const { folder, publicFolder } = await createFolders()
     const storage = folderStorage(join(folder, 'store'))
     const serving = await serveOnNode({
       storage,
@@ -55,13 +55,13 @@ export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<
   },
 }
 
-/** Tests on every host, with what is published for the cases. */
+/** Defines tests for every host, with the resources of the cases published. */
 export function onEveryHost(
-  what: string,
+  title: string,
   tests: (running: { readonly host: RunningHost; readonly site: Site }) => void,
 ): void {
   for (const [name, start] of Object.entries(hosts)) {
-    describe(`${what}: ${name}`, () => {
+    describe(`${title}: ${name}`, () => {
       const running = {} as { host: RunningHost; site: Site }
       before(async () => {
         running.host = await start()
@@ -73,7 +73,7 @@ export function onEveryHost(
   }
 }
 
-async function room(): Promise<{ folder: string; publicFolder: string }> {
+async function createFolders(): Promise<{ folder: string; publicFolder: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-host-'))
   const publicFolder = join(folder, 'public')
   await mkdir(publicFolder)
@@ -81,8 +81,8 @@ async function room(): Promise<{ folder: string; publicFolder: string }> {
   return { folder, publicFolder }
 }
 
-/** Asks with the path and the headers as they are; fetch would tidy both. */
-export function ask(
+/** Sends a request with path and headers unchanged. `fetch` would normalise both. */
+export function request(
   url: string,
   path: string,
   headers: Record<string, string> = {},
@@ -90,11 +90,11 @@ export function ask(
   body?: Buffer,
 ): Promise<Reply> {
   const { hostname, port } = new URL(url)
-  // Node says the length of some methods' content only.
+  // Node sets Content-Length for some methods only.
   const sent = body === undefined ? headers : { 'Content-Length': String(body.length), ...headers }
   return new Promise((resolve, reject) => {
-    // A connection for itself: a host that answers before all was sent cuts it.
-    request({ hostname, port, path, headers: sent, method, agent: false }, async (reply) => {
+    // On a separate connection, because a host that responds early closes it.
+    httpRequest({ hostname, port, path, headers: sent, method, agent: false }, async (reply) => {
       try {
         const content = Buffer.concat(await reply.toArray())
         const headers = reply.headers as Record<string, string | undefined>

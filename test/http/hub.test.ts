@@ -1,4 +1,4 @@
-// The Hugging Face hub's own client for JavaScript pulls models from here.
+// The Hugging Face hub's official JavaScript client downloads models from this server.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { downloadFile, fileDownloadInfo, listFiles, modelInfo, snapshotDownload } from '@huggingface/hub'
-import { ask, hosts, type RunningHost } from './hosts.ts'
+import { hosts, type RunningHost, request } from './hosts.ts'
 import { fill, type Site } from './site.ts'
 
 for (const [name, start] of Object.entries(hosts)) {
-  describe(`a hub's client: ${name}`, () => {
+  describe(`hub client: ${name}`, () => {
     let host: RunningHost
     let site: Site
     let folder: string
@@ -38,7 +38,7 @@ for (const [name, start] of Object.entries(hosts)) {
       )
     })
 
-    test('downloads a file: whole, in part, by alias, by version', async () => {
+    test('downloads a file: complete, a range, by alias, by version', async () => {
       const { content } = site.subjects.model
       for (const revision of ['main', 'stable', site.version, site.version.slice(0, 40)]) {
         const info = (await fileDownloadInfo({ repo, path: 'model.onnx', revision, hubUrl: host.url }))!
@@ -50,18 +50,18 @@ for (const [name, start] of Object.entries(hosts)) {
       }
     })
 
-    test('downloads everything into its cache, which it can use the next time', async () => {
+    test('downloads a snapshot into its cache and uses the cache the next time', async () => {
       const cacheDir = join(folder, 'cache')
       for (let time = 0; time < 2; time++) {
-        const place = await snapshotDownload({ repo, hubUrl: host.url, cacheDir })
-        assert.ok(place.endsWith(site.version.slice(0, 40)))
-        assert.ok((await readFile(join(place, 'model.onnx'))).equals(site.subjects.model.content))
-        const manifest = await readFile(join(place, 'manifest.json'))
+        const snapshot = await snapshotDownload({ repo, hubUrl: host.url, cacheDir })
+        assert.ok(snapshot.endsWith(site.version.slice(0, 40)))
+        assert.ok((await readFile(join(snapshot, 'model.onnx'))).equals(site.subjects.model.content))
+        const manifest = await readFile(join(snapshot, 'manifest.json'))
         assert.equal(createHash('sha256').update(manifest).digest('hex'), site.version)
       }
     })
 
-    test('is told what is missing: the file, the revision, the model', async () => {
+    test('reports a missing file, revision or model', async () => {
       assert.equal(await fileDownloadInfo({ repo, path: 'nothing', hubUrl: host.url }), null)
       const missing: [string, string][] = [
         ['/ada/shapes/resolve/main/nothing', 'EntryNotFound'],
@@ -72,14 +72,16 @@ for (const [name, start] of Object.entries(hosts)) {
         ['/api/models/ada/shapes/revision/nothing', 'RevisionNotFound'],
       ]
       for (const [path, code] of missing) {
-        const { status, headers } = await ask(host.url, path)
+        const { status, headers } = await request(host.url, path)
         assert.deepEqual([status, headers['x-error-code']], [404, code], path)
       }
-      await assert.rejects(modelInfo({ name: 'ada/nothing', hubUrl: host.url }), /404|No model/)
+      await assert.rejects(modelInfo({ name: 'ada/nothing', hubUrl: host.url }), /404|Unknown model/)
     })
 
-    test('the headers that its clients read', async () => {
-      const { headers } = await ask(host.url, '/ada/shapes/resolve/main/model.onnx', { Range: 'bytes=0-0' })
+    test('the response has the headers that hub clients read', async () => {
+      const { headers } = await request(host.url, '/ada/shapes/resolve/main/model.onnx', {
+        Range: 'bytes=0-0',
+      })
       assert.equal(headers['x-repo-commit'], site.version.slice(0, 40))
       assert.equal(headers['x-linked-size'], '10000')
       assert.equal(headers['x-linked-etag'], `"${site.manifest.files[0]!.sha256}"`)

@@ -1,5 +1,5 @@
-// Runs the cases within this process against the app of another folder: what `npm run mutate:edge` starts for every
-// mutant. Ends with 1 at the first case that fails.
+// Runs the HTTP cases in this process against the app in another folder. `npm run mutate:edge` starts it for every
+// mutant. Exits with status 1 at the first case that fails; with --all as second argument, reports all failures.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -14,7 +14,7 @@ import { cases } from './cases/index.ts'
 import { check } from './check.ts'
 import { fill, page } from './site.ts'
 
-/** As in Workers: what is said to be in a coding is compressed, unless its body is said to be compressed already. */
+/** Emulates Workers: compresses a body with Content-Encoding, unless `encodeBody` says that it is compressed already. */
 class WorkersResponse extends Response {
   constructor(body?: BodyInit | null, init: ResponseInit & { encodeBody?: 'manual' } = {}) {
     const coding = new Headers(init.headers).get('Content-Encoding')
@@ -31,12 +31,12 @@ function compressed(body: ReadableStream, coding: string): BodyInit {
 
 const folder = process.argv[2]!
 const module = (await import(pathToFileURL(join(folder, 'app.ts')).href)) as { createApp: typeof createApp }
-/** What is asked of the store, which costs. */
-let asked: { operation: string; key: string }[] = []
-/** Whether files are gone as soon as they were looked at. */
+/** Storage operations of the current request. */
+let operations: { operation: string; key: string }[] = []
+/** Whether files disappear between `head` and `read`. */
 let vanishing = false
 const storage = intercepted(memoryStorage(), async (run, operation, key) => {
-  asked.push({ operation, key })
+  operations.push({ operation, key })
   return vanishing && operation === 'read' && key.startsWith(keys.files) ? (null as never) : await run()
 })
 const site = await fill(storage)
@@ -54,11 +54,11 @@ const host: Host = {
 }
 const app = module.createApp(() => host)
 
-async function holds(what: string, test: () => Promise<void>): Promise<void> {
+async function runCase(name: string, test: () => Promise<void>): Promise<void> {
   try {
     await test()
   } catch (error) {
-    console.log(`${what}: ${(error as Error).message}`)
+    console.log(`${name}: ${(error as Error).message}`)
     if (process.argv[3] !== '--all') process.exit(1)
     process.exitCode = 1
   }
@@ -66,36 +66,38 @@ async function holds(what: string, test: () => Promise<void>): Promise<void> {
 
 for (const each of cases) {
   const { subject, content } = site.subjects[each.about]
-  await holds(`${each.section}: ${each.name} (${each.method} ${each.about})`, async () => {
-    asked = []
-    const answer = await app.request(subject.path, { method: each.method, headers: each.headers(subject) })
+  await runCase(`${each.section}: ${each.name} (${each.method} ${each.about})`, async () => {
+    operations = []
+    const response = await app.request(subject.path, { method: each.method, headers: each.headers(subject) })
     const reply = {
-      status: answer.status,
-      headers: Object.fromEntries(answer.headers),
-      body: Buffer.from(await answer.arrayBuffer()),
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      body: Buffer.from(await response.arrayBuffer()),
     }
     check(each, subject, content, reply)
     if (each.method !== 'HEAD' && ![304, 412, 416].includes(reply.status)) return
-    const reads = asked.filter(({ operation, key }) => operation === 'read' && key.startsWith(keys.files))
-    const needless = reads.filter(({ key }) => key !== keys.file(site.version))
-    assert.deepEqual(needless, [], 'what is not sent is not read')
+    const reads = operations.filter(
+      ({ operation, key }) => operation === 'read' && key.startsWith(keys.files),
+    )
+    const unnecessary = reads.filter(({ key }) => key !== keys.file(site.version))
+    assert.deepEqual(unnecessary, [], 'content that is not sent is not read')
   })
 }
 for (const [about, method, accept, operation] of [
   ['model', 'GET', 'gzip, br', 'read'],
-  ['model', 'HEAD', 'gzip, br', 'facts'],
+  ['model', 'HEAD', 'gzip, br', 'head'],
   ['code', 'GET', 'identity', 'read'],
 ] as const) {
-  await holds(`a plain ${method} of the ${about} is one operation of the store`, async () => {
+  await runCase(`a plain ${method} of the ${about} costs one storage operation`, async () => {
     const { path } = site.subjects[about].subject
-    asked = []
+    operations = []
     await app.request(path, { method, headers: { 'Accept-Encoding': accept } })
-    assert.deepEqual(asked, [{ operation, key: path.slice(1) }])
+    assert.deepEqual(operations, [{ operation, key: path.slice(1) }])
   })
 }
-await holds('15.6.4: a file that is removed at that moment', async () => {
+await runCase('15.6.4: a file that is removed during the request', async () => {
   vanishing = true
-  const answer = await app.request(site.subjects.model.subject.path, { headers: { Range: 'bytes=0-1' } })
-  assert.deepEqual([answer.status, answer.headers.get('Retry-After')], [503, '1'])
+  const response = await app.request(site.subjects.model.subject.path, { headers: { Range: 'bytes=0-1' } })
+  assert.deepEqual([response.status, response.headers.get('Retry-After')], [503, '1'])
 })
 console.log(`${cases.length} cases`)

@@ -1,4 +1,4 @@
-// What the Node host has of its own: the limits that Cloudflare has for the Worker, and patience with nobody.
+// Features of the Node host that Cloudflare provides for the Worker: rate limits, static files, timeouts.
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -10,10 +10,10 @@ import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import { defaultLimits, rateLimit } from '../../edge/commands/hosting/rate-limit.ts'
 import type { Serving } from '../../edge/commands/hosting/workerd.ts'
 import { memoryStorage } from '../../edge/server/storage/memory.ts'
-import { ask } from './hosts.ts'
+import { request } from './hosts.ts'
 import { fill, page, type Site } from './site.ts'
 
-/** Few, so that a slow machine asks them within a minute. */
+/** Low limits, so that a slow machine can exceed them within a minute. */
 const limits = { list: 10, read: 20 }
 
 const script = `// ${'The sampler module. '.repeat(200)}\n`
@@ -43,60 +43,60 @@ after(async () => {
   await rm(publicFolder, { recursive: true, force: true })
 })
 
-/** Statuses of so many requests, one after the other. */
+/** Sends a number of requests, one after the other, and returns their statuses. */
 async function statuses(
   count: number,
   path: string,
   headers: Record<string, string> = {},
   method = 'GET',
 ): Promise<number[]> {
-  const found: number[] = []
-  for (let i = 0; i < count; i++) found.push((await ask(serving.url, path, headers, method)).status)
-  return found
+  const received: number[] = []
+  for (let i = 0; i < count; i++) received.push((await request(serving.url, path, headers, method)).status)
+  return received
 }
 
-test('an address may list so often a minute; others, and what does not list, go on', async () => {
+test('the rate limit for listings applies per address, and not to other requests', async () => {
   const from = (address: string) => ({ 'X-Forwarded-For': address })
   assert.equal(
     (await statuses(limits.list + 1, '/api/models', from('203.0.113.7'))).indexOf(429),
     limits.list,
   )
-  const refused = await ask(serving.url, '/api/models', from('203.0.113.7'))
+  const refused = await request(serving.url, '/api/models', from('203.0.113.7'))
   assert.deepEqual([refused.headers['retry-after'], refused.headers['cache-control']], ['60', 'no-store'])
   assert.deepEqual(await statuses(1, '/healthz', from('203.0.113.7')), [429])
   assert.deepEqual(await statuses(1, site.subjects.model.subject.path, from('203.0.113.7')), [200])
   assert.deepEqual(await statuses(1, '/', from('203.0.113.7')), [200])
   assert.deepEqual(await statuses(1, '/api/models', from('203.0.113.8')), [200])
-  // The proxy's word stands last; what its client made up stands before.
+  // The last address is the proxy's; the client may forge those before it.
   assert.deepEqual(await statuses(1, '/api/models', from('198.51.100.1, 203.0.113.7')), [429])
   assert.deepEqual(await statuses(1, '/api/models'), [200])
 })
 
-test('files of the page come compressed for who can read it, and are not sent again unchanged', async () => {
-  const compressed = await ask(serving.url, '/sampler.js', { 'Accept-Encoding': 'br, gzip' })
+test('files of the page are compressed if the client accepts it, and not sent again if unmodified', async () => {
+  const compressed = await request(serving.url, '/sampler.js', { 'Accept-Encoding': 'br, gzip' })
   assert.equal(compressed.headers['content-encoding'], 'gzip')
   assert.equal(gunzipSync(compressed.body).toString(), script)
-  const plain = await ask(serving.url, '/sampler.js', { 'Accept-Encoding': 'gzip;q=0' })
+  const plain = await request(serving.url, '/sampler.js', { 'Accept-Encoding': 'gzip;q=0' })
   assert.deepEqual([plain.headers['content-encoding'], plain.body.toString()], [undefined, script])
-  // RFC 9110, section 8.8.3.3: bytes that differ have tags that differ, or weak ones.
+  // RFC 9110, section 8.8.3.3: different bytes need different tags, or weak ones.
   assert.match(compressed.headers['etag']!, /^W\/"/)
   const tag = { 'If-None-Match': compressed.headers['etag']!, 'Accept-Encoding': 'gzip' }
-  const again = await ask(serving.url, '/sampler.js', tag)
+  const again = await request(serving.url, '/sampler.js', tag)
   assert.deepEqual([again.status, again.body.length], [304, 0])
-  // Section 15.4.5: what a 200 would have said.
+  // Section 15.4.5: a 304 has the headers of the 200.
   for (const { headers } of [compressed, plain, again]) {
     assert.deepEqual([headers['etag'], headers['vary']], [compressed.headers['etag'], 'Accept-Encoding'])
   }
 })
 
-test('a folder is at its slash', async () => {
-  const { status, headers } = await ask(serving.url, '/explain?model=ada/shapes')
+test('a folder redirects to its trailing slash', async () => {
+  const { status, headers } = await request(serving.url, '/explain?model=ada/shapes')
   assert.deepEqual([status, headers['location']], [307, '/explain/?model=ada/shapes'])
   assert.deepEqual(await statuses(1, '/explain/'), [200])
   assert.deepEqual(await statuses(1, '/nothing'), [404])
 })
 
-test('unless told otherwise, the limits are those of the Worker', async () => {
+test('the default limits are those of the Worker', async () => {
   const config = await readFile(new URL('../../wrangler.toml', import.meta.url), 'utf8')
   for (const [name, limit] of [
     ['LISTS', defaultLimits.list],
@@ -106,20 +106,20 @@ test('unless told otherwise, the limits are those of the Worker', async () => {
   }
 })
 
-test('guessing the token counts', async () => {
+test('wrong tokens count against the rate limit', async () => {
   const guess = { 'X-Forwarded-For': '203.0.113.9', Authorization: 'Bearer wrong' }
-  const found = await statuses(limits.read + 1, `/files/${'0'.repeat(64)}`, guess, 'PUT')
-  assert.equal(found.indexOf(429), limits.read)
+  const received = await statuses(limits.read + 1, `/files/${'0'.repeat(64)}`, guess, 'PUT')
+  assert.equal(received.indexOf(429), limits.read)
   const right = { ...guess, Authorization: 'Bearer right' }
   assert.deepEqual(await statuses(1, `/files/${'0'.repeat(64)}/parts`, right), [200])
 })
 
-test('who is counted: an IPv4 address, 64 bits of an IPv6 one; for a minute', () => {
+test('the rate limit counts per IPv4 address and per IPv6 /64 network, for one minute', () => {
   let now = 0
-  const within = rateLimit({ list: 1, read: 2 }, () => now)
-  assert.ok(within('list', '2001:db8::1'))
+  const isWithinLimit = rateLimit({ list: 1, read: 2 }, () => now)
+  assert.ok(isWithinLimit('list', '2001:db8::1'))
   for (const same of ['2001:db8::1', '2001:db8::ffff:2', '2001:db8:0:0:5::', '2001:db8:0:0:1:2:3:4']) {
-    assert.ok(!within('list', same), same)
+    assert.ok(!isWithinLimit('list', same), same)
   }
   for (const other of [
     '2001:db8:0:1::1',
@@ -129,36 +129,40 @@ test('who is counted: an IPv4 address, 64 bits of an IPv6 one; for a minute', ()
     '::ffff:192.0.2.2',
     '192.0.2.1',
   ]) {
-    assert.ok(within('list', other), other)
+    assert.ok(isWithinLimit('list', other), other)
   }
-  assert.ok(within('read', '2001:db8::1') && within('read', '2001:db8::2') && !within('read', '2001:db8::3'))
+  assert.ok(
+    isWithinLimit('read', '2001:db8::1') &&
+      isWithinLimit('read', '2001:db8::2') &&
+      !isWithinLimit('read', '2001:db8::3'),
+  )
   now = 59_999
-  assert.ok(!within('list', '192.0.2.1'))
+  assert.ok(!isWithinLimit('list', '192.0.2.1'))
   now = 60_000
-  assert.ok(within('list', '192.0.2.1'))
+  assert.ok(isWithinLimit('list', '192.0.2.1'))
 })
 
-/** What the server says to raw bytes until it ends the connection; more are sent every second. */
-function until(sent: string, more: string): Promise<string> {
+/** Sends raw bytes, and more every second, until the server closes the connection. Returns its response. */
+function sendRaw(sent: string, more: string): Promise<string> {
   const { hostname, port } = new URL(serving.url)
   return new Promise((resolve) => {
-    let said = ''
+    let received = ''
     const socket = connect(Number(port), hostname, () => socket.write(sent))
     const drip = setInterval(() => socket.write(more), 1000)
-    socket.setEncoding('latin1').on('data', (text) => (said += text))
+    socket.setEncoding('latin1').on('data', (text) => (received += text))
     socket.on('error', () => {})
     socket.on('close', () => {
       clearInterval(drip)
-      resolve(said)
+      resolve(received)
     })
   })
 }
 
-test('headers that never end are cut off, and so are those too long', { timeout: 120_000 }, async () => {
+test('headers that never end, or are too long, close the connection', { timeout: 120_000 }, async () => {
   const [slow, long, many] = await Promise.all([
-    until('GET / HTTP/1.1\r\nHost: x\r\n', 'X: y\r\n'),
-    until(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`, ''),
-    until(`GET / HTTP/1.1\r\nHost: x\r\n${'X: y\r\n'.repeat(3000)}\r\n`, ''),
+    sendRaw('GET / HTTP/1.1\r\nHost: x\r\n', 'X: y\r\n'),
+    sendRaw(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`, ''),
+    sendRaw(`GET / HTTP/1.1\r\nHost: x\r\n${'X: y\r\n'.repeat(3000)}\r\n`, ''),
   ])
   assert.match(slow, /^HTTP\/1\.1 408 /)
   assert.match(long, /^HTTP\/1\.1 431 /)
@@ -166,7 +170,7 @@ test('headers that never end are cut off, and so are those too long', { timeout:
   assert.deepEqual(await statuses(1, '/'), [200])
 })
 
-test('what is no HTTP is refused, and no second request hides in the first', {
+test('invalid HTTP is rejected, and requests cannot be smuggled', {
   timeout: 120_000,
 }, async () => {
   const close = 'Connection: close\r\n'
@@ -180,8 +184,8 @@ test('what is no HTTP is refused, and no second request hides in the first', {
     `${post}Content-Length: -3\r\n\r\nabc`,
     `${post}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n`,
   ]) {
-    const said = await until(sent, '')
-    assert.match(said, /^HTTP\/1\.1 400 /, sent)
-    assert.equal(said.match(/HTTP\/1\.1/g)!.length, 1, sent)
+    const received = await sendRaw(sent, '')
+    assert.match(received, /^HTTP\/1\.1 400 /, sent)
+    assert.equal(received.match(/HTTP\/1\.1/g)!.length, 1, sent)
   }
 })

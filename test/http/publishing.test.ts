@@ -1,4 +1,4 @@
-// Publishing over HTTP, to each host: the commands' own registry, and what a stranger or a broken client may send.
+// Publishing over HTTP to each host: the commands' client, and invalid or unauthorised requests.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -12,10 +12,10 @@ import { serverRegistry } from '../../edge/commands/publishing/server-registry.t
 import { command } from '../support/command.ts'
 import { writeExported } from '../support/exported.ts'
 import type { Reply } from './check.ts'
-import { ask, hosts, type RunningHost } from './hosts.ts'
+import { hosts, type RunningHost, request } from './hosts.ts'
 
-const publishToken = 'a token that nobody guesses'
-const right = { Authorization: `Bearer ${publishToken}` }
+const publishToken = 'correct token'
+const authorized = { Authorization: `Bearer ${publishToken}` }
 
 for (const [name, start] of Object.entries(hosts)) {
   describe(`publishing over HTTP: ${name}`, () => {
@@ -33,14 +33,14 @@ for (const [name, start] of Object.entries(hosts)) {
     })
 
     const send = (path: string, method: string, headers: Record<string, string>, body?: Buffer) =>
-      ask(host.url, path, headers, method, body)
-    const refused = ({ status, headers, body }: Reply, expected: number): string => {
+      request(host.url, path, headers, method, body)
+    const rejected = ({ status, headers, body }: Reply, expected: number): string => {
       assert.equal(status, expected, body.toString())
       assert.equal(headers['cache-control'], 'no-store')
       return (JSON.parse(body.toString()) as { detail: string }).detail
     }
 
-    test('without the right token nothing is let in', async () => {
+    test('requests without the correct token are rejected', async () => {
       const content = randomBytes(10)
       const path = `/files/${createHash('sha256').update(content).digest('hex')}`
       for (const [target, method] of [
@@ -68,20 +68,20 @@ for (const [name, start] of Object.entries(hosts)) {
             ...(token !== undefined && { Authorization: token }),
           }
           const reply = await send(target, method, headers, method === 'GET' ? undefined : Buffer.from('{}'))
-          assert.match(refused(reply, 401), /right token/, `${method} ${target} ${token}`)
+          assert.match(rejected(reply, 401), /invalid token/, `${method} ${target} ${token}`)
           assert.match(reply.headers['www-authenticate']!, /^Bearer/)
         }
       }
       assert.equal((await send(path, 'GET', {})).status, 404)
     })
 
-    test('a file is written once, whole, and is what its hash promises', async () => {
+    test('a file is written once, completely, and only if its hash matches', async () => {
       const content = randomBytes(300_000)
       const sha256 = createHash('sha256').update(content).digest('hex')
       const path = `/files/${sha256}`
-      const typed = { ...right, 'Content-Type': 'application/octet-stream' }
-      assert.match(refused(await send(path, 'PUT', typed, randomBytes(300_000)), 422), /SHA-256|hash/)
-      assert.equal((await send(path, 'GET', {})).status, 404, 'nothing of it is to be seen')
+      const typed = { ...authorized, 'Content-Type': 'application/octet-stream' }
+      assert.match(rejected(await send(path, 'PUT', typed, randomBytes(300_000)), 422), /SHA-256|hash/)
+      assert.equal((await send(path, 'GET', {})).status, 404, 'no incomplete file is visible')
       const first = await send(path, 'PUT', typed, content)
       assert.deepEqual(
         [first.status, first.headers['etag'], first.headers['location']],
@@ -90,13 +90,13 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.equal((await send(path, 'PUT', typed, content)).status, 204)
       assert.ok((await send(path, 'GET', {})).body.equals(content))
 
-      refused(await send('/files/abc', 'PUT', typed, content), 404)
+      rejected(await send('/files/abc', 'PUT', typed, content), 404)
       for (const type of ['text/html', 'image/svg+xml', 'text/javascript', 'image/png; charset=x']) {
-        const reply = await send(path, 'PUT', { ...right, 'Content-Type': type }, content)
+        const reply = await send(path, 'PUT', { ...authorized, 'Content-Type': type }, content)
         assert.match(
-          refused(reply, 415),
-          /expected one of: application\/octet-stream/,
-          'no page of this origin',
+          rejected(reply, 415),
+          /expected one of application\/octet-stream/,
+          'a browser must not run uploads as pages of this origin',
         )
         assert.match(reply.headers['accept']!, /^application\/octet-stream, /)
       }
@@ -104,25 +104,25 @@ for (const [name, start] of Object.entries(hosts)) {
         assert.equal((await send(`${path}/parts/${index}`, 'PUT', typed, content)).status, 404, index)
       }
       for (const bytes of ['', '0', '-5', 'x', '99999999999999']) {
-        refused(await send(`${path}?bytes=${bytes}`, 'POST', right), 422)
+        rejected(await send(`${path}?bytes=${bytes}`, 'POST', authorized), 422)
       }
     })
 
-    test('a model with a file in parts: published, stopped halfway, gone on with, published', async () => {
-      const place = join(folder, 'large')
-      const { contents } = await writeExported(place, 'ada/large', { graph: 40_000_001, preview: 10 })
-      const { manifest, files } = await readExported(place)
+    test('a model with a file in parts: an incomplete publication is rejected, then completed', async () => {
+      const exported = join(folder, 'large')
+      const { contents } = await writeExported(exported, 'ada/large', { graph: 40_000_001, preview: 10 })
+      const { manifest, files } = await readExported(exported)
       const text = formatManifest(manifest)
       const { version, missing } = await registry.begin(manifest, text)
       assert.deepEqual(missing, manifest.files)
       const path = `/files/${files[0]!.sha256}`
       const part = contents[0]!.subarray(0, 16 * 2 ** 20)
-      assert.equal((await send(`${path}/parts/0`, 'PUT', right, part)).status, 204)
-      const early = await send(`${path}?bytes=${contents[0]!.length}`, 'POST', right)
-      assert.match(refused(early, 409), /Found 1 parts of 16777216 bytes/)
+      assert.equal((await send(`${path}/parts/0`, 'PUT', authorized, part)).status, 204)
+      const early = await send(`${path}?bytes=${contents[0]!.length}`, 'POST', authorized)
+      assert.match(rejected(early, 409), /got 16777216 bytes in 1 parts/)
       await assert.rejects(
         registry.commit('ada/large', version, []),
-        /files that are not here yet: model.onnx/,
+        /Missing files of ada\/large: model.onnx/,
       )
       assert.equal(await registry.model('ada/large'), null)
 
@@ -133,30 +133,32 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.equal(await registry.commit('ada/large', version, ['stable']), 'unchanged')
       assert.ok((await send(path, 'GET', {})).body.equals(contents[0]!))
       assert.deepEqual((await registry.begin(manifest, text)).missing, [])
-      assert.deepEqual(JSON.parse((await send(`${path}/parts`, 'GET', right)).body.toString()), { parts: [] })
+      assert.deepEqual(JSON.parse((await send(`${path}/parts`, 'GET', authorized)).body.toString()), {
+        parts: [],
+      })
     })
 
-    test('what is announced has to be a manifest, of the model at this address', async () => {
+    test('an announcement must be a manifest with the name in the path', async () => {
       const { manifest } = await writeExported(join(folder, 'other'), 'ada/other', { graph: 10 })
       const announce = (path: string, body: string) =>
         send(
           `/api/models/${path}/versions`,
           'POST',
-          { ...right, 'Content-Type': 'application/json' },
+          { ...authorized, 'Content-Type': 'application/json' },
           Buffer.from(body),
         )
       const text = formatManifest(manifest)
       assert.match(
-        refused(await announce('ada/elsewhere', text), 422),
-        /of ada\/other; expected that of ada\/elsewhere/,
+        rejected(await announce('ada/elsewhere', text), 422),
+        /expected the name ada\/elsewhere, got ada\/other/,
       )
-      assert.match(refused(await announce('ada/other', '{"version":1}'), 422), /licence/)
+      assert.match(rejected(await announce('ada/other', '{"version":1}'), 422), /licence/)
       assert.match(
-        refused(await announce('ada/other', JSON.stringify({ ...manifest, surprise: 1 })), 422),
+        rejected(await announce('ada/other', JSON.stringify({ ...manifest, surprise: 1 })), 422),
         /surprise/,
       )
       assert.equal((await announce('ada/other', 'no json')).status, 400)
-      // Answered before all was sent; the connection may be cut first.
+      // The response may come before everything was sent, and the connection may be closed first.
       const large = await announce('ada/other', ' '.repeat(2 ** 20 + 1)).catch(() => null)
       assert.ok(large === null || large.status === 413)
       assert.equal((await announce('ada%2f..%2f..%2fx/other', text)).status, 404)
@@ -167,38 +169,35 @@ for (const [name, start] of Object.entries(hosts)) {
     })
 
     test('the commands over HTTP: publish --to, list, rollback, unpublish, gc', async () => {
-      const place = join(folder, 'run')
-      const first = await writeExported(place, 'ada/shapes', { graph: 1000, preview: 100 })
+      const exported = join(folder, 'run')
+      const first = await writeExported(exported, 'ada/shapes', { graph: 1000, preview: 100 })
       const env = { DDPM_PUBLISH_TOKEN: publishToken }
       const run = async (...args: string[]) =>
         (await command(['publish', ...args, '--to', host.url], env)).stdout
       assert.match(
-        await run(place, '--dry-run'),
+        await run(exported, '--dry-run'),
         /^Would publish ada\/shapes at .*\n {2}to send .*\n {2}to send /,
       )
-      assert.match(await run(place, '--alias', 'v1'), /^Published ada\/shapes at http/)
-      assert.match(await run(place), /already published/)
-      assert.match(await run(place, '--description', 'Other.'), /^Replaced ada\/shapes/)
+      assert.match(await run(exported, '--alias', 'v1'), /^Published ada\/shapes at http/)
+      assert.match(await run(exported), /already published/)
+      assert.match(await run(exported, '--description', 'Other.'), /^Updated ada\/shapes/)
       assert.match(
         await run('list'),
         /ada\/shapes\n {2}\w{12} {2}\S+ \S+ {2}v1\n {2}\w{12} {2}\S+ \S+ {2}latest\n/,
       )
-      assert.match(await run('rollback', 'ada/shapes'), /is \w{12} again/)
-      assert.match(
-        (await send('/api/models/ada/shapes', 'GET', {})).body.toString(),
-        /Bytes that draw nothing/,
-      )
-      assert.match(await run('unpublish', 'ada/shapes'), /^Took back ada\/shapes with 2 versions/)
+      assert.match(await run('rollback', 'ada/shapes'), /the latest version is \w{12}\.$/m)
+      assert.match((await send('/api/models/ada/shapes', 'GET', {})).body.toString(), /Random bytes/)
+      assert.match(await run('unpublish', 'ada/shapes'), /^Unpublished ada\/shapes \(2 versions\)/)
       const file = `/files/${first.manifest.files[0]!.sha256}`
       assert.equal((await send(file, 'GET', {})).status, 200)
       assert.match(await run('gc', '--keep-days', '0'), /\nRemoved \d files/)
       assert.equal((await send(file, 'GET', {})).status, 404)
-      assert.equal((await send('/api/models/ada/large', 'GET', {})).status, 200, 'what is published stays')
+      assert.equal((await send('/api/models/ada/large', 'GET', {})).status, 200, 'published files remain')
 
-      const nobody = await command(['publish', place, '--to', host.url], { DDPM_PUBLISH_TOKEN: '' })
-      assert.match(nobody.stderr, /^Publishing to .* needs its token[^\n]*\n$/)
+      const nobody = await command(['publish', exported, '--to', host.url], { DDPM_PUBLISH_TOKEN: '' })
+      assert.match(nobody.stderr, /^Missing token for http[^\n]*DDPM_PUBLISH_TOKEN[^\n]*\n$/)
       const nowhere = await command(['publish', 'list', '--to', 'http://localhost:9'], env)
-      assert.match(nowhere.stderr, /^Could not reach http:\/\/localhost:9 .*Run the same command again.\n$/)
+      assert.match(nowhere.stderr, /^Cannot reach http:\/\/localhost:9 .*run the same command again\.\n$/)
     })
   })
 }

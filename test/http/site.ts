@@ -8,14 +8,14 @@ import { writeManifest } from '../support/exported.ts'
 import type { About, Subject } from './cases/case.ts'
 
 /**
- * A type that is compressed beforehand, and none that wrangler's front compresses anew on its way, by rules of its
- * own and even in parts: so that a reply is the app's.
+ * A media type that the app serves precompressed, but that wrangler's proxy does not compress itself. The proxy would
+ * otherwise change the app's responses, even partial ones.
  */
 const compressible = 'text/x-instructions'
 
 export const page = '<!doctype html><title>page</title>'
 
-/** What is published for the cases, and what each of them is about. */
+/** The published model, and the resources that the cases request. */
 export interface Site {
   readonly manifest: Manifest
   readonly version: string
@@ -24,7 +24,7 @@ export interface Site {
 
 const sha256Of = (content: Buffer) => createHash('sha256').update(content).digest('hex')
 
-/** Fills an empty store with a model and files that exist compressed or could. */
+/** Fills an empty store with a model, and with files that are compressible. */
 export async function fill(storage: Storage): Promise<Site> {
   const model = randomBytes(10_000)
   const code = Buffer.from(Array.from({ length: 3000 }, (_, i) => `instruction ${i % 50}\n`).join(''))
@@ -32,7 +32,9 @@ export async function fill(storage: Storage): Promise<Site> {
   const octets = 'application/octet-stream'
   await put(model, octets)
   await put(code, compressible)
-  await put(script, 'text/x-script-of-ours')
+  await put(script, 'text/x-uncompressed')
+  const wasm = Buffer.from('\0asm'.repeat(2000))
+  await put(wasm, 'application/wasm')
   await put(Buffer.alloc(0), octets)
   const sha256 = sha256Of(code)
   await storage.put(keys.variant(sha256, 'br'), brotliCompressSync(code), { mediaType: compressible })
@@ -46,7 +48,7 @@ export async function fill(storage: Storage): Promise<Site> {
   await commit(storage, manifest.name, version, ['stable'])
 
   const subject = async (content: Buffer, path: string, etag = `"${sha256Of(content)}"`) => {
-    const modified = (await storage.facts(keys.file(sha256Of(content))))?.modified.getTime() ?? 0
+    const modified = (await storage.head(keys.file(sha256Of(content))))?.modified.getTime() ?? 0
     const date = (seconds = 0) => new Date(modified + seconds * 1000).toUTCString()
     return { subject: { path, size: content.length, etag, date }, content }
   }
@@ -61,6 +63,7 @@ export async function fill(storage: Storage): Promise<Site> {
       code: await file(code),
       empty: await file(Buffer.alloc(0)),
       script: await file(script),
+      wasm: await file(wasm),
       version: await subject(model, `/ada/shapes/resolve/${version}/model.onnx`),
       alias: await subject(model, '/ada/shapes/resolve/main/model.onnx'),
       manifest: await subject(stored, '/api/models/ada/shapes', `W/"${version}"`),

@@ -1,4 +1,4 @@
-// The whole server side as it runs: models published by the command, served by workerd, asked over HTTP.
+// The complete server side: `npm run publish`, and the Worker in workerd, over HTTP.
 import assert from 'node:assert/strict'
 import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,11 +10,11 @@ import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
 import { type Serving, serve } from '../../edge/commands/hosting/workerd.ts'
 import { unpublish } from '../../edge/server/registry/models.ts'
-import { sha256Of } from '../../edge/server/registry/publishing.ts'
+import { sha256OfText } from '../../edge/server/registry/publishing.ts'
 import { command } from '../support/command.ts'
 import { writeExported } from '../support/exported.ts'
 import type { Reply } from './check.ts'
-import { ask as askHost } from './hosts.ts'
+import { request as requestFrom } from './hosts.ts'
 
 const assets: Record<string, string> = {
   'index.html': '<!doctype html><title>page</title>',
@@ -28,9 +28,9 @@ let folder: string
 let persistTo: string
 let server: Serving
 let manifest: Manifest
-/** Bytes of the published model, and where they are served. */
+/** Content of the published model, and its path on the server. */
 let model: Buffer
-let address: string
+let modelPath: string
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ddpm-workerd-'))
@@ -45,7 +45,7 @@ before(async () => {
   })
   manifest = exported.manifest
   model = exported.contents[0]!
-  address = `/files/${manifest.files[0]!.sha256}`
+  modelPath = `/files/${manifest.files[0]!.sha256}`
 })
 
 after(async () => {
@@ -53,11 +53,11 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const ask = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
-  askHost(server.url, path, headers, method)
+const request = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+  requestFrom(server.url, path, headers, method)
 
-/** Checks that a reply is a problem (RFC 9457) of this status, not to be stored; gives its detail. */
-function problemOf(reply: Reply, status: number): string {
+/** Asserts that a response is a problem (RFC 9457) with this status and not cached. Returns its detail. */
+function assertProblem(reply: Reply, status: number): string {
   assert.equal(reply.status, status, reply.body.toString())
   assert.equal(reply.headers['content-type'], 'application/problem+json')
   assert.equal(reply.headers['cache-control'], 'no-store')
@@ -70,17 +70,17 @@ function problemOf(reply: Reply, status: number): string {
 const json = (reply: Reply) => JSON.parse(reply.body.toString())
 const publish = (...args: string[]) => command(['publish', ...args, '--persist-to', persistTo])
 
-test('an empty bucket: no models, and how to publish one', async () => {
-  const list = await ask('/api/models')
+test('an empty bucket has no models; the error explains how to publish one', async () => {
+  const list = await request('/api/models')
   assert.deepEqual(json(list), { models: [], next: null })
   assert.equal(list.headers['cache-control'], 'no-store')
   assert.match(
-    problemOf(await ask('/api/models/ada/shapes'), 404),
-    /No model is named "ada\/shapes".*npm run publish/,
+    assertProblem(await request('/api/models/ada/shapes'), 404),
+    /Unknown model "ada\/shapes".*npm run publish/,
   )
 })
 
-test('publish refuses what is no sound export, and stores nothing of it', async () => {
+test('publish rejects an invalid export and stores nothing', async () => {
   const damaged = join(folder, 'damaged')
   const { manifest } = await writeExported(damaged, 'ada/damaged', { graph: 5000, preview: 50 })
   const [graph, preview] = manifest.files
@@ -89,14 +89,14 @@ test('publish refuses what is no sound export, and stores nothing of it', async 
   assert.equal(wrongHash.status, 1)
   assert.match(
     wrongHash.stderr,
-    new RegExp(`damaged/preview.png has the SHA-256 [0-9a-f]{64}.*${preview!.sha256}`),
+    new RegExp(`damaged/preview.png: expected the SHA-256 ${preview!.sha256}.*got [0-9a-f]{64}`),
   )
-  assert.match(wrongHash.stderr, /export the model again/)
+  assert.match(wrongHash.stderr, /Export the model again/)
 
   await appendFile(join(damaged, 'model.onnx'), '!')
-  assert.match((await publish(damaged)).stderr, /model.onnx has 5001 bytes; the manifest says 5000/)
+  assert.match((await publish(damaged)).stderr, /model.onnx: expected 5000 bytes \(manifest\), got 5001/)
   await rm(join(damaged, 'model.onnx'))
-  assert.match((await publish(damaged)).stderr, /model.onnx is missing/)
+  assert.match((await publish(damaged)).stderr, /Missing file .*model.onnx/)
   assert.match((await publish(damaged, '--name', 'nobody')).stderr, /expected owner\/name/)
   await writeFile(join(damaged, 'manifest.json'), '{"version": 1}')
   assert.match((await publish(damaged)).stderr, /Invalid manifest[\s\S]*licence/)
@@ -104,34 +104,38 @@ test('publish refuses what is no sound export, and stores nothing of it', async 
   await mkdir(join(folder, 'trained'))
   assert.match((await publish(join(folder, 'trained'))).stderr, /npm run export -- .*trained/)
   const absent = await publish(join(folder, 'absent'))
-  assert.match(absent.stderr, /^There is no folder ".*absent"; expected [^\n]*\n$/, 'one line, no stack')
+  assert.match(
+    absent.stderr,
+    /^Cannot find the folder ".*absent": expected [^\n]*\n$/,
+    'one line, no stack trace',
+  )
 
-  assert.deepEqual(json(await ask('/api/models')), { models: [], next: null })
-  for (const { sha256 } of [graph!, preview!]) problemOf(await ask(`/files/${sha256}`), 404)
+  assert.deepEqual(json(await request('/api/models')), { models: [], next: null })
+  for (const { sha256 } of [graph!, preview!]) assertProblem(await request(`/files/${sha256}`), 404)
 })
 
-test('a bucket that cannot be kept where it should be is named', async () => {
+test('a bucket that cannot be written is an error with its path', async () => {
   const file = join(folder, 'run/export/model.onnx')
-  await assert.rejects(localBucket(file), /Cannot keep the local bucket in ".*model.onnx".*--persist-to/)
+  await assert.rejects(localBucket(file), /Cannot write the local bucket to ".*model.onnx".*--persist-to/)
 })
 
-test('publish, while the server runs: a run folder, twice, then changed, then under another name', async () => {
+test('publish while the server runs: a run folder, again, changed, under another name', async () => {
   const run = join(folder, 'run')
-  const version = sha256Of(formatManifest(manifest))
+  const version = sha256OfText(formatManifest(manifest))
   const dry = await publish(run, '--dry-run')
   assert.match(
     dry.stdout,
     /^Would publish ada\/shapes locally, version [0-9a-f]{12}:\n {2}to send {3}0.7 MB {2}\S+model.onnx\n/,
   )
-  problemOf(await ask('/api/models/ada/shapes'), 404)
+  assertProblem(await request('/api/models/ada/shapes'), 404)
 
   const first = await publish(run)
-  const said = `Published ada/shapes locally, version ${version.slice(0, 12)}.\n`
-  assert.deepEqual(first, { status: 0, stdout: said, stderr: '' })
-  const stored = await ask('/api/models/ada/shapes')
+  const stdout = `Published ada/shapes locally, version ${version.slice(0, 12)}.\n`
+  assert.deepEqual(first, { status: 0, stdout, stderr: '' })
+  const stored = await request('/api/models/ada/shapes')
   assert.equal(stored.body.toString(), formatManifest(manifest))
   assert.equal(stored.headers['x-version'], version)
-  const file = await ask(address)
+  const file = await request(modelPath)
   assert.ok(file.body.equals(model))
 
   for (const args of [[join(run, 'export')], [run, '--dry-run']]) {
@@ -142,9 +146,9 @@ test('publish, while the server runs: a run folder, twice, then changed, then un
   }
   assert.match(
     (await publish(run, '--description', 'Figures.', '--licence', 'MIT')).stdout,
-    /^Replaced ada\/shapes/,
+    /^Updated ada\/shapes/,
   )
-  const changed = await ask('/api/models/ada/shapes')
+  const changed = await request('/api/models/ada/shapes')
   assert.notEqual(changed.headers['etag'], stored.headers['etag'])
   assert.match(
     (await publish(run, '--name', 'bob/figures', '--alias', 'stable')).stdout,
@@ -153,7 +157,7 @@ test('publish, while the server runs: a run folder, twice, then changed, then un
 
   const { name, shape, classes, licence, training, description, files } = manifest
   const summary = { name, description, shape, classes, licence, training, preview: files[1]!.sha256 }
-  const { models } = json(await ask('/api/models'))
+  const { models } = json(await request('/api/models'))
   assert.deepEqual(
     models.map(({ version, published, ...known }: Record<string, unknown>) => known),
     [
@@ -161,25 +165,28 @@ test('publish, while the server runs: a run folder, twice, then changed, then un
       { ...summary, name: 'bob/figures' },
     ],
   )
-  const detail = problemOf(await ask('/api/models/ada/shape'), 404)
-  assert.equal(detail, 'No model is named "ada/shape"; published here: ada/shapes, bob/figures.')
+  const detail = assertProblem(await request('/api/models/ada/shape'), 404)
+  assert.equal(detail, 'Unknown model "ada/shape". Published models: ada/shapes, bob/figures.')
 })
 
 test('rollback and gc of the local registry', async () => {
-  const version = sha256Of(formatManifest(manifest))
+  const version = sha256OfText(formatManifest(manifest))
   const back = await publish('rollback', 'ada/shapes')
-  assert.equal(back.stdout, `The latest version of ada/shapes locally is ${version.slice(0, 12)} again.\n`)
-  assert.equal((await ask('/api/models/ada/shapes')).headers['x-version'], version)
+  assert.equal(
+    back.stdout,
+    `Rolled back ada/shapes locally: the latest version is ${version.slice(0, 12)}.\n`,
+  )
+  assert.equal((await request('/api/models/ada/shapes')).headers['x-version'], version)
   const bucket = await localBucket(persistTo)
   await unpublish(bucket.storage, 'bob/figures')
   await bucket.close()
-  problemOf(await ask('/api/models/bob/figures'), 404)
+  assertProblem(await request('/api/models/bob/figures'), 404)
   const collected = await publish('gc', '--keep-days', '0')
-  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files, 0.0 MB, locally; \d+ stay.\n$/)
-  assert.ok((await ask(address)).body.equals(model), 'the other model has it, too')
+  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files \(0.0 MB\) locally; kept \d+.\n$/)
+  assert.ok((await request(modelPath)).body.equals(model), 'the other model references it')
 })
 
-test('paths that name nothing, or try to name something else', async () => {
+test('unknown paths, and paths that try to escape', async () => {
   const { sha256 } = manifest.files[0]!
   const paths = [
     '/files/',
@@ -212,24 +219,24 @@ test('paths that name nothing, or try to name something else', async () => {
     '/.env',
   ]
   for (const path of paths) {
-    const detail = problemOf(await ask(path), 404)
+    const detail = assertProblem(await request(path), 404)
     assert.ok(detail.length > 10, path)
   }
 })
 
-test('other methods are refused by name', async () => {
-  for (const path of ['/', '/sampler.js', '/api/models', '/api/models/ada/shapes', address]) {
+test('other methods are rejected; the error names them', async () => {
+  for (const path of ['/', '/sampler.js', '/api/models', '/api/models/ada/shapes', modelPath]) {
     for (const method of ['POST', 'PUT', 'DELETE']) {
-      const reply = await ask(path, {}, method)
-      assert.match(problemOf(reply, 405), new RegExp(method))
+      const reply = await request(path, {}, method)
+      assert.match(assertProblem(reply, 405), new RegExp(method))
       assert.match(reply.headers['allow']!, /GET.*HEAD/, path)
     }
   }
 })
 
-test('the page and its files, isolated so that WebAssembly may use threads', async () => {
+test('the page and its files have the headers for isolation, which WebAssembly threads require', async () => {
   for (const [name, text] of Object.entries(assets)) {
-    const { status, headers, body } = await ask(name === 'index.html' ? '/' : `/${name}`)
+    const { status, headers, body } = await request(name === 'index.html' ? '/' : `/${name}`)
     assert.deepEqual([status, body.toString()], [200, text], name)
     assert.equal(headers['cross-origin-opener-policy'], 'same-origin')
     assert.equal(headers['cross-origin-embedder-policy'], 'require-corp')
@@ -240,18 +247,18 @@ test('the page and its files, isolated so that WebAssembly may use threads', asy
     assert.match(policy, /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:/)
     assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*/)
   }
-  const again = await ask('/', { 'If-None-Match': (await ask('/')).headers.etag! })
+  const again = await request('/', { 'If-None-Match': (await request('/')).headers.etag! })
   assert.equal(again.status, 304)
   assert.deepEqual(
-    [(await ask('/index.html')).status, (await ask('/index.html')).headers.location],
+    [(await request('/index.html')).status, (await request('/index.html')).headers.location],
     [307, '/'],
   )
 })
 
 test('other sites may read models and the sampler, but not the page', async () => {
   const origin = { Origin: 'https://elsewhere.example' }
-  for (const path of ['/sampler.js', '/worker-wasm.js', '/api/models', '/api/models/ada/none', address]) {
-    const { headers } = await ask(path, origin)
+  for (const path of ['/sampler.js', '/worker-wasm.js', '/api/models', '/api/models/ada/none', modelPath]) {
+    const { headers } = await request(path, origin)
     assert.equal(headers['access-control-allow-origin'], '*', path)
     assert.equal(headers['cross-origin-resource-policy'], 'cross-origin', path)
     assert.match(
@@ -260,12 +267,12 @@ test('other sites may read models and the sampler, but not the page', async () =
     )
   }
   for (const path of ['/', '/page.js', '/style.css']) {
-    const { headers } = await ask(path, origin)
+    const { headers } = await request(path, origin)
     assert.equal(headers['access-control-allow-origin'], undefined, path)
     assert.equal(headers['cross-origin-resource-policy'], 'same-origin', path)
   }
-  const preflight = await ask(
-    address,
+  const preflight = await request(
+    modelPath,
     { ...origin, 'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'range,if-range' },
     'OPTIONS',
   )
@@ -274,11 +281,11 @@ test('other sites may read models and the sampler, but not the page', async () =
   assert.equal(preflight.headers['access-control-allow-methods'], 'GET,HEAD')
 })
 
-test("onnxruntime's files come from the bucket, sent once, byte for byte in every coding", async () => {
+test("onnxruntime's files are uploaded to the bucket once and served unchanged in every coding", async () => {
   const content = Buffer.from('wasm '.repeat(5000))
   const path = join(folder, 'run/runtime.wasm')
   await writeFile(path, content)
-  const sha256 = sha256Of(content.toString())
+  const sha256 = sha256OfText(content.toString())
   const runtime = [{ path, sha256, bytes: content.length, mediaType: 'application/wasm' }]
   const bucket = await localBucket(persistTo)
   assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 1)
@@ -289,7 +296,7 @@ test("onnxruntime's files come from the bucket, sent once, byte for byte in ever
     ['gzip', gunzipSync],
     ['identity', (bytes: Buffer) => bytes],
   ] as const) {
-    const { headers, body } = await ask(`/files/${sha256}`, { 'Accept-Encoding': coding })
+    const { headers, body } = await request(`/files/${sha256}`, { 'Accept-Encoding': coding })
     assert.equal(headers['content-encoding'] ?? 'identity', coding)
     assert.equal(headers['content-length'], String(body.length))
     assert.equal(headers['content-type'], 'application/wasm')
@@ -298,31 +305,37 @@ test("onnxruntime's files come from the bucket, sent once, byte for byte in ever
   }
 })
 
-test('whether the store answers', async () => {
-  const { status, headers, body } = await ask('/healthz')
+test('the health check responds', async () => {
+  const { status, headers, body } = await request('/healthz')
   assert.deepEqual(
     [status, JSON.parse(body.toString()).status, headers['cache-control']],
     [200, 'ok', 'no-store'],
   )
 })
 
-test('who asks too often waits; files are read more often than lists', async () => {
+test('requests above the rate limit get a 429; the limit for reads is higher than for listings', async () => {
   const publicFolder = join(folder, 'public')
   const limited = await serve({ port: 0, persistTo, publicFolder, quiet: true, environment: 'staging' })
   try {
-    // At once: on a slow machine, the minute would be over before one after the other had come so far.
-    const asked = await Promise.all(Array.from({ length: 125 }, () => askHost(limited.url, '/api/models')))
-    assert.equal(asked.filter(({ status }) => status === 200).length, 120)
-    const refused = await askHost(limited.url, '/api/models')
-    assert.match(problemOf(refused, 429), /wait a minute/)
+    // In parallel: on a slow machine, sequential requests would take longer than the minute.
+    const replies = await Promise.all(
+      Array.from({ length: 125 }, () => requestFrom(limited.url, '/api/models')),
+    )
+    assert.equal(replies.filter(({ status }) => status === 200).length, 120)
+    const refused = await requestFrom(limited.url, '/api/models')
+    assert.match(assertProblem(refused, 429), /Wait a minute/)
     assert.equal(refused.headers['retry-after'], '60')
-    assert.equal((await askHost(limited.url, address)).status, 404, 'its bucket is another, and reads go on')
+    assert.equal(
+      (await requestFrom(limited.url, modelPath)).status,
+      404,
+      'staging has another bucket, and reads are still allowed',
+    )
   } finally {
     await limited.stop()
   }
 })
 
-test('a port in use, an impossible one and an unknown host are named', async () => {
+test('a port in use, an invalid port and an unknown host are errors that name them', async () => {
   const { port } = new URL(server.url)
   await assert.rejects(serve({ port: Number(port) }), new RegExp(`Port ${port} .*in use.*--port`))
   await assert.rejects(serve({ host: 'no such host' }), /host "no such host"/)

@@ -1,20 +1,21 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** An account on a stand-in for Cloudflare's API, as far as the real wrangler asks it. */
+/** An account on a fake of Cloudflare's API, with the endpoints that wrangler uses. */
 export interface Account {
-  /** What commands need to reach it. */
+  /** Environment variables that make commands use the fake. */
   readonly env: Record<string, string>
   readonly buckets: Set<string>
-  /** By `bucket/key`. */
+  /** Stored objects by `bucket/key`. */
   readonly objects: Map<string, { type: string | undefined; content: Buffer }>
-  /** What each Worker's upload said of it. */
+  /** Metadata of each uploaded Worker. */
   readonly workers: Map<string, { readonly bindings: { name: string; type: string; text?: string }[] }>
-  /** Every request that changed something, in order. */
+  /** All requests with a method other than GET, in order. */
   readonly changes: string[]
   close(): Promise<void>
 }
 
+/** Starts the fake API with an empty account. */
 export async function startAccount(): Promise<Account> {
   const buckets = new Set<string>()
   const objects: Account['objects'] = new Map()
@@ -25,54 +26,59 @@ export async function startAccount(): Promise<Account> {
     const { method } = request
     const path = request.url!.replace(/\?.*/, '').replace(/^\/accounts\/me/, '')
     if (method !== 'GET' && path !== '/graphql') changes.push(`${method} ${path}`)
-    const answer = (status: number, result: object | null, errors: object[] = []) => {
+    const respond = (status: number, result: object | null, errors: object[] = []) => {
       response.writeHead(status, { 'Content-Type': 'application/json' })
       response.end(JSON.stringify({ success: status === 200, result, errors, messages: [] }))
     }
-    const missing = (code: number, message: string) => answer(404, null, [{ code, message }])
+    const respondNotFound = (code: number, message: string) => respond(404, null, [{ code, message }])
 
     const [, bucket, key] = /^\/r2\/buckets\/([^/]+)(?:\/objects\/(.*))?$/.exec(path) ?? []
     if (path === '/r2/buckets' && method === 'POST') {
       buckets.add((JSON.parse(body.toString()) as { name: string }).name)
-      return answer(200, {})
+      return respond(200, {})
     }
     if (bucket !== undefined) {
-      if (!buckets.has(bucket)) return missing(10006, 'The specified bucket does not exist.')
-      const about = { name: bucket, creation_date: '2026-01-01', location: 'WEUR', storage_class: 'Standard' }
-      if (key === undefined) return answer(200, about)
+      if (!buckets.has(bucket)) return respondNotFound(10006, 'The specified bucket does not exist.')
+      const bucketInfo = {
+        name: bucket,
+        creation_date: '2026-01-01',
+        location: 'WEUR',
+        storage_class: 'Standard',
+      }
+      if (key === undefined) return respond(200, bucketInfo)
       if (method === 'PUT') {
         objects.set(`${bucket}/${key}`, { type: request.headers['content-type'], content: body })
-        return answer(200, {})
+        return respond(200, {})
       }
       const stored = objects.get(`${bucket}/${key}`)
-      if (stored === undefined) return missing(10007, 'No such key.')
+      if (stored === undefined) return respondNotFound(10007, 'No such key.')
       return response.end(stored.content)
     }
-    if (path === '/graphql') return answer(200, { viewer: { accounts: [] } })
+    if (path === '/graphql') return respond(200, { viewer: { accounts: [] } })
 
     const [, name, rest = ''] = /^\/workers\/(?:scripts|services|workers)\/([^/]+)(\/.*)?$/.exec(path) ?? []
     if (name !== undefined) {
-      if (rest === '/assets-upload-session') return answer(200, { jwt: 'jwt', buckets: [] })
+      if (rest === '/assets-upload-session') return respond(200, { jwt: 'jwt', buckets: [] })
       if (rest === '' && method === 'PUT') {
         const metadata = /\{"main_module".*\}(?=\r\n)/.exec(body.toString('latin1'))![0]
         workers.set(name, JSON.parse(metadata))
-        return answer(200, { id: name, etag: 'x', startup_time_ms: 5, entry_point: 'worker.js' })
+        return respond(200, { id: name, etag: 'x', startup_time_ms: 5, entry_point: 'worker.js' })
       }
-      if (rest === '/deployments') return answer(200, { deployments: [] })
-      if (rest === '/subdomain') return answer(200, { enabled: true, previews_enabled: false })
+      if (rest === '/deployments') return respond(200, { deployments: [] })
+      if (rest === '/subdomain') return respond(200, { enabled: true, previews_enabled: false })
       if (rest === '/versions') {
-        return answer(200, { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } })
+        return respond(200, { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } })
       }
-      if (rest === '/script-settings') return answer(200, {})
-      if (!workers.has(name)) return missing(10007, 'This Worker does not exist on your account.')
-      if (rest === '/secrets') return answer(200, [{ name: 'PUBLISH_TOKEN', type: 'secret_text' }] as object)
+      if (rest === '/script-settings') return respond(200, {})
+      if (!workers.has(name)) return respondNotFound(10007, 'This Worker does not exist on your account.')
+      if (rest === '/secrets') return respond(200, [{ name: 'PUBLISH_TOKEN', type: 'secret_text' }] as object)
       const script = { tag: 'tag', tags: [], last_deployed_from: 'wrangler' }
       const default_environment = { environment: 'production', script }
       const subdomain = { enabled: true, previews_enabled: false }
-      return answer(200, { id: name, name, subdomain, tags: [], bindings: [], script, default_environment })
+      return respond(200, { id: name, name, subdomain, tags: [], bindings: [], script, default_environment })
     }
-    if (path === '/workers/subdomain') return answer(200, { subdomain: 'ada' })
-    return missing(10000, `Nothing stands in for ${method} ${path}.`)
+    if (path === '/workers/subdomain') return respond(200, { subdomain: 'ada' })
+    return respondNotFound(10000, `The fake API does not implement ${method} ${path}.`)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const env = {

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { formatManifest, type Manifest, writeScheduler } from '@ddpm/shared'
 
 /**
- * Writes what an exported model looks like to a server: a true manifest, and random bytes for its files.
- * @returns the manifest and the files' bytes, in the manifest's order
+ * Writes an exported model whose files contain random bytes, with a valid manifest.
+ * @param sizes of the files in bytes
+ * @returns the manifest and the contents of its files, in the manifest's order
  */
 export async function writeExported(
   folder: string,
@@ -27,12 +28,12 @@ export async function writeExported(
   return { manifest, contents }
 }
 
-/** A true manifest of a model that draws nothing. */
+/** Creates a valid manifest for the given files. */
 export function writeManifest(name: string, files: Manifest['files']): Manifest {
   return {
     version: 1,
     name,
-    description: 'Bytes that draw nothing.',
+    description: 'Random bytes.',
     licence: 'CC0-1.0',
     shape: { channels: 3, height: 8, width: 8 },
     classes: ['disc', 'star'],

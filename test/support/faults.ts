@@ -1,12 +1,12 @@
 import type { Storage } from '../../edge/server/storage/storage.ts'
 
-/** What a process that was killed sees: nothing any more. */
+/** Error that simulates the death of the process that uses a store. */
 export class Killed extends Error {}
 
 /**
- * A store whose user is killed at an operation.
- * @param at which operation, from 0 on
- * @param done whether that one still takes effect
+ * Wraps a store whose user is killed at one operation. Every later operation fails.
+ * @param at index of the operation, from 0 on
+ * @param done whether that operation still takes effect
  */
 export function dyingStorage(storage: Storage, at: number, done: boolean): Storage {
   let operations = 0
@@ -19,15 +19,15 @@ export function dyingStorage(storage: Storage, at: number, done: boolean): Stora
   })
 }
 
-/** A store each of whose operations goes through `around`. */
+/** Wraps a store so that every operation goes through `around`. */
 export function intercepted(
   storage: Storage,
   around: <R>(run: () => Promise<R>, operation: keyof Storage, key: string) => Promise<R>,
 ): Storage {
   return {
-    facts: (key) => around(() => storage.facts(key), 'facts', key),
+    head: (key) => around(() => storage.head(key), 'head', key),
     read: (key, range) => around(() => storage.read(key, range), 'read', key),
-    put: (key, content, writing) => around(() => storage.put(key, content, writing), 'put', key),
+    put: (key, content, options) => around(() => storage.put(key, content, options), 'put', key),
     list: (prefix, options) => around(() => storage.list(prefix, options), 'list', prefix),
     remove: (keys) => around(() => storage.remove(keys), 'remove', keys.join(' ')),
   }

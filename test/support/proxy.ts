@@ -2,14 +2,14 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { AddressInfo } from 'node:net'
 import { Transform } from 'node:stream'
 
-/** Stands between browser and server, sees what is asked for, and can get in the way. */
+/** A proxy between client and server that records requests and can inject a fault. */
 export interface Between {
   readonly url: string
-  /** Paths asked for, in order. */
+  /** Requested paths, in order. */
   readonly paths: string[]
-  /** What was asked for, with what decides about ranges, and how it was answered. */
+  /** Requests in order, with their range headers and the response's status and size. */
   readonly asked: Asked[]
-  /** What becomes of the answers of one path; null leaves all whole. */
+  /** Fault in the responses of one path; null for none. */
   trouble: Trouble | null
   close(): Promise<void>
 }
@@ -19,21 +19,21 @@ export interface Asked {
   readonly range: string | undefined
   readonly ifRange: string | undefined
   status: number | null
-  /** Of the answer's body, as sent. */
+  /** Size of the response body as received from the server. */
   bytes: number
 }
 
 export interface Trouble {
   readonly path: string
-  /** After how many bytes the connection is cut, in one answer after the other; the rest stay whole. */
+  /** Bytes after which the connection is closed, for one response after the other. Later responses are complete. */
   readonly cuts: number[]
-  /** The server is not told of the range, and answers with everything. */
+  /** Removes Range and If-Range from the request, so that the server responds with the complete file. */
   readonly hideRange?: boolean
-  /** How many answers have a wrong bit in every piece. */
+  /** Number of responses with one flipped bit in every chunk. */
   damages?: number
 }
 
-/** A proxy on a port of its own, which makes it an origin of its own. */
+/** Starts a proxy on a free port, and therefore with a separate origin. */
 export async function startProxy(target: string): Promise<Between> {
   const paths: string[] = []
   const asked: Asked[] = []
@@ -42,23 +42,23 @@ export async function startProxy(target: string): Promise<Between> {
     paths.push(path)
     const { method } = incoming
     const { range, 'if-range': ifRange, ...others } = incoming.headers
-    const seen: Asked = { path, range, ifRange: ifRange as string | undefined, status: null, bytes: 0 }
-    asked.push(seen)
+    const record: Asked = { path, range, ifRange: ifRange as string | undefined, status: null, bytes: 0 }
+    asked.push(record)
     const trouble = proxy.trouble?.path === path ? proxy.trouble : null
     const headers = trouble?.hideRange ? others : incoming.headers
-    const forward = request(`${target}${path}`, { method, headers }, (answer) => {
-      seen.status = answer.statusCode!
-      outgoing.writeHead(answer.statusCode!, answer.headers)
-      answer.on('data', (chunk: Buffer) => {
-        seen.bytes += chunk.length
+    const forward = request(`${target}${path}`, { method, headers }, (response) => {
+      record.status = response.statusCode!
+      outgoing.writeHead(response.statusCode!, response.headers)
+      response.on('data', (chunk: Buffer) => {
+        record.bytes += chunk.length
       })
       if (trouble?.damages) {
         trouble.damages--
-        return answer.pipe(damaging()).pipe(outgoing)
+        return response.pipe(flipBits()).pipe(outgoing)
       }
       const bytes = trouble?.cuts.shift()
-      if (bytes === undefined) return answer.pipe(outgoing)
-      answer.pipe(cutting(bytes, () => outgoing.destroy())).pipe(outgoing)
+      if (bytes === undefined) return response.pipe(outgoing)
+      response.pipe(closeAfter(bytes, () => outgoing.destroy())).pipe(outgoing)
     })
     forward.on('error', () => outgoing.destroy())
     outgoing.on('close', () => forward.destroy())
@@ -80,7 +80,7 @@ export async function startProxy(target: string): Promise<Between> {
   return proxy
 }
 
-function damaging(): Transform {
+function flipBits(): Transform {
   return new Transform({
     transform(chunk: Buffer, _, done) {
       chunk[0]! ^= 1
@@ -89,18 +89,18 @@ function damaging(): Transform {
   })
 }
 
-/** Lets so many bytes through, then cuts once they are on their way. */
-function cutting(bytes: number, cut: () => void): Transform {
+/** Passes a number of bytes, then closes the connection. */
+function closeAfter(bytes: number, close: () => void): Transform {
   let left = bytes
-  if (left === 0) cut()
+  if (left === 0) close()
   return new Transform({
     transform(chunk: Buffer, _, done) {
       if (left === 0) return
       const passed = chunk.subarray(0, left)
       left -= passed.length
       done(null, passed)
-      // Time for the bytes to leave: a socket that is destroyed forgets what it holds.
-      if (left === 0) setTimeout(cut, 100)
+      // Destroying a socket discards its buffer, so the bytes get time to leave.
+      if (left === 0) setTimeout(close, 100)
     },
   })
 }

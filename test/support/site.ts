@@ -1,22 +1,23 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { formatManifest, type Manifest } from '@ddpm/shared'
+import type { Manifest } from '@ddpm/shared'
 import type { RuntimeFile } from '../../edge/build/bundle.ts'
 import { buildClient } from '../../edge/build/site.ts'
 import { localBucket, type Opened } from '../../edge/commands/hosting/local-bucket.ts'
 import { serve } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
+import { publishModel } from '../../edge/commands/publishing/publish-model.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
-import { keys } from '../../edge/server/registry/keys.ts'
 import { exportTinyModel } from './model.ts'
 import { type Between, startProxy } from './proxy.ts'
+import { putRuntime } from './runtime.ts'
 
-/** A model served by workerd, behind a proxy that can get in the way. */
+/** A model served by workerd, behind a proxy that can inject faults. */
 export interface Site {
-  /** Of its own, for what a test leaves. */
+  /** Temporary folder for the test. */
   readonly folder: string
-  /** The model as exported. */
+  /** Folder of the exported model. */
   readonly exported: string
   readonly manifest: Manifest
   readonly runtimeFiles: readonly RuntimeFile[]
@@ -25,29 +26,27 @@ export interface Site {
   close(): Promise<void>
 }
 
-/** @param changes to the tiny model's recipe */
+/**
+ * Exports, publishes and serves a tiny model.
+ * @param changes to the recipe of the tiny model
+ */
 export async function startSite(changes: Parameters<typeof exportTinyModel>[1] = {}): Promise<Site> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-site-'))
   const exported = join(folder, 'export')
   await exportTinyModel(exported, changes)
-  const { manifest, files } = await readExported(exported)
+  const model = await readExported(exported)
   const { publicFolder, runtimeFiles } = await buildClient()
   const persistTo = join(folder, 'state')
   const bucket = await localBucket(persistTo)
-  // As they are: to compress them, as publishing does, takes minutes.
-  for (const { path, sha256, mediaType } of runtimeFiles) {
-    await bucket.storage.put(keys.file(sha256), await readFile(path), { mediaType })
-  }
+  await putRuntime(bucket.storage, runtimeFiles)
   const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
-  const { version } = await registry.begin(manifest, formatManifest(manifest))
-  for (const file of files) await registry.send(file, () => {})
-  await registry.commit(manifest.name, version, [])
+  await publishModel(registry, model)
   const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
   const proxy = await startProxy(serving.url)
   return {
     folder,
     exported,
-    manifest,
+    manifest: model.manifest,
     runtimeFiles,
     bucket,
     proxy,

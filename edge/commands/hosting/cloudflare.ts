@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import type { RuntimeTarget } from './runtime-files.ts'
-import { configPath, failure, wrangler, wranglerOrFail } from './wrangler.ts'
+import { configPath, wrangler, wranglerError, wranglerOrFail } from './wrangler.ts'
 
-/** The environments of `wrangler.toml` that are deployed. */
+/** Environments of `wrangler.toml` that can be deployed. */
 export const environments = ['production', 'staging'] as const
 export type Environment = (typeof environments)[number]
 
-/** The bucket of an environment on the user's Cloudflare account, through wrangler's command line. */
+/** Opens the bucket of an environment on the user's Cloudflare account, through wrangler's command line. */
 export async function cloudflareTarget(environment: Environment): Promise<RuntimeTarget> {
   const name = await bucketName(environment)
   return {
@@ -18,7 +18,7 @@ export async function cloudflareTarget(environment: Environment): Promise<Runtim
       const outcome = await wrangler(args)
       if (outcome.status === 0) return outcome.stdout
       if (/key does not exist/i.test(outcome.stderr)) return null
-      throw failure(args, outcome)
+      throw wranglerError(args, outcome)
     },
     async write(objects) {
       const folder = await mkdtemp(join(tmpdir(), 'ddpm-send-'))
@@ -32,7 +32,7 @@ export async function cloudflareTarget(environment: Environment): Promise<Runtim
           }
           const list = join(folder, 'list.json')
           await writeFile(list, JSON.stringify(entries))
-          // One start of wrangler for all of a type, instead of seconds for each.
+          // One run per media type: starting wrangler takes seconds.
           const args = [
             'r2',
             'bulk',
@@ -53,23 +53,25 @@ export async function cloudflareTarget(environment: Environment): Promise<Runtim
   }
 }
 
-/** Creates the bucket on Cloudflare where it is missing. */
+/** Creates the bucket on Cloudflare if it is missing. */
 export async function ensureBucket(environment: Environment): Promise<{ name: string; created: boolean }> {
   const name = await bucketName(environment)
   const args = ['r2', 'bucket', 'info', name]
   const outcome = await wrangler(args)
   if (outcome.status === 0) return { name, created: false }
   if (!/bucket does not exist|code: 10006/i.test(`${outcome.stderr}${outcome.stdout}`))
-    throw failure(args, outcome)
+    throw wranglerError(args, outcome)
   await wranglerOrFail(['r2', 'bucket', 'create', name])
   return { name, created: true }
 }
 
-/** The bucket's name, from `wrangler.toml`; wrangler's own reader takes seconds to load. */
+/** Reads the bucket's name from `wrangler.toml`. Wrangler's own parser takes seconds to load. */
 async function bucketName(environment: Environment): Promise<string> {
   const block = `[[env.${environment}.r2_buckets]]`
   const text = await readFile(configPath, 'utf8')
   const name = /bucket_name\s*=\s*"([^"]+)"/.exec(text.split(block)[1] ?? '')?.[1]
   if (name !== undefined) return name
-  throw new UserError(`${configPath} names no bucket for ${environment}; restore its block ${block}.`)
+  throw new UserError(
+    `Missing bucket for ${environment} in ${configPath}: expected the block ${block} with a bucket_name.`,
+  )
 }

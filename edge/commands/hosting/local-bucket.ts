@@ -4,20 +4,21 @@ import type { R2Bucket } from '@cloudflare/workers-types'
 import { UserError } from '@ddpm/shared'
 import { r2Storage } from '../../server/storage/r2.ts'
 import type { Storage } from '../../server/storage/storage.ts'
-import { configPath, projectRoot, wranglerModule } from './wrangler.ts'
+import { configPath, importWrangler, projectRoot } from './wrangler.ts'
 
-/** Where `wrangler dev` keeps its state. */
+/** Default folder of wrangler's local state. */
 export const defaultPersistTo = join(projectRoot, '.wrangler/state')
 
-/** A store with what has to be shut after its use. */
+/** A store that must be closed after use. */
 export interface Opened {
   readonly storage: Storage
   close(): Promise<void>
 }
 
 /**
- * The bucket that `serve` reads on this machine, while it runs or not.
- * @throws UserError where the folder cannot be written
+ * Opens the local bucket that `npm run dev` serves, whether it is running or not.
+ * @param persistTo folder of the bucket
+ * @throws UserError if the folder is not writable
  */
 export async function localBucket(persistTo: string = defaultPersistTo): Promise<Opened> {
   const state = join(resolve(persistTo), 'v3')
@@ -26,12 +27,12 @@ export async function localBucket(persistTo: string = defaultPersistTo): Promise
     accessSync(state, constants.W_OK)
   } catch (error) {
     throw new UserError(
-      `Cannot keep the local bucket in "${persistTo}" (${(error as Error).message}); name a folder that you may write to: --persist-to.`,
+      `Cannot write the local bucket to "${persistTo}" (${(error as Error).message}). Choose a writable folder with --persist-to.`,
     )
   }
-  // Wrangler refuses a configuration whose assets are not built yet.
+  // Wrangler rejects a configuration whose assets folder does not exist.
   mkdirSync(join(projectRoot, 'edge/dist/public'), { recursive: true })
-  const { getPlatformProxy } = await wranglerModule()
+  const { getPlatformProxy } = await importWrangler()
   const { env, dispose } = await getPlatformProxy<{ MODELS: R2Bucket }>({
     configPath,
     persist: { path: state },

@@ -11,31 +11,35 @@ import { etag } from 'hono/etag'
 import { createApp } from '../../server/app.ts'
 import type { Host, LogEntry } from '../../server/http/host.ts'
 import type { Storage } from '../../server/storage/storage.ts'
-import { addressOf, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
+import { clientAddress, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
 import { freePort, type Serving } from './workerd.ts'
 
 export interface NodeOptions {
   readonly storage: Storage
-  /** The built client. */
+  /** Folder of the built page. */
   readonly publicFolder: string
-  /** 0 takes any free one. */
+  /** TCP port; 0 takes any free one. Default: 8787. */
   readonly port?: number
+  /** Name or address to listen on. Default: localhost. */
   readonly host?: string
+  /** Bearer token for publishing over HTTP. Default: null, which disables it. */
   readonly publishToken?: string | null
+  /** Default: one line of JSON per request on the standard output. */
   readonly log?: (entry: LogEntry) => void
-  /** Requests of one address a minute; null for any number. */
+  /** Rate limits per client address; null for none. */
   readonly limits?: Limits | null
-  /** Whoever connects is a proxy, whose X-Forwarded-For says who asks; one on this machine is known as such. */
+  /** Trusts X-Forwarded-For of every peer. Default: only of peers on this machine. */
   readonly behindProxy?: boolean
 }
 
-/** Who sends its headers, or nothing at all, slower than this (milliseconds) is cut off. */
+/** Timeouts in milliseconds for receiving headers and requests. */
 const timeouts = { headersTimeout: 10_000, requestTimeout: 300_000, connectionsCheckingInterval: 2_000 }
-const idle = 300_000
+/** Timeout in milliseconds for idle connections. */
+const idleTimeout = 300_000
 
 /**
- * Runs the app on this machine's Node, over any store.
- * @throws UserError where the port or the host cannot be had
+ * Runs the server on Node, over any store.
+ * @throws UserError if the host or the port is not available
  */
 export async function serveOnNode({
   storage,
@@ -48,8 +52,8 @@ export async function serveOnNode({
   ...options
 }: NodeOptions): Promise<Serving> {
   const port = await freePort(options.port ?? 8787, hostname)
-  // As Cloudflare gives them: compressed, kept, and asked for each time whether they changed; a folder at its slash.
-  const built = new Hono().use(compress(), etag({ weak: true }), toFolder(publicFolder)).use(
+  // Serves static assets like Cloudflare: compressed, revalidated on every use, folders with a trailing slash.
+  const assets = new Hono().use(compress(), etag({ weak: true }), redirectToFolder(publicFolder)).use(
     serveStatic({
       root: publicFolder,
       onFound(_, c) {
@@ -58,20 +62,21 @@ export async function serveOnNode({
       },
     }),
   )
-  const within = limits === null ? () => true : rateLimit(limits)
+  const isWithinLimit = limits === null ? () => true : rateLimit(limits)
   const app = createApp((c): Host => {
     const { incoming } = c.env as HttpBindings
     return {
       storage,
-      assets: async (request) => await built.fetch(request),
+      assets: async (request) => await assets.fetch(request),
       publishToken,
-      allow: async (cost) => within(cost, addressOf(incoming as IncomingMessage, behindProxy)),
+      allow: async (cost) => isWithinLimit(cost, clientAddress(incoming as IncomingMessage, behindProxy)),
       log,
     }
   })
   const fetch = async (request: Request, bindings: HttpBindings) => {
-    const answer = await app.fetch(request, bindings)
-    return answer.body === null ? answer : new Response(cutOffWith(answer.body, bindings.outgoing), answer)
+    const response = await app.fetch(request, bindings)
+    if (response.body === null) return response
+    return new Response(closeOnError(response.body, bindings.outgoing), response)
   }
   const server = serve({
     fetch: fetch as Parameters<typeof serve>[0]['fetch'],
@@ -79,11 +84,11 @@ export async function serveOnNode({
     hostname,
     serverOptions: timeouts,
   }) as Server
-  server.setTimeout(idle)
+  server.setTimeout(idleTimeout)
   if (!server.listening) await once(server, 'listening')
-  const { port: found } = server.address() as AddressInfo
+  const { port: actualPort } = server.address() as AddressInfo
   return {
-    url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${found}`,
+    url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${actualPort}`,
     async stop() {
       server.close()
       server.closeAllConnections()
@@ -92,8 +97,8 @@ export async function serveOnNode({
   }
 }
 
-/** Sends who names a folder without its slash there: what a page names beside itself would be looked for elsewhere. */
-function toFolder(root: string): MiddlewareHandler {
+/** Redirects from a folder without a trailing slash: the relative links of its page would not resolve there. */
+function redirectToFolder(root: string): MiddlewareHandler {
   return async (c, next) => {
     const { pathname, search } = new URL(c.req.url)
     if (!pathname.endsWith('/') && existsSync(join(root, pathname, 'index.html'))) {
@@ -104,10 +109,10 @@ function toFolder(root: string): MiddlewareHandler {
 }
 
 /**
- * The same stream; where it fails, the connection is cut. The adapter would send the error's text as if it were more
- * of the file.
+ * Passes a stream on and closes the connection if the stream fails. Otherwise the Node adapter would append the error
+ * message to the body.
  */
-function cutOffWith(
+function closeOnError(
   body: ReadableStream<Uint8Array>,
   outgoing: HttpBindings['outgoing'],
 ): ReadableStream<Uint8Array> {

@@ -1,9 +1,9 @@
-// The limits that `wrangler.toml` gives to the Worker, for a host that has none of its own.
+// Rate limits for hosts without their own, the same as those of the Worker in `wrangler.toml`.
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { Cost } from '../../server/http/host.ts'
 
-/** Requests of one address a minute. */
+/** Maximum number of requests per client address and minute. */
 export type Limits = { readonly [C in Cost]: number }
 
 export const defaultLimits: Limits = { list: 120, read: 1200 }
@@ -11,19 +11,19 @@ export const defaultLimits: Limits = { list: 120, read: 1200 }
 const minute = 60_000
 
 /**
- * Counts what each address causes, and forgets it with the minute.
- * @returns whether this address may cause this cost now
+ * Creates a rate limiter: counts requests per client address in fixed windows of one minute.
+ * @returns a function that counts a request and returns whether it is within the limit
  */
 export function rateLimit(
   limits: Limits,
   now: () => number = Date.now,
 ): (cost: Cost, address: string) => boolean {
   const counts = new Map<string, number>()
-  let ends = now() + minute
+  let windowEnd = now() + minute
   return (cost, address) => {
-    if (now() >= ends) {
+    if (now() >= windowEnd) {
       counts.clear()
-      ends = now() + minute
+      windowEnd = now() + minute
     }
     const key = `${cost} ${networkOf(address)}`
     const count = (counts.get(key) ?? 0) + 1
@@ -32,7 +32,7 @@ export function rateLimit(
   }
 }
 
-/** What one subscriber has: an IPv4 address, or the first 64 bits of an IPv6 one. */
+/** Returns the network of one subscriber: the IPv4 address, or the first 64 bits of the IPv6 address. */
 function networkOf(address: string): string {
   if (!isIPv6(address) || address.includes('.')) return address
   const [head = [], tail = []] = address.split('::').map((part) => part.split(':').filter(Boolean))
@@ -40,20 +40,21 @@ function networkOf(address: string): string {
   return [...head, ...zeros, ...tail].slice(0, 4).join(':')
 }
 
-const thisMachine = new BlockList()
-thisMachine.addSubnet('127.0.0.0', 8)
-thisMachine.addAddress('::1', 'ipv6')
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8)
+loopback.addAddress('::1', 'ipv6')
 
 /**
- * The address that asks. Where that is a proxy, on this machine or by the word of whoever runs it, it is the one that
- * the proxy names last; what stands before may be anybody's invention.
+ * Returns the address of the client. If the peer is a proxy, this is the last address in X-Forwarded-For, which the
+ * proxy added. Earlier addresses come from the client and may be forged.
+ * @param behindProxy treats every peer as a proxy; peers on this machine always count as one
  */
-export function addressOf({ socket, headers }: IncomingMessage, behindProxy: boolean): string {
+export function clientAddress({ socket, headers }: IncomingMessage, behindProxy: boolean): string {
   const peer = socket.remoteAddress ?? 'unknown'
-  const isProxy = behindProxy || thisMachine.check(peer, isIPv6(peer) ? 'ipv6' : 'ipv4')
-  const named = String(headers['x-forwarded-for'] ?? '')
+  const isProxy = behindProxy || loopback.check(peer, isIPv6(peer) ? 'ipv6' : 'ipv4')
+  const forwarded = String(headers['x-forwarded-for'] ?? '')
     .split(',')
     .at(-1)!
     .trim()
-  return isProxy && isIP(named) !== 0 ? named : peer
+  return isProxy && isIP(forwarded) !== 0 ? forwarded : peer
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts workerd ($WORKERD) and ends it when the process that asked for it is gone. Miniflare sees to that at an
-# orderly end; after a kill -9 nobody would, and workerd would hold its port for ever.
+# Starts workerd ($WORKERD) and kills it when its parent process is gone. Miniflare stops workerd on an orderly exit
+# only; after a kill -9 of the parent, workerd would keep running and hold its port.
 parent=$PPID
 (
   while kill -0 "$$"; do

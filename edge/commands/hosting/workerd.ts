@@ -4,41 +4,41 @@ import { resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import type { Environment } from './cloudflare.ts'
 import { defaultPersistTo } from './local-bucket.ts'
-import { configPath, wranglerModule } from './wrangler.ts'
+import { configPath, importWrangler } from './wrangler.ts'
 
-/** Where and how to serve. */
 export interface ServeOptions {
-  /** 0 takes any free one. */
+  /** TCP port; 0 takes any free one. Default: 8787. */
   port?: number
+  /** Name or address to listen on. Default: localhost. */
   host?: string
-  /** The folder of the local bucket. */
+  /** Folder of the local bucket. */
   persistTo?: string
-  /** The built client; by default what `wrangler.toml` names. */
+  /** Folder of the built page. Default: the assets of `wrangler.toml`. */
   publicFolder?: string
-  /** Without the Worker's own log. */
+  /** Suppresses the log of the Worker. */
   quiet?: boolean
-  /** Which of `wrangler.toml`'s environments; none, which has no rate limits, unless told. */
+  /** Environment of `wrangler.toml`. Default: the top level, which has no rate limits. */
   environment?: Environment
-  /** As if it were the Worker's secret PUBLISH_TOKEN. */
+  /** Value of the Worker's secret PUBLISH_TOKEN. */
   publishToken?: string
 }
 
-/** A Worker that answers at `url` until it is stopped. */
+/** A server that is running. */
 export interface Serving {
-  /** Without a slash at its end. */
+  /** Origin, without a trailing slash. */
   url: string
   stop(): Promise<void>
 }
 
 /**
  * Runs the Worker on this machine, in workerd.
- * @throws UserError where the port or the host cannot be had
+ * @throws UserError if the host or the port is not available
  */
 export async function serve(options: ServeOptions = {}): Promise<Serving> {
   const { host = 'localhost', persistTo = defaultPersistTo, publicFolder, quiet = false } = options
   const { environment, publishToken } = options
   const port = await freePort(options.port ?? 8787, host)
-  const { unstable_startWorker } = await wranglerModule()
+  const { unstable_startWorker } = await importWrangler()
   const worker = await unstable_startWorker({
     config: configPath,
     ...(publicFolder === undefined ? {} : { assets: publicFolder }),
@@ -59,23 +59,25 @@ export async function serve(options: ServeOptions = {}): Promise<Serving> {
 }
 
 /**
- * The port, or any free one for 0, once it is sure that it can be had; wrangler itself would wait in silence.
- * @throws UserError where it cannot
+ * Checks that a port is free. Without this check wrangler would wait for the port without a message.
+ * @param port 0 finds any free port
+ * @returns the port
+ * @throws UserError if the host or the port is not available
  */
 export async function freePort(port: number, host: string): Promise<number> {
   try {
     let free = port
-    // "localhost" may be two addresses.
+    // "localhost" may resolve to an IPv4 and an IPv6 address.
     for (const { address } of await lookup(host, { all: true })) free = await tryToListen(free, address)
     return free
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     throw new UserError(
       code === 'EADDRINUSE'
-        ? `Port ${port} on ${host} is in use. Stop what uses it, or choose another: --port ${port + 1}.`
+        ? `Port ${port} on ${host} is in use. Stop the program that uses it, or choose another port: --port ${port + 1}.`
         : code === 'EACCES'
-          ? `Port ${port} on ${host} is not allowed for you; choose one from 1024 on with --port.`
-          : `Cannot serve on host "${host}", port ${port} (${message}); choose others with --host and --port.`,
+          ? `Port ${port} on ${host} needs administrator rights. Choose a port from 1024 on with --port.`
+          : `Cannot listen on host "${host}", port ${port} (${message}). Choose others with --host and --port.`,
     )
   }
 }

@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '@ddpm/shared'
 
-/** The folder that holds `wrangler.toml`. */
+/** Folder of `wrangler.toml`. */
 export const projectRoot = fileURLToPath(new URL('../../..', import.meta.url))
 export const configPath = join(projectRoot, 'wrangler.toml')
 
-/** What keeps wrangler quiet, offline where it can be, and from asking questions. */
-export const quietly = {
+/** Environment variables that make wrangler quiet, non-interactive and, where possible, offline. */
+const wranglerEnv = {
   CI: '1',
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_HIDE_BANNER: 'true',
@@ -17,36 +17,36 @@ export const quietly = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 } as const
 
-/** Wrangler as a library; it reads these variables when it loads. */
-export async function wranglerModule(): Promise<typeof import('wrangler')> {
-  Object.assign(process.env, quietly, workerdEndsWithUs())
+/** Imports wrangler as a library. It reads the environment variables when it is loaded. */
+export async function importWrangler(): Promise<typeof import('wrangler')> {
+  Object.assign(process.env, wranglerEnv, workerdEnv())
   return await import('wrangler')
 }
 
-/** Has workerd started through a script that ends it with this process, however that ends. */
-function workerdEndsWithUs(): Record<string, string> {
+/** Starts workerd through a script that kills it when this process ends, however it ends. */
+function workerdEnv(): Record<string, string> {
   if (process.platform === 'win32') return {}
-  const ofWrangler = createRequire(createRequire(import.meta.url).resolve('wrangler'))
+  const requireFromWrangler = createRequire(createRequire(import.meta.url).resolve('wrangler'))
   return {
-    WORKERD: (ofWrangler('workerd') as { default: string }).default,
+    WORKERD: (requireFromWrangler('workerd') as { default: string }).default,
     MINIFLARE_WORKERD_PATH: fileURLToPath(new URL('workerd.sh', import.meta.url)),
   }
 }
 
-/** How a run of wrangler ended. */
+/** Result of a run of wrangler. */
 export interface Outcome {
   status: number | null
   stdout: string
   stderr: string
 }
 
-/** Runs wrangler's command line in the project and waits for its end. */
+/** Runs wrangler's command line in the project folder and waits for it to exit. */
 export async function wrangler(args: readonly string[], input = ''): Promise<Outcome> {
   const manifest = createRequire(import.meta.url).resolve('wrangler/package.json')
   const child = spawn(
     process.execPath,
     [join(dirname(manifest), 'bin/wrangler.js'), ...args, '--config', configPath],
-    { cwd: projectRoot, env: { ...process.env, ...quietly, NO_COLOR: '1' } },
+    { cwd: projectRoot, env: { ...process.env, ...wranglerEnv, NO_COLOR: '1' } },
   )
   child.stdin.end(input)
   const [stdout, stderr, status] = await Promise.all([
@@ -57,25 +57,27 @@ export async function wrangler(args: readonly string[], input = ''): Promise<Out
   return { status, stdout: stdout.join(''), stderr: stderr.join('') }
 }
 
-/** As `wrangler`, for a run on the user's Cloudflare account that must succeed. */
+/** Runs wrangler like `wrangler`. @throws UserError if it fails */
 export async function wranglerOrFail(args: readonly string[], input = ''): Promise<Outcome> {
   const outcome = await wrangler(args, input)
-  if (outcome.status !== 0) throw failure(args, outcome)
+  if (outcome.status !== 0) throw wranglerError(args, outcome)
   return outcome
 }
 
-/** What went wrong in a run of wrangler, and what to do. */
-export function failure(args: readonly string[], { stdout, stderr }: Outcome): UserError {
-  const said = `${stderr}\n${stdout}`.trim()
-  if (/CLOUDFLARE_API_TOKEN environment variable|not (logged in|authenticated)|wrangler login/i.test(said)) {
+/** Creates the error for a failed run of wrangler. It says what to do, if the cause is known. */
+export function wranglerError(args: readonly string[], { stdout, stderr }: Outcome): UserError {
+  const output = `${stderr}\n${stdout}`.trim()
+  if (
+    /CLOUDFLARE_API_TOKEN environment variable|not (logged in|authenticated)|wrangler login/i.test(output)
+  ) {
     return new UserError(
-      'Not logged in to Cloudflare. Run "npx wrangler login" (or set CLOUDFLARE_API_TOKEN), then the same command again.',
+      'Not logged in to Cloudflare. Run "npx wrangler login" (or set CLOUDFLARE_API_TOKEN), then run the same command again.',
     )
   }
-  if (/specified bucket does not exist/i.test(said)) {
+  if (/specified bucket does not exist/i.test(output)) {
     return new UserError(
-      'The bucket of wrangler.toml does not exist on Cloudflare yet. "npm run deploy" creates it; run that first.',
+      'The bucket of wrangler.toml does not exist on Cloudflare yet. Run "npm run deploy" first, which creates it.',
     )
   }
-  return new UserError(`"wrangler ${args.join(' ')}" failed:\n${said}`)
+  return new UserError(`"wrangler ${args.join(' ')}" failed:\n${output}`)
 }

@@ -4,63 +4,78 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Manifest, parseManifest, UserError } from '@ddpm/shared'
-import type { RuntimeAsset } from '../hosting/runtime-files.ts'
 
-/** What a person may say otherwise than the trainer did. */
+/** A file of an exported model. */
+export interface ExportedFile {
+  readonly path: string
+  readonly sha256: string
+  readonly bytes: number
+  readonly mediaType: string
+}
+
+/** An exported model whose files were verified. */
+export interface ExportedModel {
+  readonly manifest: Manifest
+  readonly files: readonly ExportedFile[]
+}
+
+/** Fields of the manifest that the publisher may override. */
 export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence'>>
 
 /**
- * Reads an exported model and checks every file against its manifest.
- * @param folder an exported folder, or the folder of a training run that holds `export/`
- * @throws UserError that names the file, what was found, what was expected and what to do
+ * Reads an exported model and verifies every file against its manifest.
+ * @param folder an export folder, or a run folder that contains `export/`
+ * @throws UserError if the folder contains no export, or a file does not match the manifest
  */
-export async function readExported(
-  folder: string,
-  overrides: Overrides = {},
-): Promise<{ manifest: Manifest; files: RuntimeAsset[] }> {
-  const place = exportedFolder(folder)
-  const manifestPath = join(place, 'manifest.json')
-  const written = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath)
-  const named = JSON.stringify({ ...written, ...overrides })
-  const manifest = parseManifest(named, `${manifestPath} with your options`)
-  const files: RuntimeAsset[] = []
+export async function readExported(folder: string, overrides: Overrides = {}): Promise<ExportedModel> {
+  const exported = findExportFolder(folder)
+  const manifestPath = join(exported, 'manifest.json')
+  const original = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath)
+  const text = JSON.stringify({ ...original, ...overrides })
+  const manifest = parseManifest(text, `${manifestPath} with your options`)
+  const files: ExportedFile[] = []
   for (const file of manifest.files) {
-    const path = join(place, file.path)
-    await check(path, file)
+    const path = join(exported, file.path)
+    await verify(path, file)
     files.push({ path, sha256: file.sha256, bytes: file.bytes, mediaType: file.mediaType })
   }
   return { manifest, files }
 }
 
-function exportedFolder(folder: string): string {
+function findExportFolder(folder: string): string {
   if (!existsSync(folder)) {
     throw new UserError(
-      `There is no folder "${folder}"; expected an exported model or the folder of a training run.`,
+      `Cannot find the folder "${folder}": expected an exported model or the folder of a training run.`,
     )
   }
   if (!statSync(folder).isDirectory()) {
     throw new UserError(
-      `"${folder}" is a file; expected the folder of an exported model or of a training run.`,
+      `Invalid folder "${folder}": it is a file. Expected the folder of an exported model or of a training run.`,
     )
   }
-  const found = [folder, join(folder, 'export')].find((place) => existsSync(join(place, 'manifest.json')))
-  if (found !== undefined) return found
+  const exported = [folder, join(folder, 'export')].find((path) => existsSync(join(path, 'manifest.json')))
+  if (exported !== undefined) return exported
   throw new UserError(
-    `"${folder}" holds neither manifest.json nor export/manifest.json. If it is a training run, export it first: npm run export -- ${folder}`,
+    `Invalid folder "${folder}": it contains neither manifest.json nor export/manifest.json. ` +
+      `If it is a training run, export it first: npm run export -- ${folder}`,
   )
 }
 
-async function check(path: string, expected: Manifest['files'][number]): Promise<void> {
-  const remedy = 'The export is damaged or mixed; export the model again.'
-  if (!existsSync(path)) throw new UserError(`${path} is missing; the manifest names it. ${remedy}`)
+async function verify(path: string, expected: Manifest['files'][number]): Promise<void> {
+  const remedy = 'The export is incomplete or damaged. Export the model again.'
+  if (!existsSync(path)) throw new UserError(`Missing file ${path}: the manifest lists it. ${remedy}`)
   const { size } = statSync(path)
   if (size !== expected.bytes) {
-    throw new UserError(`${path} has ${size} bytes; the manifest says ${expected.bytes}. ${remedy}`)
+    throw new UserError(
+      `Invalid file ${path}: expected ${expected.bytes} bytes (manifest), got ${size}. ${remedy}`,
+    )
   }
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   const sha256 = hash.digest('hex')
   if (sha256 !== expected.sha256) {
-    throw new UserError(`${path} has the SHA-256 ${sha256}; the manifest says ${expected.sha256}. ${remedy}`)
+    throw new UserError(
+      `Invalid file ${path}: expected the SHA-256 ${expected.sha256} (manifest), got ${sha256}. ${remedy}`,
+    )
   }
 }

@@ -3,31 +3,31 @@ import { setTimeout } from 'node:timers/promises'
 import { type Manifest, UserError } from '@ddpm/shared'
 import { hc } from 'hono/client'
 import type { Api } from '../../server/app.ts'
-import type { Part } from '../../server/registry/uploading.ts'
-import type { RuntimeAsset } from '../hosting/runtime-files.ts'
+import type { UploadedPart } from '../../server/registry/uploading.ts'
+import type { ExportedFile } from './exported.ts'
 import type { Registry } from './registry.ts'
 
-/** Files up to this size go in one request, larger ones in parts of it. */
+/** Files up to this size are sent in one request, larger files in parts of this size. */
 const partBytes = 16 * 2 ** 20
-/** A request that fails on the way is sent so often, with a growing pause between. */
-const attempts = 4
+/** Maximum number of attempts per request, with exponential backoff. */
+const maxAttempts = 4
 
 /**
- * The registry behind a server's upload routes.
- * @param url of the server
- * @param token what the server's secret PUBLISH_TOKEN is
+ * Opens the registry of a server through its HTTP API.
+ * @param url address of the server
+ * @param token the server's secret PUBLISH_TOKEN
  */
 export function serverRegistry(url: string, token: string): Registry {
   const origin = new URL(url).origin
   const headers = { Authorization: `Bearer ${token}` }
-  const api = hc<Api>(`${origin}/api`, { headers, fetch: patientFetch })
-  const param = (name: string) => {
-    const [owner, own] = name.split('/')
-    return { owner: owner!, name: own! }
+  const api = hc<Api>(`${origin}/api`, { headers, fetch: fetchWithRetry })
+  const splitName = (fullName: string) => {
+    const [owner, name] = fullName.split('/')
+    return { owner: owner!, name: name! }
   }
   const model: Registry['model'] = async (name) => {
-    const answer = await api.models[':owner'][':name'].versions.$get({ param: param(name) })
-    return answer.status === 404 ? null : await ok(answer).then((found) => found.json())
+    const response = await api.models[':owner'][':name'].versions.$get({ param: splitName(name) })
+    return response.status === 404 ? null : await expectOk(response).then((response) => response.json())
   }
 
   return {
@@ -37,49 +37,49 @@ export function serverRegistry(url: string, token: string): Registry {
       let after: string | null = null
       do {
         const query: { limit: string; after?: string } = { limit: '100', ...(after !== null && { after }) }
-        const page = await ok(await api.models.$get({ query })).then((found) => found.json())
+        const page = await expectOk(await api.models.$get({ query })).then((response) => response.json())
         for (const { name } of page.models) {
-          const found = await model(name)
-          if (found !== null) yield found
+          const published = await model(name)
+          if (published !== null) yield published
         }
         after = page.next
       } while (after !== null)
     },
     async has({ sha256, bytes }) {
-      const answer = await patientFetch(`${origin}/files/${sha256}`, { method: 'HEAD' })
-      return answer.status === 200 && answer.headers.get('Content-Length') === String(bytes)
+      const response = await fetchWithRetry(`${origin}/files/${sha256}`, { method: 'HEAD' })
+      return response.status === 200 && response.headers.get('Content-Length') === String(bytes)
     },
     async begin(manifest: Manifest, text: string) {
-      const { owner, name } = param(manifest.name)
-      // Not through the client, which would write the manifest anew: its version is the hash of this text.
-      const answer = await patientFetch(`${origin}/api/models/${owner}/${name}/versions`, {
+      const { owner, name } = splitName(manifest.name)
+      // Not through the typed client, which would serialise the manifest again: the version is the hash of this text.
+      const response = await fetchWithRetry(`${origin}/api/models/${owner}/${name}/versions`, {
         method: 'POST',
         headers: { ...headers, 'Content-Type': 'application/json' },
         body: text,
       })
-      return (await (await ok(answer)).json()) as Awaited<ReturnType<Registry['begin']>>
+      return (await (await expectOk(response)).json()) as Awaited<ReturnType<Registry['begin']>>
     },
     send: (file, onBytes) => send(`${origin}/files/${file.sha256}`, headers, file, onBytes),
     async commit(name, version, aliases) {
-      const body = { param: { ...param(name), version }, json: { aliases: [...aliases] } }
-      const answer = await api.models[':owner'][':name'].versions[':version'].$put(body)
-      return (await (await ok(answer)).json()).change
+      const body = { param: { ...splitName(name), version }, json: { aliases: [...aliases] } }
+      const response = await api.models[':owner'][':name'].versions[':version'].$put(body)
+      return (await (await expectOk(response)).json()).change
     },
     async moveAlias(name, alias, version) {
-      const body = { param: { ...param(name), alias }, json: { version } }
-      const answer = await api.models[':owner'][':name'].aliases[':alias'].$put(body)
-      return (await (await ok(answer)).json()).version
+      const body = { param: { ...splitName(name), alias }, json: { version } }
+      const response = await api.models[':owner'][':name'].aliases[':alias'].$put(body)
+      return (await (await expectOk(response)).json()).version
     },
     async unpublish(name, version) {
-      const of = api.models[':owner'][':name']
-      const answer =
+      const route = api.models[':owner'][':name']
+      const response =
         version === undefined
-          ? await of.$delete({ param: param(name) })
-          : await of.versions[':version'].$delete({ param: { ...param(name), version } })
-      await ok(answer)
+          ? await route.$delete({ param: splitName(name) })
+          : await route.versions[':version'].$delete({ param: { ...splitName(name), version } })
+      await expectOk(response)
     },
     async collect({ dryRun = false, keepDays = 1 }) {
-      return await (await ok(await api.collection.$post({ json: { dryRun, keepDays } }))).json()
+      return await (await expectOk(await api.collection.$post({ json: { dryRun, keepDays } }))).json()
     },
     async close() {},
   }
@@ -88,45 +88,45 @@ export function serverRegistry(url: string, token: string): Registry {
 async function send(
   url: string,
   headers: { Authorization: string },
-  { path, bytes, mediaType }: RuntimeAsset,
+  { path, bytes, mediaType }: ExportedFile,
   onBytes: (count: number) => void,
 ): Promise<void> {
   const content = await openAsBlob(path)
   const typed = { ...headers, 'Content-Type': mediaType }
   if (bytes <= partBytes) {
-    await ok(await patientFetch(url, { method: 'PUT', headers: typed, body: content }))
+    await expectOk(await fetchWithRetry(url, { method: 'PUT', headers: typed, body: content }))
     onBytes(bytes)
     return
   }
-  const { parts } = (await (await ok(await patientFetch(`${url}/parts`, { headers }))).json()) as {
-    parts: Part[]
+  const { parts } = (await (await expectOk(await fetchWithRetry(`${url}/parts`, { headers }))).json()) as {
+    parts: UploadedPart[]
   }
   for (let index = 0; index * partBytes < bytes; index++) {
     const part = content.slice(index * partBytes, (index + 1) * partBytes)
-    // Sent by a run that was stopped. Whether its bytes are right shows in the hash of the whole.
+    // An interrupted run may have sent this part. Its content is verified by the hash of the assembled file.
     if (parts[index]?.index !== index || parts[index]?.bytes !== part.size) {
-      await ok(await patientFetch(`${url}/parts/${index}`, { method: 'PUT', headers, body: part }))
+      await expectOk(await fetchWithRetry(`${url}/parts/${index}`, { method: 'PUT', headers, body: part }))
     }
     onBytes(part.size)
   }
-  await ok(await patientFetch(`${url}?bytes=${bytes}`, { method: 'POST', headers: typed }))
+  await expectOk(await fetchWithRetry(`${url}?bytes=${bytes}`, { method: 'POST', headers: typed }))
 }
 
-/** Fetches; again, after a pause, what failed on the way or found the server busy. */
-async function patientFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+/** Fetches, and retries after network errors and 5xx responses. */
+async function fetchWithRetry(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const answer = await fetch(input, init)
-      if (answer.status < 500 || attempt === attempts) return answer
-      await answer.body?.cancel()
+      const response = await fetch(input, init)
+      if (response.status < 500 || attempt === maxAttempts) return response
+      await response.body?.cancel()
     } catch (error) {
-      if (attempt < attempts) continue
+      if (attempt < maxAttempts) continue
       const reason = (error as { cause?: Error }).cause?.message ?? (error as Error).message
       throw new UserError(
-        `Could not reach ${new URL(String(input)).origin} (${reason}). Run the same command again.`,
+        `Cannot reach ${new URL(String(input)).origin} (${reason}). Check the address and the network, then run the same command again.`,
       )
     } finally {
-      if (attempt < attempts) await setTimeout(200 * 4 ** (attempt - 1))
+      if (attempt < maxAttempts) await setTimeout(200 * 4 ** (attempt - 1))
     }
   }
 }
@@ -135,13 +135,13 @@ async function patientFetch(input: string | URL | Request, init: RequestInit = {
 type Success<R> = [Extract<R, { ok: true }>] extends [never] ? R : Extract<R, { ok: true }>
 
 /**
- * The answer, where it is a success.
- * @throws UserError with the server's explanation
+ * Returns the response if it is successful.
+ * @throws UserError with the detail of the server's problem response
  */
-async function ok<R extends { ok: boolean; status: number; json(): Promise<unknown> }>(
-  answer: R,
+async function expectOk<R extends { ok: boolean; status: number; json(): Promise<unknown> }>(
+  response: R,
 ): Promise<Success<R>> {
-  if (answer.ok) return answer as Success<R>
-  const problem = (await answer.json().catch(() => ({}))) as { detail?: string }
-  throw new UserError(problem.detail ?? `The server answered ${answer.status}.`)
+  if (response.ok) return response as Success<R>
+  const problem = (await response.json().catch(() => ({}))) as { detail?: string }
+  throw new UserError(problem.detail ?? `The server responded with status ${response.status}.`)
 }

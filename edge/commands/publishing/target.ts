@@ -1,15 +1,13 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type Command, Option } from 'commander'
 import { folderStorage } from '../../server/storage/folder.ts'
 import { type Environment, environments } from '../hosting/cloudflare.ts'
+import { readDeployment } from '../hosting/deployments.ts'
 import { localBucket } from '../hosting/local-bucket.ts'
-import { projectRoot } from '../hosting/wrangler.ts'
 import { type Registry, storeRegistry } from './registry.ts'
 import { serverRegistry } from './server-registry.ts'
 
-/** Which registry a command is about. */
+/** Options that choose the registry of a command. */
 export interface TargetOptions {
   readonly remote?: true
   readonly env: Environment
@@ -18,87 +16,67 @@ export interface TargetOptions {
   readonly persistTo?: string
 }
 
-/** Adds the options that choose a registry. */
+/** Adds the options that choose the registry to a command. */
 export function withTarget(command: Command): Command {
   return command
-    .option('--local', "this machine's local bucket, which npm run dev serves (the default)")
+    .option('--local', 'use the local bucket that npm run dev serves (default)')
     .addOption(
-      new Option('--remote', 'the Worker that npm run deploy put on Cloudflare from here').conflicts('local'),
+      new Option('--remote', 'use the Worker that npm run deploy deployed from this checkout').conflicts(
+        'local',
+      ),
     )
     .addOption(
-      new Option('--env <name>', 'which deployed Worker').choices(environments).default('production'),
+      new Option('--env <name>', 'environment of the deployed Worker')
+        .choices(environments)
+        .default('production'),
     )
     .addOption(
       new Option(
         '--to <url>',
-        'a server; its token in the environment variable DDPM_PUBLISH_TOKEN',
+        'use a server; its token is read from the environment variable DDPM_PUBLISH_TOKEN',
       ).conflicts(['remote', 'local']),
     )
     .addOption(
-      new Option('--folder <folder>', 'the folder that npm run serve serves').conflicts([
+      new Option('--folder <folder>', 'use the folder that npm run serve serves').conflicts([
         'remote',
         'local',
         'to',
       ]),
     )
-    .option('--persist-to <folder>', 'where the local bucket is kept (default: .wrangler/state)')
+    .option('--persist-to <folder>', 'folder of the local bucket (default: .wrangler/state)')
 }
 
 /**
- * Opens the registry that the options choose; the local bucket where they choose none.
- * @throws UserError where it is not known how to reach it
+ * Opens the registry that the options choose. Default: the local bucket.
+ * @throws UserError if the address or the token is missing or invalid
  */
 export async function openRegistry({ remote, env, to, folder, persistTo }: TargetOptions): Promise<Registry> {
   if (folder !== undefined) return storeRegistry(folderStorage(folder), `in ${folder}`, async () => {})
-  if (remote) {
-    const { url, token } = await deployment(env)
-    return { ...serverRegistry(url, token), place: `on Cloudflare (${new URL(url).host})` }
-  }
-  if (to !== undefined) {
-    const token = process.env['DDPM_PUBLISH_TOKEN']
-    if (!URL.canParse(to))
-      throw new UserError(`Found --to "${to}"; expected an address such as https://host.`)
-    if (token) return serverRegistry(to, token)
-    throw new UserError(
-      `Publishing to ${to} needs its token: set the environment variable DDPM_PUBLISH_TOKEN.`,
-    )
-  }
+  if (remote) return await deployedRegistry(env)
+  if (to !== undefined) return registryAt(to)
   const { storage, close } = await localBucket(persistTo)
   return storeRegistry(storage, 'locally', close)
 }
 
-/** A Worker that `npm run deploy` made, and the token that it accepts. */
-export interface Deployment {
-  readonly url: string
-  readonly token: string
+async function deployedRegistry(environment: Environment): Promise<Registry> {
+  const deployment = await readDeployment(environment)
+  if (deployment === null) {
+    throw new UserError(
+      `Cannot publish with --remote: no ${environment} Worker was deployed from this checkout. Run "npm run deploy" ` +
+        'first. For a Worker that was deployed elsewhere, use --to with its address and DDPM_PUBLISH_TOKEN.',
+    )
+  }
+  const { url, token } = deployment
+  return { ...serverRegistry(url, token), place: `on Cloudflare (${new URL(url).host})` }
 }
 
-const deploymentsPath = () =>
-  process.env['DDPM_DEPLOYMENTS'] ?? join(projectRoot, '.wrangler/deployments.json')
-
-type Deployments = Partial<{ readonly [E in Environment]: Deployment }>
-
-async function deployments(): Promise<Deployments> {
-  const text = await readFile(deploymentsPath(), 'utf8').catch(() => '{}')
-  return JSON.parse(text) as Deployments
-}
-
-/** What is known here of an environment's deployment, or null. */
-export async function knownDeployment(environment: Environment): Promise<Deployment | null> {
-  return (await deployments())[environment] ?? null
-}
-
-/** Writes a deployment down for `--remote`, readable by this user alone. */
-export async function rememberDeployment(environment: Environment, made: Deployment): Promise<void> {
-  const all = { ...(await deployments()), [environment]: made }
-  await writeFile(deploymentsPath(), `${JSON.stringify(all, null, 2)}\n`, { mode: 0o600 })
-}
-
-async function deployment(environment: Environment): Promise<Deployment> {
-  const known = await knownDeployment(environment)
-  if (known !== null) return known
+function registryAt(url: string): Registry {
+  if (!URL.canParse(url)) {
+    throw new UserError(`Invalid --to "${url}": expected an address such as https://models.example.`)
+  }
+  const token = process.env['DDPM_PUBLISH_TOKEN']
+  if (token) return serverRegistry(url, token)
   throw new UserError(
-    `No ${environment} Worker was deployed from here. Run "npm run deploy" first; to publish to one that was deployed ` +
-      'elsewhere, give its address with --to and its token in DDPM_PUBLISH_TOKEN.',
+    `Missing token for ${url}: set the environment variable DDPM_PUBLISH_TOKEN to the token of that server.`,
   )
 }

@@ -1,18 +1,18 @@
-// Conditional and range requests by RFC 9110, sections 13 and 14. R2's own evaluation is another: it
-// answers unsatisfiable, reversed and foreign ranges with the whole object, and knows no If-Range.
+// Conditional and range requests by RFC 9110, sections 13 and 14. R2's own evaluation differs: it responds to
+// unsatisfiable, reversed and unknown ranges with the whole object, and does not support If-Range.
 import type { ByteRange } from '../storage/storage.ts'
 import { parseHttpDate } from './date.ts'
 
-/** The stored representation that a request is about. */
+/** Metadata of the requested representation. */
 export interface Representation {
-  /** A strong entity tag, quotes included. */
+  /** Strong entity tag, including its quotes. */
   etag: string
   lastModified: Date
   bytes: number
 }
 
-/** How to answer: with everything (200), a part (206), or no content at all. */
-export type Answer =
+/** Status of the response, and the byte range to send for 206. */
+export type Outcome =
   | { status: 200; range?: never }
   | { status: 206; range: ByteRange }
   | { status: 304 }
@@ -20,20 +20,20 @@ export type Answer =
   | { status: 416 }
 
 /** Evaluates preconditions and range in the order of RFC 9110 section 13.2.2. */
-export function evaluate(method: string, headers: Headers, stored: Representation): Answer {
-  // Dates in headers count whole seconds.
+export function evaluate(method: string, headers: Headers, stored: Representation): Outcome {
+  // HTTP dates have a resolution of one second.
   const modified = Math.floor(stored.lastModified.getTime() / 1000) * 1000
 
   const ifMatch = headers.get('If-Match')
   const ifUnmodifiedSince = parseHttpDate(headers.get('If-Unmodified-Since'))
   if (ifMatch !== null) {
-    if (!lists(ifMatch, stored.etag, 'strong')) return { status: 412 }
+    if (!listsTag(ifMatch, stored.etag, 'strong')) return { status: 412 }
   } else if (ifUnmodifiedSince !== null && modified > ifUnmodifiedSince) return { status: 412 }
 
   const ifNoneMatch = headers.get('If-None-Match')
   const ifModifiedSince = parseHttpDate(headers.get('If-Modified-Since'))
   if (ifNoneMatch !== null) {
-    if (lists(ifNoneMatch, stored.etag, 'weak')) return { status: 304 }
+    if (listsTag(ifNoneMatch, stored.etag, 'weak')) return { status: 304 }
   } else if (ifModifiedSince !== null && modified <= ifModifiedSince) return { status: 304 }
 
   // Range is defined for GET alone (section 14.2).
@@ -47,8 +47,8 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
 }
 
 /**
- * The bytes that a Range header selects (section 14.1.2). Several ranges at once, other units and anything
- * malformed are ignored, as section 14.2 allows: the answer is then the whole.
+ * Parses a Range header (section 14.1.2). Multiple ranges, other units and malformed headers are ignored, as section
+ * 14.2 allows: the response is then the whole representation.
  */
 export function selectRange(header: string, bytes: number): ByteRange | 'ignore' | 'unsatisfiable' {
   const match = /^bytes=(\d*)-(\d*)$/i.exec(header)
@@ -57,7 +57,7 @@ export function selectRange(header: string, bytes: number): ByteRange | 'ignore'
   if (first === '') {
     if (last === '') return 'ignore'
     const length = Math.min(Number(last), bytes)
-    // The end of nothing is nothing, and a Content-Range cannot say so: the answer is the whole, which is empty.
+    // A suffix of an empty file is empty. Content-Range cannot express that, so the whole file is sent.
     if (bytes === 0 && Number(last) > 0) return 'ignore'
     return length === 0 ? 'unsatisfiable' : { offset: bytes - length, length }
   }
@@ -68,19 +68,19 @@ export function selectRange(header: string, bytes: number): ByteRange | 'ignore'
   return { offset, length: end - offset }
 }
 
-/** Whether If-Range lets the range through: no header, or a strong match (section 13.1.5). */
+/** Returns whether the range is to be applied: If-Range is missing, or a strong match (section 13.1.5). */
 function rangeApplies(ifRange: string | null, etag: string, modified: number): boolean {
   if (ifRange === null) return true
   if (ifRange.includes('"')) return ifRange === etag
-  // A date is a strong validator here: what is stored under a hash never changes.
+  // A date is a strong validator here, because content under its hash never changes.
   return parseHttpDate(ifRange) === modified
 }
 
 /**
- * Whether a list of entity tags, or `*`, holds this one; a strong comparison never matches a weak tag.
- * @param opaque the tag in its quotes, without W/
+ * Returns whether a list of entity tags, or `*`, contains a tag. The strong comparison never matches a weak tag.
+ * @param opaque the tag with its quotes, without W/
  */
-export function lists(header: string, opaque: string, comparison: 'strong' | 'weak'): boolean {
+export function listsTag(header: string, opaque: string, comparison: 'strong' | 'weak'): boolean {
   if (header === '*') return true
   for (const [, weak, tag] of header.matchAll(/(W\/)?("[^"]*")/g)) {
     if (tag === opaque && (comparison === 'weak' || weak === undefined)) return true

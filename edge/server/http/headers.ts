@@ -3,11 +3,14 @@ import { cors } from 'hono/cors'
 import { secureHeaders } from 'hono/secure-headers'
 
 /**
- * Headers of every answer. Opener and embedder policy isolate the page, so that WebAssembly may use threads;
- * worker scripts need the embedder policy themselves. The content policy allows our own scripts, WebAssembly
- * and the blob workers that the sampler starts, and no inline code or style.
+ * Sets the security headers of every response.
+ *
+ * - The opener and embedder policies isolate the page, which WebAssembly threads require. Worker scripts need the
+ *   embedder policy, too.
+ * - The content security policy allows scripts of this origin, WebAssembly, and the sampler's blob workers. It forbids
+ *   inline code and styles.
  */
-export const security: MiddlewareHandler = secureHeaders({
+export const securityHeaders: MiddlewareHandler = secureHeaders({
   crossOriginOpenerPolicy: 'same-origin',
   crossOriginEmbedderPolicy: 'require-corp',
   crossOriginResourcePolicy: 'same-origin',
@@ -30,7 +33,7 @@ export const security: MiddlewareHandler = secureHeaders({
   permissionsPolicy: { camera: [], microphone: [], geolocation: [], payment: [], usb: [] },
 })
 
-/** What other sites may read and embed: models, the module that runs them, its element, and the scripts it starts. */
+/** Paths that other sites may read and embed: models, the sampler module, its element, and their worker scripts. */
 const sharedPath =
   /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/|sampler\.js$|diffusion-canvas\.js$|(worker|ort)-[a-z]+\.m?js$)/
 
@@ -54,16 +57,17 @@ const publicCors = cors({
 })
 
 /**
- * Opens the shared paths to every origin. Stands outside `security`, whose resource policy it widens, and sets headers
- * on the finished answer: set before, Hono would rebuild it, and lose that its body is compressed already.
+ * Opens the shared paths to every origin. Must run outside `securityHeaders`, whose resource policy it widens. The
+ * headers are set on the finished response: with headers set before, Hono would rebuild the response and lose its
+ * `encodeBody` option.
  */
-export const sharing: MiddlewareHandler = async (c, next) => {
+export const crossOriginSharing: MiddlewareHandler = async (c, next) => {
   await next()
   if (!sharedPath.test(c.req.path)) return
-  // OPTIONS that asks for no permission is answered as elsewhere.
+  // An OPTIONS request that is no preflight is handled like on any other path.
   if (c.req.method !== 'OPTIONS' || c.req.header('Access-Control-Request-Method') !== undefined) {
-    const permission = await publicCors(c, async () => {})
-    if (permission) c.res = permission
+    const preflight = await publicCors(c, async () => {})
+    if (preflight) c.res = preflight
   }
   c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')
 }

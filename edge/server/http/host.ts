@@ -1,36 +1,36 @@
 import type { Storage } from '../storage/storage.ts'
 
-/** What costs: a listing of the store is a write's price on R2, a read a twelfth of it. */
+/** Cost class of a request. On R2, a listing costs as much as a write: twelve times as much as a read. */
 export type Cost = 'list' | 'read'
 
-/** What the app needs of the machine it runs on. Everything else in `edge/server` is the same on every host. */
+/** Services that the app gets from its host. The rest of `edge/server` is the same on every host. */
 export interface Host {
   readonly storage: Storage
-  /** The built page and modules; a 404 for what is not among them. */
+  /** Serves the built page and modules; responds with 404 for any other path. */
   assets(request: Request): Promise<Response>
-  /** What publishing over HTTP needs as bearer token; null switches it off. */
+  /** Bearer token for publishing over HTTP; null disables it. */
   readonly publishToken: string | null
-  /** Whether this client may cause this cost now. */
+  /** Counts a request of the current client and returns whether it is within the rate limit. */
   allow(cost: Cost): Promise<boolean>
-  /** Takes one line of the log. */
+  /** Writes one log entry. */
   log(entry: LogEntry): void
 }
 
-/** A line of the log: nothing in it says who asked. */
+/** Log entry of one request. Contains nothing that identifies the client. */
 export interface LogEntry {
   readonly level: 'info' | 'error'
-  /** Also in the answer's X-Request-Id. */
+  /** Request id; also sent as X-Request-Id. */
   readonly request: string
   readonly method: string
-  /** The route's pattern, not the path, which a visitor may have put anything into. */
+  /** Pattern of the route. Not the path, which may contain personal data. */
   readonly route: string
   readonly status: number
-  /** Until the answer's headers. */
+  /** Time until the response headers. */
   readonly milliseconds: number
   readonly error?: string
 }
 
-/** The environment of every route, for Hono's types. */
+/** Hono's environment type of every route. */
 export interface Env {
   Variables: { host: Host; requestId: string }
 }

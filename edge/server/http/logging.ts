@@ -2,9 +2,9 @@ import type { MiddlewareHandler } from 'hono'
 import { routePath } from 'hono/route'
 import type { Env } from './host.ts'
 
-/** Gives the request an id, and one line of the log when it is answered. */
+/** Assigns an id to the request and logs one entry after the response. */
 export const logging: MiddlewareHandler<Env> = async (c, next) => {
-  const began = performance.now()
+  const start = performance.now()
   c.set('requestId', crypto.randomUUID())
   await next()
   c.res.headers.set('X-Request-Id', c.var.requestId)
@@ -14,7 +14,7 @@ export const logging: MiddlewareHandler<Env> = async (c, next) => {
     method: c.req.method,
     route: routePath(c),
     status: c.res.status,
-    milliseconds: Math.round(performance.now() - began),
+    milliseconds: Math.round(performance.now() - start),
     ...(c.error && c.res.status >= 500 && { error: c.error.stack ?? String(c.error) }),
   })
 }

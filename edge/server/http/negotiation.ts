@@ -1,13 +1,13 @@
 import { type Coding, codings } from '../registry/keys.ts'
 
-/** Types whose files exist compressed beforehand. Weights are noise to a compressor, pictures are compressed. */
+/** Returns whether files of this type are stored compressed, too. Weights do not compress; images are compressed. */
 export const isCompressible = (mediaType: string): boolean =>
   mediaType === 'application/wasm' || mediaType.startsWith('text/')
 
 /**
- * The content coding to answer in, by Accept-Encoding (RFC 9110 section 12.5.3): the one with the greatest weight,
- * at equal weights the smallest file.
- * @returns null for the bytes as they are
+ * Chooses the content coding of a response from Accept-Encoding (RFC 9110 section 12.5.3): the coding with the greatest
+ * weight; of equal weights, the one with the smallest file.
+ * @returns null for no coding (identity)
  */
 export function chooseCoding(acceptEncoding: string | undefined): Coding | null {
   if (acceptEncoding === undefined) return null
@@ -15,7 +15,7 @@ export function chooseCoding(acceptEncoding: string | undefined): Coding | null 
   for (const element of acceptEncoding.toLowerCase().split(',')) {
     const [name = '', ...parameters] = element.split(';').map((text) => text.trim())
     const q = parameters.map((text) => /^q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.exec(text)?.[1])[0]
-    // A weight that is none makes nothing acceptable.
+    // An invalid weight counts as 0: not acceptable.
     weights.set(name === 'x-gzip' ? 'gzip' : name, parameters.length === 0 ? 1 : Number(q ?? 0))
   }
   const weightOf = (coding: string) => weights.get(coding) ?? weights.get('*') ?? 0

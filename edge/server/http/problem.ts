@@ -20,17 +20,17 @@ const titles = {
 
 export type ProblemStatus = keyof typeof titles
 
-/** An error's body (RFC 9457). */
+/** Body of an error response (RFC 9457). */
 export const problemSchema = z.object({
   type: z.literal('about:blank'),
   title: z.string(),
   status: z.int(),
-  /** What was found, what was expected and what to do. */
+  /** What is wrong, what was expected and what to do. */
   detail: z.string(),
 })
 
-/** An error as `application/problem+json`, which nobody is to keep. */
-export function problem(
+/** Creates an error response: `application/problem+json`, never cached. */
+export function problemResponse(
   c: Context,
   status: ProblemStatus,
   detail: string,
@@ -43,7 +43,7 @@ export function problem(
   })
 }
 
-/** Ends the request with a problem, from wherever it is thrown. */
+/** Error that the app turns into a problem response. */
 export class Problem extends Error {
   readonly status: ProblemStatus
   readonly headers: Record<string, string>

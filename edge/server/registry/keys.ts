@@ -1,6 +1,6 @@
 import { modelName } from '@ddpm/shared'
 
-/** Content codings that precompressed variants of a file exist in, the better one first. */
+/** Content codings of the precompressed variants of a file, best compression first. */
 export const codings = ['br', 'gzip'] as const
 export type Coding = (typeof codings)[number]
 
@@ -9,38 +9,39 @@ export const sha256Pattern = /^[0-9a-f]{64}$/
 const recordPattern = /^registry\/([^/]+\/[^/]+)\.json$/
 
 /**
- * Where the registry keeps things. Nothing else is ever asked of a store: whatever a request says, its parts are
- * checked here before they become a key.
+ * Storage keys of the registry. All access to a store goes through these: parts of a request are validated here before
+ * they become part of a key.
  */
 export const keys = {
-  /** Content under its SHA-256: models, previews, manifests, onnxruntime's files. Never changes. */
-  file: (sha256: string) => `files/${checked(sha256Pattern, sha256)}`,
+  /** Immutable content under its SHA-256: models, previews, manifests, onnxruntime's files. */
+  file: (sha256: string) => `files/${validated(sha256Pattern, sha256)}`,
   files: 'files/',
-  /** The same file, compressed beforehand. */
-  variant: (sha256: string, coding: Coding) => `files/${checked(sha256Pattern, sha256)}.${coding}`,
-  /** Which file a key of `files/` belongs to. */
+  /** A precompressed variant of a file. */
+  variant: (sha256: string, coding: Coding) => `files/${validated(sha256Pattern, sha256)}.${coding}`,
+  /** Returns the SHA-256 of a key below `files/`. */
   fileOf: (key: string) => key.slice('files/'.length, 'files/'.length + 64),
-  /** Versions and aliases of a model: the one thing that changes, in one write. */
+  /** The record of a model: its versions and aliases. The only object that changes, in one write. */
   record: (name: string) => `registry/${modelName.parse(name)}.json`,
   records: 'registry/',
+  /** Returns the model's name from the key of its record, or null for another key. */
   nameOf: (key: string) => recordPattern.exec(key)?.[1] ?? null,
-  /** Where a model's manifest was before models had versions; nothing reads it any more. */
+  /** The manifest of a model in the layout before models had versions. Only detected and removed. */
   formerManifest: (name: string) => `models/${modelName.parse(name)}.json`,
-  /** A publication under way: its manifest, whose files must not be collected. */
-  publication: (version: string) => `publishing/${checked(sha256Pattern, version)}.json`,
+  /** The manifest of a publication in progress. Its files must not be garbage-collected. */
+  publication: (version: string) => `publishing/${validated(sha256Pattern, version)}.json`,
   publications: 'publishing/',
-  /** A piece of a file that comes in several requests. */
+  /** One part of a file that is uploaded in several requests. */
   part: (sha256: string, index: number) =>
-    `uploads/${checked(sha256Pattern, sha256)}/${checked(/^\d{5}$/, String(index).padStart(5, '0'))}`,
-  parts: (sha256: string) => `uploads/${checked(sha256Pattern, sha256)}/`,
+    `uploads/${validated(sha256Pattern, sha256)}/${validated(/^\d{5}$/, String(index).padStart(5, '0'))}`,
+  parts: (sha256: string) => `uploads/${validated(sha256Pattern, sha256)}/`,
   uploads: 'uploads/',
-  /** Held while garbage is collected. */
+  /** The lock of the garbage collection. */
   collection: 'locks/collection.json',
-  /** The files of onnxruntime that the built page asks for. */
+  /** List of onnxruntime's files that the built page loads. */
   runtime: 'runtime.json',
 } as const
 
-function checked(pattern: RegExp, text: string): string {
+function validated(pattern: RegExp, text: string): string {
   if (pattern.test(text)) return text
-  throw new Error(`Found "${text}" for a part of a storage key; expected ${pattern}.`)
+  throw new Error(`Invalid part of a storage key "${text}": expected ${pattern}.`)
 }

@@ -5,30 +5,30 @@ import { writeManifest } from '../../../test/support/exported.ts'
 import { memoryStorage } from '../storage/memory.ts'
 import type { Storage } from '../storage/storage.ts'
 import { keys } from './keys.ts'
-import { listModels, scanned } from './listing.ts'
-import { summaryOf } from './record.ts'
+import { listModels, maxRecordsRead } from './listing.ts'
+import { summarize } from './record.ts'
 
 interface Model {
   readonly name: string
   readonly description: string
   readonly classes: string[]
-  /** Taken back: its record is there, without versions. */
-  readonly gone: boolean
+  /** Whether the model was unpublished: its record exists, without versions. */
+  readonly unpublished: boolean
 }
 
-async function registryOf(models: readonly Model[]): Promise<Storage> {
+async function createRegistry(models: readonly Model[]): Promise<Storage> {
   const storage = memoryStorage()
-  for (const { name, description, classes, gone } of models) {
+  for (const { name, description, classes, unpublished } of models) {
     const manifest = { ...writeManifest(name, []), description, classes }
-    const summary = gone ? null : summaryOf(manifest, 'a'.repeat(64), '2026-01-01T00:00:00.000Z')
+    const summary = unpublished ? null : summarize(manifest, 'a'.repeat(64), '2026-01-01T00:00:00.000Z')
     const record = { format: 1, name, versions: [], aliases: {}, summary }
     await storage.put(keys.record(name), JSON.stringify(record), { mediaType: 'application/json' })
   }
   return storage
 }
 
-/** Every page of a search, from the first on. */
-async function pagesOf(storage: Storage, query: string, limit: number): Promise<string[][]> {
+/** Reads all pages of a search. */
+async function readPages(storage: Storage, query: string, limit: number): Promise<string[][]> {
   const pages: string[][] = []
   let after: string | undefined
   do {
@@ -39,49 +39,54 @@ async function pagesOf(storage: Storage, query: string, limit: number): Promise<
   return pages
 }
 
-// Few words and characters, so that some match and names share their beginnings.
+// Few words and characters, so that some searches match and names share prefixes.
 const word = fc.constantFrom('cat', 'dog', 'Concat', 'do')
 const part = fc.stringMatching(/^[ab][ab.-]{0,2}$/)
 const model = fc.record({
   name: fc.tuple(part, part).map((parts) => parts.join('/')),
   description: fc.array(word, { maxLength: 2 }).map((words) => words.join(' ')),
   classes: fc.array(word, { maxLength: 1 }),
-  gone: fc.boolean(),
+  unpublished: fc.boolean(),
 })
 const query = fc.oneof(fc.constant(''), fc.constantFrom('CAT', 'dog', 'cat dog', 'a/', 'bird', ' do  cat '))
 
-test('pages are full to the last, hold every match once and in order, and nothing else', async () => {
+test('all pages but the last are full; together they list every match once, in order', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.uniqueArray(model, { selector: ({ name }) => name, maxLength: 40 }),
       query,
       fc.integer({ min: 1, max: 12 }),
       async (models, query, limit) => {
-        const pages = await pagesOf(await registryOf(models), query, limit)
+        const pages = await readPages(await createRegistry(models), query, limit)
         const words = query.trim().toLowerCase().split(/ +/)
-        const matches = models.filter(({ name, description, classes, gone }) => {
+        const matches = models.filter(({ name, description, classes, unpublished }) => {
           const text = `${name} ${description} ${classes.join(' ')}`.toLowerCase()
-          return !gone && words.every((word) => text.includes(word))
+          return !unpublished && words.every((word) => text.includes(word))
         })
         const keysInOrder = matches.map(({ name }) => keys.record(name)).sort()
         assert.deepEqual(pages.flat().map(keys.record), keysInOrder)
         const last = pages.pop()!
         assert.ok(pages.every((page) => page.length === limit))
-        assert.ok(last.length > 0 || pages.length === 0, 'the last page holds something')
+        assert.ok(last.length > 0 || pages.length === 0, 'the last page is not empty')
       },
     ),
     { numRuns: 500 },
   )
 })
 
-test('a search goes on as far as one request may read, and the next page from there', async () => {
-  const names = Array.from({ length: 2 * scanned + 10 }, (_, i) => `ada/${String(i).padStart(5, '0')}`)
-  const rare = new Set([0, 450, scanned - 1, scanned, 2 * scanned + 9])
-  const storage = await registryOf(
-    names.map((name, i) => ({ name, description: rare.has(i) ? 'rare' : '', classes: [], gone: false })),
+test('a search reads a limited number of records per page and continues on the next page', async () => {
+  const names = Array.from({ length: 2 * maxRecordsRead + 10 }, (_, i) => `ada/${String(i).padStart(5, '0')}`)
+  const rare = new Set([0, 450, maxRecordsRead - 1, maxRecordsRead, 2 * maxRecordsRead + 9])
+  const storage = await createRegistry(
+    names.map((name, i) => ({
+      name,
+      description: rare.has(i) ? 'rare' : '',
+      classes: [],
+      unpublished: false,
+    })),
   )
-  const found = [...rare].map((i) => names[i]!)
-  assert.deepEqual(await pagesOf(storage, 'rare', 10), [found.slice(0, 3), [found[3]], [found[4]]])
-  assert.deepEqual(await pagesOf(storage, 'nothing', 10), [[], [], []])
-  assert.deepEqual((await pagesOf(storage, '', 100)).flat(), names)
+  const matches = [...rare].map((i) => names[i]!)
+  assert.deepEqual(await readPages(storage, 'rare', 10), [matches.slice(0, 3), [matches[3]], [matches[4]]])
+  assert.deepEqual(await readPages(storage, 'nothing', 10), [[], [], []])
+  assert.deepEqual((await readPages(storage, '', 100)).flat(), names)
 })

@@ -2,17 +2,18 @@ import type { Storage } from '../storage/storage.ts'
 import { keys } from './keys.ts'
 import { type ModelSummary, readRecord } from './record.ts'
 
-/** So many records are read at once where words are looked for, which few of them may hold. */
-const searched = 100
-/** How many records one page of the list reads at most: a Worker may ask its store about 1000 times a request. */
-export const scanned = 900
+/** Number of records read at once by a search, in which few records may match. */
+const searchBatch = 100
+/** Maximum number of records that one page reads. A Worker may make about 1000 storage requests per request. */
+export const maxRecordsRead = 900
 
 /**
- * A page of the list of models, in the order of their keys in the store.
- * @param query words that name, description or classes must hold, in any case
- * @param after the name at which the page before ended
- * @returns `next`, the name to go on after, or null where nothing more matches. A page is full where more matches;
- * only after `scanned` records it may be short, or empty, and yet have a next one
+ * Lists one page of models, sorted by their keys in the store.
+ * @param options.query words that name, description or classes must contain, case-insensitive
+ * @param options.after name of the last model of the previous page
+ * @param options.limit maximum number of models on the page
+ * @returns the models, and `next`, the value of `after` for the next page; null on the last page. A page is full if
+ * more models match. After `maxRecordsRead` records a page may be short, or empty, and still have a next page.
  */
 export async function listModels(
   storage: Storage,
@@ -21,14 +22,14 @@ export async function listModels(
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)
   const models: ModelSummary[] = []
   let from = after === undefined ? undefined : keys.record(after)
-  for (let left = scanned; ; ) {
-    // Without words nearly every record counts. One more than the page says whether there is a next.
-    const batch = Math.min(left, words.length > 0 ? searched : limit + 1 - models.length)
+  for (let left = maxRecordsRead; ; ) {
+    // Without words nearly every record matches. One more than the page holds shows whether there is a next page.
+    const batch = Math.min(left, words.length > 0 ? searchBatch : limit + 1 - models.length)
     const { objects, more } = await storage.list(keys.records, { limit: batch, ...(from && { after: from }) })
     const names = objects.flatMap(({ key }) => keys.nameOf(key) ?? [])
     const records = await Promise.all(names.map((name) => readRecord(storage, name)))
-    for (const summary of records.map((found) => found?.record.summary)) {
-      if (!summary || !words.every((word) => searchable(summary).includes(word))) continue
+    for (const summary of records.map((stored) => stored?.record.summary)) {
+      if (!summary || !words.every((word) => searchText(summary).includes(word))) continue
       if (models.length === limit) return { models, next: models.at(-1)!.name }
       models.push(summary)
     }
@@ -39,6 +40,6 @@ export async function listModels(
   }
 }
 
-function searchable({ name, description, classes }: ModelSummary): string {
+function searchText({ name, description, classes }: ModelSummary): string {
   return [name, description, ...classes].join('\n').toLowerCase()
 }

@@ -1,35 +1,35 @@
 import { readText, type Storage } from '../storage/storage.ts'
-import { Refusal } from './errors.ts'
+import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 
-/** After so long a lock was left by a collection that is gone; a collection stops removing in half of it. */
+/** Age in minutes at which a lock counts as abandoned. A collection stops removing after half of it. */
 export const lockMinutes = 30
 
-/** A publication keeps its files from being collected for so long; it has to be committed in half of it. */
+/** Hours for which a publication protects its files from collection. It must be committed within half of them. */
 export const publicationHours = 48
 
-/** @throws Refusal while garbage is collected */
-export async function refuseWhileCollecting(storage: Storage, now: Date = new Date()): Promise<void> {
-  const lock = await storage.facts(keys.collection)
+/** @throws RegistryError "busy" during a garbage collection */
+export async function assertNotCollecting(storage: Storage, now: Date = new Date()): Promise<void> {
+  const lock = await storage.head(keys.collection)
   if (lock === null || now.getTime() - lock.modified.getTime() > lockMinutes * 60_000) return
-  throw new Refusal('busy', 'Unused files are being removed at this moment; try again in a minute.')
+  throw new RegistryError('busy', 'A garbage collection is running. Try again in a minute.')
 }
 
 /**
- * Takes the lock of a collection.
- * @returns what gives it back
- * @throws Refusal while another has it
+ * Acquires the lock of the garbage collection.
+ * @returns a function that releases it
+ * @throws RegistryError "busy" if another collection holds it
  */
-export async function lockOut(storage: Storage, now: Date): Promise<() => Promise<void>> {
-  const held = await storage.facts(keys.collection)
-  if (held !== null) await refuseWhileCollecting(storage, now)
-  const only = held === null ? ('absent' as const) : { version: held.version }
+export async function acquireCollectionLock(storage: Storage, now: Date): Promise<() => Promise<void>> {
+  const lock = await storage.head(keys.collection)
+  if (lock !== null) await assertNotCollecting(storage, now)
+  const onlyIf = lock === null ? ('absent' as const) : { version: lock.version }
   const text = JSON.stringify({ holder: crypto.randomUUID(), begun: now.toISOString() })
-  if (!(await storage.put(keys.collection, text, { mediaType: 'application/json', only }))) {
-    throw new Refusal('busy', 'Another removal of unused files is under way; try again in a minute.')
+  if (!(await storage.put(keys.collection, text, { mediaType: 'application/json', onlyIf }))) {
+    throw new RegistryError('busy', 'Another garbage collection is running. Try again in a minute.')
   }
   return async () => {
-    // One that was so slow that another took over leaves the other's.
+    // The lock may have been taken over after it counted as abandoned: that one stays.
     if ((await readText(storage, keys.collection))?.text === text) await storage.remove([keys.collection])
   }
 }

@@ -1,55 +1,64 @@
-// Publishing in three steps, each of which may be repeated: `begin` says which files are missing, these are put
-// under their hashes, `commit` stores the manifest and then moves the aliases in one write. A visitor sees the old
-// model or the new; a publisher that is killed leaves what nobody sees, and begins again where it stopped.
+// The store's side of publishing, in three steps. Each step may be repeated:
+//
+//   1. `begin` announces a version and lists the files that are missing.
+//   2. `putFile` stores these files under their hashes.
+//   3. `commit` stores the manifest, then adds the version and moves the aliases in one write of the record.
+//
+// Visitors see the old version until the last write. An interrupted publisher leaves only files that nothing
+// references, and can start again: files that exist are not uploaded twice. The client's side, with the whole path of a
+// publication, is `edge/commands/publishing/publish-model.ts`.
 import { createHash } from 'node:crypto'
 import { type Manifest, type ManifestFile, parseManifest } from '@ddpm/shared'
 import { type Content, readText, type Storage } from '../storage/storage.ts'
-import { Refusal } from './errors.ts'
+import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
-import { publicationHours, refuseWhileCollecting } from './locks.ts'
-import { changeRecord, readRecord, summaryOf } from './record.ts'
+import { assertNotCollecting, publicationHours } from './locks.ts'
+import { readRecord, summarize, updateRecord } from './record.ts'
 
-/** What a commit did to the model. */
+/** Effect of a commit on the model. */
 export type Change = 'new' | 'changed' | 'unchanged'
 
-export const sha256Of = (text: string): string => createHash('sha256').update(text).digest('hex')
+/** Returns the SHA-256 of a text in hexadecimal. The version of a manifest is the SHA-256 of its text. */
+export const sha256OfText = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 const json = { mediaType: 'application/json' }
 
 /**
- * Announces a version, so that no collection takes its files, and says which are missing.
- * @param text the manifest as it is to be stored; its SHA-256 is the version
- * @throws UserError where it is no manifest; Refusal while garbage is collected
+ * Announces a version, which protects its files from garbage collection, and lists its missing files.
+ * @param text the manifest exactly as it is to be stored; its SHA-256 is the version
+ * @throws UserError if the text is not a valid manifest
+ * @throws RegistryError "busy" during a garbage collection
  */
 export async function begin(
   storage: Storage,
   text: string,
 ): Promise<{ version: string; manifest: Manifest; missing: ManifestFile[] }> {
   const manifest = parseManifest(text, 'The manifest')
-  const version = sha256Of(text)
+  const version = sha256OfText(text)
   await storage.put(keys.publication(version), text, json)
-  // After the announcement: a collection that this does not see has yet to read the announcements.
-  await refuseWhileCollecting(storage)
-  return { version, manifest, missing: await missingFiles(storage, manifest) }
+  // Checked after the announcement: a collection that starts later will read the announcement.
+  await assertNotCollecting(storage)
+  return { version, manifest, missing: await listMissingFiles(storage, manifest) }
 }
 
-/** Whether a file is there, whole. */
+/** Returns whether a file is stored with its full length. */
 export async function hasFile(
   storage: Storage,
   { sha256, bytes }: { sha256: string; bytes: number },
 ): Promise<boolean> {
-  return (await storage.facts(keys.file(sha256)))?.bytes === bytes
+  return (await storage.head(keys.file(sha256)))?.bytes === bytes
 }
 
-async function missingFiles(storage: Storage, { files }: Manifest): Promise<ManifestFile[]> {
-  const there = await Promise.all(files.map((file) => hasFile(storage, file)))
-  return files.filter((_, i) => !there[i])
+async function listMissingFiles(storage: Storage, { files }: Manifest): Promise<ManifestFile[]> {
+  const stored = await Promise.all(files.map((file) => hasFile(storage, file)))
+  return files.filter((_, i) => !stored[i])
 }
 
 /**
- * Stores a file under its hash, once: what is there stays.
- * @returns whether it was written
- * @throws Mismatch where the contents are not what the hash promises; nothing of them is to be seen then
+ * Stores a file under its hash, unless it is stored already.
+ * @param content called only if the file is to be written
+ * @returns whether the file was written
+ * @throws ContentMismatch if the content does not have this hash or length. Nothing is stored then.
  */
 export async function putFile(
   storage: Storage,
@@ -63,8 +72,8 @@ export async function putFile(
 }
 
 /**
- * Publishes what `begin` announced: the manifest, then version and aliases in one write.
- * @throws Refusal where it was not announced, another name was, or files are missing
+ * Publishes an announced version: stores the manifest, then updates versions and aliases in one write.
+ * @throws RegistryError if the version was not announced under this name, or files are missing
  */
 export async function commit(
   storage: Storage,
@@ -73,60 +82,66 @@ export async function commit(
   aliases: readonly string[],
   now: Date = new Date(),
 ): Promise<Change> {
-  const { text, manifest } = await announced(storage, name, version, now)
-  const missing = await missingFiles(storage, manifest)
+  const { text, manifest } = await readAnnouncement(storage, name, version, now)
+  const missing = await listMissingFiles(storage, manifest)
   if (missing.length > 0) {
     const names = missing.map(({ path, sha256 }) => `${path} (${sha256})`).join(', ')
-    throw new Refusal(
+    throw new RegistryError(
       'missing files',
-      `The manifest names files that are not here yet: ${names}. Send them first.`,
+      `Missing files of ${name}: ${names}. Upload them before the commit.`,
     )
   }
   await storage.put(keys.file(version), text, { ...json, sha256: version })
   let outcome: Change = 'unchanged'
-  await changeRecord(storage, name, (present) => {
-    const known = present.versions.find((each) => each.version === version)
+  await updateRecord(storage, name, (current) => {
+    const known = current.versions.find((each) => each.version === version)
     const published = known?.published ?? now.toISOString()
-    const moved = ['latest', ...aliases].filter((alias) => present.aliases[alias] !== version)
-    outcome = present.versions.length === 0 ? 'new' : known && moved.length === 0 ? 'unchanged' : 'changed'
+    const moved = ['latest', ...aliases].filter((alias) => current.aliases[alias] !== version)
+    outcome = current.versions.length === 0 ? 'new' : known && moved.length === 0 ? 'unchanged' : 'changed'
     if (outcome === 'unchanged') return null
     return {
-      ...present,
-      versions: known ? present.versions : [...present.versions, { version, published }],
-      aliases: { ...present.aliases, ...Object.fromEntries(moved.map((alias) => [alias, version])) },
-      summary: summaryOf(manifest, version, published),
+      ...current,
+      versions: known ? current.versions : [...current.versions, { version, published }],
+      aliases: { ...current.aliases, ...Object.fromEntries(moved.map((alias) => [alias, version])) },
+      summary: summarize(manifest, version, published),
     }
   })
   await storage.remove([keys.publication(version), keys.formerManifest(name)])
   return outcome
 }
 
-async function announced(
+async function readAnnouncement(
   storage: Storage,
   name: string,
   version: string,
   now: Date,
 ): Promise<{ text: string; manifest: Manifest }> {
-  const found = await storage.read(keys.publication(version))
-  if (found === null) {
-    // Committed already, and asked again because the answer was lost.
+  const announcement = await storage.read(keys.publication(version))
+  if (announcement === null) {
+    // Maybe committed already, and the client repeats the request because it did not receive the response.
     const stored = await readRecord(storage, name)
     const text = stored?.record.versions.some((each) => each.version === version)
       ? (await readText(storage, keys.file(version)))?.text
       : undefined
     if (text !== undefined) return { text, manifest: parseManifest(text, 'The manifest') }
-    throw new Refusal(
+    throw new RegistryError(
       'unknown version',
-      `Version ${version} of ${name} was not announced; begin to publish it again.`,
+      `Unknown version ${version} of ${name}: it was not announced. Publish it again.`,
     )
   }
-  const text = await new Response(found.body).text()
+  const text = await new Response(announcement.body).text()
   const manifest = parseManifest(text, 'The manifest')
   if (manifest.name !== name) {
-    throw new Refusal('invalid', `Version ${version} was announced as ${manifest.name}, not as ${name}.`)
+    throw new RegistryError(
+      'invalid',
+      `Invalid name of version ${version}: expected ${manifest.name}, as announced, got ${name}.`,
+    )
   }
-  if (now.getTime() - found.facts.modified.getTime() > (publicationHours / 2) * 3_600_000) {
-    throw new Refusal('conflict', `Version ${version} was announced too long ago; begin to publish it again.`)
+  if (now.getTime() - announcement.info.modified.getTime() > (publicationHours / 2) * 3_600_000) {
+    throw new RegistryError(
+      'conflict',
+      `Version ${version} was announced more than ${publicationHours / 2} hours ago. Publish it again.`,
+    )
   }
   return { text, manifest }
 }

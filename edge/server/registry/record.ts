@@ -1,10 +1,10 @@
 import { type Manifest, manifestSchema, modelName, sha256 } from '@ddpm/shared'
 import * as z from 'zod'
 import { readText, type Storage } from '../storage/storage.ts'
-import { Refusal } from './errors.ts'
+import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 
-/** A name for a version that can be moved to another: `latest`, `stable`. Not to be taken for a version. */
+/** Movable name of a version, such as `latest` or `stable`. Must not look like a version. */
 export const aliasName = z
   .string()
   .regex(
@@ -12,14 +12,14 @@ export const aliasName = z
     'expected lower-case letters, digits, ".", "-" and "_", at most 64, and not only hexadecimal digits',
   )
 
-/** A manifest's SHA-256: what it names is fixed by it, bit for bit. */
+/** A version is the SHA-256 of its manifest, which contains the hashes of all its files. */
 export const versionId = sha256
 
-/** One line of the list of models. */
+/** Entry of the list of models. */
 export const modelSummary = manifestSchema
   .pick({ name: true, description: true, shape: true, classes: true, licence: true, training: true })
   .extend({
-    /** SHA-256 of a grid of samples, at `/files/<sha256>`, or null where there is none. */
+    /** SHA-256 of a grid of samples, served at `/files/<sha256>`; null if there is none. */
     preview: sha256.nullable(),
     version: versionId,
     published: z.iso.datetime(),
@@ -28,64 +28,65 @@ export type ModelSummary = z.infer<typeof modelSummary>
 
 const publishedVersion = z.strictObject({ version: versionId, published: z.iso.datetime() })
 
-/** What changes about a model. Everything else is files under their hashes. */
-const record = z.strictObject({
+/** The mutable state of a model. Everything else is immutable files under their hashes. */
+const modelRecord = z.strictObject({
   format: z.literal(1),
   name: modelName,
-  /** In the order of publication; none when the model was taken back. */
+  /** In the order of publication. Empty if the model was unpublished. */
   versions: z.array(publishedVersion),
-  /** `latest` is always among them while there are versions. */
+  /** Contains `latest` as long as there are versions. */
   aliases: z.record(aliasName, versionId),
-  /** Of the version that `latest` names, so that a list needs one object per model. */
+  /** Summary of the `latest` version, so that a listing reads one object per model. */
   summary: modelSummary.nullable(),
 })
-export type ModelRecord = z.infer<typeof record>
+export type ModelRecord = z.infer<typeof modelRecord>
 
-/** A record with the version of the stored object, for compare and swap; null where there is none. */
+/** Reads a record and the version of the stored object, for compare-and-swap. Returns null if there is none. */
 export async function readRecord(
   storage: Storage,
   name: string,
 ): Promise<{ record: ModelRecord; version: string } | null> {
   const stored = await readText(storage, keys.record(name))
-  return stored && { record: record.parse(JSON.parse(stored.text)), version: stored.version }
+  return stored && { record: modelRecord.parse(JSON.parse(stored.text)), version: stored.version }
 }
 
-/** How often a change is tried again when others were faster. */
-const attempts = 20
+/** Maximum number of attempts when other publishers change the record at the same time. */
+const maxAttempts = 20
 
 /**
- * Changes a record in one atomic write.
- * @param change gets the record as it is and gives the one to be, or null to leave it
+ * Updates a record in one atomic write (compare-and-swap, retried on conflict).
+ * @param change returns the new record, or null to leave it unchanged
  */
-export async function changeRecord(
+export async function updateRecord(
   storage: Storage,
   name: string,
-  change: (present: ModelRecord) => Promise<ModelRecord | null> | ModelRecord | null,
+  change: (current: ModelRecord) => Promise<ModelRecord | null> | ModelRecord | null,
 ): Promise<void> {
-  for (let attempt = 0; attempt < attempts; attempt++) {
-    const present = await readRecord(storage, name)
-    const changed = await change(present?.record ?? emptyRecord(name))
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const current = await readRecord(storage, name)
+    const changed = await change(current?.record ?? emptyRecord(name))
     if (changed === null) return
-    const text = `${JSON.stringify(record.parse(changed), null, 2)}\n`
-    const only = present === null ? 'absent' : { version: present.version }
-    if (await storage.put(keys.record(name), text, { mediaType: 'application/json', only })) return
+    const text = `${JSON.stringify(modelRecord.parse(changed), null, 2)}\n`
+    const onlyIf = current === null ? 'absent' : { version: current.version }
+    if (await storage.put(keys.record(name), text, { mediaType: 'application/json', onlyIf })) return
   }
-  throw new Refusal('conflict', `Others keep changing ${name}; try again.`)
+  throw new RegistryError('conflict', `Other publishers keep changing ${name}. Try again.`)
 }
 
 function emptyRecord(name: string): ModelRecord {
   return { format: 1, name, versions: [], aliases: {}, summary: null }
 }
 
-export function summaryOf(manifest: Manifest, version: string, published: string): ModelSummary {
+/** Creates the list entry of a version. */
+export function summarize(manifest: Manifest, version: string, published: string): ModelSummary {
   const { name, description, shape, classes, licence, training, files } = manifest
   const preview = files.find(({ role }) => role === 'preview')?.sha256 ?? null
   return { name, description, shape, classes, licence, training, preview, version, published }
 }
 
 /**
- * The version that a reference means: an alias, a version, or the first 12 or more digits of one.
- * @returns null where it means none of this record's
+ * Resolves a reference: an alias, a version, or at least the first 12 digits of a version.
+ * @returns the version, or null if the record has none that matches
  */
 export function resolveVersion(
   { versions, aliases }: Pick<ModelRecord, 'versions' | 'aliases'>,
@@ -94,4 +95,22 @@ export function resolveVersion(
   if (Object.hasOwn(aliases, reference)) return aliases[reference]!
   if (!/^[0-9a-f]{12,64}$/.test(reference)) return null
   return versions.find(({ version }) => version.startsWith(reference))?.version ?? null
+}
+
+/**
+ * Returns the version published before the one that `latest` points at.
+ * @throws RegistryError "unknown version" if there is none
+ */
+export function previousVersion({
+  name,
+  versions,
+  aliases,
+}: Pick<ModelRecord, 'name' | 'versions' | 'aliases'>): string {
+  const latest = aliases['latest'] ?? ''
+  const previous = versions[versions.findIndex(({ version }) => version === latest) - 1]?.version
+  if (previous !== undefined) return previous
+  throw new RegistryError(
+    'unknown version',
+    `${name} has no version before ${latest.slice(0, 12)}, its latest.`,
+  )
 }

@@ -1,27 +1,28 @@
-// Files that come in several requests, for those that one may not hold: parts are objects of their own until the last
-// is there, so that an upload that broke off goes on where it stopped, on every kind of store.
-import { listAll, Mismatch, type Storage } from '../storage/storage.ts'
-import { Refusal } from './errors.ts'
+// Uploads in several requests, for files above the size limit of one request. Each part is a separate object until the
+// file is assembled, so that an interrupted upload resumes where it stopped, on every kind of store.
+import { ContentMismatch, listAll, type Storage } from '../storage/storage.ts'
+import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { hasFile, putFile } from './publishing.ts'
 
-/** Cloudflare takes bodies of 100 MB on its free plan. */
+/** Maximum size of a request body. Cloudflare's free plan allows 100 MB. */
 export const maxRequestBytes = 64 * 2 ** 20
-/** R2 takes just below 5 GiB in one write, which putting parts together is. */
+/** Maximum size of a file. Assembling is one write, and R2 allows just below 5 GiB in one write. */
 export const maxFileBytes = 4 * 2 ** 30
 
-export interface Part {
+export interface UploadedPart {
   readonly index: number
   readonly bytes: number
 }
 
-/** The parts that are there. */
-export async function listParts(storage: Storage, sha256: string): Promise<Part[]> {
+/** Lists the parts that were uploaded. */
+export async function listParts(storage: Storage, sha256: string): Promise<UploadedPart[]> {
   const prefix = keys.parts(sha256)
   const objects = await Array.fromAsync(listAll(storage, prefix))
   return objects.map(({ key, bytes }) => ({ index: Number(key.slice(prefix.length)), bytes }))
 }
 
+/** Stores one part of a file. */
 export async function putPart(
   storage: Storage,
   sha256: string,
@@ -33,9 +34,10 @@ export async function putPart(
 }
 
 /**
- * Makes a file of its parts, in their order, and removes them.
- * @returns whether it was written; not where it was there already
- * @throws Refusal where parts are missing; Mismatch where they do not make what the hash promises
+ * Assembles a file from its parts, in order, and removes the parts.
+ * @returns whether the file was written; false if it was stored already
+ * @throws RegistryError if parts are missing
+ * @throws ContentMismatch if the assembled file does not have the expected hash
  */
 export async function assembleFile(
   storage: Storage,
@@ -46,36 +48,36 @@ export async function assembleFile(
   if (!(await hasFile(storage, file))) {
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
     if (bytes !== file.bytes || parts.some(({ index }, i) => index !== i)) {
-      throw new Refusal(
+      throw new RegistryError(
         'missing files',
-        `Found ${parts.length} parts of ${bytes} bytes together for ${file.sha256}; expected ${file.bytes} bytes ` +
-          'in parts numbered from 0 on. Send what is missing.',
+        `Missing parts of ${file.sha256}: expected ${file.bytes} bytes in parts numbered from 0 on, got ` +
+          `${bytes} bytes in ${parts.length} parts. Upload the rest.`,
       )
     }
   }
   try {
-    const written = await putFile(storage, file, () => joined(storage, partKeys))
+    const written = await putFile(storage, file, () => concatenate(storage, partKeys))
     await storage.remove(partKeys)
     return written
   } catch (error) {
-    // Parts that make something else are of no use to a second attempt; after a store that failed, they are.
-    if (error instanceof Mismatch) await storage.remove(partKeys)
+    // Parts with wrong content are useless to a second attempt. After a failure of the store they are kept for it.
+    if (error instanceof ContentMismatch) await storage.remove(partKeys)
     throw error
   }
 }
 
-/** Objects one after the other as one stream. */
-function joined(storage: Storage, objectKeys: readonly string[]): ReadableStream<Uint8Array> {
+/** Reads several objects as one stream. */
+function concatenate(storage: Storage, objectKeys: readonly string[]): ReadableStream<Uint8Array> {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
   const send = async () => {
     for (const key of objectKeys) {
       const part = await storage.read(key)
-      if (part === null) throw new Error(`${key} was removed while it was being read.`)
+      if (part === null) throw new Error(`${key} was removed during the read.`)
       await part.body.pipeTo(writable, { preventClose: true })
     }
     await writable.close()
   }
-  // Who reads it is told; when that one stopped reading, there is nobody to tell.
+  // Errors reach the reader through the stream. If the reader has cancelled it, abort() rejects: ignored.
   send().catch((error) => writable.abort(error).catch(() => {}))
   return readable
 }

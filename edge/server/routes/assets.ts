@@ -1,17 +1,21 @@
 import { Hono } from 'hono'
 import type { Env } from '../http/host.ts'
-import { problem } from '../http/problem.ts'
+import { problemResponse } from '../http/problem.ts'
 
-/** Plain paths: no empty, hidden or encoded segments, which the asset server would normalise or redirect. */
+/** Paths without empty, hidden or encoded segments: an asset server would normalise or redirect those. */
 const plainPath = /^\/(\w[\w.-]*\/)*(\w[\w.-]*)?$/
 
-/** The page and its modules, as built. What is below /api and /files is none of them, and may allow other methods. */
+/** Serves the built page and its modules. Excludes /api and /files, where other methods may be allowed. */
 export const assets = new Hono<Env>().on('GET', ['/', '/:path{(?!(?:api|files)/).+}'], async (c) => {
   const { pathname } = new URL(c.req.url)
   if (plainPath.test(pathname)) {
-    const found = await c.var.host.assets(c.req.raw)
-    // A copy, because the original's headers cannot be changed.
-    if (found.status !== 404) return new Response(found.body, found)
+    const response = await c.var.host.assets(c.req.raw)
+    // Copied, because the headers of a fetched response are immutable.
+    if (response.status !== 404) return new Response(response.body, response)
   }
-  return problem(c, 404, `Nothing is served at "${pathname}"; the page is at "/", models at "/api/models".`)
+  return problemResponse(
+    c,
+    404,
+    `Nothing is served at "${pathname}". The page is at "/", models are listed at "/api/models".`,
+  )
 })

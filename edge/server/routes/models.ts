@@ -1,20 +1,20 @@
 import { type Manifest, manifestSchema } from '@ddpm/shared'
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import type { Context, TypedResponse } from 'hono'
-import { lists } from '../http/conditions.ts'
-import { limited } from '../http/guards.ts'
+import { listsTag } from '../http/conditions.ts'
+import { rateLimited } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
 import { listModels } from '../registry/listing.ts'
-import { findRecord, findStored, unknownModel } from '../registry/models.ts'
-import { refuseInvalid } from './invalid.ts'
+import { findManifestText, findRecord, unknownModelError } from '../registry/models.ts'
+import { rejectInvalid } from './invalid.ts'
 import { json, listQuery, modelList, modelParams, modelVersions, problems, versionParams } from './schemas.ts'
 
 const list = createRoute({
   method: 'get',
   path: '/',
-  summary: 'What is published, by name',
+  summary: 'List the published models by name',
   request: { query: listQuery },
-  middleware: [limited('list')] as const,
+  middleware: [rateLimited('list')] as const,
   responses: { 200: json('a page of models', modelList), ...problems(400, 429) },
 })
 
@@ -23,16 +23,16 @@ const latest = createRoute({
   path: '/{owner}/{name}',
   summary: 'The manifest of the latest version',
   request: { params: modelParams },
-  middleware: [limited('read')] as const,
+  middleware: [rateLimited('read')] as const,
   responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
 })
 
 const versions = createRoute({
   method: 'get',
   path: '/{owner}/{name}/versions',
-  summary: 'Versions in the order of publication, and the names that aliases give to them',
+  summary: 'Versions in the order of publication, and the aliases that point at them',
   request: { params: modelParams },
-  middleware: [limited('read')] as const,
+  middleware: [rateLimited('read')] as const,
   responses: { 200: json('versions and aliases', modelVersions), ...problems(404, 429) },
 })
 
@@ -41,12 +41,12 @@ const version = createRoute({
   path: '/{owner}/{name}/versions/{version}',
   summary: 'The manifest of a version',
   request: { params: versionParams },
-  middleware: [limited('read')] as const,
+  middleware: [rateLimited('read')] as const,
   responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
 })
 
-/** `/api/models`: names, versions, aliases. */
-export const models = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
+/** `/api/models`: the read-only routes for models, versions and aliases. */
+export const models = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   .openapi(list, async (c) => {
     const { q, limit, after } = c.req.valid('query')
     const page = await listModels(c.var.host.storage, { query: q, limit, after })
@@ -54,30 +54,30 @@ export const models = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
     const next: Record<string, string> = page.next ? { Link: `</api/models?${query}>; rel="next"` } : {}
     return c.json(page, 200, { 'Cache-Control': 'no-store', ...next })
   })
-  .openapi(latest, (c) => manifestOf(c, c.req.valid('param')))
+  .openapi(latest, (c) => manifestResponse(c, c.req.valid('param')))
   .openapi(versions, async (c) => {
     const { owner, name } = c.req.valid('param')
     const { storage } = c.var.host
     const record = await findRecord(storage, `${owner}/${name}`)
-    if (record === null) throw await unknownModel(storage, `${owner}/${name}`)
+    if (record === null) throw await unknownModelError(storage, `${owner}/${name}`)
     const { versions, aliases } = record
     return c.json({ name: record.name, versions, aliases }, 200, { 'Cache-Control': 'no-store' })
   })
-  .openapi(version, (c) => manifestOf(c, c.req.valid('param')))
+  .openapi(version, (c) => manifestResponse(c, c.req.valid('param')))
 
-/** A manifest as it is stored, so that its SHA-256 is its version. */
-async function manifestOf(
+/** Responds with a manifest exactly as stored, so that its SHA-256 is the version. */
+async function manifestResponse(
   c: Context<Env>,
   { owner, name, version }: { owner: string; name: string; version?: string },
 ): Promise<TypedResponse<Manifest, 200, 'json'>> {
-  const found = await findStored(c.var.host.storage, `${owner}/${name}`, version)
-  const opaque = `"${found.version}"`
-  // Weak, because a proxy may compress the text and keep the tag. Shared caches leave it alone, and a browser asks
-  // whether it is still the latest.
-  const headers = { ETag: `W/${opaque}`, 'Cache-Control': 'private, no-cache', 'X-Version': found.version }
-  const unchanged = lists(c.req.header('If-None-Match') ?? '', opaque, 'weak')
-  const answer = unchanged
+  const stored = await findManifestText(c.var.host.storage, `${owner}/${name}`, version)
+  const opaque = `"${stored.version}"`
+  // Weak, because a proxy may compress the text and keep the tag. `private, no-cache`: shared caches do not store the
+  // manifest, and browsers revalidate it on every use.
+  const headers = { ETag: `W/${opaque}`, 'Cache-Control': 'private, no-cache', 'X-Version': stored.version }
+  const unchanged = listsTag(c.req.header('If-None-Match') ?? '', opaque, 'weak')
+  const response = unchanged
     ? c.body(null, 304, headers)
-    : c.body(found.text, 200, { ...headers, 'Content-Type': 'application/json' })
-  return answer as unknown as TypedResponse<Manifest, 200, 'json'>
+    : c.body(stored.text, 200, { ...headers, 'Content-Type': 'application/json' })
+  return response as unknown as TypedResponse<Manifest, 200, 'json'>
 }

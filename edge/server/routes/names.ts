@@ -1,5 +1,5 @@
 import { modelName } from '@ddpm/shared'
 
-/** Whether the two make a model's name. */
-export const hasModelName = (owner: string, name: string): boolean =>
+/** Returns whether the two parts make a valid model name. */
+export const isModelName = (owner: string, name: string): boolean =>
   modelName.safeParse(`${owner}/${name}`).success

@@ -2,13 +2,13 @@ import { manifestSchema } from '@ddpm/shared'
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import { bodyLimit } from 'hono/body-limit'
 import { every } from 'hono/combine'
-import { publishers } from '../http/guards.ts'
+import { requireToken } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
 import { Problem } from '../http/problem.ts'
-import { collect } from '../registry/collection.ts'
+import { collectGarbage } from '../registry/garbage-collection.ts'
 import { moveAlias, unpublish } from '../registry/models.ts'
 import { begin, commit } from '../registry/publishing.ts'
-import { refuseInvalid } from './invalid.ts'
+import { rejectInvalid } from './invalid.ts'
 import {
   aliasBody,
   aliased,
@@ -25,89 +25,89 @@ import {
   versionParams,
 } from './schemas.ts'
 
-/** Manifests and other requests in JSON are small. */
+/** Maximum size of a JSON body; manifests are the largest. */
 const maxJsonBytes = 2 ** 20
 
 const security = [{ token: [] }]
 const body = <T>(schema: T) => ({ body: { required: true, content: { 'application/json': { schema } } } })
-const small = bodyLimit({
+const limitBody = bodyLimit({
   maxSize: maxJsonBytes,
   onError: () => {
-    throw new Problem(413, `Found more than ${maxJsonBytes} bytes of JSON; expected less.`)
+    throw new Problem(413, `Invalid body: expected at most ${maxJsonBytes} bytes of JSON.`)
   },
 })
-const middleware = every(publishers, small)
-const refusals = problems(401, 404, 405, 409, 413, 422)
+const middleware = every(requireToken, limitBody)
+const errors = problems(401, 404, 405, 409, 413, 422)
 
 const beginning = createRoute({
   method: 'post',
   path: '/models/{owner}/{name}/versions',
-  summary: 'Announce a version, and learn which of its files are missing',
+  summary: 'Announce a version and list the files that are missing',
   request: { params: modelParams, ...body(manifestSchema) },
   security,
   middleware,
-  responses: { 200: json('the version and the files to send first', begun), ...refusals },
+  responses: { 200: json('the version, and the files to upload before the commit', begun), ...errors },
 })
 
 const committing = createRoute({
   method: 'put',
   path: '/models/{owner}/{name}/versions/{version}',
-  summary: 'Publish an announced version whose files are all there, as latest',
+  summary: 'Publish an announced version as latest, once all of its files are uploaded',
   request: { params: exactVersionParams, ...body(commitBody) },
   security,
   middleware,
-  responses: { 200: json('what it did', committed), ...refusals },
+  responses: { 200: json('whether the model is new, changed or unchanged', committed), ...errors },
 })
 
 const removingVersion = createRoute({
   method: 'delete',
   path: '/models/{owner}/{name}/versions/{version}',
-  summary: 'Take back a version; its files stay until unused ones are removed',
+  summary: 'Unpublish a version; its files remain until the next garbage collection',
   request: { params: versionParams },
   security,
   middleware,
-  responses: { 204: { description: 'taken back' }, ...refusals },
+  responses: { 204: { description: 'unpublished' }, ...errors },
 })
 
 const removingModel = createRoute({
   method: 'delete',
   path: '/models/{owner}/{name}',
-  summary: 'Take back a model with all its versions',
+  summary: 'Unpublish a model with all its versions',
   request: { params: modelParams },
   security,
   middleware,
-  responses: { 204: { description: 'taken back' }, ...refusals },
+  responses: { 204: { description: 'unpublished' }, ...errors },
 })
 
 const aliasing = createRoute({
   method: 'put',
   path: '/models/{owner}/{name}/aliases/{alias}',
-  summary: 'Let an alias name another version; `latest` moved back is a rollback',
+  summary: 'Point an alias at another version; moving `latest` back is a rollback',
   request: { params: aliasParams, ...body(aliasBody) },
   security,
   middleware,
-  responses: { 200: json('the version that it names now', aliased), ...refusals },
+  responses: { 200: json('the version that the alias now points at', aliased), ...errors },
 })
 
 const collecting = createRoute({
   method: 'post',
   path: '/collection',
-  summary: 'Remove files that nothing names any more',
+  summary: 'Garbage collection: remove files that nothing references',
   request: { ...body(collectBody) },
   security,
   middleware,
-  responses: { 200: json('what was removed', collected), ...refusals },
+  responses: { 200: json('the removed files', collected), ...errors },
 })
 
-/** The part of `/api` that changes things, for who has the token. */
-export const publishing = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
+/** The routes of `/api` that change the registry. All of them require the token. */
+export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   .openapi(beginning, async (c) => {
     const { owner, name } = c.req.valid('param')
     const manifest = c.req.valid('json')
     if (manifest.name !== `${owner}/${name}`) {
-      throw new Problem(422, `Found the manifest of ${manifest.name}; expected that of ${owner}/${name}.`)
+      throw new Problem(422, `Invalid manifest: expected the name ${owner}/${name}, got ${manifest.name}.`)
     }
-    // The text and not the value: the version is its hash.
+    // The text as received, because its hash is the version.
     const { version, missing } = await begin(c.var.host.storage, await c.req.text())
     return c.json({ version, missing }, 200, { 'Cache-Control': 'no-store' })
   })
@@ -138,6 +138,6 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: refuseInvalid })
     return c.json({ version }, 200, { 'Cache-Control': 'no-store' })
   })
   .openapi(collecting, async (c) => {
-    const found = await collect(c.var.host.storage, c.req.valid('json'))
-    return c.json(found, 200, { 'Cache-Control': 'no-store' })
+    const result = await collectGarbage(c.var.host.storage, c.req.valid('json'))
+    return c.json(result, 200, { 'Cache-Control': 'no-store' })
   })

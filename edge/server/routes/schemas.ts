@@ -1,4 +1,5 @@
-// What the API takes and gives: the same schemas check requests, type the client and make the OpenAPI description.
+// Schemas of the API's requests and responses. They validate requests, type the client and generate the OpenAPI
+// description.
 
 import { modelName, namePart, sha256 } from '@ddpm/shared'
 import { z } from '@hono/zod-openapi'
@@ -6,21 +7,21 @@ import { problemSchema } from '../http/problem.ts'
 import { aliasName, modelSummary, versionId } from '../registry/record.ts'
 
 export const modelParams = z.object({ owner: namePart, name: namePart })
-/** What names a version: the version itself, the first 12 or more digits of it, or an alias. */
+/** A version is referenced by its hash, by at least the first 12 digits of it, or by an alias. */
 export const versionParams = modelParams.extend({ version: z.string().max(64) })
 export const exactVersionParams = modelParams.extend({ version: versionId })
 export const aliasParams = modelParams.extend({ alias: aliasName })
 
 export const listQuery = z.object({
-  q: z.string().max(200).optional().openapi({ description: 'words that name, description or classes hold' }),
+  q: z.string().max(200).optional().openapi({ description: 'words to find in name, description or classes' }),
   limit: z.coerce.number().int().min(1).max(100).default(50),
-  after: modelName.optional().openapi({ description: '`next` of the page before' }),
+  after: modelName.optional().openapi({ description: '`next` of the previous page' }),
 })
 
 export const modelList = z
   .object({
     models: z.array(modelSummary),
-    next: z.string().nullable().openapi({ description: 'where the next page begins; null at the end' }),
+    next: z.string().nullable().openapi({ description: '`after` of the next page; null on the last page' }),
   })
   .openapi('ModelList')
 
@@ -56,17 +57,19 @@ export const collected = z
   })
   .openapi('Collected')
 
-/** An answer as JSON, for a route's description. */
+/** Describes a JSON response of a route. */
 export const json = <T>(description: string, schema: T) => ({
   description,
   content: { 'application/json': { schema } },
 })
 
-/** The errors of a route: they are thrown, and answered as problems. */
+/** Describes the error responses of a route. */
 export function problems<Status extends number>(...statuses: Status[]) {
-  const answer = {
-    description: 'what was found and what to do',
+  const response = {
+    description: 'what is wrong, what was expected and what to do',
     content: { 'application/problem+json': { schema: problemSchema } },
   }
-  return Object.fromEntries(statuses.map((status) => [status, answer])) as { [S in Status]: typeof answer }
+  return Object.fromEntries(statuses.map((status) => [status, response])) as {
+    [S in Status]: typeof response
+  }
 }

@@ -1,8 +1,36 @@
 import { createHash } from 'node:crypto'
-import { type Content, Mismatch } from './storage.ts'
+import { type Content, ContentMismatch } from './storage.ts'
 
-/** The chunks of what is to be written, whatever its form. */
-export async function* chunks(content: Content): AsyncGenerator<Uint8Array> {
+/**
+ * Yields content in chunks and verifies length and SHA-256 while they pass.
+ * @throws ContentMismatch after the last chunk
+ */
+export async function* verifiedChunks(
+  key: string,
+  content: Content,
+  expected: { readonly bytes?: number; readonly sha256?: string },
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of chunks(content)) {
+    hash.update(chunk)
+    bytes += chunk.length
+    if (expected.bytes !== undefined && bytes > expected.bytes) break
+    yield chunk
+  }
+  if (expected.bytes !== undefined && bytes !== expected.bytes) {
+    const actual = bytes > expected.bytes ? 'more' : `${bytes}`
+    throw new ContentMismatch(`Invalid content for ${key}: expected ${expected.bytes} bytes, got ${actual}.`)
+  }
+  const sha256 = hash.digest('hex')
+  if (expected.sha256 !== undefined && sha256 !== expected.sha256) {
+    throw new ContentMismatch(
+      `Invalid content for ${key}: expected the SHA-256 ${expected.sha256}, got ${sha256}.`,
+    )
+  }
+}
+
+async function* chunks(content: Content): AsyncGenerator<Uint8Array> {
   if (typeof content === 'string') yield new TextEncoder().encode(content)
   else if (content instanceof Uint8Array) yield content
   else {
@@ -14,32 +42,8 @@ export async function* chunks(content: Content): AsyncGenerator<Uint8Array> {
         yield value
       }
     } finally {
-      // Lets the sender know where reading ends early; an already broken stream has nothing left to cancel.
+      // Tells the sender if reading ends early. Cancelling a stream that has failed already rejects: ignored.
       reader.cancel().catch(() => {})
     }
-  }
-}
-
-/** Chunks as they come, counted and hashed; a difference from what was promised is thrown at their end. */
-export async function* checked(
-  key: string,
-  content: Content,
-  promised: { readonly bytes?: number; readonly sha256?: string },
-): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256')
-  let bytes = 0
-  for await (const chunk of chunks(content)) {
-    hash.update(chunk)
-    bytes += chunk.length
-    if (promised.bytes !== undefined && bytes > promised.bytes) break
-    yield chunk
-  }
-  if (promised.bytes !== undefined && bytes !== promised.bytes) {
-    const found = bytes > promised.bytes ? 'more' : `${bytes}`
-    throw new Mismatch(`Found ${found} bytes for ${key}; expected ${promised.bytes}.`)
-  }
-  const sha256 = hash.digest('hex')
-  if (promised.sha256 !== undefined && sha256 !== promised.sha256) {
-    throw new Mismatch(`Found contents with the SHA-256 ${sha256} for ${key}; expected ${promised.sha256}.`)
   }
 }

@@ -4,93 +4,93 @@ import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout } from 'node:timers/promises'
-import { checked } from './content.ts'
-import type { ObjectInfo, Storage, Writing } from './storage.ts'
+import { verifiedChunks } from './content.ts'
+import type { ObjectInfo, PutOptions, Storage } from './storage.ts'
 
-/** Keys that are paths below the folder and nothing else. */
+/** Keys that are safe as relative paths: no empty, hidden or ".." segments. */
 const plainKey = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
 
-/** A lock this old was left by a process that is gone: holding one takes milliseconds. */
-const lockSeconds = 10
+/** Age at which a lock counts as abandoned. Locks are held for milliseconds only. */
+const maxLockSeconds = 10
 
 /**
- * Objects as files of a folder, media types beside them in `.types`. Written elsewhere first (`.parts`), then moved
- * into place, so that a reader, or one that comes after a crash, finds whole objects only.
+ * Opens an object store in a folder. Objects are files; their media types are in the sub-folder `.types`. Objects are
+ * written to `.parts` first and then moved, so that readers see complete objects only, even after a crash.
  */
 export function folderStorage(folder: string): Storage {
-  const pathOf = (key: string) => {
+  const objectPath = (key: string) => {
     if (plainKey.test(key)) return join(folder, ...key.split('/'))
-    throw new Error(`Found the key "${key}"; expected plain names with slashes between them.`)
+    throw new Error(`Invalid key "${key}": expected plain names separated by slashes.`)
   }
-  const typePathOf = (key: string) => join(folder, '.types', ...key.split('/'))
-  const factsOf = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<ObjectInfo> => {
-    const mediaType = (await unlessAbsent(readFile(typePathOf(key), 'utf8'))) ?? 'application/octet-stream'
+  const typePath = (key: string) => join(folder, '.types', ...key.split('/'))
+  const toInfo = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<ObjectInfo> => {
+    const mediaType = (await nullIfMissing(readFile(typePath(key), 'utf8'))) ?? 'application/octet-stream'
     return { key, bytes: size, mediaType, modified: mtime, version: `${ino}-${mtimeMs}-${size}` }
   }
-  const facts = async (key: string) => {
-    const found = await unlessAbsent(stat(pathOf(key)))
-    return found?.isFile() ? await factsOf(key, found) : null
+  const head = async (key: string) => {
+    const stats = await nullIfMissing(stat(objectPath(key)))
+    return stats?.isFile() ? await toInfo(key, stats) : null
   }
   return {
-    facts,
+    head,
     async read(key, range) {
-      const file = await unlessAbsent(open(pathOf(key)))
+      const file = await nullIfMissing(open(objectPath(key)))
       if (file === null) return null
       try {
-        // Of the open file, which stays as it is whatever is moved into its place.
-        const found = await file.stat()
-        if (!found.isFile()) {
+        // From the open file, which stays the same even if another is moved to its path.
+        const stats = await file.stat()
+        if (!stats.isFile()) {
           await file.close()
           return null
         }
-        const known = await factsOf(key, found)
-        const { offset, length } = range ?? { offset: 0, length: known.bytes }
+        const info = await toInfo(key, stats)
+        const { offset, length } = range ?? { offset: 0, length: info.bytes }
         if (length === 0) {
           await file.close()
-          return { facts: known, body: new Blob([]).stream() }
+          return { info, body: new Blob([]).stream() }
         }
         const stream = createReadStream('', { fd: file, start: offset, end: offset + length - 1 })
-        return { facts: known, body: Readable.toWeb(stream) as ReadableStream<Uint8Array> }
+        return { info, body: Readable.toWeb(stream) as ReadableStream<Uint8Array> }
       } catch (error) {
         await file.close()
         throw error
       }
     },
-    async put(key, content, writing) {
-      const path = pathOf(key)
+    async put(key, content, options) {
+      const path = objectPath(key)
       const part = join(folder, '.parts', crypto.randomUUID())
-      for (const place of [path, part, typePathOf(key)]) await mkdir(dirname(place), { recursive: true })
+      for (const target of [path, part, typePath(key)]) await mkdir(dirname(target), { recursive: true })
       try {
         const file = createWriteStream(part, { flush: true })
-        await pipeline(Readable.from(checked(key, content, writing)), file)
-        if (!(await moveIntoPlace(key, part, path, writing))) return null
-        return await facts(key)
+        await pipeline(Readable.from(verifiedChunks(key, content, options)), file)
+        if (!(await moveIntoPlace(key, part, path, options))) return null
+        return await head(key)
       } finally {
         await rm(part, { force: true })
       }
     },
     async list(prefix, { after = '', limit = 1000 } = {}) {
-      // Of the other folders nothing begins so.
-      const below = prefix.slice(0, prefix.lastIndexOf('/') + 1)
-      const names = (await unlessAbsent(readdir(join(folder, below), { recursive: true }))) ?? []
+      // Only this folder can contain keys with the prefix.
+      const parent = prefix.slice(0, prefix.lastIndexOf('/') + 1)
+      const names = (await nullIfMissing(readdir(join(folder, parent), { recursive: true }))) ?? []
       const keys = names
-        .map((name) => below + name.replaceAll('\\', '/'))
+        .map((name) => parent + name.replaceAll('\\', '/'))
         .filter((key) => key.startsWith(prefix) && key > after && plainKey.test(key))
         .sort()
       const objects: ObjectInfo[] = []
       for (const key of keys) {
-        // Folders are listed, too, and files may have been removed meanwhile.
-        const found = await facts(key)
-        if (found === null) continue
+        // Null for folders, which are listed too, and for files removed in the meantime.
+        const info = await head(key)
+        if (info === null) continue
         if (objects.length === limit) return { objects, more: true }
-        objects.push(found)
+        objects.push(info)
       }
       return { objects, more: false }
     },
     async remove(keys) {
       for (const key of keys) {
-        await rm(pathOf(key), { force: true })
-        await rm(typePathOf(key), { force: true })
+        await rm(objectPath(key), { force: true })
+        await rm(typePath(key), { force: true })
       }
     },
   }
@@ -99,24 +99,24 @@ export function folderStorage(folder: string): Storage {
     key: string,
     part: string,
     path: string,
-    { mediaType, only }: Writing,
+    { mediaType, onlyIf }: PutOptions,
   ): Promise<boolean> {
-    // The type first: whoever sees the object finds it. The same key has the same type all its life.
-    await writeFile(typePathOf(key), mediaType)
-    if (only === undefined) {
+    // The media type is written first, so that it exists once the object does. A key never changes its type.
+    await writeFile(typePath(key), mediaType)
+    if (onlyIf === undefined) {
       await rename(part, path)
       return true
     }
-    if (only === 'absent') return await linkUnlessThere(part, path)
-    return await whileLocked(join(folder, '.parts', `${key.replaceAll('/', '~')}.lock`), async () => {
-      if ((await facts(key))?.version !== only.version) return false
+    if (onlyIf === 'absent') return await linkIfMissing(part, path)
+    return await withLock(join(folder, '.parts', `${key.replaceAll('/', '~')}.lock`), async () => {
+      if ((await head(key))?.version !== onlyIf.version) return false
       await rename(part, path)
       return true
     })
   }
 }
 
-async function linkUnlessThere(part: string, path: string): Promise<boolean> {
+async function linkIfMissing(part: string, path: string): Promise<boolean> {
   try {
     await link(part, path)
     return true
@@ -126,15 +126,16 @@ async function linkUnlessThere(part: string, path: string): Promise<boolean> {
   }
 }
 
-async function whileLocked<R>(lock: string, action: () => Promise<R>): Promise<R> {
+async function withLock<R>(lock: string, action: () => Promise<R>): Promise<R> {
   for (;;) {
     try {
       await writeFile(lock, String(process.pid), { flag: 'wx' })
       break
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      const held = await unlessAbsent(stat(lock))
-      if (held !== null && Date.now() - held.mtimeMs > lockSeconds * 1000) await rm(lock, { force: true })
+      const stats = await nullIfMissing(stat(lock))
+      if (stats !== null && Date.now() - stats.mtimeMs > maxLockSeconds * 1000)
+        await rm(lock, { force: true })
       else await setTimeout(5)
     }
   }
@@ -145,7 +146,7 @@ async function whileLocked<R>(lock: string, action: () => Promise<R>): Promise<R
   }
 }
 
-async function unlessAbsent<R>(promise: Promise<R>): Promise<R | null> {
+async function nullIfMissing<R>(promise: Promise<R>): Promise<R | null> {
   try {
     return await promise
   } catch (error) {

@@ -1,82 +1,84 @@
-/** What is known of a stored object without reading it. */
+/** Metadata of a stored object. */
 export interface ObjectInfo {
   readonly key: string
   readonly bytes: number
   readonly mediaType: string
-  /** When it was written last. */
+  /** Time of the last write. */
   readonly modified: Date
-  /** Changes whenever the object is written; says nothing of its contents. */
+  /** Opaque value that changes with every write, whatever the content. */
   readonly version: string
 }
 
-/** A part of an object's bytes. */
+/** A part of an object, in bytes. */
 export interface ByteRange {
   readonly offset: number
   readonly length: number
 }
 
-/** What is written: text, bytes, or a stream of as many bytes as `bytes` says. */
+/** Content to write. A stream must be exactly `PutOptions.bytes` long. */
 export type Content = string | Uint8Array | ReadableStream<Uint8Array>
 
-export interface Writing {
+export interface PutOptions {
   readonly mediaType: string
-  /** Needed for a stream, which is refused where it has another length. */
+  /** Expected length, required for a stream. Content of another length is rejected. */
   readonly bytes?: number
-  /** Lower-case hex; contents that do not have it are refused. */
+  /** Expected SHA-256 in lower-case hexadecimal. Content with another hash is rejected. */
   readonly sha256?: string
-  /** Write only where there is no object, or only over this version of it. */
-  readonly only?: 'absent' | { readonly version: string }
+  /** Precondition: write only if there is no object, or only over this version of it. */
+  readonly onlyIf?: 'absent' | { readonly version: string }
 }
 
 /**
- * What the edge needs of an object store. Every implementation passes `conformance.ts`:
+ * The object store that the server runs on. Every implementation passes `conformance.test.ts`:
  *
- * - a write is atomic: readers find the old object or the new one, whole; after a failed write, the old one;
- * - what was written is read by whoever asks afterwards;
- * - of several conditional writes over the same version, one succeeds.
+ * - A write is atomic: readers see the old object or the new one, complete. After a failed write they see the old one.
+ * - A read after a write returns what was written.
+ * - Of concurrent conditional writes over the same version, exactly one succeeds.
  */
 export interface Storage {
-  /** Null where there is no object. */
-  facts(key: string): Promise<ObjectInfo | null>
+  /** Returns the metadata of an object, or null if there is none. */
+  head(key: string): Promise<ObjectInfo | null>
   /**
-   * An object, or null where there is none; its bytes are streamed, never in memory at once.
-   * @param range within the object; all of it unless told
+   * Reads an object as a stream, so that it never is in memory as a whole.
+   * @param range within the object. Default: all of it.
+   * @returns null if there is no object
    */
-  read(
-    key: string,
-    range?: ByteRange,
-  ): Promise<{ facts: ObjectInfo; body: ReadableStream<Uint8Array> } | null>
+  read(key: string, range?: ByteRange): Promise<{ info: ObjectInfo; body: ReadableStream<Uint8Array> } | null>
   /**
    * Writes an object.
-   * @returns null where `only` forbids it
-   * @throws Mismatch where length or hash are not those promised
+   * @returns null if `onlyIf` does not hold
+   * @throws ContentMismatch if the content does not have the expected length or hash
    */
-  put(key: string, content: Content, writing: Writing): Promise<ObjectInfo | null>
-  /** Keys that begin with `prefix`, in the order of their characters, at most `limit` (1000) of them after `after`. */
+  put(key: string, content: Content, options: PutOptions): Promise<ObjectInfo | null>
+  /**
+   * Lists objects whose keys start with `prefix`, sorted by key.
+   * @param options.after lists only keys greater than this one
+   * @param options.limit maximum number of objects. Default and maximum: 1000.
+   */
   list(
     prefix: string,
     options?: { after?: string; limit?: number },
   ): Promise<{ objects: ObjectInfo[]; more: boolean }>
-  /** Removes objects; those that are not there count as removed. */
+  /** Removes objects. Missing objects are ignored. */
   remove(keys: readonly string[]): Promise<void>
 }
 
-/** Contents are not those that were promised. */
-export class Mismatch extends Error {
-  override readonly name = 'Mismatch'
+/** Error: content does not have the expected length or hash. */
+export class ContentMismatch extends Error {
+  override readonly name = 'ContentMismatch'
 }
 
-/** A small object as text, with its version, or null. */
+/** Reads a small object as text. Returns null if there is none. */
 export async function readText(
   storage: Storage,
   key: string,
 ): Promise<{ text: string; version: string } | null> {
-  const found = await storage.read(key)
-  if (found === null) return null
-  return { text: await new Response(found.body).text(), version: found.facts.version }
+  const object = await storage.read(key)
+  if (object === null) return null
+  return { text: await new Response(object.body).text(), version: object.info.version }
 }
 
-/** Every object whose key begins so, page by page. */
+/** Lists all objects whose keys start with `prefix`, page by page. */
 export async function* listAll(storage: Storage, prefix: string): AsyncGenerator<ObjectInfo> {
   let after: string | undefined
   for (;;) {

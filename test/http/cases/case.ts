@@ -1,38 +1,51 @@
-// What a case is, and what many cases say.
-/** A published file as the cases know it. */
+// The type of a case, and values that many cases use.
+
+/** A resource that cases request. */
 export interface Subject {
   readonly path: string
   readonly size: number
-  /** With quotes. */
+  /** Entity tag, with its quotes. */
   readonly etag: string
-  /** Last-Modified, moved by so many seconds, as an HTTP date. */
+  /** Returns Last-Modified, shifted by a number of seconds, as an HTTP date. */
   date(seconds?: number): string
 }
 
-/**
- * What a case asks about: a model of 10,000 random bytes; `code`, which exists compressed; `script`, which could be
- * compressed and is not; an empty file; the model by its hub address, of a version and of an alias; the manifest and
- * the list in the API, its description, and `collection`, which takes POST alone; the page; the state of the server; a
- * file and an endpoint that are not there, a hidden name; a `revision` with a line break and no ASCII, and a page of
- * the list `after` such a name.
- */
+/** Names of the resources that cases request; `site.ts` creates them. */
 export type About =
+  /** A model file of 10,000 random bytes. */
   | 'model'
+  /** A file with precompressed variants. */
   | 'code'
+  /** A file of a compressible type without variants. */
   | 'script'
+  /** The same with the type application/wasm. */
+  | 'wasm'
+  /** A file without bytes. */
   | 'empty'
+  /** The model at its hub address, by version. */
   | 'version'
+  /** The model at its hub address, by alias. */
   | 'alias'
+  /** The model's manifest in the API. */
   | 'manifest'
+  /** The list of models in the API. */
   | 'list'
   | 'page'
+  /** A file that does not exist. */
   | 'nothing'
+  /** The health check. */
   | 'health'
+  /** The OpenAPI description. */
   | 'description'
+  /** The endpoint of the garbage collection, which allows POST only. */
   | 'collection'
+  /** An endpoint that does not exist. */
   | 'nowhere'
+  /** A hidden file. */
   | 'hidden'
+  /** A hub address whose revision contains a line break and characters outside ASCII. */
   | 'revision'
+  /** A page of the list after such a name. */
   | 'after'
 
 export interface Case {
@@ -42,11 +55,11 @@ export interface Case {
   readonly method: string
   readonly headers: (subject: Subject) => Record<string, string>
   readonly status: number
-  /** Headers of the answer: equal, matching, or absent (null). */
+  /** Expected response headers: an exact value, a pattern, or null for absent. */
   readonly answer: (subject: Subject) => Record<string, string | RegExp | null>
-  /** First and last position, the whole, the whole in a coding, or nothing; anything where it is not said. */
+  /** Expected body: first and last byte, all bytes, all bytes in a coding, or empty. Default: not checked. */
   readonly body?: readonly [number, number] | 'whole' | 'br' | 'gzip' | 'none'
-  /** Of a problem. */
+  /** Pattern for the `detail` of a problem response. */
   readonly detail?: RegExp
 }
 
@@ -61,7 +74,7 @@ export interface Rest {
   detail?: RegExp
 }
 
-/** A table of cases, and what adds one to it. */
+/** Creates a list of cases and a function that adds one to it. */
 export function table(): {
   cases: Case[]
   add: (section: string, name: string, headers: Headers, status: number, rest?: Rest) => void
@@ -86,7 +99,7 @@ export function table(): {
 
 export const immutable = /^public, max-age=31536000, immutable/
 
-/** What a 206 of the model says. */
+/** Expected 206 response for the model. */
 export const part = (first: number, last: number): Pick<Rest, 'answer' | 'body'> => ({
   body: [first, last],
   answer: ({ size, etag, date }) => ({
@@ -99,12 +112,12 @@ export const part = (first: number, last: number): Pick<Rest, 'answer' | 'body'>
   }),
 })
 
-/** What a 412 says. */
+/** Expected 412 response. */
 export const failed: Rest = {
   answer: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', 'content-range': null },
 }
 
-/** What a 304 of the model says. */
+/** Expected 304 response for the model. */
 export const unchanged: Rest = {
   body: 'none',
   answer: ({ etag, date }) => ({
@@ -116,7 +129,7 @@ export const unchanged: Rest = {
   }),
 }
 
-/** The headers of two, together. */
+/** Combines the request headers of two. */
 export const both = (one: Headers, other: Headers): Case['headers'] => {
   const of = (headers: Headers, subject: Subject) =>
     typeof headers === 'function' ? headers(subject) : headers

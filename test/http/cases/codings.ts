@@ -32,6 +32,7 @@ for (const [accept, coding] of [
   ['br; q=0.5 , gzip;q=0.4', 'br'],
   ['br;q=0.001, gzip;q=0', 'br'],
   ['br;q=1.000', 'br'],
+  ['br;q=1', 'br'],
   ['*', 'br'],
   ['br;q=0, *', 'gzip'],
   ['BR', 'br'],
@@ -58,11 +59,11 @@ for (const accept of [
 }
 add('12.5.3', 'no Accept-Encoding', {}, 200, identity)
 add('12.5.3', 'an empty Accept-Encoding', { 'Accept-Encoding': '' }, 200, identity)
-add('7.7', 'what could be compressed on the way is not to be', {}, 200, {
+add('7.7', 'proxies must not compress a compressible file', {}, 200, {
   about: 'code',
   answer: { 'cache-control': 'public, max-age=31536000, immutable, no-transform' },
 })
-add('12.5.5', 'what has one form varies with nothing', { 'Accept-Encoding': 'br' }, 200, {
+add('12.5.5', 'a file with a single representation has no Vary', { 'Accept-Encoding': 'br' }, 200, {
   body: 'whole',
   answer: ({ size }) => ({ vary: null, 'content-encoding': null, 'content-length': String(size) }),
 })
@@ -119,7 +120,13 @@ const codePart: Rest = {
     vary: 'Accept-Encoding',
   }),
 }
-add('14.2', 'a range is of the bytes as they are', both(range, { 'Accept-Encoding': 'br' }), 206, codePart)
+add(
+  '14.2',
+  'a range refers to the uncompressed bytes',
+  both(range, { 'Accept-Encoding': 'br' }),
+  206,
+  codePart,
+)
 add(
   '13.1.5',
   'If-Range with the tag of a coding',
@@ -136,7 +143,7 @@ add(
 )
 add(
   '15.5.17',
-  'the length in a 416 is that of the bytes as they are',
+  'the length in a 416 is that of the uncompressed bytes',
   both({ Range: 'bytes=9999999-' }, { 'Accept-Encoding': 'br' }),
   416,
   {
@@ -144,13 +151,14 @@ add(
     answer: ({ size }) => ({ 'content-range': `bytes */${size}`, vary: 'Accept-Encoding' }),
   },
 )
-add('14.2', 'HEAD with a range is in the coding', both(range, { 'Accept-Encoding': 'br' }), 200, {
+add('14.2', 'HEAD ignores the range and uses the coding', both(range, { 'Accept-Encoding': 'br' }), 200, {
   about: 'code',
   method: 'HEAD',
   answer: { 'content-encoding': 'br' },
 })
-add('12.5.3', 'a coding that does not exist of this file', {}, 200, {
-  about: 'script',
-  body: 'whole',
-  answer: { vary: 'Accept-Encoding', 'content-encoding': null, 'cache-control': /no-transform/ },
-})
+for (const about of ['script', 'wasm'] as const)
+  add('12.5.3', 'a compressible file without compressed variants', {}, 200, {
+    about,
+    body: 'whole',
+    answer: { vary: 'Accept-Encoding', 'content-encoding': null, 'cache-control': /no-transform/ },
+  })

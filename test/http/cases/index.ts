@@ -1,5 +1,5 @@
-// What HTTP asks of a server of files, case by case, each with the section of RFC 9110 (or of the document named) that
-// it comes from. `check.ts` holds a reply to a case; every host runs them all.
+// Requirements of HTTP for a file server, as a list of cases. Each names its section of RFC 9110, or of another document.
+// `check.ts` compares a response with its case; all cases run on every host.
 import { addresses } from './addresses.ts'
 import type { Case } from './case.ts'
 import { codings } from './codings.ts'

@@ -5,7 +5,7 @@ const { add, cases } = table()
 
 export { cases as methods }
 
-// --- The whole, and what is said of it
+// --- Complete responses and their headers
 
 const whole: Rest['answer'] = ({ size, etag, date }) => ({
   'content-length': String(size),
@@ -17,19 +17,23 @@ const whole: Rest['answer'] = ({ size, etag, date }) => ({
   'content-range': null,
   'content-encoding': null,
 })
-add('15.3.1', 'GET answers the whole', {}, 200, { body: 'whole', answer: whole })
-add('9.3.2', 'HEAD answers as GET, without content', {}, 200, { method: 'HEAD', body: 'none', answer: whole })
-add('8.8.3', 'the entity tag is strong and is the hash', {}, 200, { answer: { etag: /^"[0-9a-f]{64}"$/ } })
+add('15.3.1', 'GET returns the complete file', {}, 200, { body: 'whole', answer: whole })
+add('9.3.2', 'HEAD returns the headers of GET, without content', {}, 200, {
+  method: 'HEAD',
+  body: 'none',
+  answer: whole,
+})
+add('8.8.3', 'the entity tag is strong: the hash', {}, 200, { answer: { etag: /^"[0-9a-f]{64}"$/ } })
 add('8.8.2', 'Last-Modified is an IMF-fixdate', {}, 200, {
   answer: { 'last-modified': /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/ },
 })
-add('RFC 8246, 2', 'the answer never changes', {}, 200, { answer: { 'cache-control': immutable } })
-add('15.5.5', 'an unknown hash is not found', {}, 404, {
+add('RFC 8246, 2', 'the response is immutable', {}, 200, { answer: { 'cache-control': immutable } })
+add('15.5.5', 'an unknown hash', {}, 404, {
   about: 'nothing',
   answer: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', etag: null },
 })
 add('15.5.5', 'HEAD of an unknown hash', {}, 404, { about: 'nothing', method: 'HEAD', body: 'none' })
-add('RFC 9111, 5.2.2.5', 'an unknown hash with a range is not kept either', { Range: 'bytes=0-1' }, 404, {
+add('RFC 9111, 5.2.2.5', 'an unknown hash with a range is not cached', { Range: 'bytes=0-1' }, 404, {
   about: 'nothing',
   answer: { 'cache-control': 'no-store', 'content-range': null },
 })
@@ -37,7 +41,7 @@ add('RFC 9111, 5.2.2.5', 'an unknown hash with a range is not kept either', { Ra
 // --- Methods
 
 for (const method of ['POST', 'DELETE', 'PATCH', 'PUT']) {
-  add('15.5.6', `${method} is not allowed, and what is`, {}, 405, {
+  add('15.5.6', `${method} is not allowed; Allow lists the methods`, {}, 405, {
     method,
     answer: { allow: /GET, HEAD|GET.*HEAD/, 'cache-control': 'no-store' },
   })
@@ -58,15 +62,15 @@ for (const [about, allow] of [
   ['health', 'GET, HEAD, OPTIONS'],
   ['collection', 'POST, OPTIONS'],
 ] as const) {
-  add('9.3.7', 'OPTIONS says what is allowed', {}, 204, {
+  add('9.3.7', 'OPTIONS lists the allowed methods', {}, 204, {
     about,
     method: 'OPTIONS',
     body: 'none',
     answer: { allow, 'cache-control': 'no-store' },
   })
 }
-add('15.5.6', 'GET of what takes POST alone', {}, 405, {
+add('15.5.6', 'GET of a resource that allows POST only', {}, 405, {
   about: 'collection',
   answer: { allow: 'POST, OPTIONS' },
 })
-add('15.5.5', 'OPTIONS of what is not there', {}, 404, { about: 'nowhere', method: 'OPTIONS' })
+add('15.5.5', 'OPTIONS of an unknown resource', {}, 404, { about: 'nowhere', method: 'OPTIONS' })

@@ -9,15 +9,15 @@ export { cases as preconditions }
 
 add('13.1.1', 'If-Match with the tag', ({ etag }) => ({ 'If-Match': etag }), 200, { body: 'whole' })
 add('13.1.1', 'If-Match with the tag in a list', ({ etag }) => ({ 'If-Match': `"x", ${etag} , "y"` }), 200)
-add('13.1.1', 'If-Match with any', { 'If-Match': '*' }, 200)
-add('13.1.1', 'If-Match with another', { 'If-Match': '"x"' }, 412, failed)
+add('13.1.1', 'If-Match: *', { 'If-Match': '*' }, 200)
+add('13.1.1', 'If-Match with another tag', { 'If-Match': '"x"' }, 412, failed)
 add('13.1.1', 'If-Match compares strongly', ({ etag }) => ({ 'If-Match': `W/${etag}` }), 412, failed)
-add('13.1.1', 'If-Match with no tag at all', { 'If-Match': 'x' }, 412, failed)
+add('13.1.1', 'If-Match without a tag', { 'If-Match': 'x' }, 412, failed)
 add('8.8.3', 'If-Match without quotes', ({ etag }) => ({ 'If-Match': etag.slice(1, -1) }), 412, failed)
-add('13.1.1', 'If-Match of nothing that is there', { 'If-Match': '*' }, 404, { about: 'nothing' })
+add('13.1.1', 'If-Match: * for an unknown file', { 'If-Match': '*' }, 404, { about: 'nothing' })
 add(
   '8.8.3',
-  'a comma within a tag separates nothing',
+  'a comma within a tag is part of the tag',
   ({ etag }) => ({ 'If-Match': `"x,${etag.slice(1)}` }),
   412,
 )
@@ -40,20 +40,20 @@ add(
   304,
   unchanged,
 )
-add('13.1.2', 'If-None-Match with any', { 'If-None-Match': '*' }, 304, unchanged)
-add('13.1.2', 'If-None-Match with any, in space', { 'If-None-Match': ' * ' }, 304, unchanged)
-add('13.1.2', 'If-None-Match with another', { 'If-None-Match': '"x"' }, 200, { body: 'whole' })
-add('13.1.2', 'If-None-Match with another, weak', { 'If-None-Match': 'W/"x"' }, 200, { body: 'whole' })
+add('13.1.2', 'If-None-Match: *', { 'If-None-Match': '*' }, 304, unchanged)
+add('13.1.2', 'If-None-Match: * with surrounding spaces', { 'If-None-Match': ' * ' }, 304, unchanged)
+add('13.1.2', 'If-None-Match with another tag', { 'If-None-Match': '"x"' }, 200, { body: 'whole' })
+add('13.1.2', 'If-None-Match with another, weak tag', { 'If-None-Match': 'W/"x"' }, 200, { body: 'whole' })
 add('13.1.2', 'If-None-Match without quotes', ({ etag }) => ({ 'If-None-Match': etag.slice(1, -1) }), 200)
 add('13.1.2', 'If-None-Match with HEAD', ({ etag }) => ({ 'If-None-Match': etag }), 304, {
   method: 'HEAD',
   body: 'none',
 })
-add('13.1.2', 'If-None-Match of nothing that is there', { 'If-None-Match': '*' }, 404, { about: 'nothing' })
+add('13.1.2', 'If-None-Match: * for an unknown file', { 'If-None-Match': '*' }, 404, { about: 'nothing' })
 
-// --- Which comes first
+// --- Order of evaluation
 
-add('13.2.2, 1', 'If-Match outweighs If-Unmodified-Since', both(match, before), 200, { body: 'whole' })
+add('13.2.2, 1', 'If-Match overrides If-Unmodified-Since', both(match, before), 200, { body: 'whole' })
 add(
   '13.2.2, 1',
   'If-Match fails before If-None-Match matches',
@@ -71,17 +71,17 @@ add('13.2.2, 3', 'If-None-Match before Range', both(noneMatch, range), 304, unch
 add('13.2.2, 3', 'If-None-Match before a range past the end', both(noneMatch, past), 304, unchanged)
 add(
   '13.2.2, 3',
-  'If-None-Match of another, then Range',
+  'If-None-Match with another tag, then Range',
   both({ 'If-None-Match': '"x"' }, range),
   206,
   part(2, 5),
 )
-add('13.2.2, 3', 'If-None-Match outweighs If-Modified-Since', both({ 'If-None-Match': '"x"' }, since), 200)
+add('13.2.2, 3', 'If-None-Match overrides If-Modified-Since', both({ 'If-None-Match': '"x"' }, since), 200)
 add('13.2.2, 4', 'If-Modified-Since before Range', both(since, range), 304, unchanged)
 add('13.2.2, 4', 'If-Match met, then If-Modified-Since', both(match, since), 304, unchanged)
 add(
   '13.2.2, 4',
-  'modified since, then Range',
+  'If-Modified-Since met, then Range',
   both(({ date }) => ({ 'If-Modified-Since': date(-1) }), range),
   206,
 )

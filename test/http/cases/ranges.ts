@@ -5,7 +5,7 @@ const { add, cases } = table()
 
 export { cases as ranges }
 
-// --- Ranges that are met
+// --- Satisfiable ranges
 
 for (const [range, first, last] of [
   ['bytes=0-499', 0, 499],
@@ -31,11 +31,11 @@ for (const [range, first, last] of [
 ] as const) {
   add('14.1.2', `Range: ${range}`, { Range: range }, 206, part(first, last))
 }
-add('14.1', 'the unit knows no case', { Range: 'BYTES=1-2' }, 206, part(1, 2))
-add('15.3.7', 'a part may be kept, and not be compressed on its way', { Range: 'bytes=0-9' }, 206, {
+add('14.1', 'the unit is case-insensitive', { Range: 'BYTES=1-2' }, 206, part(1, 2))
+add('15.3.7', 'a 206 response may be cached, but not compressed by proxies', { Range: 'bytes=0-9' }, 206, {
   answer: { 'cache-control': /immutable.*no-transform/ },
 })
-add('14.2', 'HEAD knows no Range', { Range: 'bytes=0-9' }, 200, {
+add('14.2', 'HEAD ignores Range', { Range: 'bytes=0-9' }, 200, {
   method: 'HEAD',
   body: 'none',
   answer: ({ size }) => ({ 'content-length': String(size), 'content-range': null }),
@@ -45,7 +45,7 @@ add('14.2', 'HEAD with a range past the end', { Range: 'bytes=10000-' }, 200, {
   body: 'none',
 })
 
-// --- Ranges that cannot be met
+// --- Unsatisfiable ranges
 
 for (const range of [
   'bytes=10000-',
@@ -61,30 +61,33 @@ for (const range of [
       'cache-control': 'no-store',
       etag: null,
     }),
-    detail: new RegExp(`^Found the range "${range}" of a file of 10000 bytes`),
+    detail: new RegExp(`^Invalid range "${range}": the file has 10000 bytes`),
   })
 }
 
-// --- A file of no bytes
+// --- An empty file
 
-add('15.3.1', 'nothing is a whole, too', {}, 200, {
+add('15.3.1', 'an empty file is complete', {}, 200, {
   about: 'empty',
   body: 'none',
   answer: { 'content-length': '0' },
 })
 for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-0']) {
-  add('15.5.17', `Range: ${range} of nothing`, { Range: range }, 416, {
+  add('15.5.17', `Range: ${range} of an empty file`, { Range: range }, 416, {
     about: 'empty',
     answer: { 'content-range': 'bytes */0' },
   })
 }
-add('13.1.2', 'nothing, as it is not the other', { 'If-None-Match': '"x"' }, 200, {
+add('13.1.2', 'an empty file with another tag', { 'If-None-Match': '"x"' }, 200, {
   about: 'empty',
   body: 'none',
 })
-add('14.1.2', 'the end of nothing is nothing', { Range: 'bytes=-1' }, 200, { about: 'empty', body: 'none' })
+add('14.1.2', 'a suffix of an empty file is the whole file', { Range: 'bytes=-1' }, 200, {
+  about: 'empty',
+  body: 'none',
+})
 
-// --- What is no single range of bytes is ignored
+// --- Headers that are not a single range of bytes are ignored
 
 for (const range of [
   'bytes=5-2',
@@ -113,7 +116,7 @@ for (const range of [
   add('14.2', `Range: ${range}`, { Range: range }, 200, { body: 'whole', answer: { 'content-range': null } })
 }
 for (const range of ['bytes=0-1,4-5', 'bytes=0-0,-1', 'bytes=0-1, 20000-', 'bytes=0-0,', 'bytes=,0-0']) {
-  add('14.2', `several ranges, ${range}, as the whole`, { Range: range }, 200, {
+  add('14.2', `multiple ranges, ${range}, are ignored`, { Range: range }, 200, {
     body: 'whole',
     answer: ({ size }) => ({ 'content-range': null, 'content-length': String(size) }),
   })
@@ -121,8 +124,8 @@ for (const range of ['bytes=0-1,4-5', 'bytes=0-0,-1', 'bytes=0-1, 20000-', 'byte
 
 // --- If-Range
 
-const ifRange = (value: (subject: Subject) => string, asked = range): Case['headers'] =>
-  both((subject) => ({ 'If-Range': value(subject) }), asked)
+const ifRange = (value: (subject: Subject) => string, requested = range): Case['headers'] =>
+  both((subject) => ({ 'If-Range': value(subject) }), requested)
 add(
   '13.1.5',
   'If-Range with the tag',
@@ -132,7 +135,7 @@ add(
 )
 add(
   '13.1.5',
-  'If-Range with another',
+  'If-Range with another tag',
   ifRange(() => '"x"'),
   200,
   { body: 'whole', answer: { 'content-range': null } },
@@ -146,14 +149,14 @@ add(
 )
 add(
   '13.1.5',
-  'If-Range takes one tag',
+  'If-Range allows a single tag',
   ifRange(({ etag }) => `"x", ${etag}`),
   200,
   { body: 'whole' },
 )
 add(
   '13.1.5',
-  'If-Range does not take any',
+  'If-Range does not allow *',
   ifRange(() => '*'),
   200,
   { body: 'whole' },
@@ -174,7 +177,7 @@ add(
 )
 add(
   '13.1.5',
-  'If-Range with a later date, which is not the same',
+  'If-Range with a later date',
   ifRange(({ date }) => date(1)),
   200,
   {
@@ -183,7 +186,7 @@ add(
 )
 add(
   '13.1.5',
-  'If-Range with neither',
+  'If-Range with neither tag nor date',
   ifRange(() => 'x'),
   200,
   { body: 'whole' },
@@ -191,7 +194,7 @@ add(
 add('13.1.5', 'If-Range without Range', ({ etag }) => ({ 'If-Range': etag }), 200, { body: 'whole' })
 add(
   '13.1.5',
-  'If-Range of another, range past the end',
+  'If-Range with another tag, range past the end',
   ifRange(() => '"x"', past),
   200,
   { body: 'whole' },

@@ -1,5 +1,5 @@
-// What other sites may read and embed, what keeps a page to itself, and what must not be believed. Sections without a
-// number are those of the living standards: https://fetch.spec.whatwg.org/#http-cors-protocol and its neighbours.
+// Cross-origin access, security headers, and malicious input. Sections without a number are those of living standards:
+// https://fetch.spec.whatwg.org/#http-cors-protocol and https://www.w3.org/TR/CSP3/.
 import { table } from './case.ts'
 
 const { add, cases } = table()
@@ -35,31 +35,37 @@ for (const [about, status] of [
   ['after', 400],
   ['collection', 405],
 ] as const) {
-  add('Fetch, http-cors-protocol', 'any site may read it, and isolated pages embed it', origin, status, {
-    about,
-    answer: open,
-  })
+  add(
+    'Fetch, http-cors-protocol',
+    'other sites may read it, and isolated pages may embed it',
+    origin,
+    status,
+    {
+      about,
+      answer: open,
+    },
+  )
 }
 for (const [about, status] of [
   ['page', 200],
   ['health', 200],
   ['hidden', 404],
 ] as const) {
-  add('Fetch, cross-origin-resource-policy-header', 'other sites get nothing of it', origin, status, {
+  add('Fetch, cross-origin-resource-policy-header', 'other sites may not read it', origin, status, {
     about,
     answer: closed,
   })
 }
 add(
   'Fetch, http-cors-protocol',
-  'an unchanged file, too',
+  'other sites may read a 304',
   ({ etag }) => ({ ...origin, 'If-None-Match': etag }),
   304,
   {
     answer: open,
   },
 )
-add('Fetch, http-cors-protocol', 'a range past the end, too', { ...origin, Range: 'bytes=10000-' }, 416, {
+add('Fetch, http-cors-protocol', 'other sites may read a 416', { ...origin, Range: 'bytes=10000-' }, 416, {
   answer: open,
 })
 
@@ -69,7 +75,7 @@ const preflight = (method: string, headers = 'range,if-range') => ({
   'Access-Control-Request-Headers': headers,
 })
 for (const about of ['model', 'alias', 'manifest', 'list', 'nothing'] as const) {
-  add('Fetch, cors-preflight-fetch', 'a preflight for a part', preflight('GET'), 204, {
+  add('Fetch, cors-preflight-fetch', 'a preflight for a range', preflight('GET'), 204, {
     about,
     method: 'OPTIONS',
     body: 'none',
@@ -81,33 +87,33 @@ for (const about of ['model', 'alias', 'manifest', 'list', 'nothing'] as const) 
     },
   })
 }
-add('Fetch, cors-preflight-fetch', 'no other site publishes', preflight('PUT', 'authorization'), 204, {
+add('Fetch, cors-preflight-fetch', 'other sites may not publish', preflight('PUT', 'authorization'), 204, {
   method: 'OPTIONS',
   answer: {
     'access-control-allow-methods': 'GET,HEAD',
     'access-control-allow-headers': /^(?!.*authorization)/i,
   },
 })
-add('Fetch, cors-preflight-fetch', 'the page gives no permission', preflight('GET'), 204, {
+add('Fetch, cors-preflight-fetch', 'the page allows no preflight', preflight('GET'), 204, {
   about: 'page',
   method: 'OPTIONS',
   answer: { 'access-control-allow-origin': null, 'access-control-allow-methods': null },
 })
 
-add('RFC 6797, 6.1', 'HTTPS alone for a year', {}, 200, {
+add('RFC 6797, 6.1', 'HTTPS only, for one year', {}, 200, {
   about: 'page',
   answer: { 'strict-transport-security': 'max-age=31536000' },
 })
-add('CSP3, directives', 'no inline code, no eval but of WebAssembly, nothing from elsewhere', {}, 200, {
+add('CSP3, directives', 'no inline code, no eval except WebAssembly, no other origins', {}, 200, {
   about: 'page',
   answer: { 'content-security-policy': /^default-src 'none';(?!.*(?<!wasm-)unsafe-)(?!.*https?:)(?!.*\*)/ },
 })
-add('RFC 9111, 5.2.2.2', 'the page is asked for each time', {}, 200, {
+add('RFC 9111, 5.2.2.2', 'the page is revalidated on every use', {}, 200, {
   about: 'page',
   answer: { 'cache-control': 'public, max-age=0, must-revalidate', etag: /^(W\/)?"/ },
 })
 for (const about of ['health', 'description', 'list'] as const) {
-  add('RFC 9111, 5.2.2.5', 'nobody keeps it', {}, 200, { about, answer: { 'cache-control': 'no-store' } })
+  add('RFC 9111, 5.2.2.5', 'not cached', {}, 200, { about, answer: { 'cache-control': 'no-store' } })
   add('9.3.2', 'HEAD', {}, 200, {
     about,
     method: 'HEAD',
@@ -115,21 +121,15 @@ for (const about of ['health', 'description', 'list'] as const) {
     answer: { 'cache-control': 'no-store' },
   })
 }
-add(
-  '17.15',
-  'a thousand ranges cost no more than the whole',
-  { Range: `bytes=${'0-,'.repeat(1000)}0-` },
-  200,
-  {
-    body: 'whole',
-  },
-)
-add('5.5', 'what a path says comes into no header', {}, 404, {
+add('17.15', 'a thousand ranges are ignored', { Range: `bytes=${'0-,'.repeat(1000)}0-` }, 200, {
+  body: 'whole',
+})
+add('5.5', 'no header contains text of the path', {}, 404, {
   about: 'revision',
   answer: { 'set-cookie': null, 'x-error-code': 'RevisionNotFound', 'x-error-message': 'Revision not found' },
 })
-add('15.5.1', 'a page of the list that begins nowhere', {}, 400, {
+add('15.5.1', 'a page of the list after an invalid name', {}, 400, {
   about: 'after',
   answer: { 'cache-control': 'no-store', 'content-type': 'application/problem+json' },
-  detail: /^Found an invalid query/,
+  detail: /^Invalid query/,
 })

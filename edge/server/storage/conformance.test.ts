@@ -1,47 +1,83 @@
-// What every object store here must do, as one suite that each implementation runs.
+// Requirements that every object store must meet, tested for each implementation.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { describe, test } from 'node:test'
-import { listAll, Mismatch, readText, type Storage } from './storage.ts'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { localBucket, type Opened } from '../../commands/hosting/local-bucket.ts'
+import { folderStorage } from './folder.ts'
+import { memoryStorage } from './memory.ts'
+import { ContentMismatch, listAll, readText, type Storage } from './storage.ts'
+
+interface Implementation {
+  readonly name: string
+  /** Opens an empty store. */
+  open(): Promise<Storage>
+  /** Size of the largest object written, in bytes: above the size from which the implementation writes in parts. */
+  readonly maxBytes: number
+}
+
+const implementations: readonly Implementation[] = [
+  { name: 'memory', open: async () => memoryStorage(), maxBytes: 1_000_000 },
+  { name: 'folder', open: async () => folderStorage(await temporaryFolder()), maxBytes: 5_000_000 },
+  // Three parts of 8 MiB, the last one not full.
+  { name: 'R2 in workerd', open: emptyBucket, maxBytes: 20_000_001 },
+]
+
+const folders: string[] = []
+after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))))
+
+async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'ddpm-storage-'))
+  folders.push(folder)
+  return folder
+}
+
+let bucket: Opened | undefined
+after(() => bucket?.close())
+
+async function emptyBucket(): Promise<Storage> {
+  bucket ??= await localBucket(await temporaryFolder())
+  const { storage } = bucket
+  await storage.remove((await Array.fromAsync(listAll(storage, ''))).map(({ key }) => key))
+  return storage
+}
 
 const octets = { mediaType: 'application/octet-stream' }
 const text = { mediaType: 'text/plain' }
 
-/**
- * @param open gives an empty store
- * @param large bytes of the largest object that is written; what an implementation does in parts has to be below
- */
-export function conformance(name: string, open: () => Promise<Storage>, large: number): void {
+for (const { name, open, maxBytes } of implementations) {
   describe(`storage: ${name}`, () => {
-    test('what is written is read, with its facts', async () => {
+    test('an object is read as written, with its metadata', async () => {
       const storage = await open()
       const before = Date.now()
       const written = await storage.put('files/one', 'körper', { mediaType: 'text/plain' })
-      const facts = (await storage.facts('files/one'))!
-      assert.deepEqual(written, facts)
-      assert.deepEqual([facts.key, facts.bytes, facts.mediaType], ['files/one', 7, 'text/plain'])
-      assert.ok(Math.abs(facts.modified.getTime() - before) < 60_000)
-      assert.deepEqual(await readText(storage, 'files/one'), { text: 'körper', version: facts.version })
-      assert.deepEqual((await storage.read('files/one'))!.facts, facts)
+      const info = (await storage.head('files/one'))!
+      assert.deepEqual(written, info)
+      assert.deepEqual([info.key, info.bytes, info.mediaType], ['files/one', 7, 'text/plain'])
+      assert.ok(Math.abs(info.modified.getTime() - before) < 60_000)
+      assert.deepEqual(await readText(storage, 'files/one'), { text: 'körper', version: info.version })
+      assert.deepEqual((await storage.read('files/one'))!.info, info)
     })
 
-    test('an object of no bytes is an object', async () => {
+    test('an object may be empty', async () => {
       const storage = await open()
       await storage.put('empty', new Uint8Array(), octets)
-      assert.equal((await storage.facts('empty'))!.bytes, 0)
+      assert.equal((await storage.head('empty'))!.bytes, 0)
       assert.equal((await readText(storage, 'empty'))!.text, '')
     })
 
-    test('what is not there is null', async () => {
+    test('a missing object is null', async () => {
       const storage = await open()
       await storage.put('files/one', 'x', text)
       for (const key of ['files/two', 'files', 'files/one/more', 'file']) {
-        assert.equal(await storage.facts(key), null, key)
+        assert.equal(await storage.head(key), null, key)
         assert.equal(await storage.read(key), null, key)
       }
     })
 
-    test('ranges are the bytes that slicing gives', async () => {
+    test('a range reads the same bytes as slicing', async () => {
       const storage = await open()
       const content = randomBytes(100_000)
       await storage.put('files/bytes', content, octets)
@@ -51,8 +87,8 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
         [1234, 65_537],
         [0, 100_000],
       ] as const) {
-        const { body, facts } = (await storage.read('files/bytes', { offset, length }))!
-        assert.equal(facts.bytes, 100_000)
+        const { body, info } = (await storage.read('files/bytes', { offset, length }))!
+        assert.equal(info.bytes, 100_000)
         assert.ok(
           content.subarray(offset, offset + length).equals(await bytesOf(body)),
           `${offset}+${length}`,
@@ -60,29 +96,29 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
       }
     })
 
-    test('a stream is written as it comes', async () => {
+    test('a stream is written completely', async () => {
       const storage = await open()
-      const content = randomBytes(large)
+      const content = randomBytes(maxBytes)
       const sha256 = createHash('sha256').update(content).digest('hex')
-      await storage.put('files/large', streamOf(content), { ...octets, bytes: large, sha256 })
+      await storage.put('files/large', streamOf(content), { ...octets, bytes: maxBytes, sha256 })
       assert.ok(content.equals(await bytesOf((await storage.read('files/large'))!.body)))
     })
 
-    test('contents of another hash or length are refused, and what was there stays', async () => {
+    test('content with another hash or length is rejected, and the old object remains', async () => {
       const storage = await open()
       await storage.put('files/one', 'old', text)
       const sha256 = createHash('sha256').update('right').digest('hex')
       const large = randomBytes(100_000)
-      const refused: [Parameters<Storage['put']>[1], object][] = [
+      const rejected: [Parameters<Storage['put']>[1], object][] = [
         ['wrong', { sha256 }],
         [new TextEncoder().encode('wrong'), { sha256 }],
         [streamOf(large), { sha256, bytes: 100_000 }],
         [streamOf(large), { bytes: 99_999 }],
         [streamOf(large), { bytes: 100_001 }],
       ]
-      for (const [content, promised] of refused) {
-        await assert.rejects(storage.put('files/one', content, { ...text, ...promised }), Mismatch)
-        await assert.rejects(storage.put('files/two', content, { ...text, ...promised }))
+      for (const [content, expected] of rejected) {
+        await assert.rejects(storage.put('files/one', content, { ...text, ...expected }), ContentMismatch)
+        await assert.rejects(storage.put('files/two', content, { ...text, ...expected }))
       }
       assert.equal((await readText(storage, 'files/one'))!.text, 'old')
       assert.deepEqual(
@@ -92,14 +128,14 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
       assert.ok(await storage.put('files/two', 'right', { ...text, sha256 }))
     })
 
-    test('a stream that breaks off leaves what was there', async () => {
+    test('a stream that fails leaves the old object', async () => {
       const storage = await open()
       await storage.put('files/one', 'old', text)
-      for (const bytes of [100_000, large]) {
+      for (const bytes of [100_000, maxBytes]) {
         const broken = new ReadableStream<Uint8Array>({
           pull(controller) {
             controller.enqueue(new Uint8Array(50_000))
-            controller.error(new Error('the sender is gone'))
+            controller.error(new Error('connection lost'))
           },
         })
         await assert.rejects(storage.put('files/one', broken, { ...octets, bytes }))
@@ -107,41 +143,41 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
       assert.equal((await readText(storage, 'files/one'))!.text, 'old')
     })
 
-    test('write-once: only where there is nothing', async () => {
+    test('onlyIf absent: writes only if there is no object', async () => {
       const storage = await open()
-      assert.ok(await storage.put('once', 'first', { ...text, only: 'absent' }))
-      assert.equal(await storage.put('once', 'second', { ...text, only: 'absent' }), null)
+      assert.ok(await storage.put('once', 'first', { ...text, onlyIf: 'absent' }))
+      assert.equal(await storage.put('once', 'second', { ...text, onlyIf: 'absent' }), null)
       assert.equal((await readText(storage, 'once'))!.text, 'first')
     })
 
-    test('compare and swap: only over the version that was read', async () => {
+    test('onlyIf version: writes only over the version that was read', async () => {
       const storage = await open()
       const first = (await storage.put('record', 'a', text))!
-      const second = (await storage.put('record', 'b', { ...text, only: { version: first.version } }))!
+      const second = (await storage.put('record', 'b', { ...text, onlyIf: { version: first.version } }))!
       assert.notEqual(first.version, second.version)
-      assert.equal(await storage.put('record', 'c', { ...text, only: { version: first.version } }), null)
-      assert.equal(await storage.put('absent', 'c', { ...text, only: { version: first.version } }), null)
+      assert.equal(await storage.put('record', 'c', { ...text, onlyIf: { version: first.version } }), null)
+      assert.equal(await storage.put('absent', 'c', { ...text, onlyIf: { version: first.version } }), null)
       assert.equal((await readText(storage, 'record'))!.text, 'b')
-      assert.equal(await storage.facts('absent'), null)
+      assert.equal(await storage.head('absent'), null)
     })
 
-    test('of several that write over one version, one succeeds', async () => {
+    test('of concurrent writes over the same version, exactly one succeeds', async () => {
       const storage = await open()
       const { version } = (await storage.put('record', 'start', text))!
       const writers = Array.from({ length: 8 }, (_, i) => `writer ${i}`)
       const outcomes = await Promise.all(
-        writers.map((name) => storage.put('record', name, { ...text, only: { version } })),
+        writers.map((name) => storage.put('record', name, { ...text, onlyIf: { version } })),
       )
       assert.equal(outcomes.filter((outcome) => outcome !== null).length, 1)
       const winner = writers[outcomes.findIndex((outcome) => outcome !== null)]
       assert.equal((await readText(storage, 'record'))!.text, winner)
       const creators = await Promise.all(
-        writers.map((name) => storage.put('fresh', name, { ...text, only: 'absent' })),
+        writers.map((name) => storage.put('fresh', name, { ...text, onlyIf: 'absent' })),
       )
       assert.equal(creators.filter((outcome) => outcome !== null).length, 1)
     })
 
-    test('lists in order, by prefix, in pages', async () => {
+    test('list returns keys in order, by prefix, in pages', async () => {
       const storage = await open()
       const keys = ['a/1', 'a/10', 'a/2', 'a/b/c', 'a-b/x', 'b/1', 'a.b/1']
       for (const key of keys) await storage.put(key, key, { mediaType: `text/${key.length}` })
@@ -153,7 +189,7 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
       assert.deepEqual([first.objects.map(({ key }) => key), first.more], [['a/1', 'a/10'], true])
       const rest = await storage.list('a/', { limit: 2, after: 'a/10' })
       assert.deepEqual([rest.objects.map(({ key }) => key), rest.more], [['a/2', 'a/b/c'], false])
-      for (const facts of first.objects) assert.deepEqual(facts, await storage.facts(facts.key))
+      for (const info of first.objects) assert.deepEqual(info, await storage.head(info.key))
       const after = await storage.list('a/', { after: 'a/15' })
       assert.deepEqual(
         after.objects.map(({ key }) => key),
@@ -163,7 +199,7 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
       assert.deepEqual((await Array.fromAsync(listAll(storage, 'a/'))).length, 4)
     })
 
-    test('removing is final and may be repeated', async () => {
+    test('remove deletes objects and may be repeated', async () => {
       const storage = await open()
       for (const key of ['a', 'b', 'c']) await storage.put(key, key, text)
       await storage.remove(['a', 'c', 'nothing'])
@@ -173,10 +209,10 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
         ['b'],
       )
       assert.equal(await storage.read('a'), null)
-      assert.ok(await storage.put('a', 'again', { ...text, only: 'absent' }))
+      assert.ok(await storage.put('a', 'again', { ...text, onlyIf: 'absent' }))
     })
 
-    test('who reads an object while it is replaced gets one of the two, whole', async () => {
+    test('a read during a replacement returns the old object or the new one, complete', async () => {
       const storage = await open()
       const versions = ['x', 'y'].map((letter) => letter.repeat(300_000))
       await storage.put('record', versions[0]!, text)
@@ -184,19 +220,19 @@ export function conformance(name: string, open: () => Promise<Storage>, large: n
         if (i % 4 === 0) await storage.put('record', versions[(i / 4) % 2]!, text)
         return (await readText(storage, 'record'))!.text
       })
-      for (const found of await Promise.all(reads)) assert.ok(versions.includes(found))
+      for (const result of await Promise.all(reads)) assert.ok(versions.includes(result))
     })
   })
 }
 
 function streamOf(content: Uint8Array): ReadableStream<Uint8Array> {
-  let at = 0
+  let position = 0
   return new ReadableStream({
     pull(controller) {
-      const next = Math.min(at + 65_536, content.length)
-      if (next > at) controller.enqueue(content.slice(at, next))
-      at = next
-      if (at === content.length) controller.close()
+      const next = Math.min(position + 65_536, content.length)
+      if (next > position) controller.enqueue(content.slice(position, next))
+      position = next
+      if (position === content.length) controller.close()
     },
   })
 }

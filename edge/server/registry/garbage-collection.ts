@@ -1,0 +1,118 @@
+// Garbage collection: removes files that nothing references. It is safe to run during a publication, in any
+// interleaving of their steps:
+//
+//   publisher:  announce → check the collection's lock → check which files exist → … → write record → remove announcement
+//   collection: lock → read announcements → read records → list files → remove unreferenced files → unlock
+//
+// Either the publisher sees the lock and reports "busy", or it announced before the collection read the announcements,
+// which protects its files. Announcements are read before records, because a commit moves files from the former to the
+// latter.
+import { parseManifest, UserError } from '@ddpm/shared'
+import { listAll, readText, type Storage } from '../storage/storage.ts'
+import { RegistryError } from './errors.ts'
+import { keys } from './keys.ts'
+import { acquireCollectionLock, lockMinutes, publicationHours } from './locks.ts'
+import { readRecord } from './record.ts'
+import { readRuntimeList } from './runtime-list.ts'
+
+/** Number of files removed between two checks of the time limit. */
+const batchSize = 100
+
+export interface CollectionResult {
+  /** Unreferenced files, largest first. */
+  readonly removed: { readonly sha256: string; readonly bytes: number }[]
+  /** Total size of the removed files. */
+  readonly bytes: number
+  /** Number of files that remain. */
+  readonly kept: number
+}
+
+export interface CollectOptions {
+  /** Only report what would be removed. */
+  readonly dryRun?: boolean
+  /** Files written within this number of days remain. Default: 1. */
+  readonly keepDays?: number
+  readonly clock?: () => Date
+}
+
+/**
+ * Removes the files that no model version, no publication in progress and no page references.
+ * @throws RegistryError "busy" during another collection
+ * @throws UserError if a manifest is missing. Nothing is removed then: the manifest may reference any file.
+ */
+export async function collectGarbage(
+  storage: Storage,
+  { dryRun = false, keepDays = 1, clock = () => new Date() }: CollectOptions = {},
+): Promise<CollectionResult> {
+  const start = clock()
+  const release = await acquireCollectionLock(storage, start)
+  try {
+    const referenced = new Set([
+      ...(await announcedFiles(storage, start)),
+      ...(await publishedFiles(storage)),
+      ...(await readRuntimeList(storage)).map(({ sha256 }) => sha256),
+    ])
+    const newest = start.getTime() - keepDays * 86_400_000
+    const garbage = []
+    let kept = 0
+    for await (const { key, bytes, modified } of listAll(storage, keys.files)) {
+      if (referenced.has(keys.fileOf(key)) || modified.getTime() > newest) kept++
+      else garbage.push({ key, sha256: keys.fileOf(key), bytes })
+    }
+    for await (const { key, bytes, modified } of listAll(storage, keys.uploads)) {
+      if (modified.getTime() <= start.getTime() - publicationHours * 3_600_000) {
+        garbage.push({ key, sha256: key.split('/')[1]!, bytes })
+      }
+    }
+    for (let from = 0; from < garbage.length && !dryRun; from += batchSize) {
+      if (clock().getTime() - start.getTime() > (lockMinutes / 2) * 60_000) {
+        throw new RegistryError(
+          'busy',
+          'The garbage collection reached its time limit and stopped halfway. Run it again.',
+        )
+      }
+      await storage.remove(garbage.slice(from, from + batchSize).map(({ key }) => key))
+    }
+    const removed = garbage.map(({ sha256, bytes }) => ({ sha256, bytes })).sort((a, b) => b.bytes - a.bytes)
+    return { removed, bytes: removed.reduce((sum, { bytes }) => sum + bytes, 0), kept }
+  } finally {
+    await release()
+  }
+}
+
+/** Lists the files of publications in progress. Removes abandoned publications. */
+async function announcedFiles(storage: Storage, now: Date): Promise<string[]> {
+  const referenced: string[] = []
+  for await (const { key, modified } of listAll(storage, keys.publications)) {
+    if (now.getTime() - modified.getTime() > publicationHours * 3_600_000) {
+      await storage.remove([key])
+      continue
+    }
+    const stored = await readText(storage, key)
+    // Committed since the listing: its record is read next.
+    if (stored === null) continue
+    const version = key.slice(keys.publications.length, -'.json'.length)
+    referenced.push(version, ...parseManifest(stored.text, key).files.map(({ sha256 }) => sha256))
+  }
+  return referenced
+}
+
+async function publishedFiles(storage: Storage): Promise<string[]> {
+  const referenced: string[] = []
+  for await (const { key } of listAll(storage, keys.records)) {
+    const name = keys.nameOf(key)
+    const stored = name === null ? null : await readRecord(storage, name)
+    for (const { version } of stored?.record.versions ?? []) {
+      referenced.push(version)
+      const manifest = await readText(storage, keys.file(version))
+      if (manifest === null) {
+        throw new UserError(
+          `The manifest ${version} of ${name} is missing from the store, so its files are unknown and nothing was ` +
+            `removed. Publish that version again, or unpublish it: npm run publish -- unpublish ${name} ${version}`,
+        )
+      }
+      referenced.push(...parseManifest(manifest.text, `${name} ${version}`).files.map(({ sha256 }) => sha256))
+    }
+  }
+  return referenced
+}

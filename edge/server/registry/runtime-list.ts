@@ -1,0 +1,23 @@
+import * as z from 'zod'
+import { readText, type Storage } from '../storage/storage.ts'
+import { keys } from './keys.ts'
+
+/**
+ * Schema of `keys.runtime`: onnxruntime's files that pages may load. Contains the files of earlier builds, too, which
+ * open pages still use.
+ */
+export const runtimeList = z.array(
+  z.object({
+    sha256: z.string(),
+    bytes: z.int(),
+    mediaType: z.string(),
+    /** Whether the upload was completed. */
+    sent: z.boolean().default(false),
+  }),
+)
+export type RuntimeList = z.infer<typeof runtimeList>
+
+export async function readRuntimeList(storage: Storage): Promise<RuntimeList> {
+  const stored = await readText(storage, keys.runtime)
+  return stored === null ? [] : runtimeList.parse(JSON.parse(stored.text))
+}

@@ -156,7 +156,7 @@ async function createBuffers({
   from: number[]
 }): Promise<void> {
   const state = globalThis as unknown as PageState
-  const { device } = held
+  const { device } = state
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
   const buffer = (values: number) => device.createBuffer({ size: values * 4, usage })
   const output = (shape.length / shape.size) * shape.stride

@@ -1,25 +1,44 @@
 /**
- * Draws new pictures from a published diffusion model, on the visitor's own device.
+ * Generates images with a published diffusion model, on the visitor's own device.
  *
  * @example
  * ```js
- * import { load } from 'https://pictures.example/sampler.js'
+ * import { load } from 'https://ddpm.example/sampler.js'
  *
- * const model = await load('https://pictures.example/someone/shapes', { onProgress: console.log })
- * const pictures = await model.sample({ count: 4, seed: 1, steps: 20 })
- * document.querySelector('canvas').getContext('2d').putImageData(pictures[0].pixels, 0, 0)
+ * const model = await load('https://ddpm.example/someone/shapes', { onProgress: console.log })
+ * const images = await model.sample({ count: 4, seed: 1, steps: 20 })
+ * document.querySelector('canvas').getContext('2d').putImageData(images[0].pixels, 0, 0)
  * model.dispose()
  * ```
  */
+
+// From a click to pixels:
+//
+// load()
+//   1. model/catalogue.ts fetches the manifest, unless the caller has it already.
+//   2. model/device.ts chooses WebGPU or WebAssembly.
+//   3. model/worker-client.ts starts the worker of that build and posts the load task.
+//   4. worker/worker.ts gets the model and onnxruntime's WebAssembly through download/files.ts: from the cache
+//      (download/cache.ts) or from the server (download/download.ts).
+//   5. worker/network.ts opens an onnxruntime session and runs it once.
+//
+// model.sample()
+//   1. model/model.ts converts the options to a task; model/worker-client.ts posts it.
+//   2. worker/worker.ts queues the task; worker/sampling.ts runs it with `generateWith` of @ddpm/shared.
+//   3. The sampling loop is gpu/loop.ts with gpu/row.ts on WebGPU, and the loop of @ddpm/shared on WebAssembly.
+//   4. Steps and results return as messages; model/model.ts converts them to ImageData.
+//
+// If a device fails, `load` provides another backend, and model/model.ts repeats the task there.
 import { type Dtype, graphFile, halfGraphFile, type Manifest, type ManifestFile } from '@ddpm/shared'
-import { imagesAtOnce } from './base/batches.ts'
+import { estimateBatchSize } from './base/batches.ts'
 import { SamplerError } from './base/errors.ts'
 import type { Device, LoadProgress } from './base/protocol.ts'
-import { purgeCached, purposeOf } from './download/store.ts'
-import { addressOf, loadManifest } from './model/catalogue.ts'
+import { purgeCache } from './download/cache.ts'
+import { purposeOf } from './download/hashed-file.ts'
+import { loadManifest, parseModelUrl } from './model/catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
-import { createModel, type Model, type Running } from './model/model.ts'
-import { startRemote } from './model/remote.ts'
+import { createModel, type Model, type RunningBackend } from './model/model.ts'
+import { startWorker } from './model/worker-client.ts'
 
 export {
   classOf,
@@ -37,108 +56,122 @@ export {
   UserError,
 } from '@ddpm/shared'
 export { SamplerError, type SamplerErrorCode } from './base/errors.ts'
-export type { GeneratedImage as Image } from './base/images.ts'
+export type { GeneratedImage } from './base/images.ts'
 export type { Device, LoadProgress, PreviewEvery } from './base/protocol.ts'
-export { type CacheInfo, cacheInfo } from './download/store.ts'
+export { type CacheInfo, cacheInfo } from './download/cache.ts'
 export { listModels, loadManifest, type ModelSummary } from './model/catalogue.ts'
-export { type Detected, detect } from './model/device.ts'
+export { type DeviceSupport, detect } from './model/device.ts'
 export type { Model, PredictOptions, SampleOptions, SampleStep } from './model/model.ts'
 
 export interface LoadOptions {
-  /** 'auto', the default: WebGPU where it works, WebAssembly otherwise. */
+  /** Device to run the model. Default: 'auto', WebGPU if available, or else WebAssembly. */
   readonly device?: 'auto' | Device
   /**
-   * How the weights are stored that are downloaded; arithmetic is in float32 either way. 'auto', the default: half
-   * precision where the model was exported with it, half the bytes for pictures that differ by about 1/255.
+   * Format of the downloaded weights; the arithmetic is float32 in both cases. Default: 'auto', half precision if the
+   * model was exported with it: half the download size, for images that differ by about 1/255.
    */
   readonly dtype?: 'auto' | Dtype
-  /** true: fails where the browser has no room to keep the files; false: keeps none. By default kept where there is room. */
+  /** true: fail if the browser has no room to cache the files; false: do not cache. Default: cache if there is room. */
   readonly cache?: boolean
-  /** Also told later, when a device fails and another takes over. */
+  /** Manifest of the model, if the caller has fetched it with `loadManifest`. Default: `load` fetches it. */
+  readonly manifest?: Manifest
+  /** Called during loading, and later if a device fails and another one replaces it. */
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
 }
 
 /**
- * Downloads a model, or takes it from this browser's cache, and makes it ready to draw in a worker of its own.
- * @param url `https://host/owner/name`, or `owner/name` for the server that this module came from
- * @throws SamplerError when the model is unknown, the download fails or is not what its hash promises; the signal's
- * reason when aborted
+ * Loads a model into a worker. Its files come from this browser's cache or from the model's server.
+ * @param url `https://host/owner/name`, or `owner/name` on the server of this module
+ * @throws SamplerError for an unknown model, a failed download or a wrong file; the signal's reason when aborted
  */
 export async function load(
   url: string,
-  { device = 'auto', dtype = 'auto', cache, onProgress = () => {}, signal }: LoadOptions = {},
+  {
+    device = 'auto',
+    dtype = 'auto',
+    cache,
+    manifest: known,
+    onProgress = () => {},
+    signal,
+  }: LoadOptions = {},
 ): Promise<Model> {
-  const { server } = addressOf(url)
-  const manifest = await loadManifest(url, signal)
-  const graph = graphOf(manifest, dtype)
-  const most = imagesAtOnce(manifest.shape, (navigator as { deviceMemory?: number }).deviceMemory)
-  const start = async (choice: DeviceChoice, atOnce = most, until?: AbortSignal): Promise<Running> => {
+  const { server } = parseModelUrl(url)
+  const manifest = known ?? (await loadManifest(url, signal))
+  const graph = selectGraph(manifest, dtype)
+  const { deviceMemory } = navigator as { deviceMemory?: number }
+  const initialBatchSize = estimateBatchSize(manifest.shape, deviceMemory)
+  const start = async (
+    choice: DeviceChoice,
+    batchSize = initialBatchSize,
+    abort?: AbortSignal,
+  ): Promise<RunningBackend> => {
     const { device, threads } = choice
-    const loading = { server, manifest, graph, device, threads, atOnce, cache: cache ?? null }
-    const remote = await startRemote(scripts[choice.build](), loading, onProgress, until)
-    return { choice, remote, atOnce }
+    const task = { server, manifest, graph, device, threads, batchSize, cache: cache ?? null }
+    const backend = await startWorker(workerScripts[choice.build](), task, onProgress, abort)
+    return { backend, choice, batchSize }
   }
-  /** WebAssembly instead, where the error is the device's and the caller left the choice to us. */
-  const second = (failed: DeviceChoice, error: unknown): DeviceChoice | null => {
-    if (device !== 'auto' || failed.device === 'wasm' || !isOfDevice(error)) return null
+  /** Returns WebAssembly if the device caused the error and the caller did not request that device. */
+  const replaceDevice = (failed: DeviceChoice, error: unknown): DeviceChoice | null => {
+    if (device !== 'auto' || failed.device === 'wasm' || !isDeviceError(error)) return null
     const reason = `${failed.reason} could not run this model (${(error as Error).message})`
-    onProgress({ stage: 'fallback', reason: `${reason}; WebAssembly takes over.` })
+    onProgress({ stage: 'fallback', reason: `${reason}. Continuing with WebAssembly.` })
     return webAssembly(reason)
   }
   const choice = await chooseDevice(device)
-  const first = await start(choice, most, signal).catch((error) => {
-    const other = second(choice, error)
-    if (other) return start(other, most, signal)
+  const first = await start(choice, initialBatchSize, signal).catch((error) => {
+    const replacement = replaceDevice(choice, error)
+    if (replacement) return start(replacement, initialBatchSize, signal)
     throw error
   })
   return createModel(manifest, first, (failed, error, count) => {
-    const tried = Math.min(failed.atOnce, count)
-    if (error instanceof SamplerError && error.code === 'out-of-memory' && tried > 1) {
-      const atOnce = Math.ceil(tried / 2)
-      const reason = `Memory does not suffice for ${tried} pictures: the network is given ${atOnce} at a time.`
+    const failedSize = Math.min(failed.batchSize, count)
+    if (error instanceof SamplerError && error.code === 'out-of-memory' && failedSize > 1) {
+      const batchSize = Math.ceil(failedSize / 2)
+      const reason = `Not enough memory for ${failedSize} images at once. Continuing with batches of ${batchSize}.`
       onProgress({ stage: 'fallback', reason })
-      // A new worker: where memory ran out once, a session does not give back what it holds.
-      failed.remote.end(error)
-      return start(failed.choice, atOnce)
+      // Start a new worker: after running out of memory, a session does not release what it has allocated.
+      failed.backend.stop(error)
+      return start(failed.choice, batchSize)
     }
-    const other = second(failed.choice, error)
-    if (!other) return null
-    failed.remote.end(error as Error)
-    return start(other)
+    const replacement = replaceDevice(failed.choice, error)
+    if (!replacement) return null
+    failed.backend.stop(error as Error)
+    return start(replacement)
   })
 }
 
 /**
- * Throws away what this browser keeps: of one model (its address as for `load`), or everything of this origin.
- * A model that is loaded goes on, and what the browser's own cache has of onnxruntime is that cache's own affair.
+ * Deletes cached files of a model, or of the page's whole origin. Loaded models keep working. The browser's HTTP cache,
+ * which may also have onnxruntime's files, is not affected.
+ * @param url address of the model as for `load`. Default: delete everything.
  */
 export async function purge(url?: string): Promise<void> {
-  if (url === undefined) return purgeCached()
-  const { server, name } = addressOf(url)
-  await purgeCached(purposeOf(server, name))
+  if (url === undefined) return purgeCache()
+  const { server, name } = parseModelUrl(url)
+  await purgeCache(purposeOf(server, name))
 }
 
-// Written out, so that bundlers see which files belong to the module.
-const scripts: { [B in DeviceChoice['build']]: () => URL } = {
+// Written out, so that bundlers recognize the files of this module.
+const workerScripts: { [B in DeviceChoice['build']]: () => URL } = {
   webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
   jspi: () => new URL('./worker-jspi.js', import.meta.url),
   wasm: () => new URL('./worker-wasm.js', import.meta.url),
 }
 
-function graphOf(manifest: Manifest, dtype: 'auto' | Dtype): ManifestFile {
+function selectGraph(manifest: Manifest, dtype: 'auto' | Dtype): ManifestFile {
   const half = halfGraphFile(manifest)
   if (dtype === 'fp16' && half === null) {
     throw new SamplerError(
       'bad-option',
-      `Found the dtype "fp16", but ${manifest.name} was exported without it. Choose "auto" or "fp32".`,
+      `Invalid dtype "fp16": ${manifest.name} was exported without half-precision weights. Choose "auto" or "fp32".`,
     )
   }
   return dtype === 'fp32' ? graphFile(manifest) : (half ?? graphFile(manifest))
 }
 
-/** Another device may do better. */
-function isOfDevice(error: unknown): boolean {
+/** Returns whether another device may succeed. */
+function isDeviceError(error: unknown): boolean {
   const codes = ['unsupported', 'device-lost', 'out-of-memory']
   return error instanceof SamplerError && codes.includes(error.code)
 }

@@ -1,20 +1,31 @@
 /**
- * `<diffusion-canvas>`: pictures that a published model draws on the visitor's device, without a line of script.
+ * `<diffusion-canvas>`: shows images that a published model generates on the visitor's device. Needs no script.
  *
  * @example
  * ```html
- * <script type="module" src="https://pictures.example/diffusion-canvas.js"></script>
- * <diffusion-canvas model="https://pictures.example/someone/shapes" seed="7"></diffusion-canvas>
+ * <script type="module" src="https://ddpm.example/diffusion-canvas.js"></script>
+ * <diffusion-canvas model="https://ddpm.example/someone/shapes" seed="7"></diffusion-canvas>
  * ```
  *
- * Attributes: `model` (an address as for `load`), `seed`, `count`, `steps`, `sampler`, `class`, `guidance`; what is not
- * said is as the model offers it. It draws when it comes into view, and the next seed when it is pressed or Enter is
- * hit; for visitors who save data, only then. Those who want reduced motion see the finished picture alone.
+ * Attributes: `model` (address as for `load`), `seed` (default: 0), `count`, `steps`, `sampler`, `class`, `guidance`.
+ * Defaults are the model's own.
  *
- * Events: `progress` (detail: as `load` tells it), `step` (as `sample` tells it), `done` ({ seed, pictures }) and
- * `error` (the error). None bubbles.
+ * Behaviour:
+ * - The element generates when it scrolls into view. A click, Enter or Space generates the next seed.
+ * - If the visitor's browser saves data, nothing is downloaded before the first click.
+ * - If the visitor prefers reduced motion, only the finished image is shown.
+ *
+ * Events, which do not bubble: `progress` (detail: LoadProgress), `step` (detail: SampleStep), `done` (detail:
+ * { seed, images }) and `error` (detail: the error).
  */
-import { type Image, load, type Model, type SampleOptions, SamplerError, samplers } from './browser.ts'
+import {
+  type GeneratedImage,
+  load,
+  type Model,
+  type SampleOptions,
+  SamplerError,
+  samplers,
+} from './browser.ts'
 
 const attributes = ['model', 'seed', 'count', 'steps', 'sampler', 'class', 'guidance'] as const
 
@@ -38,18 +49,21 @@ export class DiffusionCanvas extends HTMLElement {
   readonly #button = document.createElement('button')
   readonly #canvas = document.createElement('canvas')
   readonly #bar = document.createElement('progress')
-  readonly #words = document.createElement('p')
-  readonly #view = new IntersectionObserver((entries) => {
+  readonly #message = document.createElement('p')
+  readonly #observer = new IntersectionObserver((entries) => {
     if (!entries.some(({ isIntersecting }) => isIntersecting)) return
-    this.#view.disconnect()
-    this.#seen = true
-    this.#request()
+    this.#observer.disconnect()
+    this.#visible = true
+    this.#schedule()
   })
   #model: { readonly address: string; readonly loaded: Promise<Model> } | null = null
-  #drawing: AbortController | null = null
-  #seen = false
-  #asked = false
-  #requested = false
+  /** Aborts the current generation; null if there is none. */
+  #running: AbortController | null = null
+  /** Whether the element has been in view. */
+  #visible = false
+  /** Whether the model may be downloaded: after a click, or if the browser does not save data. */
+  #permitted = false
+  #scheduled = false
 
   constructor() {
     super()
@@ -58,106 +72,109 @@ export class DiffusionCanvas extends HTMLElement {
     this.#button.type = 'button'
     this.#button.append(this.#canvas, this.#bar)
     this.#bar.hidden = true
-    this.#words.setAttribute('role', 'status')
-    root.append(this.#button, this.#words)
-    this.#button.addEventListener('click', () => this.#press())
+    this.#message.setAttribute('role', 'status')
+    root.append(this.#button, this.#message)
+    this.#button.addEventListener('click', () => this.#handleClick())
   }
 
   connectedCallback(): void {
-    this.#label()
-    this.#view.observe(this)
+    this.#updateLabel()
+    this.#observer.observe(this)
   }
 
   disconnectedCallback(): void {
-    this.#view.disconnect()
-    this.#seen = false
-    this.#drawing?.abort()
+    this.#observer.disconnect()
+    this.#visible = false
+    this.#running?.abort()
     this.#dispose()
   }
 
   attributeChangedCallback(): void {
-    this.#label()
-    if (this.#seen) this.#request()
+    this.#updateLabel()
+    if (this.#visible) this.#schedule()
   }
 
-  /** Draws the next seed; the first time where it has not drawn yet, the seed it has. */
-  #press(): void {
-    const waiting = !this.#asked
-    this.#asked = this.#seen = true
-    if (waiting && this.#drawing === null) this.#request()
+  /** Generates the next seed, or the current seed if nothing was generated yet. */
+  #handleClick(): void {
+    const isFirst = !this.#permitted
+    this.#permitted = this.#visible = true
+    if (isFirst && this.#running === null) this.#schedule()
     else this.setAttribute('seed', String(this.#seed() + 1))
   }
 
-  /** Several attributes may change at once: it draws when they have. */
-  #request(): void {
-    if (!this.#asked && savesData()) {
-      this.#words.textContent = 'Press to download the model and draw.'
+  /** Generates in a microtask, so that several attribute changes cause one generation. */
+  #schedule(): void {
+    if (!this.#permitted && savesData()) {
+      this.#message.textContent = 'Press to download the model and generate an image.'
       return
     }
-    this.#asked = true
-    if (this.#requested) return
-    this.#requested = true
+    this.#permitted = true
+    if (this.#scheduled) return
+    this.#scheduled = true
     queueMicrotask(() => {
-      this.#requested = false
-      if (this.isConnected) this.#draw()
+      this.#scheduled = false
+      if (this.isConnected) this.#generate()
     })
   }
 
-  async #draw(): Promise<void> {
-    this.#drawing?.abort()
-    const drawing = new AbortController()
-    this.#drawing = drawing
-    const { signal } = drawing
-    this.#words.textContent = ''
+  async #generate(): Promise<void> {
+    this.#running?.abort()
+    const controller = new AbortController()
+    this.#running = controller
+    const { signal } = controller
+    this.#message.textContent = ''
     this.#bar.removeAttribute('value')
     this.#bar.hidden = false
     try {
-      const model = await this.#loaded()
+      const model = await this.#load()
       signal.throwIfAborted()
-      const still = matchMedia('(prefers-reduced-motion: reduce)').matches
+      const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches
       const images = await model.sample({
         ...this.#options(),
-        previewEvery: still ? 0 : 'auto',
+        previewEvery: reducedMotion ? 0 : 'auto',
         signal,
         onStep: (step) => {
           this.#bar.value = (step.step + 1) / step.steps
-          if (step.x) this.#paint(step.x)
-          this.#tell('step', step)
+          if (step.x) this.#render(step.x)
+          this.#emit('step', step)
         },
       })
-      this.#paint(images.map(({ pixels }) => pixels))
-      this.#label()
-      this.#tell('done', { seed: this.#seed(), images })
+      this.#render(images.map(({ pixels }) => pixels))
+      this.#updateLabel()
+      this.#emit('done', { seed: this.#seed(), images })
     } catch (error) {
       if (signal.aborted) return
-      this.#words.textContent = error instanceof Error ? error.message : String(error)
-      this.#tell('error', error)
+      this.#message.textContent = error instanceof Error ? error.message : String(error)
+      this.#emit('error', error)
     } finally {
-      if (this.#drawing === drawing) {
-        this.#drawing = null
+      if (this.#running === controller) {
+        this.#running = null
         this.#bar.hidden = true
       }
     }
   }
 
-  /** The model of the address, loaded once for all its drawings. */
-  #loaded(): Promise<Model> {
+  /** Loads the model once per address. */
+  #load(): Promise<Model> {
     const address = this.getAttribute('model')
     if (!address) {
-      throw new SamplerError('bad-option', 'A diffusion-canvas needs a model="https://host/owner/name".')
+      throw new SamplerError(
+        'bad-option',
+        'Missing attribute of diffusion-canvas: expected model="https://host/owner/name".',
+      )
     }
     if (this.#model?.address === address) return this.#model.loaded
     this.#dispose()
     const loaded = load(address, {
       onProgress: (progress) => {
         if (progress.stage === 'download') this.#bar.value = progress.loaded / progress.total
-        this.#tell('progress', progress)
+        this.#emit('progress', progress)
       },
     })
     const model = { address, loaded }
     this.#model = model
     loaded.catch(() => {
-      // The next drawing tries again.
+      // The next generation loads again.
       if (this.#model === model) this.#model = null
     })
     return loaded
@@ -176,16 +193,16 @@ export class DiffusionCanvas extends HTMLElement {
       const text = this.getAttribute(name)
       if (text === null) return undefined
       if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
-      throw new SamplerError('bad-option', `Found ${name}="${text}"; expected a number.`)
+      throw new SamplerError('bad-option', `Invalid ${name}="${text}": expected a number.`)
     }
     const sampler = this.getAttribute('sampler')
     if (sampler !== null && !(samplers as readonly string[]).includes(sampler)) {
       throw new SamplerError(
         'bad-option',
-        `Found sampler="${sampler}"; expected one of: ${samplers.join(', ')}.`,
+        `Unknown sampler="${sampler}": expected one of ${samplers.join(', ')}.`,
       )
     }
-    const given = {
+    const options = {
       seed: number('seed') ?? 0,
       count: number('count'),
       steps: number('steps'),
@@ -193,15 +210,15 @@ export class DiffusionCanvas extends HTMLElement {
       sampler: sampler ?? undefined,
       class: this.getAttribute('class'),
     }
-    return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+    return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   }
 
   #seed(): number {
     return Number(this.getAttribute('seed') ?? 0) || 0
   }
 
-  /** Pictures side by side, as nearly square as may be. */
-  #paint(images: readonly Image['pixels'][]): void {
+  /** Renders images as a grid that is as close to a square as possible. */
+  #render(images: readonly GeneratedImage['pixels'][]): void {
     const { width, height } = images[0]!
     const columns = Math.ceil(Math.sqrt(images.length))
     const rows = Math.ceil(images.length / columns)
@@ -216,14 +233,14 @@ export class DiffusionCanvas extends HTMLElement {
     }
   }
 
-  #label(): void {
+  #updateLabel(): void {
     const name = this.getAttribute('model')?.split('/').slice(-2).join('/') ?? 'no model'
-    const own = this.getAttribute('aria-label')
-    const what = own ?? `Drawn by the diffusion model ${name}, seed ${this.#seed()}`
-    this.#button.setAttribute('aria-label', `${what}. Press to draw another.`)
+    const description =
+      this.getAttribute('aria-label') ?? `Generated by the diffusion model ${name}, seed ${this.#seed()}`
+    this.#button.setAttribute('aria-label', `${description}. Press to generate another image.`)
   }
 
-  #tell(type: string, detail: unknown): void {
+  #emit(type: string, detail: unknown): void {
     this.dispatchEvent(new CustomEvent(type, { detail }))
   }
 }

@@ -1,12 +1,12 @@
 /**
- * The sampler in Node: the same models, options and pictures, with onnxruntime-web's WebAssembly in this process.
+ * The sampler for Node: the same models, options and images. onnxruntime-web's WebAssembly runs in this process.
  *
  * @example
  * ```js
  * import { load } from 'ddpm-sampler/node'
  *
- * const model = await load('https://pictures.example/someone/shapes')
- * const [picture] = await model.sample({ seed: 7 })
+ * const model = await load('https://ddpm.example/someone/shapes')
+ * const [image] = await model.sample({ seed: 7 })
  * ```
  */
 
@@ -15,15 +15,13 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { graphFile, type Manifest, parseManifest, predict } from '@ddpm/shared'
-import { imagesAtOnce } from './base/batches.ts'
-import { createClock } from './base/clock.ts'
-import { errorOf, failureOf, SamplerError } from './base/errors.ts'
+import { estimateBatchSize } from './base/batches.ts'
+import { fromFailure, SamplerError, toFailure } from './base/errors.ts'
 import type { LoadProgress, Step } from './base/protocol.ts'
 import { fetchFiles } from './download/files.ts'
-import { addressOf, loadManifest } from './model/catalogue.ts'
-import { createModel, type Model } from './model/model.ts'
-import type { Calls, Remote } from './model/remote.ts'
-import { type Opened, openNetwork } from './worker/network.ts'
+import { loadManifest, parseModelUrl } from './model/catalogue.ts'
+import { type Backend, createModel, type Model } from './model/model.ts'
+import { type OpenNetwork, openNetwork } from './worker/network.ts'
 import { runSampleTask } from './worker/sampling.ts'
 
 export {
@@ -37,22 +35,22 @@ export {
   UserError,
 } from '@ddpm/shared'
 export { SamplerError, type SamplerErrorCode } from './base/errors.ts'
-export type { GeneratedImage as Image } from './base/images.ts'
+export type { GeneratedImage } from './base/images.ts'
 export type { LoadProgress, PreviewEvery } from './base/protocol.ts'
 export { listModels, loadManifest, type ModelSummary } from './model/catalogue.ts'
 export type { Model, PredictOptions, SampleOptions, SampleStep } from './model/model.ts'
 
 export interface LoadOptions {
-  /** Of WebAssembly; as many as there are cores, up to 4, unless told. */
+  /** Number of WebAssembly threads. Default: the number of cores, at most 4. */
   readonly threads?: number
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
 }
 
 /**
- * Makes a model ready to draw in this process. Nothing is kept between runs: who wants that, loads a folder.
- * @param source `https://host/owner/name`, or a folder with manifest.json and what it names
- * @throws SamplerError as in browsers; UserError where the folder's manifest is none
+ * Loads a model into this process. Downloads are not cached between runs; load a folder to avoid them.
+ * @param source `https://host/owner/name`, or the folder of an exported model with its manifest.json
+ * @throws SamplerError as in browsers; UserError for an invalid manifest; the signal's reason when aborted
  */
 export async function load(
   source: string,
@@ -62,15 +60,16 @@ export async function load(
     ? await download(source, onProgress, signal)
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
-  const atOnce = imagesAtOnce(manifest.shape)
-  const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, atOnce })
+  const batchSize = estimateBatchSize(manifest.shape)
+  const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, batchSize })
   signal?.throwIfAborted()
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
   const choice = { device: 'wasm', build: 'wasm', threads, reason } as const
-  return createModel(manifest, { remote: here(manifest, opened), choice, atOnce }, () => null)
+  const backend = createProcessBackend(manifest, opened)
+  return createModel(manifest, { backend, choice, batchSize }, () => null)
 }
 
-interface Loaded {
+interface ModelFiles {
   readonly manifest: Manifest
   readonly graph: Uint8Array
 }
@@ -79,59 +78,56 @@ async function download(
   url: string,
   onProgress: (progress: LoadProgress) => void,
   signal?: AbortSignal,
-): Promise<Loaded> {
+): Promise<ModelFiles> {
   const manifest = await loadManifest(url, signal)
-  const secondsLeft = createClock()
-  const [graph] = await fetchFiles(addressOf(url).server, [{ ...graphFile(manifest), purpose: url }], {
+  const [graph] = await fetchFiles(parseModelUrl(url).server, [{ ...graphFile(manifest), purpose: url }], {
     cache: false,
-    onProgress: (loaded, total) =>
-      onProgress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),
-    onUnkept: () => {},
+    onProgress,
+    onUncached: () => {},
   })
   signal?.throwIfAborted()
   return { manifest, graph: graph! }
 }
 
-async function readFolder(folder: string): Promise<Loaded> {
+async function readFolder(folder: string): Promise<ModelFiles> {
   const path = join(folder, 'manifest.json')
   const text = await readFile(path, 'utf8').catch(() => {
-    const expected =
-      'expected https://host/owner/name or the folder of an exported model, with its manifest.json'
-    throw new SamplerError('not-found', `Found the model "${folder}"; ${expected}.`)
+    const expected = 'expected https://host/owner/name, or the folder of an exported model'
+    throw new SamplerError('not-found', `Unknown model "${folder}": ${expected}. ${path} cannot be read.`)
   })
   const manifest = parseManifest(text, path)
   return { manifest, graph: await readFile(join(folder, graphFile(manifest).path)) }
 }
 
-/** What a worker does in browsers, here: one task at a time, for a session cannot run twice at once. */
-function here(manifest: Manifest, { network, loop }: Opened): Remote {
+/** Creates a backend that runs tasks in this process, one at a time: a session does not support parallel runs. */
+function createProcessBackend(manifest: Manifest, { network, loop }: OpenNetwork): Backend {
   let queue: Promise<unknown> = Promise.resolve()
-  let ended: Error | null = null
+  let stopped: Error | null = null
   const enqueue = <T>(task: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
     const result = queue.then(async () => {
-      if (ended) throw ended
+      if (stopped) throw stopped
       try {
         return await task()
       } catch (error) {
-        throw signal?.aborted ? error : errorOf(failureOf(error))
+        throw signal?.aborted ? error : fromFailure(toFailure(error))
       }
     })
     queue = result.catch(() => {})
     return result
   }
   return {
-    sample(drawing, { onStep, signal = new AbortController().signal }: Calls) {
-      const tell = async (step: Step) => {
+    sample(task, { onStep, signal = new AbortController().signal }) {
+      const report = async (step: Step) => {
         onStep?.(step)
-        // Without it a whole drawing is one task, and nothing else can happen, to abort it for one.
+        // Yields to the event loop: sampling would otherwise block it until the end, and could not be aborted.
         await setImmediate()
-        if (ended) throw ended
+        if (stopped) throw stopped
       }
-      return enqueue(() => runSampleTask(manifest, loop, drawing, tell, signal), signal)
+      return enqueue(() => runSampleTask(manifest, loop, task, report, signal), signal)
     },
-    predict: (options, { signal }) => enqueue(() => predict(manifest, network, options), signal),
-    end(error) {
-      ended = error
+    predict: (task, { signal }) => enqueue(() => predict(manifest, network, task), signal),
+    stop(error) {
+      stopped = error
     },
   }
 }

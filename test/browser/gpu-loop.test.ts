@@ -24,7 +24,7 @@ import { launch } from '../support/browser.ts'
 import { exportTinyModel } from '../support/model.ts'
 import { putRuntime } from '../support/runtime.ts'
 
-/** Counts how often memory of the graphics card is read back, by whomever in the worker. */
+/** Worker script that counts how often GPU memory is read back. */
 const countReadBacks = `
   const channel = new BroadcastChannel('read-backs')
   const { mapAsync } = GPUBuffer.prototype
@@ -33,8 +33,8 @@ const countReadBacks = `
     return mapAsync.call(this, mode, ...rest)
   };`
 
-/** What a page of this test holds. */
-interface Opened {
+/** Globals of the test page. */
+interface PageState {
   readonly models: Map<string, Model>
   readBacks: number
 }
@@ -44,8 +44,8 @@ interface Step {
   readonly x0: number[][] | null
 }
 
-/** What the loop on the graphics card draws in a real Chromium, and what the loop of shared draws in Node. */
-describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
+/** Compares the GPU's sampling loop in Chromium with the loop of @ddpm/shared in Node. */
+describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
   let folder: string
   let serving: Serving
   let browser: Browser
@@ -97,26 +97,27 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     { sampler: 'unipc', order: 3, steps: 12, guidance: 1 },
     { sampler: 'heun', steps: 8 },
   ] as const) {
-    const { model = 'test/discs', ...asked } = options as typeof options & { model?: string }
-    test(`draws what Node draws: ${Object.values(options).join(' ')}`, async () => {
-      const { images, readBacks } = await draw(model, { count: 2, seed: 1, previewEvery: 0, ...asked })
-      assertSame(images, (await reference(model, { count: 2, seed: 1, ...asked })).images)
+    const { model = 'test/discs', ...rest } = options as typeof options & { model?: string }
+    const sampling = { count: 2, seed: 1, ...rest }
+    test(`generates the same images as Node: ${Object.values(options).join(' ')}`, async () => {
+      const { images, readBacks } = await sample(model, { ...sampling, previewEvery: 0 })
+      assertSame(images, (await reference(model, sampling)).images)
       assert.equal(readBacks, 1)
     })
   }
 
-  test('what it does not do is done by the loop of shared', async () => {
+  test('unsupported options run in the loop of @ddpm/shared', async () => {
     const rescaled = { count: 2, seed: 4, steps: 6, guidance: 2, guidanceRescale: 0.7 }
-    const { images, readBacks } = await draw('test/discs', { ...rescaled, previewEvery: 0 })
+    const { images, readBacks } = await sample('test/discs', { ...rescaled, previewEvery: 0 })
     assertSame(images, (await reference('test/discs', rescaled)).images)
-    // Two in every step.
+    // Two per step.
     assert.equal(readBacks, 2 * 6)
   })
 
-  test('pictures on their way are x_t and x_0 of that step', async () => {
-    const asked = { count: 2, seed: 9, sampler: 'unipc', order: 2, steps: 9 } as const
-    const { steps, readBacks } = await draw('test/discs', { ...asked, previewEvery: 4 })
-    const expected = await reference('test/discs', asked)
+  test('previews are x_t and the predicted x̂₀ of their step', async () => {
+    const sampling = { count: 2, seed: 9, sampler: 'unipc', order: 2, steps: 9 } as const
+    const { steps, readBacks } = await sample('test/discs', { ...sampling, previewEvery: 4 })
+    const expected = await reference('test/discs', sampling)
     assert.deepEqual(
       steps.map(({ x }) => x !== null),
       [0, 1, 2, 3, 4, 5, 6, 7, 8].map((step) => [3, 7, 8].includes(step)),
@@ -128,24 +129,24 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     assert.equal(readBacks, 3 + 1)
   })
 
-  test('pictures that do not fit together are drawn in groups, to the same', async () => {
-    const asked = { count: 5, seed: 2, sampler: 'ddpm', steps: 5 } as const
-    const small = `Object.defineProperty(navigator, 'deviceMemory', { value: 0.008 })`
-    const narrow = await open(small)
-    const { images, readBacks } = await draw('test/discs', { ...asked, previewEvery: 0 }, narrow)
-    await narrow.close()
-    assertSame(images, (await reference('test/discs', asked)).images)
-    // Of 2, 2 and 1 pictures.
+  test('images that do not fit into one batch are generated in several, with the same result', async () => {
+    const sampling = { count: 5, seed: 2, sampler: 'ddpm', steps: 5 } as const
+    const lowMemory = `Object.defineProperty(navigator, 'deviceMemory', { value: 0.008 })`
+    const other = await open(lowMemory)
+    const { images, readBacks } = await sample('test/discs', { ...sampling, previewEvery: 0 }, other)
+    await other.close()
+    assertSame(images, (await reference('test/discs', sampling)).images)
+    // Batches of 2, 2 and 1 images.
     assert.equal(readBacks, 3)
   })
 
-  test('it starts from given pictures and stops when told', async () => {
+  test('starts from init images and stops when aborted', async () => {
     const init = Float32Array.from({ length: 2 * 3 * 64 }, (_, i) => Math.sin(i))
-    const asked = { count: 2, seed: 3, steps: 10, strength: 0.5 }
-    const { images } = await draw('test/discs', { ...asked, init, previewEvery: 0 })
-    assertSame(images, (await reference('test/discs', { ...asked, init: init })).images)
+    const sampling = { count: 2, seed: 3, steps: 10, strength: 0.5 }
+    const { images } = await sample('test/discs', { ...sampling, init, previewEvery: 0 })
+    assertSame(images, (await reference('test/discs', { ...sampling, init })).images)
     const end = await page.evaluate(async () => {
-      const model = (globalThis as unknown as Opened).models.get('test/discs')!
+      const model = (globalThis as unknown as PageState).models.get('test/discs')!
       const controller = new AbortController()
       let steps = 0
       const onStep = () => ++steps === 3 && controller.abort()
@@ -157,11 +158,11 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     })
     assert.deepEqual(end, { name: 'AbortError', steps: 3 })
     const again = { count: 2, seed: 1, steps: 2 }
-    const { images: after } = await draw('test/discs', { ...again, previewEvery: 0 })
+    const { images: after } = await sample('test/discs', { ...again, previewEvery: 0 })
     assertSame(after, (await reference('test/discs', again)).images)
   })
 
-  /** A page whose workers count what is read back. */
+  /** Opens a page whose workers count read-backs. */
   async function open(script = ''): Promise<Page> {
     const page = await context.newPage()
     if (script) await page.addInitScript(script)
@@ -171,24 +172,24 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
     })
     await page.goto(`${serving.url}/icon.svg`)
     await page.evaluate(() => {
-      const opened = Object.assign(globalThis, { models: new Map<string, Model>(), readBacks: 0 })
-      new BroadcastChannel('read-backs').onmessage = () => opened.readBacks++
+      const state = Object.assign(globalThis, { models: new Map<string, Model>(), readBacks: 0 })
+      new BroadcastChannel('read-backs').onmessage = () => state.readBacks++
     })
     return page
   }
 
-  /** Draws on WebGPU: RGBA per picture, the steps, and how often something was read back meanwhile. */
-  function draw(name: string, { init, ...options }: SampleOptions, on = page) {
+  /** Generates images on WebGPU. Returns their RGBA bytes, the steps, and the number of read-backs. */
+  function sample(name: string, { init, ...options }: SampleOptions, on = page) {
     return on.evaluate(
       async ({ name, options, init }) => {
-        const opened = globalThis as unknown as Opened
+        const state = globalThis as unknown as PageState
         const path = '/sampler.js'
         const { load } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
-        const model = opened.models.get(name) ?? (await load(name, { device: 'webgpu' }))
-        opened.models.set(name, model)
-        // Messages of the first run, which tries the network out.
+        const model = state.models.get(name) ?? (await load(name, { device: 'webgpu' }))
+        state.models.set(name, model)
+        // Waits for the read-back messages of the run that tests the session.
         await new Promise((resolve) => setTimeout(resolve, 200))
-        opened.readBacks = 0
+        state.readBacks = 0
         const rgba = (images: ImageData[] | null) => images?.map(({ data }) => [...data]) ?? null
         const steps: Step[] = []
         const images = await model.sample({
@@ -200,14 +201,14 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
         return {
           images: images.map(({ pixels }) => [...pixels.data]),
           steps,
-          readBacks: opened.readBacks,
+          readBacks: state.readBacks,
         }
       },
       { name, options, init: init && [...(init as Float32Array)] },
     )
   }
 
-  /** The same with onnxruntime-node and the loop of shared. */
+  /** Generates the same images with onnxruntime-node and the loop of @ddpm/shared. */
   async function reference(
     name: string,
     { class: className, ...options }: GenerateOptions & { class?: string },
@@ -227,10 +228,10 @@ describe('the loop on the graphics card', { timeout: 1_800_000 }, () => {
   }
 })
 
-/** Equal within 2/255 at every pixel: devices round differently. */
-function assertSame(found: number[][], expected: number[][]): void {
-  const differences = found.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
+/** Asserts that images are equal within 2/255 per pixel: devices round differently. */
+function assertSame(actual: number[][], expected: number[][]): void {
+  const differences = actual.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
   assert.equal(differences.length, expected.flat().length)
-  const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
-  assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)
+  const worst = differences.reduce((max, difference) => Math.max(max, difference), 0)
+  assert.ok(worst <= 2, `images differ by up to ${worst}/255`)
 }

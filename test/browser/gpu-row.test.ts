@@ -24,22 +24,22 @@ import { launch } from '../support/browser.ts'
 const count = 2
 const size = 75
 
-/** Stands for a network: smooth, of both inputs, with a variance behind where asked for. */
+/** Replaces a network: a smooth function of x and t, with extra variance channels if the stride is larger. */
 function network(x: Float32Array, t: number, { shift, stride }: { shift: number; stride: number }) {
   return Float32Array.from({ length: count * stride }, (_, i) => {
-    const [image, at] = [Math.floor(i / stride), i % stride]
-    return Math.sin(x[image * size + (at % size)]! + t / 300 + shift + at / 50)
+    const [image, offset] = [Math.floor(i / stride), i % stride]
+    return Math.sin(x[image * size + (offset % size)]! + t / 300 + shift + offset / 50)
   })
 }
 
-/** The shader of the sampler's rows in a real Chromium, beside the loop of shared in Node, on the same numbers. */
-describe('a row as a compute shader', { timeout: 300_000 }, () => {
+/** Compares the compute shader in Chromium with the loop of @ddpm/shared in Node, on the same values. */
+describe('compute shader for rows of a sampling plan', { timeout: 300_000 }, () => {
   let server: Server
   let browser: Browser
   let page: Page
 
   before(async () => {
-    // WebGPU is there for localhost, not for empty pages.
+    // WebGPU needs a secure context: localhost is one, about:blank is not.
     server = createServer((_, response) =>
       response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
     )
@@ -96,36 +96,36 @@ describe('a row as a compute shader', { timeout: 300_000 }, () => {
         size,
         from: x,
       })
-      const found = await runOnCard(plan, x, { stride, scale, both })
+      const actual = await runOnGpu(plan, x, { stride, scale, both })
       const largest = Math.max(1, ...expected.map(Math.abs))
-      const worst = Math.max(...found.map((value, i) => Math.abs(value - expected[i]!)))
-      assert.ok(worst <= 2e-4 * largest, `differs by up to ${worst}, of numbers up to ${largest}`)
+      const worst = Math.max(...actual.map((value, i) => Math.abs(value - expected[i]!)))
+      assert.ok(worst <= 2e-4 * largest, `differs by up to ${worst}, with values up to ${largest}`)
       assert.ok(expected.some((value) => Math.abs(value) > 0.1))
     })
   }
 
-  interface Asking {
+  interface RunOptions {
     readonly stride: number
     readonly scale: number
     readonly both: (x: Float32Array, t: number) => [Float32Array, Float32Array]
   }
 
-  async function runOnCard(plan: Plan, from: Float32Array, { stride, scale, both }: Asking) {
-    const shape = { length: count * size, size, stride, kept: depthOf(plan) + 1, scale }
-    await page.evaluate(openDrawing, { shape, from: [...from] })
+  async function runOnGpu(plan: Plan, from: Float32Array, { stride, scale, both }: RunOptions) {
+    const shape = { length: count * size, size, stride, ringSize: depthOf(plan) + 1, scale }
+    await page.evaluate(createBuffers, { shape, from: [...from] })
     let x = from
     const z = new Float32Array(count * size)
     for (const [index, row] of plan.rows.entries()) {
       const [conditional, unconditional] = both(x, row.t!)
       fillNoise(7, [0, 1], index + 1, z)
-      const given = {
+      const inputs = {
         row,
         index,
         conditional: [...conditional],
         unconditional: [...unconditional],
         z: [...z],
       }
-      x = Float32Array.from(await page.evaluate(step, given))
+      x = Float32Array.from(await page.evaluate(step, inputs))
     }
     return x
   }
@@ -133,48 +133,48 @@ describe('a row as a compute shader', { timeout: 300_000 }, () => {
 
 type GpuRow = typeof import('../../edge/sampler/gpu/row.ts')
 
-/** What the page holds between calls. */
-interface Held {
+/** Globals of the page that persist between calls. */
+interface PageState {
   readonly gpuRow: GpuRow
   device: GPUDevice
-  make: Awaited<ReturnType<GpuRow['compileRow']>>
+  createStepper: Awaited<ReturnType<GpuRow['compileRow']>>
   buffers: { x: GPUBuffer; x0s: GPUBuffer; conditional: GPUBuffer; unconditional: GPUBuffer; z: GPUBuffer }
-  stepper: ReturnType<Held['make']>
+  stepper: ReturnType<PageState['createStepper']>
 }
 
 async function openDevice(): Promise<void> {
-  const held = globalThis as unknown as Held
-  held.device = await (await navigator.gpu.requestAdapter())!.requestDevice()
-  held.make = await held.gpuRow.compileRow(held.device)
+  const state = globalThis as unknown as PageState
+  state.device = await (await navigator.gpu.requestAdapter())!.requestDevice()
+  state.createStepper = await state.gpuRow.compileRow(state.device)
 }
 
-async function openDrawing({
+async function createBuffers({
   shape,
   from,
 }: {
-  shape: Parameters<Held['make']>[1]
+  shape: Parameters<PageState['createStepper']>[1]
   from: number[]
 }): Promise<void> {
-  const held = globalThis as unknown as Held
-  const { device } = held
+  const state = globalThis as unknown as PageState
+  const { device } = state
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
-  const buffer = (numbers: number) => device.createBuffer({ size: numbers * 4, usage })
+  const buffer = (values: number) => device.createBuffer({ size: values * 4, usage })
   const output = (shape.length / shape.size) * shape.stride
-  held.buffers = {
+  state.buffers = {
     x: buffer(shape.length),
-    x0s: buffer(shape.kept * shape.length),
+    x0s: buffer(shape.ringSize * shape.length),
     conditional: buffer(output),
     unconditional: buffer(output),
     z: buffer(shape.length),
   }
-  device.queue.writeBuffer(held.buffers.x, 0, Float32Array.from(from))
-  held.stepper = held.make(held.buffers, shape)
+  device.queue.writeBuffer(state.buffers.x, 0, Float32Array.from(from))
+  state.stepper = state.createStepper(state.buffers, shape)
 }
 
 async function step({
   row,
   index,
-  ...values
+  ...inputs
 }: {
   row: Plan['rows'][number]
   index: number
@@ -182,9 +182,9 @@ async function step({
   unconditional: number[]
   z: number[]
 }): Promise<number[]> {
-  const { device, buffers, stepper } = globalThis as unknown as Held
-  for (const [name, numbers] of Object.entries(values)) {
-    device.queue.writeBuffer(buffers[name as keyof typeof values], 0, Float32Array.from(numbers))
+  const { device, buffers, stepper } = globalThis as unknown as PageState
+  for (const [name, values] of Object.entries(inputs)) {
+    device.queue.writeBuffer(buffers[name as keyof typeof inputs], 0, Float32Array.from(values))
   }
   stepper.step(row, index)
   const { size } = buffers.x

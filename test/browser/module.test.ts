@@ -11,8 +11,8 @@ import { findFirefox, openInFirefox } from '../support/firefox.ts'
 import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Site, startSite } from '../support/site.ts'
 
-/** What the sampler module promises, in a real Chromium against a real workerd, with a proxy that gets in the way. */
-describe('the sampler module', { timeout: 900_000 }, () => {
+/** Tests the sampler module in Chromium, served by workerd, with a proxy that injects network faults. */
+describe('sampler module', { timeout: 900_000 }, () => {
   let site: Site
   let network: Network
   let browser: Browser
@@ -29,34 +29,34 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await site?.close()
   })
 
-  const asked = { count: 2, seed: 3, steps: 4 }
+  const sampling = { count: 2, seed: 3, steps: 4 }
 
-  test('a download that is cut goes on where it was, and the picture is right', async () => {
+  test('an interrupted download resumes where it stopped, and the images are correct', async () => {
     const { page, context } = await visit()
     const half = Math.floor(graphFile(site.manifest).bytes / 2)
     site.proxy.trouble = { path: graph, cuts: [half] }
     const from = site.proxy.asked.length
-    const { images, progress } = await draw(page, asked)
+    const { images, progress } = await sample(page, sampling)
     site.proxy.trouble = null
     const [first, second, ...more] = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.equal(first!.range, undefined)
     assert.match(second!.range!, /^bytes=\d+-$/)
     const start = Number(/\d+/.exec(second!.range!)![0])
-    assert.ok(start > 0 && start <= half, `went on at ${start} of ${half}`)
+    assert.ok(start > 0 && start <= half, `resumed at ${start} of ${half}`)
     assert.equal(second!.ifRange, `"${graph.slice(-64)}"`)
     assert.equal(second!.status, 206)
     assert.deepEqual(more, [])
     const last = progress.findLast(({ stage }) => stage === 'download')
     assert.equal(last!.loaded, last!.total)
-    assertSameImages(images, await reference(asked))
+    assertSameImages(images, await reference(sampling))
     await context.close()
   })
 
-  test('where the server answers a range with everything, it starts over', async () => {
+  test('a download starts over if the server ignores the range request', async () => {
     const { page, context } = await visit()
     site.proxy.trouble = { path: graph, cuts: [50_000], hideRange: true }
     const from = site.proxy.asked.length
-    const { images } = await draw(page, asked)
+    const { images } = await sample(page, sampling)
     site.proxy.trouble = null
     const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
@@ -64,34 +64,34 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       [200, 200],
     )
     assert.ok(tries[1]!.range)
-    assertSameImages(images, await reference(asked))
+    assertSameImages(images, await reference(sampling))
     await context.close()
   })
 
-  test('a download that does not go on is told, and the next visit takes up what had arrived', async () => {
+  test('a failed download is reported, and the next visit resumes it', async () => {
     const { page, context } = await visit()
-    // More than its attempts: browsers, too, ask again where a connection ends before the answer begins.
+    // More faults than attempts: browsers also retry if a connection ends before the response starts.
     site.proxy.trouble = { path: graph, cuts: [100_000, ...Array<number>(20).fill(0)] }
     const { code, message } = await outcome(page)
     assert.equal(code, 'offline')
     const { bytes } = graphFile(site.manifest)
-    assert.match(message, new RegExp(`broke off after \\d+ of ${bytes} bytes, and 5 attempts`))
+    assert.match(message, new RegExp(`stopped after \\d+ of ${bytes} bytes: the last 5 attempts`))
     site.proxy.trouble = null
     await page.close()
     const from = site.proxy.asked.length
     const second = await open(context)
-    const { images } = await draw(second, asked)
+    const { images } = await sample(second, sampling)
     const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.equal(tries.length, 1)
     assert.match(tries[0]!.range!, /^bytes=[1-9]\d*-$/)
     assert.equal(tries[0]!.status, 206)
-    assertSameImages(images, await reference(asked))
+    assertSameImages(images, await reference(sampling))
     await context.close()
   })
 
-  test('what is damaged in the cache or among half downloads is thrown away and downloaded again', async () => {
+  test('damaged files in the cache and damaged partial downloads are deleted and downloaded again', async () => {
     const { page, context } = await visit()
-    await draw(page, asked)
+    await sample(page, sampling)
     await page.evaluate(async (path) => {
       const cache = await caches.open('ddpm-files')
       const url = new URL(path, location.href).href
@@ -100,10 +100,10 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await cache.put(url, new Response(bytes))
     }, graph)
     let from = site.proxy.paths.length
-    assertSameImages((await draw(page, asked)).images, await reference(asked))
-    const again = () =>
+    assertSameImages((await sample(page, sampling)).images, await reference(sampling))
+    const requested = () =>
       site.proxy.paths.slice(from).filter((path) => path.startsWith('/files/') && !path.endsWith('.mjs'))
-    assert.deepEqual(again(), [graph])
+    assert.deepEqual(requested(), [graph])
 
     await page.evaluate(async (path) => {
       await caches.delete('ddpm-files')
@@ -114,7 +114,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await file.close()
     }, graph)
     from = site.proxy.asked.length
-    assertSameImages((await draw(page, asked)).images, await reference(asked))
+    assertSameImages((await sample(page, sampling)).images, await reference(sampling))
     const ranges = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
       ranges.map(({ range }) => range),
@@ -123,14 +123,14 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await context.close()
   })
 
-  test('a later visit starts from what the browser compiled, and from the kept bytes where it has lost that', async () => {
+  test('a later visit uses compiled code from the HTTP cache, or else the cached bytes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'ddpm-profile-'))
-    // On a disk with little room left the browser's own cache would take no file of this size.
+    // With the default size on a nearly full disk, the HTTP cache would not store files this large.
     const context = await launchWithProfile(folder, { webgpu: false, args: ['--disk-cache-size=1000000000'] })
     try {
       const page = await open(context)
-      await draw(page, asked)
-      // Kept bytes that would be found out as soon as they were read.
+      await sample(page, sampling)
+      // Damaged bytes in the cache show that these are not read.
       const wasm = await page.evaluate(async (graph) => {
         const cache = await caches.open('ddpm-files')
         const { url } = (await cache.keys()).find(({ url }) => !url.endsWith(graph))!
@@ -140,17 +140,17 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       const visit = async () => {
         const from = site.proxy.paths.length
         const second = await open(context)
-        assertSameImages((await draw(second, asked)).images, await reference(asked))
+        assertSameImages((await sample(second, sampling)).images, await reference(sampling))
         return site.proxy.paths.slice(from).filter((path) => path === graph || path === wasm)
       }
       assert.deepEqual(await visit(), [])
       await (await context.newCDPSession(page)).send('Network.clearBrowserCache')
-      // It goes on where it was cut, whatever that cache made of the first half.
+      // The download resumes, whether or not the HTTP cache has stored the first part.
       site.proxy.trouble = { path: wasm, cuts: [2_000_000] }
       assert.deepEqual(await visit(), [wasm, wasm])
       site.proxy.trouble = null
       assert.deepEqual(await visit(), [])
-      // What that cache has may be wrong, too.
+      // The HTTP cache may have wrong bytes, too.
       await page.evaluate(() => caches.delete('ddpm-files'))
       site.proxy.trouble = { path: wasm, cuts: [], damages: 1 }
       assert.deepEqual((await visit()).toSorted(), [graph, wasm, wasm].toSorted())
@@ -161,21 +161,21 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     }
   })
 
-  test('two tabs that start at once download each file once', async () => {
+  test('two tabs that load at the same time download each file once', async () => {
     const { page, context } = await visit()
     const other = await open(context)
     const from = site.proxy.paths.length
-    const both = await Promise.all([draw(page, asked), draw(other, asked)])
+    const both = await Promise.all([sample(page, sampling), sample(other, sampling)])
     const files = site.proxy.paths.slice(from).filter((path) => path.startsWith('/files/'))
     assert.deepEqual(files.toSorted(), [...new Set(files)].toSorted())
     assert.ok(files.includes(graph))
-    for (const { images } of both) assertSameImages(images, await reference(asked))
+    for (const { images } of both) assertSameImages(images, await reference(sampling))
     await context.close()
   })
 
-  test('what is kept can be seen and thrown away; nothing is kept where the caller does not want it', async () => {
+  test('cacheInfo lists cached files, purge deletes them, and cache: false stores nothing', async () => {
     const { page, context } = await visit()
-    const found = await page.evaluate(async (name) => {
+    const result = await page.evaluate(async (name) => {
       const path = '/sampler.js'
       const { load, cacheInfo, purge } = (await import(path)) as typeof Module
       const count = async () => (await cacheInfo()).files.length
@@ -189,33 +189,54 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       return { none, info, one, zero: await count() }
     }, site.manifest.name)
     const { sha256, bytes } = graphFile(site.manifest)
-    assert.deepEqual([found.none, found.one, found.zero], [0, 1, 0])
-    assert.ok(found.info.files.some((file) => file.sha256 === sha256 && file.bytes === bytes))
+    assert.deepEqual([result.none, result.one, result.zero], [0, 1, 0])
+    assert.ok(result.info.files.some((file) => file.sha256 === sha256 && file.bytes === bytes))
     assert.equal(
-      found.info.bytes,
-      found.info.files.reduce((sum, file) => sum + file.bytes, 0),
+      result.info.bytes,
+      result.info.files.reduce((sum, file) => sum + file.bytes, 0),
     )
-    assert.ok(found.info.quota! > 1e6)
+    assert.ok(result.info.quota! > 1e6)
     await context.close()
   })
 
-  test('without room it draws and says so, or fails where the files must be kept', async () => {
+  test('load uses a manifest that the caller has fetched', async () => {
+    const { page, context } = await visit()
+    const from = site.proxy.paths.length
+    const images = await page.evaluate(
+      async ({ name, options }) => {
+        const path = '/sampler.js'
+        const { load, loadManifest } = (await import(path)) as typeof Module
+        const manifest = await loadManifest(name)
+        const model = await load(name, { device: 'wasm', manifest })
+        const images = await model.sample(options)
+        model.dispose()
+        return images.map(({ pixels }) => [...pixels.data])
+      },
+      { name: site.manifest.name, options: sampling },
+    )
+    const requests = site.proxy.paths.slice(from).filter((path) => path.startsWith('/api/'))
+    assert.deepEqual(requests, [`/api/models/${site.manifest.name}`])
+    assertSameImages(images, await reference(sampling))
+    await context.close()
+  })
+
+  test('without storage room, sampling works and reports it; with cache: true, loading fails', async () => {
     const { page, context } = await visit()
     const session = await context.newCDPSession(page)
     await session.send('Storage.overrideQuotaForOrigin', { origin: site.proxy.url, quotaSize: 1_000_000 })
-    const { images, progress } = await draw(page, asked)
-    // What fits is kept, whatever the other took while it came.
+    const { images, progress } = await sample(page, sampling)
+    // Files that fit are cached, even if another download used the room in the meantime.
     const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
     assert.equal(reasons.length, 1, reasons.join('\n'))
-    assert.match(reasons[0]!, /no room to keep .*14\.2 MB/)
-    assertSameImages(images, await reference(asked))
+    assert.match(reasons[0]!, /no room to cache .*14\.2 MB/)
+    assertSameImages(images, await reference(sampling))
     assert.equal((await outcome(page, { cache: true })).code, 'quota-exceeded')
     await context.close()
   })
 
-  test('where memory does not suffice, fewer pictures go at a time and come out the same', async () => {
+  test('if memory is insufficient, batches become smaller and the images stay the same', async () => {
     const { page, context } = await visit()
-    // Some room beside what onnxruntime starts with, and no more.
+    // Limits the memory to a little more than onnxruntime needs at the start.
     await page.route('**/worker-wasm.js', async (route) => {
       const response = await route.fetch()
       const limit = `{
@@ -227,26 +248,26 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       await route.fulfill({ response, body: `${limit};${await response.text()}` })
     })
     const many = { count: 256, seed: 3, steps: 2 }
-    const { images, progress } = await draw(page, many)
+    const { images, progress } = await sample(page, many)
     const reasons = progress.filter(({ stage }) => stage === 'fallback').map(({ reason }) => reason!)
-    assert.ok(reasons.length > 0, 'memory sufficed')
-    assert.match(reasons[0]!, /for 256 pictures: the network is given 128 at a time/)
+    assert.ok(reasons.length > 0, 'memory was sufficient')
+    assert.match(reasons[0]!, /for 256 images at once\. Continuing with batches of 128\./)
     assertSameImages(images, await reference(many))
     await context.close()
   })
 
-  test('a graphics card that is lost while drawing hands over to WebAssembly, and the pictures are the same', async () => {
+  test('if the GPU is lost during sampling, WebAssembly replaces it and the images are the same', async () => {
     const gpu = await launch()
     const context = await gpu.newContext({ serviceWorkers: 'block' })
     const page = await open(context)
-    // The device goes after the first step.
+    // Destroys the device after the first step.
     await page.route('**/worker-jspi.js', async (route) => {
       const response = await route.fetch()
       const loss = `{
         let device
         const request = GPUAdapter.prototype.requestDevice
-        GPUAdapter.prototype.requestDevice = async function (...given) {
-          device = await request.apply(this, given)
+        GPUAdapter.prototype.requestDevice = async function (...args) {
+          device = await request.apply(this, args)
           return device
         }
         const post = self.postMessage.bind(self)
@@ -257,37 +278,37 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       }`
       await route.fulfill({ response, body: `${loss};${await response.text()}` })
     })
-    const found = await page.evaluate(
+    const result = await page.evaluate(
       async ({ name, options }) => {
         const path = '/sampler.js'
         const { load } = (await import(path)) as typeof Module
         const reasons: string[] = []
-        const onProgress = (told: Module.LoadProgress) => {
-          if (told.stage === 'fallback') reasons.push(told.reason)
+        const onProgress = (progress: Module.LoadProgress) => {
+          if (progress.stage === 'fallback') reasons.push(progress.reason)
         }
         const model = await load(name, { onProgress })
         const before = model.device
-        // With a preview in every step, steps are told one by one.
+        // With a preview in every step, steps are reported one by one.
         const images = await model.sample({ ...options, previewEvery: 1, onStep() {} })
         const bytes = images.map(({ pixels }) => [...pixels.data])
         return { before, after: model.device, why: model.deviceReason, reasons, images: bytes }
       },
-      { name: site.manifest.name, options: asked },
+      { name: site.manifest.name, options: sampling },
     )
-    assert.deepEqual([found.before, found.after], ['webgpu', 'wasm'])
-    assert.match(found.reasons.join(), /graphics card was taken away.*WebAssembly takes over/)
-    assert.match(found.why, /^WebAssembly, .*taken away/)
-    assertSameImages(found.images, await reference(asked))
+    assert.deepEqual([result.before, result.after], ['webgpu', 'wasm'])
+    assert.match(result.reasons.join(), /GPU was lost.*Continuing with WebAssembly/)
+    assert.match(result.why, /^WebAssembly, .*GPU was lost/)
+    assertSameImages(result.images, await reference(sampling))
     await gpu.close()
   })
 
   const firefox = findFirefox()
-  test('Firefox draws the same pictures', {
+  test('Firefox generates the same images', {
     skip: firefox === null && 'no Firefox on the PATH',
   }, async () => {
     const page = await openInFirefox(firefox!, `${site.proxy.url}/icon.svg`)
     try {
-      const found = await page.evaluate(
+      const result = await page.evaluate(
         async ({ name, options }) => {
           const path = '/sampler.js'
           const { load, detect } = (await import(path)) as typeof Module
@@ -296,16 +317,16 @@ describe('the sampler module', { timeout: 900_000 }, () => {
           const bytes = images.map(({ pixels }) => [...pixels.data])
           return { threads: (await detect()).threads, reason: model.deviceReason, images: bytes }
         },
-        { name: site.manifest.name, options: asked },
+        { name: site.manifest.name, options: sampling },
       )
-      assert.match(found.reason, new RegExp(`^WebAssembly, ${found.threads} thread`))
-      assertSameImages(found.images, await reference(asked))
+      assert.match(result.reason, new RegExp(`^WebAssembly, ${result.threads} thread`))
+      assertSameImages(result.images, await reference(sampling))
     } finally {
       await page.close()
     }
   })
 
-  test('errors have codes and say what to do', async () => {
+  test('errors have codes and complete messages', async () => {
     const { page, context } = await visit()
     const codes = await Promise.all([
       outcome(page, { device: 'webgpu' }),
@@ -326,7 +347,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     await context.close()
   })
 
-  test('previews are x_t and the x_0 predicted in the step; predict and plan agree with Node', async () => {
+  test('previews are x_t and the predicted x̂₀ of their step; predict and plan give the same results as in Node', async () => {
     const { page, context } = await visit()
     const options = { count: 2, seed: 5, steps: 6, sampler: 'ddim', class: 'warm' } as const
     const expected: { x: number[][]; x0: number[][] }[] = []
@@ -337,7 +358,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       className,
       onStep: ({ x, x0 }) => void expected.push({ x: rgba(x), x0: rgba(x0) }),
     })
-    const found = await page.evaluate(
+    const result = await page.evaluate(
       async ({ name, options }) => {
         const path = '/sampler.js'
         const { load, startNoise, slerp } = (await import(path)) as typeof Module
@@ -353,42 +374,42 @@ describe('the sampler module', { timeout: 900_000 }, () => {
         const a = startNoise(model.manifest, 5, 0)
         const x = slerp(a, startNoise(model.manifest, 6, 0), 0.25)
         const { x0, epsilon } = await model.predict({ x, t: 400, class: 'warm' })
-        const drawn = await model.sample({ ...options, count: 1, noise: a })
-        const same = await model.sample({ ...options, count: 1 })
-        const start = drawn[0]!.values.every((value, i) => value === same[0]!.values[i])
-        return { steps, x: [...x], x0: [...x0], epsilon: [...epsilon], start, rows: model.plan(options).rows }
+        const fromNoise = await model.sample({ ...options, count: 1, noise: a })
+        const fromSeed = await model.sample({ ...options, count: 1 })
+        const same = fromNoise[0]!.values.every((value, i) => value === fromSeed[0]!.values[i])
+        return { steps, x: [...x], x0: [...x0], epsilon: [...epsilon], same, rows: model.plan(options).rows }
       },
       { name: site.manifest.name, options },
     )
     assert.deepEqual(
-      found.steps.map(({ x }) => x !== null),
+      result.steps.map(({ x }) => x !== null),
       [false, true, false, true, false, true],
     )
-    for (const { step, x, x0 } of found.steps) {
+    for (const { step, x, x0 } of result.steps) {
       if (!x) continue
       assertSameImages(x, expected[step]!.x)
       assertSameImages(x0!, expected[step]!.x0)
     }
-    assert.ok(found.steps[3]!.left! > 0)
-    assert.equal(found.steps[5]!.left, 0)
-    assert.ok(found.start, 'startNoise is what the seed starts from')
-    assert.equal(found.rows.length, 6)
-    const told = await predict(site.manifest, network, {
-      x: Float32Array.from(found.x),
+    assert.ok(result.steps[3]!.left! > 0)
+    assert.equal(result.steps[5]!.left, 0)
+    assert.ok(result.same, 'startNoise returns the noise that a seed starts from')
+    assert.equal(result.rows.length, 6)
+    const expectedPrediction = await predict(site.manifest, network, {
+      x: Float32Array.from(result.x),
       t: 400,
       className: 'warm',
     })
-    assertClose(found.x0, told.x0)
-    assertClose(found.epsilon, told.epsilon)
+    assertClose(result.x0, expectedPrediction.x0)
+    assertClose(result.epsilon, expectedPrediction.epsilon)
     await context.close()
   })
 
-  test('a picture and a mask of a canvas are what Node draws from their numbers', async () => {
+  test('init and mask images give the same result as their values in Node', async () => {
     const { page, context } = await visit()
     const { height, width, channels } = site.manifest.shape
     const plane = height * width
     const options = { seed: 8, count: 2, steps: 6, strength: 0.8 }
-    // A red picture, of which the left half is drawn anew.
+    // A red image, of which the left half is generated.
     const image = Float32Array.from({ length: channels * plane }, (_, i) => (i < plane ? 1 : -1))
     const mask = Float32Array.from({ length: channels * plane }, (_, i) => (i % width < width / 2 ? 1 : 0))
     const twice = (values: Float32Array) => Float32Array.from([...values, ...values])
@@ -397,7 +418,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
       init: twice(image),
       mask: twice(mask),
     })
-    const found = await page.evaluate(
+    const result = await page.evaluate(
       async ({ name, options, width, height }) => {
         const path = '/sampler.js'
         const { load } = (await import(path)) as typeof Module
@@ -408,23 +429,23 @@ describe('the sampler module', { timeout: 900_000 }, () => {
           return context.getImageData(0, 0, width, height)
         }
         const model = await load(name, { device: 'wasm' })
-        const given = { init: paint(1, 'red'), mask: paint(0.5, 'white') }
-        const images = await model.sample({ ...options, ...given })
+        const images = { init: paint(1, 'red'), mask: paint(0.5, 'white') }
+        const samples = await model.sample({ ...options, ...images })
         const wrong = model.sample({ ...options, init: new ImageData(3, 3) })
         return {
-          images: images.map(({ pixels }) => [...pixels.data]),
+          images: samples.map(({ pixels }) => [...pixels.data]),
           wrong: await wrong.catch((error: Error) => error.message),
         }
       },
       { name: site.manifest.name, options, width, height },
     )
     assertSameImages(
-      found.images,
+      result.images,
       [0, 1].map((i) => [...toRgba(expected, i, site.manifest.shape)]),
     )
-    const right = found.images[0]!.slice((width - 1) * 4, width * 4)
-    assert.deepEqual(right, [255, 0, 0, 255], 'what the mask keeps')
-    assert.match(String(found.wrong), /3 × 3; expected 16 × 16/)
+    const right = result.images[0]!.slice((width - 1) * 4, width * 4)
+    assert.deepEqual(right, [255, 0, 0, 255], 'the mask preserves the right half')
+    assert.match(String(result.wrong), /expected 16 × 16 pixels, got 3 × 3/)
     await context.close()
   })
 
@@ -440,23 +461,23 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     return page
   }
 
-  interface Ask {
+  interface LoadRequest {
     readonly name?: string
     readonly device?: 'wasm' | 'webgpu' | 'auto'
     readonly cache?: boolean
     readonly options?: Module.SampleOptions
   }
 
-  function draw(
+  function sample(
     page: Page,
     options: Module.SampleOptions,
-  ): Promise<{ images: number[][]; progress: Told[] }> {
+  ): Promise<{ images: number[][]; progress: Progress[] }> {
     return page.evaluate(
       async ({ name, options }) => {
         const path = '/sampler.js'
         const { load } = (await import(path)) as typeof Module
         const progress: Module.LoadProgress[] = []
-        const model = await load(name, { device: 'wasm', onProgress: (told) => progress.push(told) })
+        const model = await load(name, { device: 'wasm', onProgress: (event) => progress.push(event) })
         const images = await model.sample(options)
         model.dispose()
         return { images: images.map(({ pixels }) => [...pixels.data]), progress }
@@ -465,8 +486,11 @@ describe('the sampler module', { timeout: 900_000 }, () => {
     )
   }
 
-  /** What goes wrong with it. */
-  function outcome(page: Page, ask: Ask = {}): Promise<{ name: string; code: string; message: string }> {
+  /** Loads a model and generates images. Returns the error. */
+  function outcome(
+    page: Page,
+    request: LoadRequest = {},
+  ): Promise<{ name: string; code: string; message: string }> {
     return page.evaluate(
       async ({ name, device, options, ...rest }) => {
         const path = '/sampler.js'
@@ -480,7 +504,7 @@ describe('the sampler module', { timeout: 900_000 }, () => {
           return { name, code, message }
         }
       },
-      { name: site.manifest.name, device: 'wasm' as const, options: {}, ...ask },
+      { name: site.manifest.name, device: 'wasm' as const, options: {}, ...request },
     )
   }
 
@@ -490,17 +514,17 @@ describe('the sampler module', { timeout: 900_000 }, () => {
   }
 })
 
-/** What loading tells, as it comes out of the page. */
-interface Told {
+/** LoadProgress as JSON from the page. */
+interface Progress {
   readonly stage: string
   readonly loaded?: number
   readonly total?: number
   readonly reason?: string
 }
 
-function assertClose(found: ArrayLike<number>, expected: ArrayLike<number>): void {
-  assert.equal(found.length, expected.length)
-  for (let i = 0; i < found.length; i++) {
-    assert.ok(Math.abs(found[i]! - expected[i]!) < 1e-3, `${found[i]} at ${i}, expected ${expected[i]}`)
+function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  assert.equal(actual.length, expected.length)
+  for (let i = 0; i < actual.length; i++) {
+    assert.ok(Math.abs(actual[i]! - expected[i]!) < 1e-3, `expected ${expected[i]} at ${i}, got ${actual[i]}`)
   }
 }

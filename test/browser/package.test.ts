@@ -20,12 +20,12 @@ const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const examples = join(root, 'edge/sampler/examples')
 
-/** The module as others get it: as a tarball, as an element, as files on a host that knows nothing. */
-describe('what others install, embed and host', { timeout: 900_000 }, () => {
+/** Tests the npm package from its tarball, the element on other origins, and the static export on a plain file host. */
+describe('npm package, element and static export', { timeout: 900_000 }, () => {
   let site: Site
   let network: Network
   let browser: Browser
-  /** An empty project that the tarball is installed into. */
+  /** Folder of an empty project with the tarball installed. */
   let project: string
 
   before(async () => {
@@ -44,56 +44,55 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await site?.close()
   })
 
-  const asked = { seed: 7, count: 2, steps: 4 }
+  const sampling = { seed: 7, count: 2, steps: 4 }
 
-  test('in Node the installed package draws what onnxruntime-node draws, from a server and from a folder', async () => {
+  test('the installed package generates the same images in Node as onnxruntime-node, from a server and from a folder', async () => {
     const script = `
       import { load } from 'ddpm-sampler/node'
-      const drawn = []
+      const images = []
       for (const source of process.argv.slice(2)) {
         const model = await load(source, { threads: 1 })
-        const pictures = await model.sample(${JSON.stringify(asked)})
-        drawn.push(pictures.map(({ pixels }) => [...pixels.data]))
+        const samples = await model.sample(${JSON.stringify(sampling)})
+        images.push(samples.map(({ pixels }) => [...pixels.data]))
         model.dispose()
       }
-      console.log(JSON.stringify(drawn))`
-    await writeFile(join(project, 'draw.mjs'), script)
+      console.log(JSON.stringify(images))`
+    await writeFile(join(project, 'sample.mjs'), script)
     const address = `${site.proxy.url}/${site.manifest.name}`
-    const { stdout } = await run(process.execPath, ['draw.mjs', address, site.exported], options())
+    const { stdout } = await run(process.execPath, ['sample.mjs', address, site.exported], options())
     for (const images of JSON.parse(stdout) as number[][][]) {
-      assertSameImages(images, await reference(asked))
+      assertSameImages(images, await reference(sampling))
     }
   })
 
-  test('the example for Node leaves pictures', async () => {
+  test('the Node example writes PNG files', async () => {
     await cp(join(examples, 'node.mjs'), join(project, 'node.mjs'))
-    // The project's own sharp stands in for one more download.
+    // Copies the repository's sharp instead of downloading it again.
     await cp(join(root, 'node_modules/sharp'), join(project, 'node_modules/sharp'), { recursive: true })
     await cp(join(root, 'node_modules/@img'), join(project, 'node_modules/@img'), { recursive: true })
     for (const name of ['detect-libc', 'semver']) {
       await cp(join(root, 'node_modules', name), join(project, 'node_modules', name), { recursive: true })
     }
     await run(process.execPath, ['node.mjs', site.exported, '7'], options())
-    const { steps, ...others } = asked
-    const found = await Promise.all(
+    const { seed, count } = sampling
+    const images = await Promise.all(
       [0, 1].map(async (i) => {
         const png = await readFile(join(project, `seed7-${i}.png`))
         return [...(await sharp(png).ensureAlpha().raw().toBuffer())]
       }),
     )
-    assertSameImages(found, await reference(others))
-    assert.ok(steps)
+    assertSameImages(images, await reference({ seed, count }))
   })
 
-  test('the types hold in an empty project, and refuse what is wrong', async () => {
+  test('types compile in an empty project and reject invalid options', async () => {
     const use = `
       import { load, type GeneratedImage, SamplerError, startNoise } from 'ddpm-sampler'
       import { load as loadInNode } from 'ddpm-sampler/node'
       import { DiffusionCanvas } from 'ddpm-sampler/element'
-      const model = await load('a/b', { onProgress: (p) => { if (p.stage === 'download') p.loaded.toFixed() } })
-      const pictures: GeneratedImage[] = await model.sample({ sampler: 'unipc', class: null, previewEvery: 'auto' })
-      const noise: Float32Array = startNoise(model.manifest, 1, pictures[0]!.index)
-      export const found = { noise, element: DiffusionCanvas, code: new SamplerError('offline', '').code, loadInNode }`
+      const model = await load('a/b', { onProgress: (event) => { if (event.stage === 'download') event.loaded.toFixed() } })
+      const images: GeneratedImage[] = await model.sample({ sampler: 'unipc', class: null, previewEvery: 'auto' })
+      const noise: Float32Array = startNoise(model.manifest, 1, images[0]!.index)
+      export const result = { noise, element: DiffusionCanvas, code: new SamplerError('offline', '').code, loadInNode }`
     const wrong = `
       import { load } from 'ddpm-sampler'
       await (await load('a/b')).sample({ sampler: 'nothing' })`
@@ -108,17 +107,17 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await assert.rejects(check('wrong.ts'), ({ stdout }: { stdout: string }) => /'"nothing"'/.test(stdout))
   })
 
-  test('the React component, bundled with esbuild, draws on a page of another origin', async () => {
+  test('the React component, bundled with esbuild, generates images on a page of another origin', async () => {
     await npm('install', 'react@19', 'react-dom@19')
     await cp(join(examples, 'react.jsx'), join(project, 'react.jsx'))
     const address = `${site.proxy.url}/${site.manifest.name}`
     await writeFile(
       join(project, 'main.jsx'),
       `import { createRoot } from 'react-dom/client'
-       import { Drawing } from './react.jsx'
+       import { DiffusionImage } from './react.jsx'
        const root = createRoot(document.querySelector('main'))
-       globalThis.draw = (seed) => root.render(<Drawing address="${address}" seed={seed} steps={4} />)
-       draw(7)`,
+       globalThis.generate = (seed) => root.render(<DiffusionImage address="${address}" seed={seed} steps={4} />)
+       generate(7)`,
     )
     const out = join(project, 'public')
     await build({
@@ -140,67 +139,69 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     const host = await serveFolder(out)
     const page = await newPage()
     await page.goto(host.url)
-    const drawn = (seed: number) =>
-      page.getByText(new RegExp(`^seed ${seed}, drawn on WebAssembly, 1 thread`)).waitFor()
-    await drawn(7)
+    const generated = (seed: number) =>
+      page.getByText(new RegExp(`^seed ${seed}, generated on WebAssembly, 1 thread`)).waitFor()
+    await generated(7)
     const one = { count: 1, steps: 4 }
     assertSameImages(await canvases(page), await reference({ ...one, seed: 7 }))
-    await page.evaluate(() => (globalThis as unknown as { draw(seed: number): void }).draw(8))
-    await page.getByRole('img', { name: 'Drawn from seed 8' }).waitFor()
-    await drawn(8)
+    await page.evaluate(() => (globalThis as unknown as { generate(seed: number): void }).generate(8))
+    await page.getByRole('img', { name: 'Generated from seed 8' }).waitFor()
+    await generated(8)
     assertSameImages(await canvases(page), await reference({ ...one, seed: 8 }))
     await page.close()
     await host.close()
   })
 
-  test('the plain example draws on a page of another origin that is not isolated', async () => {
+  test('the plain HTML example works on another origin without cross-origin isolation', async () => {
     const text = await readFile(join(examples, 'plain.html'), 'utf8')
     const html = text
       .replaceAll('https://ddpm.example.workers.dev', site.proxy.url)
       .replaceAll('me/kittens', site.manifest.name)
     const host = await serveText(html)
     const page = await newPage()
-    const complaints: string[] = []
-    page.on('pageerror', (error) => complaints.push(String(error)))
+    const errors: string[] = []
+    page.on('pageerror', (error) => errors.push(String(error)))
     await page.goto(host.url)
     assert.equal(await page.evaluate(() => crossOriginIsolated), false)
-    await page.getByRole('button', { name: 'Draw', exact: true }).click()
-    await page.getByText(/^seed \d+, drawn on WebAssembly, 1 thread/).waitFor()
+    await page.getByRole('button', { name: 'Generate', exact: true }).click()
+    await page.getByText(/^seed \d+, generated on WebAssembly, 1 thread/).waitFor()
     await page.waitForFunction(() => {
       const canvas = document.querySelector('diffusion-canvas')!.shadowRoot!.querySelector('canvas')!
       return canvas.width === 32 && canvas.getContext('2d')!.getImageData(31, 31, 1, 1).data[3] === 255
     })
-    assert.deepEqual(complaints, [])
+    assert.deepEqual(errors, [])
     await page.close()
     await host.close()
   })
 
-  test('the element draws its seed, tells of it, and draws the next one from the keyboard', async () => {
+  test('the element generates its seed, dispatches events, and generates the next seed on Enter', async () => {
     const { page, host } = await embed()
     const first = await nextDone(page, () => page.evaluate(() => document.body.append(globalThis.element)))
     assert.equal(first.seed, 7)
     const four = { count: 4, steps: 4, class: 'warm' }
     assertSameImages(first.images, await reference({ ...four, seed: 7 }))
     assert.ok(first.events.includes('step') && first.events.includes('progress'))
-    const button = page.getByRole('button', { name: /model test\/discs, seed 7\. Press to draw another/ })
+    const button = page.getByRole('button', {
+      name: /model test\/discs, seed 7\. Press to generate another image/,
+    })
     await button.focus()
     const second = await nextDone(page, () => page.keyboard.press('Enter'))
     assert.equal(second.seed, 8)
     assertSameImages(second.images, await reference({ ...four, seed: 8 }))
     await page.evaluate(() => globalThis.element.setAttribute('sampler', 'nothing'))
-    await page.getByText(/sampler="nothing"; expected one of: ddpm/).waitFor()
+    await page.getByText(/sampler="nothing": expected one of ddpm/).waitFor()
     await page.close()
     await host.close()
   })
 
-  test('the element shows no noise to who wants reduced motion, and waits to be pressed by who saves data', async () => {
+  test('the element shows no previews with reduced motion, and waits for a click if the browser saves data', async () => {
     const { page, host } = await embed(
       `Object.defineProperty(navigator, 'connection', { value: { saveData: true } })`,
     )
     await page.emulateMedia({ reducedMotion: 'reduce' })
     const from = site.proxy.paths.length
     await page.evaluate(() => document.body.append(globalThis.element))
-    await page.getByText('Press to download the model and draw.').waitFor()
+    await page.getByText('Press to download the model and generate an image.').waitFor()
     assert.ok(!site.proxy.paths.slice(from).some((path) => /^\/(api|files)/.test(path)))
     const { seed, previews } = await nextDone(page, () => page.getByRole('button').click())
     assert.equal(seed, 7)
@@ -209,7 +210,7 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await host.close()
   })
 
-  test('the static export draws from a folder of a host that hands out files, and unpacks onnxruntime itself', async () => {
+  test('the static export works in a folder of a plain file host, and decompresses onnxruntime itself', async () => {
     const root = join(site.folder, 'static')
     await command('static', site.exported, '--out', join(root, 'gallery'))
     const host = await serveFolder(root)
@@ -223,15 +224,15 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
     await page.waitForURL(`${host.url}gallery/explain/`)
     await page.getByRole('link', { name: 'Back to the studio' }).click()
     await page.getByRole('radio', { name: /./ }).first().waitFor()
-    const found = await page.evaluate(async (options) => {
+    const images = await page.evaluate(async (options) => {
       const path = '/gallery/sampler.js'
       const { load, listModels } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
       const [summary] = await listModels()
       const model = await load(summary!.name, { device: 'wasm' })
       const images = await model.sample(options)
       return images.map(({ pixels }) => [...pixels.data])
-    }, asked)
-    assertSameImages(found, await reference(asked))
+    }, sampling)
+    assertSameImages(images, await reference(sampling))
     await page.waitForFunction(() => navigator.serviceWorker.controller)
     assert.deepEqual(failed, [])
     await page.close()
@@ -240,12 +241,12 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
 
   async function newPage(): Promise<Page> {
     const page = await browser.newPage()
-    // Other work on the machine may be in the way.
+    // Allows for other work on the machine.
     page.setDefaultTimeout(180_000)
     return page
   }
 
-  /** A page of another origin with the element's module and an element that is not in it yet. */
+  /** Opens a page of another origin with the element's module, and creates an element without attaching it. */
   async function embed(script = ''): Promise<{ page: Page; host: Host }> {
     const host = await serveText('<!doctype html><body></body>')
     const page = await newPage()
@@ -309,8 +310,8 @@ describe('what others install, embed and host', { timeout: 900_000 }, () => {
   }
 
   function canvases(page: Page): Promise<number[][]> {
-    return page.$$eval('canvas', (found) =>
-      found.map((canvas) => [
+    return page.$$eval('canvas', (elements) =>
+      elements.map((canvas) => [
         ...canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height).data,
       ]),
     )
@@ -348,7 +349,7 @@ interface Host {
 }
 
 function serveText(html: string): Promise<Host> {
-  return listening(createServer((_, response) => response.setHeader('Content-Type', 'text/html').end(html)))
+  return listen(createServer((_, response) => response.setHeader('Content-Type', 'text/html').end(html)))
 }
 
 const types: Record<string, string> = {
@@ -359,16 +360,16 @@ const types: Record<string, string> = {
   '.svg': 'image/svg+xml',
 }
 
-/** A host that knows nothing but files and types by their names, and answers with index.html for folders. */
+/** Serves files with media types by extension, and index.html for folders. */
 function serveFolder(folder: string): Promise<Host> {
-  return listening(
+  return listen(
     createServer(async (request, response) => {
       const path = new URL(request.url!, 'http://host').pathname
-      const contents = async (place: string) => ({ place, bytes: await readFile(join(folder, place)) })
+      const read = async (name: string) => ({ name, bytes: await readFile(join(folder, name)) })
       try {
-        const found = await contents(path).catch(() => contents(`${path}/index.html`))
-        response.setHeader('Content-Type', types[extname(found.place)] ?? 'application/octet-stream')
-        response.end(found.bytes)
+        const file = await read(path).catch(() => read(`${path}/index.html`))
+        response.setHeader('Content-Type', types[extname(file.name)] ?? 'application/octet-stream')
+        response.end(file.bytes)
       } catch {
         response.writeHead(404).end()
       }
@@ -376,7 +377,7 @@ function serveFolder(folder: string): Promise<Host> {
   )
 }
 
-async function listening(server: Server): Promise<Host> {
+async function listen(server: Server): Promise<Host> {
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
   return {
     url: `http://localhost:${(server.address() as AddressInfo).port}/`,

@@ -29,8 +29,8 @@ import { exportTinyModel } from '../support/model.ts'
 import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Between, startProxy } from '../support/proxy.ts'
 
-/** A real Chromium, a real workerd, and pictures that onnxruntime-node draws from the same files. */
-describe('in the browser', { timeout: 500_000 }, () => {
+/** Compares images from Chromium, served by workerd, with images from onnxruntime-node and the same files. */
+describe('site in the browser', { timeout: 500_000 }, () => {
   let folder: string
   let publicFolder: string
   let manifest: Manifest
@@ -44,7 +44,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ddpm-browser-'))
     const exported = join(folder, 'export')
-    // Small enough for WebGPU on a CPU, deep enough to go down and up again.
+    // Small enough for WebGPU on a CPU, deep enough to downsample and upsample.
     await exportTinyModel(exported, { size: 8, numResBlocks: 1, attention: [false, false] })
     const { manifest: written, files } = await readExported(exported)
     manifest = written
@@ -62,13 +62,13 @@ describe('in the browser', { timeout: 500_000 }, () => {
     serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
     site = await startProxy(serving.url)
     browser = await launch()
-    // What stands between page and server must not be bypassed; there is a test of its own for being offline.
+    // A service worker would bypass the proxy. Offline use has its own test.
     context = await browser.newContext({ serviceWorkers: 'block' })
   })
 
-  /** What pages threw, and how they broke their own content policy. */
-  const complaints: string[] = []
-  afterEach(() => assert.deepEqual(complaints.splice(0), []))
+  /** Uncaught errors and Content Security Policy violations of pages. */
+  const pageErrors: string[] = []
+  afterEach(() => assert.deepEqual(pageErrors.splice(0), []))
 
   after(async () => {
     await browser?.close()
@@ -78,7 +78,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     if (folder) await rm(folder, { recursive: true, force: true })
   })
 
-  test('before anything is published, the page says how to train and publish', async () => {
+  test('without published models, the page shows how to train and publish one', async () => {
     const empty = await serve({ port: 0, persistTo: join(folder, 'empty'), publicFolder, quiet: true })
     const page = await context.newPage()
     await page.goto(empty.url)
@@ -98,46 +98,51 @@ describe('in the browser', { timeout: 500_000 }, () => {
     ['wasm', { sampler: 'ddim', steps: 10, eta: 0.5, class: 'warm', guidance: 2, first: 3 }],
   ] as const) {
     const { sampler, steps } = options
-    test(`${device} draws what onnxruntime-node draws: ${sampler}, ${steps} steps`, async () => {
+    test(`${device} generates the same images as onnxruntime-node: ${sampler}, ${steps} steps`, async () => {
       const page = await open('/icon.svg')
-      const asked = { count: 16, seed: 1, ...options }
-      const found = await draw(page, { device, options: asked })
-      assert.equal(found.device, device)
-      assertSameImages(found.images, await reference(asked))
-      const others = await draw(page, { device: 'wasm', options: { ...asked, seed: 2 } })
-      const differing = others.images.flat().filter((byte, i) => Math.abs(byte - found.images.flat()[i]!) > 8)
+      const sampling = { count: 16, seed: 1, ...options }
+      const result = await sample(page, { device, options: sampling })
+      assert.equal(result.device, device)
+      assertSameImages(result.images, await reference(sampling))
+      const others = await sample(page, { device: 'wasm', options: { ...sampling, seed: 2 } })
+      const differing = others.images
+        .flat()
+        .filter((byte, i) => Math.abs(byte - result.images.flat()[i]!) > 8)
       assert.ok(differing.length > 16 * 64, `another seed changed only ${differing.length} bytes`)
       await page.close()
     })
   }
 
-  test('without promise integration WebGPU runs in the asyncify build', async () => {
+  test('without JavaScript Promise Integration, WebGPU runs in the asyncify build', async () => {
     const page = await open('/icon.svg', 'delete WebAssembly.Suspending')
-    const asked = { count: 1, seed: 7, steps: 2 }
-    const found = await draw(page, { device: 'auto', options: asked })
-    assert.match(found.deviceReason, /^WebGPU: /)
+    const sampling = { count: 1, seed: 7, steps: 2 }
+    const result = await sample(page, { device: 'auto', options: sampling })
+    assert.match(result.deviceReason, /^WebGPU: /)
     assert.ok(site.paths.includes('/worker-webgpu.js'))
-    assertSameImages(found.images, await reference(asked))
+    assertSameImages(result.images, await reference(sampling))
     await page.close()
   })
 
-  test('where WebGPU turns out not to work, WebAssembly takes over and says why', async () => {
+  test('if WebGPU fails to start, WebAssembly replaces it and the reason is reported', async () => {
     const page = await open('/icon.svg')
-    // As in browsers that have WebGPU in pages and not in workers.
+    // Some browsers support WebGPU in pages but not in workers.
     await page.route('**/worker-jspi.js', async (route) => {
       const response = await route.fetch()
       const body = `Object.defineProperty(navigator, 'gpu', { value: undefined });${await response.text()}`
       await route.fulfill({ response, body })
     })
-    const asked = { count: 2, seed: 7, steps: 4 }
-    const found = await draw(page, { device: 'auto', options: asked })
-    assert.equal(found.device, 'wasm')
-    assert.match(found.deviceReason, /^WebAssembly, \d threads?: WebGPU: .* could not run this model \(.+\)$/)
-    assertSameImages(found.images, await reference(asked))
+    const sampling = { count: 2, seed: 7, steps: 4 }
+    const result = await sample(page, { device: 'auto', options: sampling })
+    assert.equal(result.device, 'wasm')
+    assert.match(
+      result.deviceReason,
+      /^WebAssembly, \d threads?: WebGPU: .* could not run this model \(.+\)$/,
+    )
+    assertSameImages(result.images, await reference(sampling))
     await page.close()
   })
 
-  test('a page of another origin, not isolated, draws the same pictures', async () => {
+  test('a page of another origin without cross-origin isolation generates the same images', async () => {
     const other = createServer((_, response) =>
       response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
     )
@@ -145,24 +150,28 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const page = await context.newPage()
     await page.goto(`http://localhost:${(other.address() as AddressInfo).port}/`)
     assert.equal(await page.evaluate(() => crossOriginIsolated), false)
-    const asked = { count: 2, seed: 7, steps: 10 }
-    const found = await draw(page, { device: 'wasm', options: asked, name: `${site.url}/${manifest.name}` })
-    assert.match(found.deviceReason, /^WebAssembly, 1 thread:/)
-    assertSameImages(found.images, await reference(asked))
+    const sampling = { count: 2, seed: 7, steps: 10 }
+    const result = await sample(page, {
+      device: 'wasm',
+      options: sampling,
+      name: `${site.url}/${manifest.name}`,
+    })
+    assert.match(result.deviceReason, /^WebAssembly, 1 thread:/)
+    assertSameImages(result.images, await reference(sampling))
     await page.close()
     other.close()
   })
 
-  test('a second load takes every file from the cache', async () => {
+  test('a second load reads every file from the cache', async () => {
     const fresh = await browser.newContext({ serviceWorkers: 'block' })
     const page = await open('/icon.svg', '', fresh)
-    const asked = { count: 1, seed: 7, steps: 2 }
+    const sampling = { count: 1, seed: 7, steps: 2 }
     const from = site.paths.length
-    await draw(page, { device: 'wasm', options: asked })
+    await sample(page, { device: 'wasm', options: sampling })
     const first = site.paths.slice(from).filter((path) => path.startsWith('/files/'))
     assert.ok(first.includes(`/files/${graphFile(manifest).sha256}`))
     const again = site.paths.length
-    const { progress } = await draw(page, { device: 'wasm', options: asked })
+    const { progress } = await sample(page, { device: 'wasm', options: sampling })
     assert.deepEqual(
       site.paths.slice(again).filter((path) => path.startsWith('/files/')),
       [],
@@ -171,7 +180,7 @@ describe('in the browser', { timeout: 500_000 }, () => {
     await fresh.close()
   })
 
-  test('contents that are not what the hash promises are refused and not kept', async () => {
+  test('a file with a wrong hash is rejected and not cached', async () => {
     const sha256 = 'ab'.repeat(32)
     const { bytes } = graphFile(manifest)
     await bucket.storage.put(keys.file(sha256), 'x'.repeat(bytes), { mediaType: 'application/octet-stream' })
@@ -180,30 +189,30 @@ describe('in the browser', { timeout: 500_000 }, () => {
     const { version } = await begin(bucket.storage, damaged)
     await commit(bucket.storage, 'test/damaged', version, [])
     const page = await open('/icon.svg')
-    const failure = await draw(page, { name: 'test/damaged', device: 'wasm' }).catch(String)
+    const failure = await sample(page, { name: 'test/damaged', device: 'wasm' }).catch(String)
     assert.match(
       String(failure),
-      new RegExp(`wrong contents: found SHA-256 [0-9a-f]{64}, expected ${sha256}`),
+      new RegExp(`Wrong contents .*: expected SHA-256 ${sha256}, got [0-9a-f]{64}`),
     )
-    const kept = await page.evaluate(async () => {
+    const cached = await page.evaluate(async () => {
       const cache = await caches.open('ddpm-files')
       return (await cache.keys()).map(({ url }) => url)
     })
-    assert.ok(kept.every((url) => !url.includes(sha256)))
+    assert.ok(cached.every((url) => !url.includes(sha256)))
     await page.close()
   })
 
-  test('an unknown model and an impossible address are explained', async () => {
+  test('an unknown model and an invalid address have clear errors', async () => {
     const page = await open('/icon.svg')
-    assert.match(String(await draw(page, { name: 'test/nothing' }).catch(String)), /test\/nothing/)
-    assert.match(String(await draw(page, { name: 'nothing' }).catch(String)), /expected owner\/name/)
+    assert.match(String(await sample(page, { name: 'test/nothing' }).catch(String)), /test\/nothing/)
+    assert.match(String(await sample(page, { name: 'nothing' }).catch(String)), /expected owner\/name/)
     await page.close()
   })
 
-  test('drawing and loading stop when told, and the model draws on', async () => {
+  test('loading and sampling can be aborted, and the model stays usable', async () => {
     const page = await open('/icon.svg')
-    const asked = { count: 2, seed: 5, steps: 4 }
-    const found = await page.evaluate(async (options) => {
+    const sampling = { count: 2, seed: 5, steps: 4 }
+    const result = await page.evaluate(async (options) => {
       const path = '/sampler.js'
       const { load } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
       const outcome = (promise: Promise<unknown>) =>
@@ -215,54 +224,54 @@ describe('in the browser', { timeout: 500_000 }, () => {
       const loading = outcome(
         load('test/discs', { device: 'wasm', signal: early.signal, onProgress: () => early.abort() }),
       )
-      const loadingEnd = await loading
+      const loadingOutcome = await loading
 
       const model = await load('test/discs', { device: 'wasm' })
       const late = new AbortController()
       let steps = 0
       const onStep = () => ++steps === 3 && late.abort()
-      const drawing = model.sample({ count: 2, sampler: 'ddpm', steps: 1000, signal: late.signal, onStep })
-      const drawingEnd = await outcome(drawing)
+      const generation = model.sample({ count: 2, sampler: 'ddpm', steps: 1000, signal: late.signal, onStep })
+      const samplingOutcome = await outcome(generation)
       const images = await model.sample(options)
-      const stepsInAll = steps
+      const stepsBeforeAbort = steps
       const waiting = outcome(model.sample({ steps: 1000, sampler: 'ddpm' }))
       model.dispose()
       const afterDispose = await waiting
       return {
-        loadingEnd,
-        drawingEnd,
-        stepsInAll,
+        loadingOutcome,
+        samplingOutcome,
+        stepsBeforeAbort,
         afterDispose,
         images: images.map(({ pixels }) => [...pixels.data]),
       }
-    }, asked)
-    assert.equal(found.loadingEnd, 'AbortError')
-    assert.equal(found.drawingEnd, 'AbortError')
-    assert.equal(found.stepsInAll, 3)
-    assert.equal(found.afterDispose, 'SamplerError')
-    assertSameImages(found.images, await reference(asked))
+    }, sampling)
+    assert.equal(result.loadingOutcome, 'AbortError')
+    assert.equal(result.samplingOutcome, 'AbortError')
+    assert.equal(result.stepsBeforeAbort, 3)
+    assert.equal(result.afterDispose, 'SamplerError')
+    assertSameImages(result.images, await reference(sampling))
     await page.close()
   })
 
-  /** A page of the site; what it complains of fails the test that has it open. */
+  /** Opens a page of the site. Errors on the page fail the current test. */
   async function open(path: string, script = '', where = context): Promise<Page> {
     const page = await where.newPage()
     if (script) await page.addInitScript(script)
-    page.on('pageerror', (error) => complaints.push(String(error)))
+    page.on('pageerror', (error) => pageErrors.push(String(error)))
     page.on('console', (message) => {
       if (message.type() === 'error' && /Content Security Policy/.test(message.text()))
-        complaints.push(message.text())
+        pageErrors.push(message.text())
     })
     await page.goto(`${site.url}${path}`)
     return page
   }
 
-  /** Loads a model through the public module and draws: RGBA bytes per picture. */
-  function draw(
+  /** Loads a model with the public module and generates images. Returns RGBA bytes per image. */
+  function sample(
     page: Page,
-    ask: { name?: string; device?: 'auto' | 'webgpu' | 'wasm'; options?: SampleOptions },
+    request: { name?: string; device?: 'auto' | 'webgpu' | 'wasm'; options?: SampleOptions },
   ): Promise<{ device: string; deviceReason: string; progress: string[]; images: number[][] }> {
-    const { name = 'test/discs', device = 'auto', options = { seed: 1 } } = ask
+    const { name = 'test/discs', device = 'auto', options = { seed: 1 } } = request
     return page.evaluate(
       async ({ module, name, device, options }) => {
         const { load } = (await import(module)) as typeof import('../../edge/sampler/browser.ts')
@@ -277,12 +286,12 @@ describe('in the browser', { timeout: 500_000 }, () => {
     )
   }
 
-  /** The same drawing with onnxruntime-node: RGBA bytes per picture. */
-  async function reference({ class: className = null, ...rest }: Asked): Promise<number[][]> {
+  /** Generates the same images with onnxruntime-node. Returns RGBA bytes per image. */
+  async function reference({ class: className = null, ...rest }: ReferenceOptions): Promise<number[][]> {
     const options = { ...rest, className }
     const values = await generate(manifest, network, options)
     return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
   }
 })
 
-type Asked = GenerateOptions & Pick<SampleOptions, 'class'>
+type ReferenceOptions = GenerateOptions & Pick<SampleOptions, 'class'>

@@ -481,12 +481,12 @@ describe('the studio', { timeout: 1_800_000 }, () => {
     await page.locator('#draw').click()
     await page
       .getByRole('alert')
-      .filter({ hasText: /WebGPU was asked for/ })
+      .filter({ hasText: /"webgpu" is not available/ })
       .waitFor()
     await page.selectOption('#run-on', 'wasm')
     await page.locator('#draw').click()
     await drawn(page)
-    assert.match((await page.textContent('#device'))!, /^Draws on WebAssembly, \d threads?: as asked for/)
+    assert.match((await page.textContent('#device'))!, /^Draws on WebAssembly, \d threads?: as requested/)
     await own.close()
   })
 

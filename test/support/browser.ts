@@ -3,9 +3,15 @@ import { delimiter, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type Browser, type BrowserContext, chromium } from 'playwright-core'
 
-const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome', 'microsoft-edge']
+const programNames = [
+  'chromium',
+  'chromium-browser',
+  'google-chrome-stable',
+  'google-chrome',
+  'microsoft-edge',
+]
 
-const installed = [
+const installPaths = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
   '/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge',
@@ -15,24 +21,24 @@ const installed = [
 ]
 
 /**
- * The Chromium-like browser to test with, or null: `CHROME_PATH`, one on the PATH, or one where installers put it.
- * @throws UserError where `CHROME_PATH` names nothing
+ * Returns the path of a Chromium-based browser, or null. Looks at `CHROME_PATH`, the PATH and the usual install paths.
+ * @throws UserError if `CHROME_PATH` is not a file
  */
 export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | null {
-  const chosen = env['CHROME_PATH']
-  if (chosen) {
-    if (existsSync(chosen)) return chosen
+  const configured = env['CHROME_PATH']
+  if (configured) {
+    if (existsSync(configured)) return configured
     throw new UserError(
-      `CHROME_PATH is ${chosen}, where there is no file. Set it to a Chrome or Chromium, or unset it.`,
+      `Invalid CHROME_PATH "${configured}": the file does not exist. Set it to Chrome or Chromium, or unset it.`,
     )
   }
   const onPath = (env['PATH'] ?? '')
     .split(delimiter)
-    .flatMap((folder) => names.map((name) => join(folder, name)))
-  return [...onPath, ...installed].find((path) => existsSync(path)) ?? null
+    .flatMap((folder) => programNames.map((name) => join(folder, name)))
+  return [...onPath, ...installPaths].find((path) => existsSync(path)) ?? null
 }
 
-/** WebGPU without a graphics card: SwiftShader computes on the CPU what a GPU would. */
+/** Flags for WebGPU without a GPU: SwiftShader runs shaders on the CPU. */
 const swiftShader = [
   '--enable-unsafe-webgpu',
   '--enable-features=Vulkan,WebGPU',
@@ -40,23 +46,24 @@ const swiftShader = [
 ]
 
 interface LaunchOptions {
-  /** Whether it has a WebGPU adapter. */
+  /** Whether to provide a WebGPU adapter. Default: true. */
   readonly webgpu?: boolean
-  /** Further arguments of its command line. */
+  /** Additional command-line arguments. */
   readonly args?: readonly string[]
 }
 
 /**
- * Starts the browser, headless.
- * @throws UserError where there is no browser
+ * Starts a headless browser.
+ * @throws UserError if there is no browser
  */
 export function launch(options: LaunchOptions = {}): Promise<Browser> {
   return chromium.launch(launchOptions(options))
 }
 
 /**
- * The same with a profile in a folder, as visitors have one: contexts of `launch` keep less, as private windows do.
- * @throws UserError where there is no browser
+ * Starts a headless browser with a profile folder, like a visitor's. Contexts of `launch` are like private windows and
+ * store less.
+ * @throws UserError if there is no browser
  */
 export function launchWithProfile(folder: string, options: LaunchOptions = {}): Promise<BrowserContext> {
   return chromium.launchPersistentContext(folder, launchOptions(options))
@@ -65,13 +72,11 @@ export function launchWithProfile(folder: string, options: LaunchOptions = {}): 
 function launchOptions({ webgpu = true, args = [] }: LaunchOptions) {
   const executablePath = findBrowser()
   if (!executablePath) {
-    throw new UserError(
-      'No Chrome or Chromium was found. Install one, or set CHROME_PATH to its program file.',
-    )
+    throw new UserError('Cannot find Chrome or Chromium. Install it, or set CHROME_PATH to its executable.')
   }
   return {
     executablePath,
-    // The sandbox needs rights that containers seldom give; the pages are our own.
+    // Containers rarely allow the sandbox. The tests only open their own pages.
     args: [
       '--no-sandbox',
       ...(webgpu ? swiftShader : ['--disable-features=WebGPU', '--disable-gpu']),

@@ -4,43 +4,44 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
-/** A Firefox from the PATH, or null. */
+/** Returns the path of Firefox on the PATH, or null. */
 export function findFirefox(env: NodeJS.ProcessEnv = process.env): string | null {
   const folders = (env['PATH'] ?? '').split(delimiter)
-  const places = folders.flatMap((folder) => [join(folder, 'firefox-esr'), join(folder, 'firefox')])
-  return places.find((path) => existsSync(path)) ?? null
+  const paths = folders.flatMap((folder) => [join(folder, 'firefox-esr'), join(folder, 'firefox')])
+  return paths.find((path) => existsSync(path)) ?? null
 }
 
-/** A page in Firefox, driven by WebDriver BiDi: Playwright wants a Firefox of its own. */
+/** A page in Firefox, controlled with WebDriver BiDi. Playwright supports only its own build of Firefox. */
 export interface FirefoxPage {
-  /** What a function in the page returns, as JSON; a promise is waited for. */
+  /** Runs an async function in the page. Argument and result are transferred as JSON. */
   evaluate<A, R>(action: (argument: A) => Promise<R>, argument: A): Promise<R>
   close(): Promise<void>
 }
 
+/** Starts a headless Firefox with a temporary profile and opens a page. */
 export async function openInFirefox(executable: string, url: string): Promise<FirefoxPage> {
   const profile = await mkdtemp(join(tmpdir(), 'ddpm-firefox-'))
   const flags = ['--headless', '--no-remote', '--remote-debugging-port', '0', '--profile', profile]
   const firefox = spawn(executable, flags, { stdio: ['ignore', 'ignore', 'pipe'] })
   const close = async () => {
-    const gone = new Promise((resolve) => firefox.once('exit', resolve))
+    const exited = new Promise((resolve) => firefox.once('exit', resolve))
     firefox.kill()
-    await gone
+    await exited
     await rm(profile, { recursive: true, force: true })
   }
   try {
-    const send = await connect(`${await addressOf(firefox)}/session`)
+    const send = await connect(`${await readAddress(firefox)}/session`)
     await send('session.new', { capabilities: {} })
     const { contexts } = (await send('browsingContext.getTree', {})) as { contexts: { context: string }[] }
     const context = contexts[0]!.context
     await send('browsingContext.navigate', { context, url, wait: 'complete' })
     return {
       async evaluate(action, argument) {
-        const text = `(${action})(${JSON.stringify(argument)}).then(JSON.stringify)`
-        const evaluated = { expression: text, target: { context }, awaitPromise: true }
-        const answer = (await send('script.evaluate', evaluated)) as Evaluated
-        if (answer.type === 'success') return JSON.parse(answer.result.value)
-        throw new Error(answer.exceptionDetails.text)
+        const expression = `(${action})(${JSON.stringify(argument)}).then(JSON.stringify)`
+        const parameters = { expression, target: { context }, awaitPromise: true }
+        const response = (await send('script.evaluate', parameters)) as Evaluation
+        if (response.type === 'success') return JSON.parse(response.result.value)
+        throw new Error(response.exceptionDetails.text)
       },
       close,
     }
@@ -50,47 +51,48 @@ export async function openInFirefox(executable: string, url: string): Promise<Fi
   }
 }
 
-type Evaluated =
+type Evaluation =
   | { readonly type: 'success'; readonly result: { readonly value: string } }
   | { readonly type: 'exception'; readonly exceptionDetails: { readonly text: string } }
 
-/** Firefox says where it listens. */
-function addressOf(firefox: ChildProcess): Promise<string> {
+/** Reads the WebSocket address that Firefox prints at the start. */
+function readAddress(firefox: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
-    let said = ''
+    let output = ''
     firefox.stderr!.on('data', (chunk) => {
-      said += chunk
-      const [address] = /ws:\/\/[\w.:[\]]+/.exec(said) ?? []
+      output += chunk
+      const [address] = /ws:\/\/[\w.:[\]]+/.exec(output) ?? []
       if (address) resolve(address)
     })
-    firefox.once('exit', (code) => reject(new Error(`Firefox ended with ${code}: ${said}`)))
+    firefox.once('exit', (code) => reject(new Error(`Firefox exited with code ${code}: ${output}`)))
   })
 }
 
+/** Connects to Firefox. Returns a function that sends a command and waits for its result. */
 async function connect(url: string): Promise<(method: string, params: object) => Promise<unknown>> {
   const socket = new WebSocket(url)
   await new Promise((resolve, reject) => {
     socket.onopen = resolve
-    socket.onerror = () => reject(new Error(`Firefox does not answer at ${url}.`))
+    socket.onerror = () => reject(new Error(`Cannot connect to Firefox at ${url}.`))
   })
-  const waiting = new Map<number, (answer: Answer) => void>()
+  const pending = new Map<number, (response: CommandResponse) => void>()
   socket.onmessage = ({ data }) => {
-    const answer = JSON.parse(String(data)) as Answer
-    waiting.get(answer.id)?.(answer)
+    const response = JSON.parse(String(data)) as CommandResponse
+    pending.get(response.id)?.(response)
   }
-  let sent = 0
+  let lastId = 0
   return async (method, params) => {
-    const id = ++sent
-    const answer = await new Promise<Answer>((resolve) => {
-      waiting.set(id, resolve)
+    const id = ++lastId
+    const response = await new Promise<CommandResponse>((resolve) => {
+      pending.set(id, resolve)
       socket.send(JSON.stringify({ id, method, params }))
     })
-    if (answer.type === 'success') return answer.result
-    throw new Error(`${method}: ${answer.message}`)
+    if (response.type === 'success') return response.result
+    throw new Error(`${method}: ${response.message}`)
   }
 }
 
-interface Answer {
+interface CommandResponse {
   readonly id: number
   readonly type: 'success' | 'error'
   readonly result?: unknown

@@ -1,44 +1,47 @@
 import type { Manifest, Network } from '@ddpm/shared'
 
 /**
- * Bytes that a picture's activations take at once, per pixel, which nothing in a manifest says: 1400 and 1800 were
- * measured with the digits' and the shapes' network on WebAssembly; wider ones take more.
+ * Estimated memory for a network's activations, in bytes per pixel and image. The manifest does not contain this value.
+ * Measured on WebAssembly: 1400 for the digits model, 1800 for the shapes model; wider networks need more.
  */
 const bytesPerPixel = 4096
 
 /**
- * How many pictures a network is given at once at first: what a sixteenth of the device's memory holds.
- * @param deviceMemory in GiB, where the browser says it
+ * Estimates the initial number of images per forward pass: as many as fit into a sixteenth of the device's memory.
+ * @param deviceMemory in GiB, if the browser reports it
  */
-export function imagesAtOnce({ height, width }: Manifest['shape'], deviceMemory = 4): number {
-  const room = (deviceMemory * 2 ** 30) / 16
-  return Math.max(1, Math.floor(room / (height * width * bytesPerPixel)))
+export function estimateBatchSize({ height, width }: Manifest['shape'], deviceMemory = 4): number {
+  const budget = (deviceMemory * 2 ** 30) / 16
+  return Math.max(1, Math.floor(budget / (height * width * bytesPerPixel)))
 }
 
-/** Pictures `start` to `end` of each group: groups of equal sizes as far as that goes, for WebGPU compiles for each size. */
-export function groupsOf(count: number, most: number): { start: number; end: number }[] {
-  const each = Math.ceil(count / Math.ceil(count / most))
-  return Array.from({ length: Math.ceil(count / each) }, (_, i) => ({
-    start: i * each,
-    end: Math.min((i + 1) * each, count),
+/**
+ * Splits `count` images into batches of at most `max`, as index ranges [start, end). Sizes are equal as far as
+ * possible, because WebGPU compiles shaders for each batch size.
+ */
+export function splitBatches(count: number, max: number): { start: number; end: number }[] {
+  const size = Math.ceil(count / Math.ceil(count / max))
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({
+    start: i * size,
+    end: Math.min((i + 1) * size, count),
   }))
 }
 
-/** A network that is given a few of the pictures at a time. */
-export function inBatches(network: Network, most: number): Network {
+/** Wraps a network so that it evaluates at most `max` images at a time. */
+export function runInBatches(network: Network, max: number): Network {
   return async (x, timestep, label) => {
     const count = timestep.length
-    if (count <= most) return network(x, timestep, label)
+    if (count <= max) return network(x, timestep, label)
     const size = x.length / count
-    let all: Float32Array | null = null
-    for (const { start, end } of groupsOf(count, most)) {
+    let output: Float32Array | null = null
+    for (const { start, end } of splitBatches(count, max)) {
       const images = x.subarray(start * size, end * size)
       const labels = label?.subarray(start, end) ?? null
       const values = await network(images, timestep.subarray(start, end), labels)
       const stride = values.length / (end - start)
-      all ??= new Float32Array(count * stride)
-      all.set(values, start * stride)
+      output ??= new Float32Array(count * stride)
+      output.set(values, start * stride)
     }
-    return all!
+    return output!
   }
 }

@@ -1,33 +1,33 @@
 import { UserError } from '@ddpm/shared'
 
-/** What can go wrong, for programs; the message tells people what was found and what to do. */
+/** Machine-readable error codes. The message of an error explains the problem and the remedy to people. */
 export type SamplerErrorCode =
-  /** WebGPU was asked for and is not there. */
+  /** WebGPU was requested but is not available. */
   | 'no-webgpu'
-  /** Not even one picture at a time fits into memory. */
+  /** Not even one image at a time fits into memory. */
   | 'out-of-memory'
-  /** The graphics card was taken away: a crash of its driver, or another program. */
+  /** The GPU was lost, for example because its driver crashed. */
   | 'device-lost'
-  /** The device cannot run this network. */
+  /** The device cannot run this model. */
   | 'unsupported'
-  /** A file is not what its hash promises. */
+  /** The content of a file does not match its SHA-256. */
   | 'hash-mismatch'
-  /** No answer, or one that broke off and would not go on. */
+  /** The server cannot be reached, or a download failed after all retries. */
   | 'offline'
-  /** The server answered that it cannot answer. */
+  /** The server returned an error status. */
   | 'server'
-  /** The browser has no room to keep the files. */
+  /** The browser has no room to cache the files. */
   | 'quota-exceeded'
   /** The server has no such model or file. */
   | 'not-found'
-  /** An option that cannot be. */
+  /** An option is invalid. */
   | 'bad-option'
-  /** The page is not secure (https, localhost), without which downloads cannot be checked. */
+  /** The page is not a secure context (https or localhost), so downloads cannot be verified. */
   | 'insecure'
-  /** The model was disposed of. */
+  /** The model was disposed. */
   | 'disposed'
 
-/** Something that whoever uses the module can mend, or react to by its code. */
+/** An error that the caller can fix, or handle by its code. */
 export class SamplerError extends UserError {
   override readonly name = 'SamplerError'
   readonly code: SamplerErrorCode
@@ -38,26 +38,27 @@ export class SamplerError extends UserError {
   }
 }
 
-/** An error on its way from the worker to the page. */
+/** An error as plain data, for messages from the worker to the page. */
 export interface Failure {
-  /** null: a fault of the program. */
+  /** null for bugs and other unexpected errors. */
   readonly code: SamplerErrorCode | null
   readonly message: string
 }
 
 const outOfMemory = /bad_alloc|out of memory|OOM|allocation failed|failed to allocate/i
 
-/** What the options of a caller and the errors of onnxruntime come to. */
-export function failureOf(error: unknown): Failure {
+/** Converts an error to a `Failure`, and detects onnxruntime's out-of-memory errors by their message. */
+export function toFailure(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof SamplerError) return { code: error.code, message }
-  // What shared finds wrong are options and manifests.
+  // The shared package throws UserError only for invalid options and manifests.
   if (error instanceof UserError) return { code: 'bad-option', message }
   if (!outOfMemory.test(message)) return { code: null, message }
-  const remedy = 'Draw fewer pictures at once, or close other pages.'
+  const remedy = 'Generate fewer images at once, or close other pages.'
   return { code: 'out-of-memory', message: `This device ran out of memory (${message}). ${remedy}` }
 }
 
-export function errorOf({ code, message }: Failure): Error {
+/** Converts a `Failure` back to an error. */
+export function fromFailure({ code, message }: Failure): Error {
   return code === null ? new Error(message) : new SamplerError(code, message)
 }

@@ -1,40 +1,43 @@
 import type { GenerateOptions, Manifest, ManifestFile, PredictOptions } from '@ddpm/shared'
 import type { Failure } from './errors.ts'
 
-/** Where the network runs. */
+/** Device that runs the model: GPU or CPU. */
 export type Device = 'webgpu' | 'wasm'
 
-/** What the module asks of its worker. */
+/** A message from the page to the worker. */
 export type Request =
-  | ({ readonly type: 'load' } & Loading)
+  | ({ readonly type: 'load' } & LoadTask)
   | ({ readonly type: 'sample'; readonly id: number } & SampleTask)
   | { readonly type: 'predict'; readonly id: number; readonly options: PredictOptions }
   | { readonly type: 'abort'; readonly id: number }
 
-export interface Loading {
-  /** Of the server that holds the model's files. */
+/** Options for loading a model in a worker. */
+export interface LoadTask {
+  /** Base URL of the server that has the model's files. */
   readonly server: string
   readonly manifest: Manifest
-  /** Which of the manifest's files is run. */
+  /** File of the manifest to run: float32 or half-precision weights. */
   readonly graph: ManifestFile
   readonly device: Device
+  /** Number of WebAssembly threads. */
   readonly threads: number
-  /** How many pictures the network is given at once at first. */
-  readonly atOnce: number
-  /** Whether files must be kept (true), may not (false), or are where there is room (null). */
+  /** Max number of images per forward pass. */
+  readonly batchSize: number
+  /** Whether to cache files: always (true), never (false), or if there is room (null). */
   readonly cache: boolean | null
 }
 
+/** Options for generating images in a worker. */
 export interface SampleTask {
-  /** The part of the options that can be posted. */
+  /** Sampling options that can be sent as a message: no functions, no signal. */
   readonly options: Omit<GenerateOptions, 'isDue' | 'onStep' | 'signal'>
   readonly previewEvery: PreviewEvery
 }
 
-/** A preview every so many steps; 'auto': as often as is worth looking at; 0: none. */
+/** Number of steps between two previews; 'auto': about 20 previews per second; 0: no previews. */
 export type PreviewEvery = number | 'auto'
 
-/** What the worker tells. */
+/** A message from the worker to the page. */
 export type Reply =
   | { readonly type: 'progress'; readonly progress: LoadProgress }
   | { readonly type: 'loaded' }
@@ -42,27 +45,35 @@ export type Reply =
   | { readonly type: 'done'; readonly id: number; readonly values: readonly Float32Array<ArrayBuffer>[] }
   | { readonly type: 'failed'; readonly id: number | null; readonly failure: Failure }
 
-/** How far loading is: bytes of everything that this browser does not have yet, then the session's own start. */
+/** Progress of loading a model: first the download, then the preparation of the session. */
 export type LoadProgress =
-  | {
-      readonly stage: 'download'
-      readonly loaded: number
-      readonly total: number
-      /** null as long as nobody knows. */
-      readonly secondsLeft: number | null
-    }
+  | DownloadProgress
   | { readonly stage: 'prepare' }
-  /** It goes on another way: a smaller batch, another device, without keeping the files. May come while drawing. */
+  /** Loading or sampling continues in another way: smaller batches, another device, or without the cache. */
   | { readonly stage: 'fallback'; readonly reason: string }
 
-export interface Step {
-  /** Index of the step just done, and how many there are. */
-  readonly step: number
-  readonly steps: number
-  /** The timestep it was done at. */
-  readonly t: number
+/** Progress over all files that are not in the cache yet. */
+export interface DownloadProgress {
+  readonly stage: 'download'
+  /** Bytes received. */
+  readonly loaded: number
+  /** Bytes in total. */
+  readonly total: number
+  /** Estimated remaining time in seconds; null until it can be estimated. */
   readonly secondsLeft: number | null
-  /** x_t after the step and the x_0 predicted in it, as RGBA [count, height, width, 4]; null where none is due. */
+}
+
+/** Progress of one sampling step. */
+export interface Step {
+  /** Index of the finished step. */
+  readonly step: number
+  /** Number of steps. */
+  readonly steps: number
+  /** Timestep at which the model was evaluated. */
+  readonly t: number
+  /** Estimated remaining time in seconds; null until it can be estimated. */
+  readonly secondsLeft: number | null
+  /** x_t after the step and the predicted x̂₀, as RGBA [count, height, width, 4]; null if no preview is due. */
   readonly preview: {
     readonly x: Uint8ClampedArray<ArrayBuffer>
     readonly x0: Uint8ClampedArray<ArrayBuffer>

@@ -1,119 +1,127 @@
 import { SamplerError } from '../base/errors.ts'
+import type { DownloadProgress } from '../base/protocol.ts'
+import { createTimeEstimate } from '../base/time-estimate.ts'
+import { cacheFile, findCached } from './cache.ts'
 import { download } from './download.ts'
-import { cacheFile, findCached, type HashedFile, openPart, sha256Of } from './store.ts'
+import { computeSha256, fileUrl, type HashedFile } from './hashed-file.ts'
+import { openPartialFile } from './partial-file.ts'
 
 export interface FetchOptions {
-  /** true: they must be kept; false: neither kept nor taken from there; null: kept where there is room. */
+  /** true: fail if a file cannot be cached; false: do not use the cache; null: cache files if there is room. */
   readonly cache: boolean | null
-  /** Gets bytes received and expected, over all files that have to be downloaded. */
-  readonly onProgress: (loaded: number, total: number) => void
-  /** Is told where there was no room to keep a file. */
-  readonly onUnkept: (reason: string) => void
+  readonly onProgress: (progress: DownloadProgress) => void
+  /** Called for each file that the browser had no room to cache. */
+  readonly onUncached: (reason: string) => void
 }
 
 /**
- * The contents of files, from this browser's cache or from the server. Only what is as the hash promises is given out
- * and kept. What several tabs need at once, one of them downloads.
- * @throws SamplerError when the server cannot be reached, a download breaks off, or size or hash are wrong
+ * Returns the contents of files, from this browser's cache or from the server. Checks every hash before a file is
+ * returned or cached. If several tabs need the same file, only one of them downloads it.
+ * @throws SamplerError 'offline', 'server', 'not-found' if a download fails; 'hash-mismatch' for wrong contents;
+ * 'quota-exceeded' if there is no room for a file that must be cached; 'insecure' if the page is not a secure context
  */
 export async function fetchFiles(
   server: string,
   files: readonly HashedFile[],
-  { cache, onProgress, onUnkept }: FetchOptions,
+  { cache, onProgress, onUncached }: FetchOptions,
 ): Promise<Uint8Array<ArrayBuffer>[]> {
   if (!globalThis.crypto?.subtle) {
     throw new SamplerError(
       'insecure',
-      'This page was not opened through https or localhost: browsers then refuse the means to check a download. ' +
-        'Open it through https.',
+      'Cannot verify downloads: this page is not a secure context. Open it through https or localhost.',
     )
   }
-  const wanted = files.map((file) => ({ file, url: urlOf(server, file) }))
-  const find = ({ file, url }: (typeof wanted)[number]) =>
-    cache === false ? null : findCached(url, file.sha256)
-  const kept = await Promise.all(wanted.map(find))
-  const total = files.reduce((sum, { bytes }, i) => sum + (kept[i] ? 0 : bytes), 0)
+  const requests = files.map((file) => ({ file, url: fileUrl(server, file) }))
+  type FileRequest = (typeof requests)[number]
+  const find = ({ file, url }: FileRequest) => (cache === false ? null : findCached(url, file.sha256))
+  const cached = await Promise.all(requests.map(find))
+  const total = files.reduce((sum, { bytes }, i) => sum + (cached[i] ? 0 : bytes), 0)
+  const secondsLeft = createTimeEstimate()
   let loaded = 0
   const onBytes = (count: number) => {
     loaded += count
-    onProgress(loaded, total)
+    onProgress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) })
   }
 
-  const unkept: { want: (typeof wanted)[number]; contents: Uint8Array<ArrayBuffer> }[] = []
-  const bring = async (want: (typeof wanted)[number]): Promise<Uint8Array<ArrayBuffer>> => {
-    const { file, url } = want
-    // Another tab may have brought it while this one waited.
-    const brought = await find(want)
-    if (brought) {
+  const uncached: { request: FileRequest; contents: Uint8Array<ArrayBuffer> }[] = []
+  const fetchFile = async (request: FileRequest): Promise<Uint8Array<ArrayBuffer>> => {
+    const { file, url } = request
+    // Another tab may have downloaded the file while this one waited for the lock.
+    const present = await find(request)
+    if (present) {
       onBytes(file.bytes)
-      return brought
+      return present
     }
-    const contents = await downloadChecked(url, file, cache !== false, onBytes)
-    if (cache !== false && !(await cacheFile(url, file, contents))) unkept.push({ want, contents })
+    const contents = await downloadVerified(url, file, cache !== false, onBytes)
+    if (cache !== false && !(await cacheFile(url, file, contents))) uncached.push({ request, contents })
     return contents
   }
-  const alone = <T>({ file }: (typeof wanted)[number], action: () => Promise<T>) =>
-    exclusively(`ddpm file ${file.sha256}`, action)
-  const all = await Promise.all(wanted.map((want, i) => kept[i] ?? alone(want, () => bring(want))))
+  const locked = <T>({ file }: FileRequest, action: () => Promise<T>) =>
+    withLock(`ddpm file ${file.sha256}`, action)
+  const results = await Promise.all(
+    requests.map((request, i) => cached[i] ?? locked(request, () => fetchFile(request))),
+  )
 
-  // Again, for the room may have been taken by what had come of a file that does not fit.
-  for (const { want, contents } of unkept.sort((a, b) => a.contents.length - b.contents.length)) {
-    const { file, url } = want
-    if (await alone(want, async () => (await find(want)) !== null || cacheFile(url, file, contents))) continue
-    const room = `This browser has no room to keep ${url} (${(file.bytes / 1e6).toFixed(1)} MB)`
+  // Retry, smallest file first: partial downloads of other files may have used the room, and are deleted by now.
+  for (const { request, contents } of uncached.sort((a, b) => a.contents.length - b.contents.length)) {
+    const { file, url } = request
+    const store = async () => (await find(request)) !== null || cacheFile(url, file, contents)
+    if (await locked(request, store)) continue
+    const problem = `This browser has no room to cache ${url} (${(file.bytes / 1e6).toFixed(1)} MB)`
     if (cache) {
-      throw new SamplerError('quota-exceeded', `${room}. Make room, or load without "cache: true".`)
+      throw new SamplerError(
+        'quota-exceeded',
+        `${problem}. Free some storage, or load without "cache: true".`,
+      )
     }
-    onUnkept(`${room}: the next visit downloads it again.`)
+    onUncached(`${problem}. The next visit downloads it again.`)
   }
-  return all
+  return results
 }
 
-/** Where a server has a file. */
-export const urlOf = (server: string, { sha256 }: HashedFile): string => `${server}/files/${sha256}`
-
-/** Lets one tab or worker of this origin in at a time. */
-function exclusively<T>(name: string, action: () => Promise<T>): Promise<T> {
+/** Runs an action while holding a lock that all tabs and workers of the origin share. */
+function withLock<T>(name: string, action: () => Promise<T>): Promise<T> {
   return globalThis.navigator?.locks ? navigator.locks.request(name, action) : action()
 }
 
-async function downloadChecked(
+/** Downloads a file and checks its hash. Retries once if the wrong bytes may come from an earlier visit. */
+async function downloadVerified(
   url: string,
   file: HashedFile,
   onDisk: boolean,
   onBytes: (count: number) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const part = await openPart(file, onDisk)
+  const partial = await openPartialFile(file, onDisk)
   let finished = false
   try {
-    if (part.received > 0) onBytes(part.received)
-    // What was left of an earlier visit may be what is wrong, or what the browser's own cache has.
-    let isDoubtful = part.received > 0 || file.compiles === true
-    let mode: RequestCache = file.compiles ? 'default' : 'no-store'
+    if (partial.received > 0) onBytes(partial.received)
+    // Wrong bytes may come from a partial download on disk or from the browser's HTTP cache.
+    let mayRetry = partial.received > 0 || file.inHttpCache === true
+    let mode: RequestCache = file.inHttpCache ? 'default' : 'no-store'
     for (;;) {
       try {
-        await download(url, file.sha256, part, onBytes, mode)
-        const found = await sha256Of(part.contents)
+        await download(url, file.sha256, partial, onBytes, mode)
+        const sha256 = await computeSha256(partial.contents)
         finished = true
-        if (found === file.sha256) return part.contents
-        throw wrongContents(url, file.sha256, found)
+        if (sha256 === file.sha256) return partial.contents
+        throw wrongContents(url, file.sha256, sha256)
       } catch (error) {
-        if (!isDoubtful || !(error instanceof SamplerError && error.code === 'hash-mismatch')) throw error
+        if (!mayRetry || !(error instanceof SamplerError && error.code === 'hash-mismatch')) throw error
       }
-      onBytes(-part.received)
-      part.clear()
-      isDoubtful = finished = false
-      if (file.compiles) mode = 'reload'
+      onBytes(-partial.received)
+      partial.clear()
+      mayRetry = finished = false
+      if (file.inHttpCache) mode = 'reload'
     }
   } finally {
-    await part.close(finished)
+    await partial.close(finished)
   }
 }
 
-function wrongContents(url: string, expected: string, found: string): SamplerError {
+function wrongContents(url: string, expected: string, actual: string): SamplerError {
   return new SamplerError(
     'hash-mismatch',
-    `${url} has the wrong contents: found SHA-256 ${found}, expected ${expected}. Nothing was kept. Try again; if ` +
-      'that does not help, the model has to be published again.',
+    `Wrong contents of ${url}: expected SHA-256 ${expected}, got ${actual}. The file was not cached. Load the model ` +
+      'again; if the error persists, the model has to be published again.',
   )
 }

@@ -1,5 +1,9 @@
-// node node.mjs https://ddpm.example.workers.dev/me/kittens 7
-// or the folder of an exported model. Needs: npm install ddpm-sampler sharp
+// Generates two images with a published model, and writes them as PNG files.
+//
+//   npm install ./ddpm-sampler-0.1.0.tgz sharp
+//   node node.mjs https://ddpm.example.workers.dev/me/kittens 7
+//
+// The first argument can also be the folder of an exported model; the second one is the seed.
 import { load } from 'ddpm-sampler/node'
 import sharp from 'sharp'
 

@@ -1,60 +1,60 @@
 import { load } from 'ddpm-sampler'
 import { useEffect, useRef, useState } from 'react'
 
-/** A picture that a model draws, and draws anew when seed or steps change. */
-export function Drawing({ address, seed, steps = 20 }) {
+/** Shows an image that a model generates in the browser. Generates again when the seed or the steps change. */
+export function DiffusionImage({ address, seed, steps = 20 }) {
   const canvas = useRef(null)
   const [status, setStatus] = useState('')
   const model = useModel(address, setStatus)
 
   useEffect(() => {
     if (!model) return
-    const drawing = new AbortController()
-    const show = (picture) => {
-      canvas.current.width = picture.width
-      canvas.current.height = picture.height
-      canvas.current.getContext('2d').putImageData(picture, 0, 0)
+    const controller = new AbortController()
+    const render = (pixels) => {
+      canvas.current.width = pixels.width
+      canvas.current.height = pixels.height
+      canvas.current.getContext('2d').putImageData(pixels, 0, 0)
     }
     const onStep = ({ step, x }) => {
       setStatus(`step ${step + 1} of ${steps}`)
-      if (x) show(x[0])
+      if (x) render(x[0])
     }
     model
-      .sample({ seed, steps, signal: drawing.signal, onStep })
-      .then(([picture]) => {
-        show(picture.pixels)
-        setStatus(`seed ${seed}, drawn on ${model.deviceReason}`)
+      .sample({ seed, steps, signal: controller.signal, onStep })
+      .then(([image]) => {
+        render(image.pixels)
+        setStatus(`seed ${seed}, generated on ${model.deviceReason}`)
       })
       .catch((error) => {
-        if (!drawing.signal.aborted) setStatus(error.message)
+        if (!controller.signal.aborted) setStatus(error.message)
       })
-    return () => drawing.abort()
+    return () => controller.abort()
   }, [model, seed, steps])
 
   return (
     <figure>
-      <canvas ref={canvas} aria-label={`Drawn from seed ${seed}`} role="img" />
+      <canvas ref={canvas} aria-label={`Generated from seed ${seed}`} role="img" />
       <figcaption>{status}</figcaption>
     </figure>
   )
 }
 
-/** The model of an address, null until it is there; let go of when the component goes or takes another. */
+/** Loads a model; returns null until it is loaded. Disposes it when the component unmounts or the address changes. */
 function useModel(address, setStatus) {
   const [model, setModel] = useState(null)
   useEffect(() => {
-    const loading = new AbortController()
-    const ready = load(address, {
-      signal: loading.signal,
+    const controller = new AbortController()
+    const loading = load(address, {
+      signal: controller.signal,
       onProgress: ({ stage }) => setStatus(stage),
     })
-    ready.then(setModel).catch((error) => {
-      if (!loading.signal.aborted) setStatus(error.message)
+    loading.then(setModel).catch((error) => {
+      if (!controller.signal.aborted) setStatus(error.message)
     })
     return () => {
-      loading.abort()
+      controller.abort()
       setModel(null)
-      ready.then((loaded) => loaded.dispose()).catch(() => {})
+      loading.then((loaded) => loaded.dispose()).catch(() => {})
     }
   }, [address, setStatus])
   return model

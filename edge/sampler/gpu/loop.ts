@@ -8,207 +8,211 @@ import {
   type SamplingRequest,
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
-import { groupsOf } from '../base/batches.ts'
-import { failureOf } from '../base/errors.ts'
-import { joined } from '../base/images.ts'
-import { compileRow, type MakeStepper, mostEarlier, type RowStepper } from './row.ts'
+import { splitBatches } from '../base/batches.ts'
+import { toFailure } from '../base/errors.ts'
+import { concatenate } from '../base/images.ts'
+import { type CreateStepper, compileRow, maxHistory, type RowStepper } from './row.ts'
 
-/** How many steps are handed to the graphics card before the first of them is waited for. */
+/** Max number of steps in the GPU's queue before waiting for the first of them. */
 const stepsAhead = 2
 
-/** What the loop runs on. */
-export interface OnGpu {
+export interface GpuContext {
   readonly session: ort.InferenceSession
   readonly device: GPUDevice
   readonly manifest: Manifest
-  /** Numbers per picture of the network's output. */
+  /** Number of output values of the network per image. */
   readonly stride: number
-  /** How many pictures the network is given at once. */
-  readonly atOnce: number
+  /** Max number of images per forward pass. */
+  readonly batchSize: number
 }
 
 /**
- * The sampling loop on the graphics card: x, earlier x_0 and the network's output stay there from the first step to the
- * last. What comes back are pictures on their way, where they are due, and the last ones. Noise is drawn here, the same
- * bits as everywhere, while the card computes.
- * @param elsewhere runs what this loop does not, dynamic thresholds, guidance rescale and RePaint, and what does not
- * fit into its memory
+ * Creates a sampling loop that runs on the GPU. x, earlier x̂₀ and the network's output stay in GPU memory from the
+ * first step to the last. Only previews and the final images are read back. The noise is computed on the CPU while the
+ * GPU works, with the same bits as in the other loops.
+ * @param fallback runs what this loop does not support (dynamic thresholding, guidance rescale and RePaint), and tasks
+ * that do not fit into GPU memory
  */
-export async function loopOnGpu(on: OnGpu, elsewhere: Loop): Promise<Loop> {
-  const makeStepper = await compileRow(on.device)
-  return (plan, asked, request) =>
-    canRun(plan, asked, request)
-      ? run(on, makeStepper, plan, asked, request).catch((error) => {
-          if (failureOf(error).code !== 'out-of-memory') throw error
-          return elsewhere(plan, asked, request)
+export async function createGpuLoop(context: GpuContext, fallback: Loop): Promise<Loop> {
+  const createStepper = await compileRow(context.device)
+  return (plan, conditioning, request) =>
+    isSupported(plan, conditioning, request)
+      ? run(context, createStepper, plan, conditioning, request).catch((error) => {
+          if (toFailure(error).code !== 'out-of-memory') throw error
+          return fallback(plan, conditioning, request)
         })
-      : elsewhere(plan, asked, request)
+      : fallback(plan, conditioning, request)
 }
 
-function canRun(
-  { rows }: Plan,
-  { classes, scale, rescale }: Conditioning,
-  { afterRow }: SamplingRequest,
-): boolean {
-  const guidedTwice = classes > 0 && scale !== 0 && scale !== 1
+function isSupported({ rows }: Plan, conditioning: Conditioning, { afterRow }: SamplingRequest): boolean {
   return (
     !afterRow &&
-    !(guidedTwice && rescale > 0) &&
+    !(needsTwoPasses(conditioning) && conditioning.rescale > 0) &&
     rows.every(
       ({ t, clamp, c }) =>
-        t !== null && (clamp === null || typeof clamp === 'number') && c.length <= mostEarlier,
+        t !== null && (clamp === null || typeof clamp === 'number') && c.length <= maxHistory,
     )
   )
 }
 
+/** Returns whether guidance needs a forward pass with the class and another one without it. */
+function needsTwoPasses({ classes, scale }: Conditioning): boolean {
+  return classes > 0 && scale !== 0 && scale !== 1
+}
+
 async function run(
-  on: OnGpu,
-  makeStepper: MakeStepper,
+  context: GpuContext,
+  createStepper: CreateStepper,
   plan: Plan,
-  asked: Conditioning,
+  conditioning: Conditioning,
   request: SamplingRequest,
 ): Promise<Float32Array> {
   const { rows } = plan
-  const { seed, indices: images, size, isDue = () => true, onStep, signal } = request
-  const first = request.from ?? firstNoise(plan, request)
-  const groups = groupsOf(images.length, on.atOnce).map(({ start, end }) =>
-    openGroup(on, makeStepper, {
-      images: images.slice(start, end),
-      labels: asked.labels.subarray(start, end),
-      first: first.subarray(start * size, end * size),
-      asked,
-      kept: depthOf(plan) + 1,
+  const { seed, indices, size, isDue = () => true, onStep, signal } = request
+  const initial = request.from ?? initialNoise(plan, request)
+  const batches = splitBatches(indices.length, context.batchSize).map(({ start, end }) =>
+    createBatch(context, createStepper, {
+      indices: indices.slice(start, end),
+      labels: conditioning.labels.subarray(start, end),
+      initial: initial.subarray(start * size, end * size),
+      conditioning,
+      ringSize: depthOf(plan) + 1,
     }),
   )
-  const underWay: Promise<undefined>[] = []
+  const pending: Promise<undefined>[] = []
   try {
     for (const [index, row] of rows.entries()) {
       signal?.throwIfAborted()
-      for (const group of groups) {
-        await group.ask(row.t!)
-        if (row.d !== 0) group.setNoise(seed, index + 1)
-        group.stepper.step(row, index)
+      for (const batch of batches) {
+        await batch.evaluate(row.t!)
+        if (row.d !== 0) batch.setNoise(seed, index + 1)
+        batch.stepper.step(row, index)
       }
-      underWay.push(on.device.queue.onSubmittedWorkDone())
-      if (underWay.length > stepsAhead) await underWay.shift()
+      pending.push(context.device.queue.onSubmittedWorkDone())
+      if (pending.length > stepsAhead) await pending.shift()
       if (!onStep) continue
-      const shown = isDue(index, rows.length) ? await readAll(groups, index) : { x: nothing, x0: nothing }
-      await onStep({ step: index, steps: rows.length, t: row.t!, ...shown })
+      const preview = isDue(index, rows.length) ? await readAll(batches, index) : noPreview
+      await onStep({ step: index, steps: rows.length, t: row.t!, ...preview })
     }
-    return (await readAll(groups, rows.length - 1)).x
+    return (await readAll(batches, rows.length - 1)).x
   } finally {
-    for (const group of groups) group.dispose()
+    for (const batch of batches) batch.dispose()
   }
 }
 
-const nothing = new Float32Array(0)
+const empty = new Float32Array(0)
+const noPreview = { x: empty, x0: empty }
 
-function firstNoise({ start }: Plan, { seed, indices: images, size }: SamplingRequest): Float32Array {
-  const x = new Float32Array(images.length * size)
-  fillNoise(seed, images, 0, x)
+function initialNoise({ start }: Plan, { seed, indices, size }: SamplingRequest): Float32Array {
+  const x = new Float32Array(indices.length * size)
+  fillNoise(seed, indices, 0, x)
   return start === 1 ? x : x.map((value) => start * value)
 }
 
-interface GroupStart {
-  readonly images: readonly number[]
+interface BatchOptions {
+  /** Indices of the images among the images of the seed. */
+  readonly indices: readonly number[]
+  /** [count] */
   readonly labels: Float32Array
-  /** x of the first row. */
-  readonly first: Float32Array
-  readonly asked: Conditioning
-  readonly kept: number
+  /** x of the first row, [count, size]. */
+  readonly initial: Float32Array
+  readonly conditioning: Conditioning
+  /** Number of x̂₀ to retain: the current one and the earlier ones that rows refer to. */
+  readonly ringSize: number
 }
 
-/** Pictures that the network is given together, in memory of their own. */
-interface Group {
+/** Images that share a forward pass, with their own GPU memory. */
+interface Batch {
   readonly stepper: RowStepper
-  /** Runs the network on x, with the label, without, or both ways. */
-  ask(t: number): Promise<void>
+  /** Runs the forward passes on x that guidance needs: with the class, without it, or both. */
+  evaluate(t: number): Promise<void>
+  /** Fills z with the noise of a step. */
   setNoise(seed: number, step: number): void
-  /** x and the x_0 of the row `index`. */
+  /** Reads back x and the x̂₀ of a row. */
   read(index: number): Promise<{ x: Float32Array; x0: Float32Array }>
   dispose(): void
 }
 
-function openGroup(
-  { session, device, manifest: { shape, inputs, output }, stride }: OnGpu,
-  makeStepper: MakeStepper,
-  { images, labels, first, asked, kept }: GroupStart,
-): Group {
-  const count = images.length
-  const { length } = first
+function createBatch(
+  { session, device, manifest: { shape, inputs, output }, stride }: GpuContext,
+  createStepper: CreateStepper,
+  { indices, labels, initial, conditioning, ringSize }: BatchOptions,
+): Batch {
+  const count = indices.length
+  const { length } = initial
   const size = length / count
   const { height, width } = shape
   const buffers: GPUBuffer[] = []
-  const buffer = (numbers: number) => {
-    const made = device.createBuffer({
+  const createBuffer = (values: number) => {
+    const buffer = device.createBuffer({
       // onnxruntime copies in units of 16 bytes.
-      size: Math.ceil(numbers / 4) * 16,
+      size: Math.ceil(values / 4) * 16,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     })
-    buffers.push(made)
-    return made
+    buffers.push(buffer)
+    return buffer
   }
-  const x = buffer(length)
-  device.queue.writeBuffer(x, 0, first as Float32Array<ArrayBuffer>)
-  const x0s = buffer(kept * length)
-  const z = buffer(length)
-  const { classes, scale } = asked
-  const none = new Float32Array(count).fill(classes)
-  const twice = classes > 0 && scale !== 0 && scale !== 1
-  const conditional = buffer(count * stride)
-  const unconditional = twice ? buffer(count * stride) : conditional
-  const stepper = makeStepper(
+  const x = createBuffer(length)
+  device.queue.writeBuffer(x, 0, initial as Float32Array<ArrayBuffer>)
+  const x0s = createBuffer(ringSize * length)
+  const z = createBuffer(length)
+  const { classes, scale } = conditioning
+  const noClass = new Float32Array(count).fill(classes)
+  const twoPasses = needsTwoPasses(conditioning)
+  const conditional = createBuffer(count * stride)
+  const unconditional = twoPasses ? createBuffer(count * stride) : conditional
+  const stepper = createStepper(
     { x, x0s, conditional, unconditional, z },
-    { length, size, stride, kept, scale: twice ? scale : 1 },
+    { length, size, stride, ringSize, scale: twoPasses ? scale : 1 },
   )
-  const onCard = (gpuBuffer: GPUBuffer, numbers: number) =>
+  const gpuTensor = (gpuBuffer: GPUBuffer, values: number) =>
     ort.Tensor.fromGpuBuffer(gpuBuffer, {
       dataType: 'float32',
-      dims: [count, numbers / (height * width), height, width],
+      dims: [count, values / (height * width), height, width],
     })
-  // Timesteps and labels come from here: given as buffers of the card, onnxruntime copied them back, and failed.
+  // Timesteps and labels are CPU tensors: given as GPU buffers, onnxruntime copied them back, and failed.
   const column = (values: Float32Array) => new ort.Tensor('float32', values, [count])
-  const evaluations = [
-    { label: scale === 0 ? none : labels, to: conditional },
-    ...(twice ? [{ label: none, to: unconditional }] : []),
-  ].map(({ label, to }) => ({
+  const passes = [
+    { label: scale === 0 ? noClass : labels, target: conditional },
+    ...(twoPasses ? [{ label: noClass, target: unconditional }] : []),
+  ].map(({ label, target }) => ({
     feeds: {
-      [inputs.sample]: onCard(x, size),
+      [inputs.sample]: gpuTensor(x, size),
       ...(inputs.label !== null && classes > 0 && { [inputs.label]: column(label) }),
     },
-    fetches: { [output]: onCard(to, stride) },
+    fetches: { [output]: gpuTensor(target, stride) },
   }))
   const noise = new Float32Array(length)
   const times = new Float32Array(count)
   return {
     stepper,
-    async ask(t) {
+    async evaluate(t) {
       const timestep = { [inputs.timestep]: column(times.fill(t)) }
-      for (const { feeds, fetches } of evaluations) await session.run({ ...feeds, ...timestep }, fetches)
+      for (const { feeds, fetches } of passes) await session.run({ ...feeds, ...timestep }, fetches)
     },
     setNoise(seed, step) {
-      fillNoise(seed, images, step, noise)
+      fillNoise(seed, indices, step, noise)
       device.queue.writeBuffer(z, 0, noise)
     },
-    read: (index) => readBack(device, [x, 0], [x0s, (index % kept) * length], length),
+    read: (index) => readBack(device, [x, 0], [x0s, (index % ringSize) * length], length),
     dispose() {
       stepper.dispose()
-      for (const made of buffers) made.destroy()
+      for (const buffer of buffers) buffer.destroy()
     },
   }
 }
 
-type Place = readonly [buffer: GPUBuffer, from: number]
+type Slice = readonly [buffer: GPUBuffer, start: number]
 
-/** Two parts of the card's memory as numbers, by one copy and one wait. */
-async function readBack(device: GPUDevice, x: Place, x0: Place, length: number) {
+/** Reads two slices of GPU memory with one copy and one wait. */
+async function readBack(device: GPUDevice, x: Slice, x0: Slice, length: number) {
   const staging = device.createBuffer({
     size: 2 * length * 4,
     usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
   })
   const encoder = device.createCommandEncoder()
-  for (const [i, [buffer, from]] of [x, x0].entries()) {
-    encoder.copyBufferToBuffer(buffer, from * 4, staging, i * length * 4, length * 4)
+  for (const [i, [buffer, start]] of [x, x0].entries()) {
+    encoder.copyBufferToBuffer(buffer, start * 4, staging, i * length * 4, length * 4)
   }
   device.queue.submit([encoder.finish()])
   await staging.mapAsync(GPUMapMode.READ)
@@ -217,8 +221,9 @@ async function readBack(device: GPUDevice, x: Place, x0: Place, length: number) 
   return { x: values.subarray(0, length), x0: values.subarray(length) }
 }
 
-async function readAll(groups: readonly Group[], index: number) {
-  const parts = await Promise.all(groups.map((group) => group.read(index)))
+/** Reads back the images of all batches. */
+async function readAll(batches: readonly Batch[], index: number) {
+  const parts = await Promise.all(batches.map((batch) => batch.read(index)))
   if (parts.length === 1) return parts[0]!
-  return { x: joined(parts.map(({ x }) => x)), x0: joined(parts.map(({ x0 }) => x0)) }
+  return { x: concatenate(parts.map(({ x }) => x)), x0: concatenate(parts.map(({ x0 }) => x0)) }
 }

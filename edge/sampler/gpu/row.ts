@@ -1,25 +1,26 @@
 import type { Row } from '@ddpm/shared'
 
-/** How far back a row may look: DPM-Solver++ and UniPC of order 3 look at two earlier x_0. */
-export const mostEarlier = 4
+/** Max number of earlier x̂₀ that a row can use. DPM-Solver++ and UniPC of order 3 use two. */
+export const maxHistory = 4
 
 /**
- * A row of a plan as a compute shader: what runPlan of shared does for one number, it does for all of them at once.
+ * Compute shader for one row of a sampling plan. It does the same arithmetic as `runPlan` of @ddpm/shared, with one
+ * invocation per value:
  *   output ← unconditional + scale·(conditional − unconditional)
  *   x0     ← clamp(p·x + q·output)
  *   x      ← a·x + b·x0 + Σₖ c[k]·x0₋ₖ + e·output + σ·z
- * The x_0 of this row and of earlier ones lie in a ring of `kept` slots.
+ * The x̂₀ of this row and of earlier rows are in a ring buffer of `ring_size` slots.
  */
 const shader = /* wgsl */ `
 struct Row {
   p: f32, q: f32, bound: f32, a: f32,
   b: f32, e: f32, d: f32, scale: f32,
   c: vec4<f32>,
-  // Of a variance that the network says: log β̃ and log β (Nichol & Dhariwal 2021, eq. 15).
+  // Bounds of a learned variance: log β̃ and log β (Nichol & Dhariwal 2021, eq. 15).
   log_small: f32, log_large: f32, learned: u32,
-  // Numbers in all, per picture, and per picture of the network's output.
+  // Number of values in total, per image, and per image in the network's output.
   length: u32, size: u32, stride: u32,
-  slot: u32, kept: u32,
+  slot: u32, ring_size: u32,
 }
 
 @group(0) @binding(0) var<uniform> row: Row;
@@ -33,17 +34,17 @@ struct Row {
 fn advance(@builtin(global_invocation_id) id: vec3<u32>) {
   let i = id.x;
   if (i >= row.length) { return; }
-  let at = (i / row.size) * row.stride + i % row.size;
-  let without = unconditional[at];
-  let output = without + row.scale * (conditional[at] - without);
+  let j = (i / row.size) * row.stride + i % row.size;
+  let base = unconditional[j];
+  let output = base + row.scale * (conditional[j] - base);
   let x0 = clamp(row.p * x[i] + row.q * output, -row.bound, row.bound);
   var sum = row.a * x[i] + row.b * x0 + row.e * output;
-  for (var k = 1u; k < row.kept; k++) {
-    sum += row.c[k - 1u] * x0s[((row.slot + row.kept - k) % row.kept) * row.length + i];
+  for (var k = 1u; k < row.ring_size; k++) {
+    sum += row.c[k - 1u] * x0s[((row.slot + row.ring_size - k) % row.ring_size) * row.length + i];
   }
   var sigma = row.d;
   if (row.learned == 1u) {
-    let f = (conditional[at + row.size] + 1.0) / 2.0;
+    let f = (conditional[j + row.size] + 1.0) / 2.0;
     sigma = exp((f * row.log_large + (1.0 - f) * row.log_small) / 2.0);
   }
   x[i] = sum + sigma * z[i];
@@ -52,42 +53,47 @@ fn advance(@builtin(global_invocation_id) id: vec3<u32>) {
 `
 
 const rowBytes = 80
-const workgroup = 64
+const workgroupSize = 64
 
-/** Where a group of pictures lies on the graphics card. */
+/** GPU buffers of a batch of images, float32. */
 export interface RowBuffers {
-  /** [count, size] */
+  /** x_t, [count, size]. */
   readonly x: GPUBuffer
-  /** [kept, count, size] */
+  /** Current and earlier x̂₀, [ringSize, count, size]. */
   readonly x0s: GPUBuffer
-  /** [count, stride] each; the same where only one is asked for. */
+  /** Network output for the class, [count, stride]. */
   readonly conditional: GPUBuffer
+  /** Network output without class, [count, stride]; the same buffer as `conditional` if there is only one pass. */
   readonly unconditional: GPUBuffer
-  /** [count, size] */
+  /** Noise, [count, size]. */
   readonly z: GPUBuffer
 }
 
-/** What holds for every row of a drawing. */
+/** Sizes and guidance scale, the same for every row of a plan. */
 export interface RowShape {
+  /** Number of values of x. */
   readonly length: number
+  /** Number of values per image. */
   readonly size: number
+  /** Number of output values of the network per image. */
   readonly stride: number
-  readonly kept: number
-  /** Of guidance. */
+  /** Number of x̂₀ in the ring buffer. */
+  readonly ringSize: number
+  /** Guidance scale. */
   readonly scale: number
 }
 
-/** Puts rows into a device's queue; what lies in `buffers` is changed in place. */
+/** Submits rows to the GPU's queue. The shader updates the buffers in place. */
 export interface RowStepper {
-  /** @param index of the row in its plan */
+  /** @param index index of the row in its plan */
   step(row: Row, index: number): void
   dispose(): void
 }
 
-export type MakeStepper = (buffers: RowBuffers, shape: RowShape) => RowStepper
+export type CreateStepper = (buffers: RowBuffers, shape: RowShape) => RowStepper
 
-/** Compiles the shader; called once per device. */
-export async function compileRow(device: GPUDevice): Promise<MakeStepper> {
+/** Compiles the shader, once per device. Returns a function that creates a stepper for a batch. */
+export async function compileRow(device: GPUDevice): Promise<CreateStepper> {
   const module = device.createShaderModule({ code: shader })
   const compute = { module, entryPoint: 'advance' }
   const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute })
@@ -106,12 +112,12 @@ export async function compileRow(device: GPUDevice): Promise<MakeStepper> {
     })
     return {
       step(row, index) {
-        device.queue.writeBuffer(uniform, 0, encodeRow(row, shape, index % shape.kept))
+        device.queue.writeBuffer(uniform, 0, encodeRow(row, shape, index % shape.ringSize))
         const encoder = device.createCommandEncoder()
         const pass = encoder.beginComputePass()
         pass.setPipeline(pipeline)
         pass.setBindGroup(0, group)
-        pass.dispatchWorkgroups(Math.ceil(shape.length / workgroup))
+        pass.dispatchWorkgroups(Math.ceil(shape.length / workgroupSize))
         pass.end()
         device.queue.submit([encoder.finish()])
       },
@@ -120,7 +126,7 @@ export async function compileRow(device: GPUDevice): Promise<MakeStepper> {
   }
 }
 
-/** The shader's `Row`. */
+/** Encodes the shader's `Row` struct. */
 function encodeRow({ p, q, clamp, a, b, c, d, e }: Row, shape: RowShape, slot: number): ArrayBuffer {
   const learned = typeof d !== 'number'
   const [small, large] = learned ? d : [0, 0]
@@ -128,7 +134,7 @@ function encodeRow({ p, q, clamp, a, b, c, d, e }: Row, shape: RowShape, slot: n
   const bytes = new ArrayBuffer(rowBytes)
   new Float32Array(bytes).set([p, q, bound, a, b, e, learned ? 0 : d, shape.scale, ...c])
   new Float32Array(bytes, 48).set([small, large])
-  const { length, size, stride, kept } = shape
-  new Uint32Array(bytes, 56).set([Number(learned), length, size, stride, slot, kept])
+  const { length, size, stride, ringSize } = shape
+  new Uint32Array(bytes, 56).set([Number(learned), length, size, stride, slot, ringSize])
   return bytes
 }

@@ -1,56 +1,65 @@
 import { type Manifest, modelName, parseManifest } from '@ddpm/shared'
 import { SamplerError } from '../base/errors.ts'
-import { fetchOrExplain } from '../download/download.ts'
+import { fetchOk } from '../download/http.ts'
 
-/** What a server's list says of a model. */
+/** An entry in a server's list of models. */
 export type ModelSummary = Pick<
   Manifest,
   'name' | 'description' | 'shape' | 'classes' | 'licence' | 'training'
 > & {
-  /** SHA-256 of a grid of samples, at `files/<sha256>` of the server. */
+  /** SHA-256 of an image grid of samples, at `files/<sha256>` of the server; null if there is none. */
   readonly preview: string | null
 }
 
-/** Where a model lies. */
-export interface Address {
-  /** What the addresses under `/api` and `/files` begin with: an origin, or a folder of one where the site is static. */
+/** Parsed address of a model. */
+export interface ModelAddress {
+  /** Base URL of `api/` and `files/`: an origin, or a folder on a static site. */
   readonly server: string
+  /** `owner/name` */
   readonly name: string
 }
 
-/** Where this module lies, among the other files of its server; in two steps, for bundlers take one for a file's name. */
+/**
+ * Base URL of this module: its server's other files are next to it. Written in two steps, because bundlers would take
+ * `new URL('.', import.meta.url)` for the name of a file.
+ */
 const home = new URL('.', new URL(import.meta.url))
 
-/** The models of a server, given as `https://host`, or a folder of one; this module's own unless told. */
+/**
+ * Returns the models of a server.
+ * @param server `https://host`, or a folder of one. Default: the server of this module.
+ */
 export async function listModels(server: string = home.href): Promise<ModelSummary[]> {
-  const response = await fetchOrExplain(`${server.replace(/\/$/, '')}/api/models`)
+  const response = await fetchOk(`${server.replace(/\/$/, '')}/api/models`)
   const { models } = (await response.json()) as { models: ModelSummary[] }
   return models
 }
 
 /**
- * What is published about a model.
+ * Returns the manifest of a published model.
  * @param url as for `load`
+ * @throws SamplerError 'not-found' for an unknown model; the signal's reason when aborted
  */
 export async function loadManifest(url: string, signal?: AbortSignal): Promise<Manifest> {
-  const { server, name } = addressOf(url)
+  const { server, name } = parseModelUrl(url)
   const source = `${server}/api/models/${name}`
-  return parseManifest(await (await fetchOrExplain(source, { signal: signal ?? null })).text(), source)
+  return parseManifest(await (await fetchOk(source, { signal: signal ?? null })).text(), source)
 }
 
 /**
- * @param url `https://host/owner/name`, `https://host/folder/owner/name` of a static site, or `owner/name` of the
- *   server that this module came from
+ * Parses the address of a model.
+ * @param url `https://host/owner/name`, `https://host/folder/owner/name` on a static site, or `owner/name` on the
+ *   server of this module
  * @throws SamplerError 'bad-option'
  */
-export function addressOf(url: string): Address {
-  const found = URL.canParse(url, home) ? new URL(url, home) : null
-  const [, folder, name] = /^(.*)\/([^/]+\/[^/]+)$/.exec(found?.pathname ?? '') ?? []
-  if (found?.protocol.startsWith('http') && modelName.safeParse(name).success) {
-    return { server: `${found.origin}${folder}`, name: name! }
+export function parseModelUrl(url: string): ModelAddress {
+  const parsed = URL.canParse(url, home) ? new URL(url, home) : null
+  const [, folder, name] = /^(.*)\/([^/]+\/[^/]+)$/.exec(parsed?.pathname ?? '') ?? []
+  if (parsed?.protocol.startsWith('http') && modelName.safeParse(name).success) {
+    return { server: `${parsed.origin}${folder}`, name: name! }
   }
   throw new SamplerError(
     'bad-option',
-    `Found the model "${url}"; expected owner/name or https://host/owner/name, with the folder of a static site between.`,
+    `Invalid model "${url}": expected owner/name, https://host/owner/name, or https://host/folder/owner/name.`,
   )
 }

@@ -1,39 +1,41 @@
 import { SamplerError } from '../base/errors.ts'
 import type { Device } from '../base/protocol.ts'
 
-/** Where the network will run, in which build of onnxruntime-web, and why. */
+/** A device, the build of onnxruntime-web for it, and the reason for the choice. */
 export interface DeviceChoice {
   readonly device: Device
   readonly build: 'webgpu' | 'jspi' | 'wasm'
   readonly threads: number
-  /** For people: "WebGPU: Apple M2", "WebAssembly, 2 threads: this browser has no WebGPU". */
+  /** Text for users: "WebGPU: Apple M2", "WebAssembly, 2 threads: this browser has no WebGPU". */
   readonly reason: string
 }
 
-/** What this browser can do for a network. */
-export interface Detected {
-  /** What `load` would choose, and why. */
+/** Features of this browser and device that matter for running a model. */
+export interface DeviceSupport {
+  /** Device that `load` chooses by default. */
   readonly device: Device
+  /** Reason for the choice, as text for users. */
   readonly deviceReason: string
   readonly webgpu: boolean
-  /** Whether the graphics card computes in half precision. */
+  /** Whether the GPU supports half-precision arithmetic. */
   readonly shaderF16: boolean
-  /** Of WebAssembly. */
+  /** Number of WebAssembly threads. */
   readonly threads: number
-  /** JavaScript Promise Integration: WebAssembly waits for the GPU by itself, in a smaller build. */
+  /** Whether JavaScript Promise Integration is available. It allows a smaller build of onnxruntime for WebGPU. */
   readonly jspi: boolean
-  /** For what is missing, why. */
+  /** Reasons for missing features. */
   readonly why: { readonly [M in 'webgpu' | 'shaderF16' | 'threads' | 'jspi']?: string }
 }
 
-export async function detect(): Promise<Detected> {
+/** Detects which devices and features are available. */
+export async function detect(): Promise<DeviceSupport> {
   const { adapter, obstacle } = await findAdapter()
   const { device, reason } = adapter ? webGpu(adapter) : webAssembly(obstacle)
   const shaderF16 = adapter?.features.has('shader-f16') ?? false
   const { threads, obstacle: threadsObstacle } = countThreads()
   const why = {
     ...(!adapter && { webgpu: obstacle }),
-    ...(!shaderF16 && { shaderF16: adapter ? 'this graphics card does not offer it' : obstacle }),
+    ...(!shaderF16 && { shaderF16: adapter ? 'this GPU does not support it' : obstacle }),
     ...(threadsObstacle && { threads: threadsObstacle }),
     ...(!hasPromiseIntegration() && { jspi: 'this browser has no WebAssembly.Suspending' }),
   }
@@ -42,20 +44,21 @@ export async function detect(): Promise<Detected> {
 }
 
 /**
- * Chooses WebGPU where there is an adapter, WebAssembly otherwise.
- * @throws SamplerError 'no-webgpu' where WebGPU is asked for and not there
+ * Chooses the device: by default WebGPU if there is an adapter, or else WebAssembly.
+ * @throws SamplerError 'no-webgpu' if WebGPU is requested but not available
  */
-export async function chooseDevice(wanted: 'auto' | Device): Promise<DeviceChoice> {
-  if (wanted === 'wasm') return webAssembly('as asked for')
+export async function chooseDevice(requested: 'auto' | Device): Promise<DeviceChoice> {
+  if (requested === 'wasm') return webAssembly('as requested')
   const { adapter, obstacle } = await findAdapter()
   if (adapter) return webGpu(adapter)
-  if (wanted === 'auto') return webAssembly(obstacle)
+  if (requested === 'auto') return webAssembly(obstacle)
   throw new SamplerError(
     'no-webgpu',
-    `WebGPU was asked for, but ${obstacle}. Choose the device "auto" or "wasm".`,
+    `The device "webgpu" is not available: ${obstacle}. Choose the device "auto" or "wasm".`,
   )
 }
 
+/** Returns WebAssembly as the device. `why` is the reason for not using WebGPU. */
 export function webAssembly(why: string): DeviceChoice {
   const { threads } = countThreads()
   const reason = `WebAssembly, ${threads} ${threads === 1 ? 'thread' : 'threads'}: ${why}`
@@ -64,7 +67,7 @@ export function webAssembly(why: string): DeviceChoice {
 
 function webGpu({ info }: GPUAdapter): DeviceChoice {
   const name =
-    info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(' ') || 'adapter found'
+    info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(' ') || 'unnamed adapter'
   const build = hasPromiseIntegration() ? 'jspi' : 'webgpu'
   return { device: 'webgpu', build, threads: 1, reason: `WebGPU: ${name}` }
 }
@@ -73,13 +76,14 @@ function hasPromiseIntegration(): boolean {
   return 'Suspending' in WebAssembly
 }
 
-/** Threads share memory, which browsers allow only to isolated pages. Four is onnxruntime's own limit. */
+/** Threads need shared memory, which browsers allow on cross-origin isolated pages only. onnxruntime's max is 4. */
 function countThreads(): { threads: number; obstacle: string | null } {
   const cores = navigator.hardwareConcurrency || 1
   if (!globalThis.crossOriginIsolated) {
     return {
       threads: 1,
-      obstacle: 'the page is not isolated (Cross-Origin-Opener-Policy and -Embedder-Policy)',
+      obstacle:
+        'the page is not cross-origin isolated (headers Cross-Origin-Opener-Policy and -Embedder-Policy)',
     }
   }
   return { threads: Math.min(cores, 4), obstacle: cores === 1 ? 'this device has one core' : null }
@@ -87,7 +91,7 @@ function countThreads(): { threads: number; obstacle: string | null } {
 
 async function findAdapter(): Promise<{ adapter: GPUAdapter | null; obstacle: string }> {
   if (!globalThis.isSecureContext)
-    return { adapter: null, obstacle: 'WebGPU needs a page opened through https' }
+    return { adapter: null, obstacle: 'WebGPU needs a page opened through https or localhost' }
   if (!navigator.gpu) return { adapter: null, obstacle: 'this browser has no WebGPU' }
   const adapter = await navigator.gpu
     .requestAdapter({ powerPreference: 'high-performance' })

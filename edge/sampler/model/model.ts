@@ -1,130 +1,160 @@
-import { type GenerateOptions, type Manifest, type Plan, planFor, type SamplerOptions } from '@ddpm/shared'
+import {
+  type GenerateOptions,
+  type Manifest,
+  type Plan,
+  type PredictOptions as PredictTask,
+  planFor,
+  type SamplerOptions,
+} from '@ddpm/shared'
 import { SamplerError } from '../base/errors.ts'
-import { type GeneratedImage, imagesOf, maskOf, split, valuesOf } from '../base/images.ts'
+import { encodeInit, encodeMask, type GeneratedImage, splitRgba, toGeneratedImages } from '../base/images.ts'
 import type { Device, PreviewEvery, SampleTask, Step } from '../base/protocol.ts'
 import type { DeviceChoice } from './device.ts'
-import type { Remote } from './remote.ts'
+
+/** A loaded model. */
+export interface Model {
+  readonly manifest: Manifest
+  /** Device in use. Changes if a device fails and another one replaces it. */
+  readonly device: Device
+  /** Device and the reason for choosing it, as text for users. */
+  readonly deviceReason: string
+  /**
+   * Generates images. Image i of a seed is the same on every device, except for rounding, and for every count.
+   * Default: one image of a random seed, with the manifest's sampling settings.
+   * @throws SamplerError 'bad-option', 'out-of-memory', 'device-lost' or 'disposed'; the signal's reason when aborted
+   */
+  sample(options?: SampleOptions): Promise<GeneratedImage[]>
+  /**
+   * Runs one forward pass on x_t = √ᾱ·x₀ + √(1−ᾱ)·ε.
+   * @returns the predicted x̂₀ (without clamping) and ε̂, with the shape of x
+   * @throws SamplerError as `sample`
+   */
+  predict(options: PredictOptions): Promise<{ x0: Float32Array; epsilon: Float32Array }>
+  /** Returns the sampling plan that `sample` would follow: one row per forward pass. Generates nothing. */
+  plan(options?: Partial<SamplerOptions>): Plan
+  /** Stops the worker and frees its memory. Running calls fail with SamplerError 'disposed'. */
+  dispose(): void
+}
 
 export interface SampleOptions
   extends Partial<Omit<GenerateOptions, 'className' | 'init' | 'mask' | 'isDue' | 'onStep' | 'signal'>> {
-  /** A class, or a word that several have in common; null, the default: any, by the seed. */
+  /** Name of a class, or a word that several classes share. Default: null, a random class per image. */
   readonly class?: string | null
-  /** Pictures to start from, of the model's size: one for all, one for each, or [count, channels, height, width]. */
+  /**
+   * Start images of the model's size: one for all samples, one per sample, or values [count, channels, height, width]
+   * in [−1, 1].
+   */
   readonly init?: ImageData | readonly ImageData[] | Float32Array
-  /** Where `init` is drawn anew: white, or 1 of [count, channels, height, width]. */
+  /** Area of `init` to generate: white pixels, or values 1 in [count, channels, height, width]. */
   readonly mask?: ImageData | Float32Array
-  /** A preview every so many steps; 'auto', the default: about 20 a second; 0: none. */
+  /** Number of steps between two previews. 'auto': about 20 previews per second; 0: none. Default: 'auto'. */
   readonly previewEvery?: PreviewEvery
-  /** Called for every step, while the drawing goes on; steps without a preview may be told several at once. */
+  /** Called for every step. Steps without a preview may be reported several at once. */
   readonly onStep?: (step: SampleStep) => void
   readonly signal?: AbortSignal
 }
 
 export interface SampleStep extends Omit<Step, 'preview'> {
-  /** The pictures as they are now, x_t, and what the step took them to become, x_0; both null between previews. */
+  /** Current images x_t; null if no preview is due. */
   readonly x: ImageData[] | null
+  /** Predicted x̂₀ of the step; null if no preview is due. */
   readonly x0: ImageData[] | null
 }
 
 export interface PredictOptions {
-  /** x_t: [channels, height, width], or several of them. */
+  /** x_t: values of one image [channels, height, width], or of several. */
   readonly x: Float32Array
-  /** Timestep, 0 … T−1. */
+  /** Timestep, from 0 to T−1. */
   readonly t: number
   readonly class?: string | null
   readonly signal?: AbortSignal
 }
 
-export interface Model {
-  readonly manifest: Manifest
-  /** May change when a device fails. */
-  readonly device: Device
-  /** Which device and why, for people. */
-  readonly deviceReason: string
-  /**
-   * Draws pictures. Picture i of a seed is the same on every device, but for rounding, and whatever the count.
-   * Without options: one picture of a random seed, everything else as the manifest has it.
-   * @throws SamplerError for impossible options, too little memory or a lost device; the signal's reason when aborted
-   */
-  sample(options?: SampleOptions): Promise<GeneratedImage[]>
-  /**
-   * Asks the network once what it sees in x_t = √ᾱ·x_0 + √(1−ᾱ)·ε: x_0 and ε, unclamped, as x.
-   * @throws SamplerError as `sample`
-   */
-  predict(options: PredictOptions): Promise<{ x0: Float32Array; epsilon: Float32Array }>
-  /** The table that `sample` would follow, one row per step: nothing is drawn. */
-  plan(options?: Partial<SamplerOptions>): Plan
-  /** Frees the worker with all its memory; drawings under way are given up. */
-  dispose(): void
+/** Executes tasks with a model: a worker in browsers, the process itself in Node. */
+export interface Backend {
+  /** @returns [count, channels, height, width] */
+  sample(task: SampleTask, callbacks: TaskCallbacks): Promise<Float32Array>
+  predict(
+    task: PredictTask,
+    callbacks: TaskCallbacks,
+  ): Promise<{ readonly x0: Float32Array; readonly epsilon: Float32Array }>
+  /** Stops the backend. Running tasks fail with the error. */
+  stop(error: Error): void
 }
 
-/** A worker and the device it was started for. */
-export interface Running {
-  readonly remote: Remote
+export interface TaskCallbacks {
+  readonly onStep?: ((step: Step) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A backend with the settings it was started with. */
+export interface RunningBackend {
+  readonly backend: Backend
   readonly choice: DeviceChoice
-  /** How many pictures its network is given at a time. */
-  readonly atOnce: number
+  /** Max number of images per forward pass. */
+  readonly batchSize: number
 }
 
 /**
- * @param first what it runs on
- * @param fallBack another one for so many pictures, where the error can be helped by one; null otherwise
+ * Creates a model on top of a backend.
+ * @param fallBack starts another backend after an error of the failed one, for a task of `count` images; returns null
+ * if another backend cannot help
  */
 export function createModel(
   manifest: Manifest,
-  first: Running,
-  fallBack: (failed: Running, error: unknown, count: number) => Promise<Running> | null,
+  first: RunningBackend,
+  fallBack: (failed: RunningBackend, error: unknown, count: number) => Promise<RunningBackend> | null,
 ): Model {
   const { shape } = manifest
   let current = first
-  let next: Promise<Running> | null = null
+  let next: Promise<RunningBackend> | null = null
   let disposed = false
 
-  /** Does the work, on the next device where one fails: the same seed draws the same there. */
-  async function onDevice<T>(count: number, work: (remote: Remote) => Promise<T>): Promise<T> {
+  /** Runs a task. If the backend fails, repeats the task on the next one: the same seed gives the same images. */
+  async function run<T>(count: number, task: (backend: Backend) => Promise<T>): Promise<T> {
     for (;;) {
-      if (disposed) throw new SamplerError('disposed', 'This model was disposed of. Load it again.')
+      if (disposed) throw new SamplerError('disposed', 'This model was disposed. Load it again.')
       const used = current
       try {
-        return await work(used.remote)
+        return await task(used.backend)
       } catch (error) {
         if (used === current) {
           next ??= disposed ? null : fallBack(used, error, count)
           if (!next) throw error
           try {
-            const found = await next
-            current = found
+            const started = await next
+            current = started
           } finally {
             next = null
           }
-          if (disposed) current.remote.end(new SamplerError('disposed', 'The model was disposed of.'))
+          if (disposed) current.backend.stop(new SamplerError('disposed', 'The model was disposed.'))
         }
       }
     }
   }
 
-  async function sample({ onStep, signal, ...given }: SampleOptions = {}): Promise<GeneratedImage[]> {
+  async function sample({ onStep, signal, ...options }: SampleOptions = {}): Promise<GeneratedImage[]> {
     signal?.throwIfAborted()
-    const drawing = drawingOf(given, manifest, onStep !== undefined)
-    const { seed, first = 0 } = drawing.options
-    const values = await onDevice(drawing.options.count, (remote) =>
-      remote.sample(drawing, {
+    const task = createTask(options, manifest, onStep !== undefined)
+    const { count, seed, first = 0 } = task.options
+    const values = await run(count, (backend) =>
+      backend.sample(task, {
         signal,
         onStep: ({ preview, ...step }) =>
           onStep?.({
             ...step,
-            x: preview && split(preview.x, shape),
-            x0: preview && split(preview.x0, shape),
+            x: preview && splitRgba(preview.x, shape),
+            x0: preview && splitRgba(preview.x0, shape),
           }),
       }),
     )
-    return imagesOf(values, shape, { seed, first })
+    return toGeneratedImages(values, shape, { seed, first })
   }
 
   async function predict({ x, t, class: className = null, signal }: PredictOptions) {
     signal?.throwIfAborted()
     const size = shape.channels * shape.height * shape.width
-    return onDevice(x.length / size, (remote) => remote.predict({ x, t, className }, { signal }))
+    return run(x.length / size, (backend) => backend.predict({ x, t, className }, { signal }))
   }
 
   return {
@@ -140,30 +170,31 @@ export function createModel(
     plan: (options) => planFor(manifest, options),
     dispose() {
       disposed = true
-      current.remote.end(new SamplerError('disposed', 'The model was disposed of.'))
+      current.backend.stop(new SamplerError('disposed', 'The model was disposed.'))
     },
   }
 }
 
-function drawingOf(
-  given: Omit<SampleOptions, 'onStep' | 'signal'>,
+/** Converts public options to a task: encodes images, and chooses a random seed by default. */
+function createTask(
+  options: Omit<SampleOptions, 'onStep' | 'signal'>,
   { shape }: Manifest,
-  watched: boolean,
+  hasListener: boolean,
 ): SampleTask {
-  const { class: className = null, init, mask, previewEvery = 'auto', ...rest } = given
+  const { class: className = null, init, mask, previewEvery = 'auto', ...rest } = options
   const count = rest.count ?? 1
   const seed = rest.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
   if (previewEvery !== 'auto' && !(Number.isInteger(previewEvery) && previewEvery >= 0)) {
-    const found = `Found previewEvery ${previewEvery}`
-    throw new SamplerError('bad-option', `${found}; expected a whole number of steps, 0 for none, or "auto".`)
+    const expected = 'expected "auto", 0 for no previews, or a positive number of steps'
+    throw new SamplerError('bad-option', `Invalid previewEvery ${previewEvery}: ${expected}.`)
   }
-  const options = {
+  const encoded = {
     ...rest,
     count,
     seed,
     className,
-    ...(init && { init: valuesOf(init, shape, count) }),
-    ...(mask && { mask: maskOf(mask, shape, count) }),
+    ...(init && { init: encodeInit(init, shape, count) }),
+    ...(mask && { mask: encodeMask(mask, shape, count) }),
   }
-  return { options, previewEvery: watched ? previewEvery : 0 }
+  return { options: encoded, previewEvery: hasListener ? previewEvery : 0 }
 }

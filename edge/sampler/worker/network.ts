@@ -1,86 +1,94 @@
 import { type Loop, loopOf, type Manifest, type Network } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
-import { inBatches } from '../base/batches.ts'
-import { failureOf, SamplerError } from '../base/errors.ts'
+import { runInBatches } from '../base/batches.ts'
+import { SamplerError, toFailure } from '../base/errors.ts'
 import type { Device } from '../base/protocol.ts'
-import { loopOnGpu } from '../gpu/loop.ts'
+import { createGpuLoop } from '../gpu/loop.ts'
 
-/** Where onnxruntime finds its own files: WebAssembly in memory, the JavaScript that starts it at an address. */
-export function placeRuntime(wasm: Uint8Array<ArrayBuffer> | WebAssembly.Module, mjs: string): void {
-  ort.env.wasm.wasmBinary = wasm instanceof WebAssembly.Module ? standInFor(wasm) : wasm
+/**
+ * Sets onnxruntime's own files.
+ * @param wasm its WebAssembly, as bytes or compiled
+ * @param mjs URL of the JavaScript that starts it
+ */
+export function configureRuntime(wasm: Uint8Array<ArrayBuffer> | WebAssembly.Module, mjs: string): void {
+  ort.env.wasm.wasmBinary = wasm instanceof WebAssembly.Module ? createPlaceholder(wasm) : wasm
   ort.env.wasm.wasmPaths = { mjs }
 }
 
-/** onnxruntime instantiates bytes and takes no module: these are known again, and the module is taken in their place. */
-function standInFor(module: WebAssembly.Module): ArrayBuffer {
-  const standIn = new ArrayBuffer(1)
+/**
+ * Returns a buffer that stands for a compiled module. onnxruntime accepts bytes only, so `WebAssembly.instantiate` is
+ * patched to instantiate the module when it receives this buffer.
+ */
+function createPlaceholder(module: WebAssembly.Module): ArrayBuffer {
+  const placeholder = new ArrayBuffer(1)
   const instantiate = WebAssembly.instantiate as (source: unknown, imports: unknown) => Promise<unknown>
-  const instead = async (source: unknown, imports: unknown) =>
-    source instanceof Uint8Array && source.buffer === standIn
+  const patched = async (source: unknown, imports: unknown) =>
+    source instanceof Uint8Array && source.buffer === placeholder
       ? { module, instance: await instantiate(module, imports) }
       : instantiate(source, imports)
-  WebAssembly.instantiate = instead as typeof WebAssembly.instantiate
-  return standIn
+  WebAssembly.instantiate = patched as typeof WebAssembly.instantiate
+  return placeholder
 }
 
-/** Where a session runs, and how many pictures it is given at once. */
-export interface Placement {
+export interface SessionOptions {
   readonly device: Device
+  /** Number of WebAssembly threads. */
   readonly threads: number
-  readonly atOnce: number
+  /** Max number of images per forward pass. */
+  readonly batchSize: number
 }
 
-/** A network that runs, and the loop that draws with it. */
-export interface Opened {
+/** A network in an onnxruntime session, and the sampling loop for it. */
+export interface OpenNetwork {
   readonly network: Network
   readonly loop: Loop
 }
 
 /**
- * The network in a session that runs: WebGPU compiles its shaders in the first run, so that only then it is known to
- * work.
+ * Opens a network in an onnxruntime session. On WebGPU also runs it once: shaders are compiled in the first run, so only
+ * then is it certain that the device can run the network.
  * @param graph the ONNX model
- * @throws SamplerError 'unsupported' where the device cannot run it, 'out-of-memory' where it is too small
+ * @throws SamplerError 'unsupported' if the device cannot run the network, 'out-of-memory' if its memory is too small
  */
 export async function openNetwork(
   graph: Uint8Array,
   manifest: Manifest,
-  { device, threads, atOnce }: Placement,
-): Promise<Opened> {
+  { device, threads, batchSize }: SessionOptions,
+): Promise<OpenNetwork> {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = threads
   try {
     const session = await ort.InferenceSession.create(graph, {
       executionProviders: [{ name: device }],
-      // Errors alone: on WebGPU it warns of every shape that is computed on the CPU, as is best.
+      // Errors only: on WebGPU, onnxruntime warns about every shape computation on the CPU, where they belong.
       logSeverityLevel: 3,
     })
-    const bare = networkOf(session, manifest)
+    const bare = wrapSession(session, manifest)
     if (device === 'wasm') {
-      const network = inBatches(bare, atOnce)
+      const network = runInBatches(bare, batchSize)
       return { network, loop: loopOf(network) }
     }
-    const card = await ort.env.webgpu.device
-    const guarded = untilLost(bare, card)
-    const stride = await tryOut(guarded, manifest)
-    const network = inBatches(guarded, atOnce)
-    const onGpu = { session, device: card, manifest, stride, atOnce }
-    return { network, loop: untilLost(await loopOnGpu(onGpu, loopOf(network)), card) }
+    const gpu = await ort.env.webgpu.device
+    const guarded = rejectWhenLost(bare, gpu)
+    const stride = await runOnce(guarded, manifest)
+    const network = runInBatches(guarded, batchSize)
+    const context = { session, device: gpu, manifest, stride, batchSize }
+    return { network, loop: rejectWhenLost(await createGpuLoop(context, loopOf(network)), gpu) }
   } catch (error) {
-    const { code, message } = failureOf(error)
+    const { code, message } = toFailure(error)
     throw new SamplerError(code ?? 'unsupported', message)
   }
 }
 
-/** Numbers that the network returns for one picture. */
-async function tryOut(network: Network, { shape, classes }: Manifest): Promise<number> {
+/** Runs a forward pass on zeros. Returns the number of output values per image. */
+async function runOnce(network: Network, { shape, classes }: Manifest): Promise<number> {
   const { channels, height, width } = shape
   const zero = new Float32Array(1)
   const x = new Float32Array(channels * height * width)
   return (await network(x, zero, classes.length > 0 ? zero : null)).length
 }
 
-function networkOf(session: ort.InferenceSession, { shape, inputs, output }: Manifest): Network {
+function wrapSession(session: ort.InferenceSession, { shape, inputs, output }: Manifest): Network {
   const { channels, height, width } = shape
   return async (x, timestep, label) => {
     const count = timestep.length
@@ -97,22 +105,22 @@ function networkOf(session: ort.InferenceSession, { shape, inputs, output }: Man
   }
 }
 
-/** The same, which fails as soon as its device is lost: what onnxruntime waits for then may never come. */
-function untilLost<Given extends unknown[], Result>(
-  work: (...given: Given) => Result | Promise<Result>,
+/** Makes a function reject as soon as its GPU is lost: promises of onnxruntime may then never settle. */
+function rejectWhenLost<Arguments extends unknown[], Result>(
+  run: (...args: Arguments) => Result | Promise<Result>,
   device: GPUDevice,
-): (...given: Given) => Promise<Result> {
+): (...args: Arguments) => Promise<Result> {
   const lost = device.lost.then(({ message }): never => {
     throw deviceLost(message)
   })
   lost.catch(() => {})
-  return (...given) => Promise.race([lost, work(...given)])
+  return (...args) => Promise.race([lost, run(...args)])
 }
 
 function deviceLost(message: string): SamplerError {
-  const found = message ? ` (${message})` : ''
+  const detail = message ? ` (${message})` : ''
   return new SamplerError(
     'device-lost',
-    `The graphics card was taken away${found}. Load the model again, or with the device "wasm".`,
+    `The GPU was lost${detail}. Load the model again, or choose the device "wasm".`,
   )
 }

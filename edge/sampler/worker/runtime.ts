@@ -1,16 +1,16 @@
-import type { HashedFile } from '../download/store.ts'
+import type { HashedFile } from '../download/hashed-file.ts'
 
 /** The build of onnxruntime-web that a worker is bundled with. */
 export interface Runtime {
-  /** At `files/<sha256>` of the server that the model comes from. */
+  /** WebAssembly, at `files/<sha256>` of the model's server. */
   readonly wasm: HashedFile
-  /** JavaScript beside the worker that starts the WebAssembly, and its threads. */
+  /** JavaScript file next to the worker that starts the WebAssembly and its threads. */
   readonly mjs: string
-  /** Whether the file is a .gz, for servers that do not compress. */
+  /** Whether the WebAssembly is a .gz file, for servers that do not compress. */
   readonly packed: boolean
 }
 
 declare const ONNXRUNTIME: Runtime
 
-/** Filled in by `edge/build/`. */
+/** Defined by `edge/build/` when it bundles the worker. */
 export const runtime = ONNXRUNTIME

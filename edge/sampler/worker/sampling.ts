@@ -1,38 +1,30 @@
 import { generateWith, type Loop, type Manifest, toRgba } from '@ddpm/shared'
-import { createClock } from '../base/clock.ts'
-import type { SampleTask, Step } from '../base/protocol.ts'
+import type { PreviewEvery, SampleTask, Step } from '../base/protocol.ts'
+import { createTimeEstimate } from '../base/time-estimate.ts'
 
-/** Previews that nobody set a rhythm for come at most this often, in milliseconds. */
+/** Min time between two automatic previews, in milliseconds. */
 const previewInterval = 50
 
 /**
- * Draws pictures and tells of every step.
- * @param tell is waited for before the next step
- * @returns [count, channels, height, width], about [−1, 1]
- * @throws UserError for impossible options; the signal's reason
+ * Generates images and reports every step.
+ * @param report is awaited before the next step
+ * @returns [count, channels, height, width], approximately in [−1, 1]
+ * @throws UserError for invalid options; the signal's reason when aborted
  */
 export function runSampleTask(
   manifest: Manifest,
   loop: Loop,
   { options, previewEvery }: SampleTask,
-  tell: (step: Step) => void | Promise<void>,
+  report: (step: Step) => void | Promise<void>,
   signal: AbortSignal,
 ): Promise<Float32Array> {
-  const secondsLeft = createClock()
-  let latest = Number.NEGATIVE_INFINITY
-  const isDue = (step: number, steps: number) => {
-    if (previewEvery !== 'auto')
-      return previewEvery > 0 && ((step + 1) % previewEvery === 0 || step === steps - 1)
-    if (performance.now() - latest < previewInterval) return false
-    latest = performance.now()
-    return true
-  }
+  const secondsLeft = createTimeEstimate()
   return generateWith(manifest, loop, {
     ...options,
     signal,
-    isDue,
+    isDue: createPreviewRule(previewEvery),
     onStep: ({ step, steps, t, x, x0 }) =>
-      tell({
+      report({
         step,
         steps,
         t,
@@ -40,14 +32,32 @@ export function runSampleTask(
         preview:
           x.length === 0
             ? null
-            : { x: rgbaOf(x, options.count, manifest), x0: rgbaOf(x0, options.count, manifest) },
+            : { x: encodeRgba(x, options.count, manifest), x0: encodeRgba(x0, options.count, manifest) },
       }),
   })
 }
 
-function rgbaOf(values: Float32Array, count: number, { shape }: Manifest): Uint8ClampedArray<ArrayBuffer> {
+/** Returns a function that decides whether a step has a preview. */
+function createPreviewRule(previewEvery: PreviewEvery): (step: number, steps: number) => boolean {
+  if (previewEvery !== 'auto') {
+    return (step, steps) => previewEvery > 0 && ((step + 1) % previewEvery === 0 || step === steps - 1)
+  }
+  let latest = Number.NEGATIVE_INFINITY
+  return () => {
+    if (performance.now() - latest < previewInterval) return false
+    latest = performance.now()
+    return true
+  }
+}
+
+/** Converts values [count, channels, height, width] to RGBA [count, height, width, 4]. */
+function encodeRgba(
+  values: Float32Array,
+  count: number,
+  { shape }: Manifest,
+): Uint8ClampedArray<ArrayBuffer> {
   const size = shape.height * shape.width * 4
-  const all = new Uint8ClampedArray(count * size)
-  for (let i = 0; i < count; i++) toRgba(values, i, shape, all.subarray(i * size, (i + 1) * size))
-  return all
+  const rgba = new Uint8ClampedArray(count * size)
+  for (let i = 0; i < count; i++) toRgba(values, i, shape, rgba.subarray(i * size, (i + 1) * size))
+  return rgba
 }

@@ -1,32 +1,33 @@
-// The worker's messages: what the page asks, in order, and what it is told. How a session runs is in network.ts, what
-// drawing is in drawing.ts.
+// Entry point of the worker: loads one model, then executes the page's tasks one after the other.
+// network.ts opens the session; sampling.ts runs a sampling task.
 import { type Manifest, predict } from '@ddpm/shared'
-import { createClock } from '../base/clock.ts'
-import { failureOf } from '../base/errors.ts'
-import type { Loading, LoadProgress, Reply, Request, Step } from '../base/protocol.ts'
-import { fetchFiles, urlOf } from '../download/files.ts'
-import { compiledBefore, purposeOf } from '../download/store.ts'
-import { type Opened, openNetwork, placeRuntime } from './network.ts'
+import { toFailure } from '../base/errors.ts'
+import type { LoadProgress, LoadTask, Reply, Request, Step } from '../base/protocol.ts'
+import { compileFromHttpCache } from '../download/compiled.ts'
+import { fetchFiles } from '../download/files.ts'
+import { fileUrl, purposeOf } from '../download/hashed-file.ts'
+import { configureRuntime, type OpenNetwork, openNetwork } from './network.ts'
 import { runtime } from './runtime.ts'
 import { runSampleTask } from './sampling.ts'
 
-let loaded: Opened & { readonly manifest: Manifest }
-/** One task at a time: a session cannot run twice at once. */
+let loaded: OpenNetwork & { readonly manifest: Manifest }
+/** Tasks run one at a time, because a session does not support parallel runs. */
 let queue: Promise<void> = Promise.resolve()
-const running = new Map<number, AbortController>()
+/** Abort controllers of queued and running tasks, by request id. */
+const controllers = new Map<number, AbortController>()
 
 self.onmessage = ({ data }: MessageEvent<Request>) => {
   switch (data.type) {
     case 'load':
       load(data).then(
         () => post({ type: 'loaded' }),
-        (error) => post({ type: 'failed', id: null, failure: failureOf(error) }),
+        (error) => post({ type: 'failed', id: null, failure: toFailure(error) }),
       )
       break
     case 'sample':
       enqueue(data.id, async (signal) => {
         const { manifest, loop } = loaded
-        const values = await runSampleTask(manifest, loop, data, teller(data.id), signal)
+        const values = await runSampleTask(manifest, loop, data, createStepReporter(data.id), signal)
         return [new Float32Array(values)]
       })
       break
@@ -37,7 +38,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
       })
       break
     case 'abort':
-      running.get(data.id)?.abort()
+      controllers.get(data.id)?.abort()
   }
 }
 
@@ -45,46 +46,38 @@ function post(reply: Reply, transfer: Transferable[] = []): void {
   self.postMessage(reply, { transfer })
 }
 
-async function load({
-  server,
-  manifest,
-  graph: file,
-  device,
-  threads,
-  atOnce,
-  cache,
-}: Loading): Promise<void> {
-  const progress = (told: LoadProgress) => post({ type: 'progress', progress: told })
-  const fallBack = (reason: string) => progress({ stage: 'fallback', reason })
-  const secondsLeft = createClock()
-  const { sha256, bytes } = file
-  const graphOfModel = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
-  const compiles = cache !== false && !runtime.packed && new URL(server).origin === self.location.origin
-  const wasmOfServer = { ...runtime.wasm, compiles, purpose: purposeOf(server, runtime.wasm.purpose) }
+async function load({ server, manifest, graph, device, threads, batchSize, cache }: LoadTask): Promise<void> {
+  const onProgress = (progress: LoadProgress) => post({ type: 'progress', progress })
+  const { sha256, bytes } = graph
+  const graphFile = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
+  const inHttpCache = cache !== false && !runtime.packed && new URL(server).origin === self.location.origin
+  const wasmFile = { ...runtime.wasm, inHttpCache, purpose: purposeOf(server, runtime.wasm.purpose) }
   const findCompiled = async () =>
-    compiles ? compiledBefore(urlOf(server, wasmOfServer), wasmOfServer.sha256) : null
-  // Before, to do without the bytes; and after, for what has just been downloaded is there too.
-  const early = await findCompiled()
-  const [graph, wasm] = await fetchFiles(server, early ? [graphOfModel] : [graphOfModel, wasmOfServer], {
+    inHttpCache ? compileFromHttpCache(fileUrl(server, wasmFile), wasmFile.sha256) : null
+  // Looked up before the download, to skip it, and again after it: the download fills the HTTP cache.
+  const compiled = await findCompiled()
+  const [model, wasm] = await fetchFiles(server, compiled ? [graphFile] : [graphFile, wasmFile], {
     cache,
-    onProgress: (loaded, total) =>
-      progress({ stage: 'download', loaded, total, secondsLeft: secondsLeft(loaded, total) }),
-    onUnkept: fallBack,
+    onProgress,
+    onUncached: (reason) => onProgress({ stage: 'fallback', reason }),
   })
-  progress({ stage: 'prepare' })
+  onProgress({ stage: 'prepare' })
   const mjs = new URL(runtime.mjs, import.meta.url).href
-  placeRuntime(early ?? (await findCompiled()) ?? (runtime.packed ? await unpacked(wasm!) : wasm!), mjs)
-  loaded = { manifest, ...(await openNetwork(graph!, manifest, { device, threads, atOnce })) }
+  configureRuntime(
+    compiled ?? (await findCompiled()) ?? (runtime.packed ? await decompress(wasm!) : wasm!),
+    mjs,
+  )
+  loaded = { manifest, ...(await openNetwork(model!, manifest, { device, threads, batchSize })) }
 }
 
-async function unpacked(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+async function decompress(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([gz]).stream().pipeThrough(new DecompressionStream('gzip'))
   return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
 function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array<ArrayBuffer>[]>): void {
   const controller = new AbortController()
-  running.set(id, controller)
+  controllers.set(id, controller)
   queue = queue.then(async () => {
     try {
       const values = await task(controller.signal)
@@ -93,53 +86,53 @@ function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array
         values.map(({ buffer }) => buffer),
       )
     } catch (error) {
-      post({ type: 'failed', id, failure: failureOf(error) })
+      post({ type: 'failed', id, failure: toFailure(error) })
     } finally {
-      running.delete(id)
+      controllers.delete(id)
     }
   })
 }
 
+/** Max time between two messages with steps, in milliseconds. */
+const reportInterval = 50
+/** Max time before an "abort" message is handled, in milliseconds. Yielding after every step costs 3 % of the speed. */
+const yieldInterval = 100
+let lastYield = 0
+
 /**
- * Tells the page of steps: of several at once, unless one has something to show. Every message takes a core from the
- * network for a moment.
+ * Creates a function that posts steps to the page. It collects steps without a preview and posts several at once,
+ * because every message takes a core from the network for a moment.
  */
-function teller(id: number): (step: Step) => Promise<void> {
-  let untold: Step[] = []
-  let told = performance.now()
+function createStepReporter(id: number): (step: Step) => Promise<void> {
+  let collected: Step[] = []
+  let lastReport = performance.now()
   return async (step) => {
-    untold.push(step)
+    collected.push(step)
     const now = performance.now()
     const isLast = step.step === step.steps - 1
-    if (step.preview || isLast || now - told >= mostSilent) {
-      post({ type: 'steps', id, steps: untold }, untold.flatMap(buffersOf))
-      untold = []
-      told = now
+    if (step.preview || isLast || now - lastReport >= reportInterval) {
+      post({ type: 'steps', id, steps: collected }, collected.flatMap(previewBuffers))
+      collected = []
+      lastReport = now
     }
-    if (now - rested < patience) return
-    await nextTask()
-    rested = performance.now()
+    if (now - lastYield < yieldInterval) return
+    await yieldToMessages()
+    lastYield = performance.now()
   }
 }
 
-function buffersOf({ preview }: Step): Transferable[] {
+function previewBuffers({ preview }: Step): Transferable[] {
   return preview ? [preview.x.buffer, preview.x0.buffer] : []
 }
 
-/** How long the page may be told nothing, in milliseconds. */
-const mostSilent = 50
-/** How long "abort" may wait, in milliseconds. A rest after every step makes the network 3 % slower. */
-const patience = 100
-let rested = 0
-
 const { port1, port2 } = new MessageChannel()
-const resting: (() => void)[] = []
-port1.onmessage = () => resting.shift()!()
+const waiting: (() => void)[] = []
+port1.onmessage = () => waiting.shift()!()
 
-/** Lets messages in: without it a whole drawing on WebAssembly is one task, and "abort" waits for its end. */
-function nextTask(): Promise<void> {
+/** Lets the worker handle messages. On WebAssembly, sampling would otherwise block "abort" until it is finished. */
+function yieldToMessages(): Promise<void> {
   return new Promise((resolve) => {
-    resting.push(resolve)
+    waiting.push(resolve)
     port2.postMessage(null)
   })
 }

@@ -36,9 +36,11 @@ export function createSession(status: Status): Session {
   const wasControlled = Boolean(navigator.serviceWorker?.controller)
   return {
     manifest(name) {
-      const manifest = manifests.get(name) ?? loadManifest(name)
+      const known = manifests.get(name)
+      if (known) return known
+      const manifest = loadManifest(name)
       manifests.set(name, manifest)
-      // A failed request is repeated the next time.
+      // Failed requests are not cached.
       manifest.catch(() => manifests.delete(name))
       return manifest
     },

@@ -62,7 +62,7 @@ async function longTasks(browser: Browser, url: string): Promise<void> {
   await page.goto(url)
   const announced = (text: RegExp) =>
     page.locator('#announcement').filter({ hasText: text }).waitFor({ state: 'attached', timeout: 600_000 })
-  await announced(/^Drawing/)
+  await announced(/^Generating/)
   const from = await now(page)
   await announced(/ in \d/)
   const to = await now(page)

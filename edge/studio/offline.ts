@@ -1,67 +1,67 @@
 /// <reference lib="webworker" />
-// The service worker: page, sampler and the small files of onnxruntime are kept when it is installed, so that the page
-// and every model that was loaded once work without a network. Models and WebAssembly are not its business: the
-// sampler keeps them itself, under their hashes.
+// The service worker. On installation it caches the pages, the sampler and the small files of onnxruntime, so that the
+// page and every model that was loaded once work offline. Models and WebAssembly are not cached here: the sampler
+// caches them itself, under their hashes.
 declare const self: ServiceWorkerGlobalScope
-/** What to keep, with a name that changes with it; filled in by `edge/build/`. */
+/** The files to cache, and a version that changes with their contents. Defined by `edge/build/`. */
 declare const SHELL: { readonly version: string; readonly paths: readonly string[] }
 
-/** The folder that this page lies in: others of its host may have pages, and shells, of their own. */
+/** The folder of this page. Other folders of the host can have pages, and service workers, of their own. */
 const folder = new URL('.', self.location.href)
-const shellCaches = `ddpm-shell ${folder.pathname} `
-const shellCache = `${shellCaches}${SHELL.version}`
+const shellCachePrefix = `ddpm-shell ${folder.pathname} `
+const shellCacheName = `${shellCachePrefix}${SHELL.version}`
 const shellPaths = new Set(SHELL.paths.map((path) => new URL(path, folder).pathname))
-const answersCache = 'ddpm-answers'
+const apiCacheName = 'ddpm-answers'
 
 self.addEventListener('install', (event) => {
-  const keep = async () => {
-    const cache = await caches.open(shellCache)
+  const install = async () => {
+    const cache = await caches.open(shellCacheName)
     await cache.addAll([...shellPaths].map((path) => new Request(path, { cache: 'reload' })))
     await self.skipWaiting()
   }
-  event.waitUntil(keep())
+  event.waitUntil(install())
 })
 
 self.addEventListener('activate', (event) => {
-  const takeOver = async () => {
+  const activate = async () => {
     for (const name of await caches.keys()) {
-      if (name.startsWith(shellCaches) && name !== shellCache) await caches.delete(name)
+      if (name.startsWith(shellCachePrefix) && name !== shellCacheName) await caches.delete(name)
     }
     await self.clients.claim()
   }
-  event.waitUntil(takeOver())
+  event.waitUntil(activate())
 })
 
 self.addEventListener('fetch', (event) => {
   const { request } = event
   const { origin, pathname } = new URL(request.url)
   if (request.method !== 'GET' || origin !== self.location.origin) return
-  if (pathname.startsWith(`${folder.pathname}api/models`)) event.respondWith(answerOf(request))
-  else if (shellPaths.has(pathname)) event.respondWith(shellOf(request, pathname))
+  if (pathname.startsWith(`${folder.pathname}api/models`)) event.respondWith(fetchApi(request))
+  else if (shellPaths.has(pathname)) event.respondWith(fetchShell(request, pathname))
 })
 
-/** What the server says now; what it said last where it cannot be reached. */
-async function answerOf(request: Request): Promise<Response> {
-  const cache = await caches.open(answersCache)
+/** Network first: returns the server's response and caches it, or the cached response if the server is unreachable. */
+async function fetchApi(request: Request): Promise<Response> {
+  const cache = await caches.open(apiCacheName)
   try {
-    const answer = await fetch(request)
-    if (answer.ok) await cache.put(request, answer.clone())
-    return answer
+    const response = await fetch(request)
+    if (response.ok) await cache.put(request, response.clone())
+    return response
   } catch (error) {
-    const kept = await cache.match(request)
-    if (kept !== undefined) return kept
+    const cached = await cache.match(request)
+    if (cached !== undefined) return cached
     throw error
   }
 }
 
-/** It is the server's as long as there is one. */
-async function shellOf(request: Request, pathname: string): Promise<Response> {
-  const cache = await caches.open(shellCache)
+/** Network first: returns the server's response, or the cached file if the server is unreachable. */
+async function fetchShell(request: Request, pathname: string): Promise<Response> {
+  const cache = await caches.open(shellCacheName)
   try {
     return await fetch(request)
   } catch (error) {
-    const found = await cache.match(pathname)
-    if (found !== undefined) return found
+    const cached = await cache.match(pathname)
+    if (cached !== undefined) return cached
     throw error
   }
 }

@@ -83,7 +83,7 @@ describe('site in the browser', { timeout: 500_000 }, () => {
     const page = await context.newPage()
     await page.goto(empty.url)
     await page.getByRole('alert').filter({ hasText: 'npm start' }).waitFor()
-    assert.equal(await page.locator('#draw').isDisabled(), true)
+    assert.equal(await page.locator('#generate').isDisabled(), true)
     await page.close()
     await empty.stop()
   })

@@ -371,8 +371,7 @@ suite('npm run evaluate', () => {
       first[3],
     )
     const chart = readFileSync(keptPath('quality-by-steps.svg'), 'utf8')
-    for (const label of ['ddim', 'heun', 'real images'])
-      assert.ok(chart.includes(`>${label}</text>`), label)
+    for (const label of ['ddim', 'heun', 'real images']) assert.ok(chart.includes(`>${label}</text>`), label)
   })
 
   for (const [what, args, message] of [

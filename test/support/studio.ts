@@ -1,16 +1,14 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   formatManifest,
   type GenerateOptions,
   generate,
-  graphFile,
   type Manifest,
   type Network,
   toRgba,
 } from '@ddpm/shared'
-import * as ort from 'onnxruntime-node'
 import { buildClient } from '../../edge/build/site.ts'
 import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
@@ -18,24 +16,25 @@ import { serve } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import { exportTinyModel } from './model.ts'
+import { nodeNetwork } from './pictures.ts'
 
 /** A server with one tiny model, and the same model in Node. */
 export interface Studio {
   readonly url: string
   readonly manifest: Manifest
   readonly network: Network
-  /** RGBA bytes per picture of what Node draws. */
-  draw(options: GenerateOptions): Promise<number[][]>
+  /** Generates images in Node. Returns the RGBA bytes of each image. */
+  generate(options: GenerateOptions): Promise<number[][]>
   stop(): Promise<void>
 }
 
-/** Serves the page, on workerd, with a model of 8×8 pictures and the classes "light" and "warm". */
+/** Serves the pages on workerd, with a model for 8×8 images and the classes "light" and "warm". */
 export async function openStudio(): Promise<Studio> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-studio-'))
   const exported = join(folder, 'export')
   await exportTinyModel(exported, { size: 8, numResBlocks: 1, attention: [false, false] })
   const { manifest, files } = await readExported(exported)
-  const network = await networkOf(join(exported, graphFile(manifest).path), manifest)
+  const network = await nodeNetwork(exported, manifest)
 
   const { publicFolder, runtimeFiles } = await buildClient()
   const persistTo = join(folder, 'state')
@@ -51,7 +50,7 @@ export async function openStudio(): Promise<Studio> {
     url: serving.url,
     manifest,
     network,
-    async draw(options) {
+    async generate(options) {
       const values = await generate(manifest, network, options)
       return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
     },
@@ -59,19 +58,5 @@ export async function openStudio(): Promise<Studio> {
       await serving.stop()
       await rm(folder, { recursive: true, force: true })
     },
-  }
-}
-
-async function networkOf(path: string, { shape, inputs, output }: Manifest): Promise<Network> {
-  const { channels, height, width } = shape
-  const session = await ort.InferenceSession.create(await readFile(path))
-  return async (x, timestep, label) => {
-    const count = timestep.length
-    const results = await session.run({
-      [inputs.sample]: new ort.Tensor('float32', x, [count, channels, height, width]),
-      [inputs.timestep]: new ort.Tensor('float32', timestep, [count]),
-      [inputs.label!]: new ort.Tensor('float32', label!, [count]),
-    })
-    return results[output]!.data as Float32Array
   }
 }

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
-import { paperOf } from './background.ts'
+import { findBackground } from './background.ts'
 
 const models = new URL('../../models/', import.meta.url)
 
-/** What a model drew first, out of the grid that is its preview: pictures twice as large, in a frame of two pixels. */
+/** The first sample of a model, cut out of its preview grid: enlarged twice, with a margin of two pixels. */
 async function preview(model: string, side: number) {
   const file = fileURLToPath(new URL(`${model}/preview.png`, models))
   const image = sharp(file)
@@ -17,20 +17,23 @@ async function preview(model: string, side: number) {
   return { data: Uint8ClampedArray.from(data), width: info.width, height: info.height }
 }
 
-test('digits are written on black, shapes lie on paper', async () => {
-  const [digits, shapes] = [paperOf([await preview('digits', 28)]), paperOf([await preview('shapes', 32)])]
+test('the background of digits is black, that of shapes is light', async () => {
+  const [digits, shapes] = [
+    findBackground([await preview('digits', 28)]),
+    findBackground([await preview('shapes', 32)]),
+  ]
   assert.equal(digits.isDark, true)
   assert.match(digits.colour, /^#0[0-3]0[0-3]0[0-3]$/)
   assert.equal(shapes.isDark, false)
   assert.match(shapes.colour, /^#[ef][0-9a-f][ef][0-9a-f][d-f][0-9a-f]$/)
 })
 
-test('where every border has a colour of its own, the paper is white', () => {
+test('the background is white if the borders have different colours', () => {
   const plain = (...rgb: number[]) => ({
     data: Uint8ClampedArray.from({ length: 4 * 9 }, (_, i) => rgb[i % 4] ?? 255),
     width: 3,
     height: 3,
   })
-  const found = paperOf([plain(200, 20, 20), plain(20, 200, 20), plain(20, 20, 200)])
-  assert.deepEqual(found, { colour: '#ffffff', isDark: false })
+  const background = findBackground([plain(200, 20, 20), plain(20, 200, 20), plain(20, 20, 200)])
+  assert.deepEqual(background, { colour: '#ffffff', isDark: false })
 })

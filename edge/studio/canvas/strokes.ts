@@ -1,46 +1,58 @@
 import { byId } from '../ui/dom.ts'
 
-/** A place on the sheet, in its own pixels. */
+/** A position in pixels of the canvas. */
 export interface Point {
   readonly x: number
   readonly y: number
 }
 
-export interface Strokes {
+export interface StrokeHandlers {
+  /** Called before the first segment of a stroke. */
   begin(): void
+  /** Called for every segment of a stroke. */
   stroke(from: Point, to: Point): void
-  /** How far an arrow key goes. */
-  step(): number
+  /** Returns the distance that an arrow key moves the brush, in pixels of the canvas. */
+  keyboardStep(): number
 }
 
-/** Pens, fingers, mice; and the keyboard: arrows move, with the space bar down they paint. */
-export function takeStrokes(
+/** Turns pointer and keyboard input on the board into strokes on the canvas. */
+export function listenForStrokes(
   board: HTMLElement,
-  sheet: HTMLCanvasElement,
-  { begin, stroke, step }: Strokes,
+  canvas: HTMLCanvasElement,
+  handlers: StrokeHandlers,
 ): void {
-  const placeOf = ({ clientX, clientY }: PointerEvent): Point => {
-    const box = sheet.getBoundingClientRect()
+  listenForPointers(board, canvas, handlers)
+  listenForKeys(board, canvas, handlers)
+}
+
+/** Mouse, pen and touch. */
+function listenForPointers(
+  board: HTMLElement,
+  canvas: HTMLCanvasElement,
+  { begin, stroke }: StrokeHandlers,
+): void {
+  const positionOf = ({ clientX, clientY }: PointerEvent): Point => {
+    const box = canvas.getBoundingClientRect()
     return {
-      x: ((clientX - box.left) / box.width) * sheet.width,
-      y: ((clientY - box.top) / box.height) * sheet.height,
+      x: ((clientX - box.left) / box.width) * canvas.width,
+      y: ((clientY - box.top) / box.height) * canvas.height,
     }
   }
   let last: (Point & { readonly pointer: number }) | null = null
   board.addEventListener('pointerdown', (event) => {
-    // A second finger does not paint.
+    // Only one finger paints at a time.
     if (event.button !== 0 || (last && last.pointer !== event.pointerId)) return
     board.setPointerCapture(event.pointerId)
     begin()
-    last = { ...placeOf(event), pointer: event.pointerId }
+    last = { ...positionOf(event), pointer: event.pointerId }
     stroke(last, last)
   })
   board.addEventListener('pointermove', (event) => {
     if (event.pointerId !== last?.pointer) return
     for (const part of event.getCoalescedEvents?.() ?? [event]) {
-      const place = placeOf(part)
-      stroke(last, place)
-      last = { ...place, pointer: event.pointerId }
+      const position = positionOf(part)
+      stroke(last, position)
+      last = { ...position, pointer: event.pointerId }
     }
   })
   for (const end of ['pointerup', 'pointercancel', 'lostpointercapture'] as const) {
@@ -48,59 +60,51 @@ export function takeStrokes(
       if (pointerId === last?.pointer) last = null
     })
   }
+}
 
+const arrows: Readonly<Record<string, Point>> = {
+  ArrowLeft: { x: -1, y: 0 },
+  ArrowRight: { x: 1, y: 0 },
+  ArrowUp: { x: 0, y: -1 },
+  ArrowDown: { x: 0, y: 1 },
+}
+
+/** Arrow keys move the brush; while the space bar is down, they paint. */
+function listenForKeys(
+  board: HTMLElement,
+  canvas: HTMLCanvasElement,
+  { begin, stroke, keyboardStep }: StrokeHandlers,
+): void {
   board.tabIndex = 0
   const crosshair = byId('crosshair', HTMLElement)
-  let at: Point | null = null
-  let painting = false
-  const arrows: Readonly<Record<string, Point>> = {
-    ArrowLeft: { x: -1, y: 0 },
-    ArrowRight: { x: 1, y: 0 },
-    ArrowUp: { x: 0, y: -1 },
-    ArrowDown: { x: 0, y: 1 },
-  }
+  let position: Point | null = null
+  let isPainting = false
   board.addEventListener('keydown', (event) => {
     const arrow = arrows[event.key]
     if (!arrow && event.key !== ' ') return
     event.preventDefault()
-    const from = at ?? { x: sheet.width / 2, y: sheet.height / 2 }
-    const inside = (value: number, most: number) => Math.min(Math.max(value, 0), most)
-    at = arrow
+    const from = position ?? { x: canvas.width / 2, y: canvas.height / 2 }
+    const clamp = (value: number, max: number) => Math.min(Math.max(value, 0), max)
+    position = arrow
       ? {
-          x: inside(from.x + arrow.x * step(), sheet.width),
-          y: inside(from.y + arrow.y * step(), sheet.height),
+          x: clamp(from.x + arrow.x * keyboardStep(), canvas.width),
+          y: clamp(from.y + arrow.y * keyboardStep(), canvas.height),
         }
       : from
-    if (event.key === ' ' && !painting) {
-      painting = true
+    if (event.key === ' ' && !isPainting) {
+      isPainting = true
       begin()
     }
-    if (painting) stroke(from, at)
+    if (isPainting) stroke(from, position)
     crosshair.hidden = false
-    crosshair.style.left = `${(at.x / sheet.width) * 100}%`
-    crosshair.style.top = `${(at.y / sheet.height) * 100}%`
+    crosshair.style.left = `${(position.x / canvas.width) * 100}%`
+    crosshair.style.top = `${(position.y / canvas.height) * 100}%`
   })
   board.addEventListener('keyup', ({ key }) => {
-    if (key === ' ') painting = false
+    if (key === ' ') isPainting = false
   })
   board.addEventListener('blur', () => {
-    painting = false
+    isPainting = false
     crosshair.hidden = true
-  })
-}
-
-/** Files that are dropped on the board, and pictures pasted anywhere while it is shown. */
-export function takeFiles(board: HTMLElement, take: (file: File) => Promise<void>): void {
-  const imageIn = (items: DataTransfer | null) =>
-    Array.from(items?.files ?? []).find(({ type }) => type.startsWith('image/'))
-  board.addEventListener('dragover', (event) => event.preventDefault())
-  board.addEventListener('drop', (event) => {
-    event.preventDefault()
-    const file = imageIn(event.dataTransfer) ?? event.dataTransfer?.files[0]
-    if (file) take(file)
-  })
-  document.addEventListener('paste', ({ clipboardData }) => {
-    const file = imageIn(clipboardData)
-    if (file && board.offsetParent !== null) take(file)
   })
 }

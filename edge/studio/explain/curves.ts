@@ -1,15 +1,17 @@
 import { pathOf, svg } from '../ui/chart.ts'
 import type { Process } from './process.ts'
 
-const [width, height] = [640, 200]
+/** In the units of the SVG's view box. */
+const [width, height, margin] = [640, 200, 4]
 
 export interface Curves {
   readonly element: SVGSVGElement
   show(process: Process): void
-  at(t: number): void
+  /** Marks a timestep. */
+  moveTo(t: number): void
 }
 
-/** How much of x_t is picture, √ᾱ_t, and how much is noise, √(1−ᾱ_t), over all t. */
+/** Creates the chart of the weights of image and noise in x_t over all timesteps: √ᾱ_t and √(1−ᾱ_t). */
 export function createCurves(): Curves {
   const element = svg('svg', {
     viewBox: `0 0 ${width} ${height}`,
@@ -18,31 +20,28 @@ export function createCurves(): Curves {
     class: 'curves',
   })
   const title = svg('title', {})
-  const [image, noise] = [svg('path', { class: 'picture' }), svg('path', { class: 'noise' })]
-  const head = svg('line', { class: 'head', y1: '0', y2: String(height) })
-  element.append(title, image, noise, head)
+  const [signal, noise] = [svg('path', { class: 'signal' }), svg('path', { class: 'noise' })]
+  const marker = svg('line', { class: 'marker', y1: '0', y2: String(height) })
+  element.append(title, signal, noise, marker)
   let last = 1
   return {
     element,
     show({ alphaBar, timesteps }) {
       last = timesteps - 1
-      const path = (f: (bar: number) => number) =>
-        pathOf(alphaBar.map((bar, t) => [(t / last) * width, 4 + (1 - f(bar)) * (height - 8)]))
-      image.setAttribute(
-        'd',
-        path((bar) => Math.sqrt(bar)),
-      )
-      noise.setAttribute(
-        'd',
-        path((bar) => Math.sqrt(1 - bar)),
-      )
-      const half = alphaBar.findIndex((bar) => bar < 0.5)
-      title.textContent = `The weight of the picture falls from 1 to ${Math.sqrt(alphaBar.at(-1)!).toFixed(3)}, that of the noise rises to 1; they are equal at t = ${half}.`
+      const curve = (weights: readonly number[]) =>
+        pathOf(
+          weights.map((weight, t) => [(t / last) * width, margin + (1 - weight) * (height - 2 * margin)]),
+        )
+      signal.setAttribute('d', curve(alphaBar.map((bar) => Math.sqrt(bar))))
+      noise.setAttribute('d', curve(alphaBar.map((bar) => Math.sqrt(1 - bar))))
+      const crossing = alphaBar.findIndex((bar) => bar < 0.5)
+      const final = Math.sqrt(alphaBar.at(-1)!).toFixed(3)
+      title.textContent = `The weight of the image falls from 1 to ${final}. The weight of the noise rises to 1. They are equal at t = ${crossing}.`
     },
-    at(t) {
+    moveTo(t) {
       const x = String((t / last) * width)
-      head.setAttribute('x1', x)
-      head.setAttribute('x2', x)
+      marker.setAttribute('x1', x)
+      marker.setAttribute('x2', x)
     },
   }
 }

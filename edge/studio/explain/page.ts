@@ -12,20 +12,21 @@ import {
 import { createDrawingBoard, type DrawingBoard } from '../canvas/drawing-board.ts'
 import { byId, make, paint } from '../ui/dom.ts'
 import { reportErrors } from '../ui/error-banner.ts'
-import { megabytes } from '../ui/format.ts'
+import { formatMegabytes, formatPercent } from '../ui/format.ts'
 import { renderLogo } from '../ui/logo.ts'
-import { pixelsOf, valuesOf } from '../ui/pixels.ts'
-import { savesData } from '../ui/preferences.ts'
+import { toCanvas, toImage, toValues } from '../ui/pixels.ts'
+import { prefersReducedData } from '../ui/preferences.ts'
 import { createCurves } from './curves.ts'
 import { meanSquare, type Process, processOf, sunrise } from './process.ts'
-import { createWalk, type Walk } from './walk.ts'
+import { createReverseProcess, type ReverseProcess } from './reverse-process.ts'
 
-/** What the page is about: one picture, one noise, one timestep. */
+/** What the whole page refers to: a model, a clean image, noise and a class. */
 interface Scene {
   readonly manifest: Manifest
   readonly process: Process
+  /** The clean image, [channels, height, width]. */
   x0: Float32Array
-  /** Of which seed the noise is. */
+  /** Seed of the noise. */
   seed: number
   className: string | null
 }
@@ -33,19 +34,15 @@ interface Scene {
 const slider = byId('t', HTMLInputElement)
 const curves = createCurves()
 byId('curves', HTMLElement).append(curves.element)
-const show = (id: string, image: ImageData) => paint(byId(id, HTMLCanvasElement), image)
-const say = (id: string, text: string) => {
-  byId(id, HTMLOutputElement).value = text
-}
 
 let scene: Scene | null = null
 let model: Model | null = null
-let walk: Walk | null = null
-let easel: DrawingBoard | null = null
+let reverseProcess: ReverseProcess | null = null
+let drawingBoard: DrawingBoard | null = null
 
-renderLogo(byId('mark', HTMLCanvasElement))
+renderLogo(byId('logo', HTMLCanvasElement))
 slider.addEventListener('input', () => reportErrors(render))
-byId('other-noise', HTMLButtonElement).addEventListener('click', () => {
+byId('new-noise', HTMLButtonElement).addEventListener('click', () => {
   if (!scene) return
   scene.seed++
   reportErrors(render)
@@ -53,49 +50,47 @@ byId('other-noise', HTMLButtonElement).addEventListener('click', () => {
 navigator.serviceWorker?.register('../offline.js').catch(() => {})
 reportErrors(start)
 
+/** Shows the forward process, which needs no model, and then loads the model. */
 async function start(): Promise<void> {
   const [{ deviceReason }, models] = await Promise.all([detect(), listModels()])
   byId('device', HTMLElement).textContent = `Runs on ${deviceReason}.`
-  const wanted = new URLSearchParams(location.search).get('model') ?? models[0]?.name
-  if (wanted === undefined) {
-    throw new UserError('No model is published here yet. Publish one, as the studio says, and come again.')
+  const name = new URLSearchParams(location.search).get('model') ?? models[0]?.name
+  if (name === undefined) {
+    throw new UserError('No model has been published yet. The studio explains how to publish one.')
   }
-  const manifest = await loadManifest(wanted)
+  const manifest = await loadManifest(name)
   const process = processOf(manifest)
   scene = { manifest, process, x0: sunrise(manifest.shape), seed: 1, className: null }
   slider.max = String(process.timesteps - 1)
   slider.value = String(Math.round(process.timesteps * 0.3))
   curves.show(process)
-  offerClasses(manifest)
-  easel = offerEasel(manifest)
-  offer(scene.x0, 'A sunrise')
+  connectClasses(manifest)
+  drawingBoard = connectDrawingBoard(manifest)
+  addChoice(scene.x0, 'A sunrise')
   await render()
-  if (!savesData()) return wake()
+  if (!prefersReducedData()) return startModel()
   const button = make('button', { type: 'button' }, 'Load the model')
   button.addEventListener('click', () => {
     button.remove()
-    reportErrors(wake)
+    reportErrors(startModel)
   })
   byId('choices', HTMLElement).after(button)
 }
 
-/** Brings the network to life, and pictures of its own to choose from. */
-async function wake(): Promise<void> {
+/** Loads the model and offers samples of it as clean images. */
+async function startModel(): Promise<void> {
   const { manifest, process } = scene!
   model = await load(manifest.name, {
-    onProgress: (progress) => {
-      if (progress.stage === 'download') {
-        say(
-          'loss',
-          `Downloading the model, ${megabytes(progress.loaded)} of ${megabytes(progress.total)} MB.`,
-        )
-      }
+    onProgress(progress) {
+      if (progress.stage !== 'download') return
+      const [loaded, total] = [progress.loaded, progress.total].map(formatMegabytes)
+      showText('loss', `Downloading the model, ${loaded} of ${total}.`)
     },
   })
   byId('device', HTMLElement).textContent = `Runs on ${model.deviceReason}.`
-  walk = createWalk(model, process, reportErrors)
+  reverseProcess = createReverseProcess(model, process)
   await render()
-  const drawn = await model.sample({
+  const samples = await model.sample({
     count: 4,
     seed: 1,
     sampler: 'dpmpp',
@@ -103,44 +98,41 @@ async function wake(): Promise<void> {
     steps: 15,
     previewEvery: 0,
   })
-  easel?.paper(drawn.map(({ pixels }) => pixels))
-  for (const [i, { values }] of drawn.entries()) offer(values.slice(), `Picture ${i + 1} of the model`)
-  // One of its own says more than a drawing it has never seen the like of.
+  drawingBoard?.setBackground(samples.map(({ pixels }) => pixels))
+  for (const [i, { values }] of samples.entries()) addChoice(values.slice(), `Sample ${i + 1} of the model`)
+  // Predictions are good for the model's own samples, but not for the sunrise, which is unlike its training images.
   byId('choices', HTMLElement).querySelectorAll('button')[1]?.click()
 }
 
-/** Adds a picture to choose from. */
-function offer(x0: Float32Array, label: string): void {
-  const canvas = make('canvas')
-  paint(canvas, pixelsOf(x0, scene!.manifest.shape))
-  const button = make(
-    'button',
-    { type: 'button', class: 'choice', 'aria-label': label, 'aria-pressed': 'false' },
-    canvas,
-  )
+/** Adds a clean image to choose from. */
+function addChoice(x0: Float32Array, label: string): void {
+  const canvas = toCanvas(toImage(x0, scene!.manifest.shape))
+  const attributes = { type: 'button', class: 'choice', 'aria-label': label, 'aria-pressed': 'false' }
+  const button = make('button', attributes, canvas)
   button.addEventListener('click', () => reportErrors(() => choose(x0, button)))
   byId('choices', HTMLElement).append(button)
 }
 
-async function choose(x0: Float32Array, chosen: HTMLElement | null = null): Promise<void> {
-  for (const button of byId('choices', HTMLElement).querySelectorAll('button')) {
-    button.setAttribute('aria-pressed', String(button === chosen))
+/** @param button the button of the image; null if it comes from the drawing board */
+async function choose(x0: Float32Array, button: HTMLElement | null): Promise<void> {
+  for (const other of byId('choices', HTMLElement).querySelectorAll('button')) {
+    other.setAttribute('aria-pressed', String(other === button))
   }
   scene!.x0 = x0
   await render()
 }
 
-function offerEasel({ shape }: Manifest): DrawingBoard {
-  const easel = createDrawingBoard(() => reportErrors(() => choose(valuesOf(easel.image(), shape))))
-  easel.resize(shape)
-  return easel
+function connectDrawingBoard({ shape }: Manifest): DrawingBoard {
+  const board = createDrawingBoard(() => reportErrors(() => choose(toValues(board.image(), shape), null)))
+  board.resize(shape)
+  return board
 }
 
-function offerClasses({ classes }: Manifest): void {
+function connectClasses({ classes }: Manifest): void {
   const select = byId('class', HTMLSelectElement)
   byId('class-field', HTMLElement).hidden = classes.length === 0
   select.replaceChildren(
-    make('option', { value: '' }, 'anything'),
+    make('option', { value: '' }, 'none'),
     ...classes.map((name) => make('option', { value: name }, name)),
   )
   select.addEventListener('change', () => {
@@ -149,61 +141,65 @@ function offerClasses({ classes }: Manifest): void {
   })
 }
 
-/** Everything that depends on picture, noise and timestep. */
+/** Renders everything that depends on the image, the noise and the timestep. */
 async function render(): Promise<void> {
   if (!scene) return
-  const { manifest, process, x0, seed, className } = scene
+  const { process, x0, seed, className } = scene
   const t = slider.valueAsNumber
   const alphaBar = process.alphaBar[t]!
-  const epsilon = startNoise(manifest, seed, 0)
+  const epsilon = startNoise(scene.manifest, seed, 0)
   const xt = qSample(alphaBar, x0, epsilon)
-  const image = (values: Float32Array) => pixelsOf(values, manifest.shape)
-  show('x0', image(x0))
-  show('epsilon', image(epsilon))
-  show('xt', image(xt))
-  show('seen-xt', image(xt))
-  say('signal', percent(Math.sqrt(alphaBar)))
-  say('deviation', percent(Math.sqrt(1 - alphaBar)))
-  say('t-text', `t = ${t}`)
-  slider.setAttribute('aria-valuetext', `t = ${t}, ${percent(Math.sqrt(alphaBar))} of the picture`)
-  curves.at(t)
+  showImage('x0', x0)
+  showImage('epsilon', epsilon)
+  showImage('xt', xt)
+  showImage('input-xt', xt)
+  const signal = formatPercent(Math.sqrt(alphaBar), 1)
+  showText('signal', signal)
+  showText('deviation', formatPercent(Math.sqrt(1 - alphaBar), 1))
+  showText('t-text', `t = ${t}`)
+  slider.setAttribute('aria-valuetext', `t = ${t}, ${signal} of the image`)
+  curves.moveTo(t)
   if (!model) return
-  walk?.from({ x: xt, t, className })
-  await look({ xt, t, epsilon, className })
+  reverseProcess?.restartFrom({ x: xt, t, className })
+  await predict({ xt, t, epsilon, className })
 }
 
-interface Sight {
+interface Input {
   readonly xt: Float32Array
   readonly t: number
   readonly epsilon: Float32Array
   readonly className: string | null
 }
 
-let looking = false
-/** What is to be looked at next: only the latest, while the slider is being dragged. */
-let next: Sight | null = null
+let isPredicting = false
+/** The input to predict next. While the slider moves, only the latest input matters. */
+let nextInput: Input | null = null
 
-/** Asks the network what it sees, one question at a time. */
-async function look(sight: Sight): Promise<void> {
-  next = sight
-  if (looking) return
-  looking = true
+/** Evaluates the model and shows its prediction, one input at a time. */
+async function predict(input: Input): Promise<void> {
+  nextInput = input
+  if (isPredicting) return
+  isPredicting = true
   try {
-    while (next) {
-      const { xt, t, epsilon, className }: Sight = next
-      next = null
-      const seen = await model!.predict({ x: xt, t, ...(className !== null && { class: className }) })
-      const image = (values: Float32Array) => pixelsOf(values, scene!.manifest.shape)
-      show('seen-epsilon', image(seen.epsilon))
-      show('seen-x0', image(seen.x0))
-      walk?.foreseen(image(seen.x0))
-      say('loss', `‖ε − ε_θ‖² per pixel and colour: ${meanSquare(epsilon, seen.epsilon).toFixed(4)}`)
+    while (nextInput) {
+      const { xt, t, epsilon, className }: Input = nextInput
+      nextInput = null
+      const prediction = await model!.predict({ x: xt, t, ...(className !== null && { class: className }) })
+      showImage('predicted-epsilon', prediction.epsilon)
+      showImage('predicted-x0', prediction.x0)
+      reverseProcess?.showPrediction(toImage(prediction.x0, scene!.manifest.shape))
+      const error = meanSquare(epsilon, prediction.epsilon).toFixed(4)
+      showText('loss', `Mean squared error of the predicted noise: ${error}`)
     }
   } finally {
-    looking = false
+    isPredicting = false
   }
 }
 
-function percent(value: number): string {
-  return `${Math.round(value * 1000) / 10} %`
+function showImage(id: string, values: Float32Array): void {
+  paint(byId(id, HTMLCanvasElement), toImage(values, scene!.manifest.shape))
+}
+
+function showText(id: string, text: string): void {
+  byId(id, HTMLOutputElement).value = text
 }

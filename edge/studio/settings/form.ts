@@ -1,95 +1,95 @@
 import { type Manifest, samplers, sharedWords, timestepSpacings } from 'ddpm-sampler'
 import { byId, make } from '../ui/dom.ts'
-import { deterministic, hasOrder, isStochastic, mostImages, type Settings } from './settings.ts'
+import { randomSeed } from '../ui/random-seed.ts'
+import { hasOrder, isStochastic, maxImages, type Settings, toDeterministic } from './settings.ts'
 import { createStartPanel } from './start-panel.ts'
 
-const samplerWords: Record<Settings['sampler'], readonly [name: string, note: string]> = {
-  ddim: ['DDIM', 'DDIM goes straight from noise to picture; 20 to 50 steps do.'],
-  ddpm: [
-    'DDPM',
-    'DDPM, as in the original paper, adds fresh noise in every step; it wants hundreds of steps.',
+const samplerTexts: Record<Settings['sampler'], readonly [name: string, note: string]> = {
+  ddim: ['DDIM', 'DDIM adds no noise after the start. 20 to 50 steps are enough.'],
+  ddpm: ['DDPM', 'DDPM, the original method, adds new noise in every step. It needs hundreds of steps.'],
+  dpmpp: ['DPM-Solver++', 'DPM-Solver++ also uses the results of earlier steps. 10 to 20 steps are enough.'],
+  'sde-dpmpp': [
+    'SDE-DPM-Solver++',
+    'SDE-DPM-Solver++ is DPM-Solver++ with new noise in every step. 20 to 50 steps are enough.',
   ],
-  dpmpp: ['DPM-Solver++', 'DPM-Solver++ looks back at earlier steps; 10 to 20 do.'],
-  'sde-dpmpp': ['SDE-DPM-Solver++', 'DPM-Solver++ with fresh noise in every step; 20 to 50 do.'],
-  unipc: ['UniPC', 'UniPC looks back at earlier steps and corrects them; 10 to 20 do.'],
-  euler: ['Euler', 'Euler takes the same straight path as DDIM; 20 to 50 steps do.'],
-  heun: ['Heun', 'Heun asks the network twice per step; 10 to 20 do.'],
+  unipc: ['UniPC', 'UniPC corrects each step with the results of earlier ones. 10 to 20 steps are enough.'],
+  euler: ['Euler', 'Euler follows the same path as DDIM. 20 to 50 steps are enough.'],
+  heun: ['Heun', 'Heun evaluates the model twice per step. 10 to 20 steps are enough.'],
 }
 
-const spacingWords: Record<Settings['spacing'], string> = {
+const spacingNames: Record<Settings['spacing'], string> = {
   leading: 'leading',
   trailing: 'trailing',
-  linspace: 'even, both ends',
+  linspace: 'linspace (both ends)',
   quadratic: 'quadratic',
   lambda: 'even in log SNR (λ)',
   karras: 'Karras (σ^1/7)',
 }
 
 export interface Form {
-  /** Takes the fields that depend on the model from its manifest, and all values from the settings. */
+  /** Adapts the form to a model and fills in settings. */
   fill(manifest: Manifest, settings: Settings): void
-  /** What the fields hold; null after the browser has shown what is wrong with them. */
+  /** Returns the settings; null if a field is invalid, after the browser has shown why. */
+  submit(): Settings | null
+  /** Returns the settings without showing errors; null if a field is invalid. */
   read(): Settings | null
-  /** The same, in silence: null while something is wrong. */
-  peek(): Settings | null
-  /** Pictures of the model: what one paints oneself gets their paper. */
-  paper(images: readonly ImageData[]): void
-  /** Once there is something to choose. */
+  /** Adapts the drawing board's background to the model's samples. */
+  setBackground(samples: readonly ImageData[]): void
+  /** Enables the form, once a model is chosen. */
   enable(): void
 }
 
-/** The settings' fields. `onChange` is called when anything is. */
+/**
+ * Connects the settings form.
+ * @param onChange called after every change by the visitor
+ */
 export function createForm(onChange: () => void): Form {
   const form = byId('settings', HTMLFormElement)
   const className = byId('class', HTMLSelectElement)
   const input = (id: string) => byId(id, HTMLInputElement)
-  const [guidance, rescale, count, seed] = [
-    input('guidance'),
-    input('rescale'),
-    input('count'),
-    input('seed'),
-  ]
-  const [steps, eta] = [input('steps'), input('eta')]
+  const [guidance, rescale] = [input('guidance'), input('rescale')]
+  const [count, seed, steps, eta] = [input('count'), input('seed'), input('steps'), input('eta')]
   const sampler = byId('sampler', HTMLSelectElement)
   const spacing = byId('spacing', HTMLSelectElement)
   const order = byId('order', HTMLSelectElement)
   let manifest: Manifest | null = null
-  count.max = String(mostImages)
-  sampler.replaceChildren(...samplers.map((value) => make('option', { value }, samplerWords[value][0])))
-  spacing.replaceChildren(...timestepSpacings.map((value) => make('option', { value }, spacingWords[value])))
+  count.max = String(maxImages)
+  sampler.replaceChildren(...samplers.map((value) => make('option', { value }, samplerTexts[value][0])))
+  spacing.replaceChildren(...timestepSpacings.map((value) => make('option', { value }, spacingNames[value])))
 
+  const selectedSampler = () => sampler.value as Settings['sampler']
   const update = () => {
-    const chosen = sampler.value as Settings['sampler']
-    byId('sampler-note', HTMLElement).textContent = samplerWords[chosen][1]
-    byId('eta-field', HTMLElement).hidden = chosen !== 'ddim'
-    byId('order-field', HTMLElement).hidden = !hasOrder(chosen)
-    eta.disabled = chosen !== 'ddim'
-    order.options[2]!.disabled = chosen === 'sde-dpmpp'
+    const selected = selectedSampler()
+    byId('sampler-note', HTMLElement).textContent = samplerTexts[selected][1]
+    byId('eta-field', HTMLElement).hidden = selected !== 'ddim'
+    byId('order-field', HTMLElement).hidden = !hasOrder(selected)
+    eta.disabled = selected !== 'ddim'
+    order.options[2]!.disabled = selected === 'sde-dpmpp'
     if (order.selectedOptions[0]?.disabled) order.value = '2'
   }
-  const changed = () => {
+  const handleChange = () => {
     update()
     onChange()
   }
-  const start = createStartPanel(changed)
+  /** Variations and interpolations are meaningful only if the start noise determines the image. */
+  const selectDeterministicSampler = () => {
+    const current = { sampler: selectedSampler(), eta: parseEta(eta.value) }
+    if (!isStochastic(current)) return
+    const deterministic = toDeterministic(current)
+    sampler.value = deterministic.sampler
+    eta.value = String(deterministic.eta)
+    handleChange()
+  }
+  const start = createStartPanel(handleChange)
   for (const radio of form.querySelectorAll<HTMLInputElement>('input[name="start"]')) {
     radio.addEventListener('change', () => {
-      // Between noises only a sampler without fresh noise finds what lies between their pictures.
-      if (start.kind === 'near' || start.kind === 'between') settle()
+      if (start.kind === 'variation' || start.kind === 'interpolation') selectDeterministicSampler()
     })
   }
-  const settle = () => {
-    const found = { sampler: sampler.value as Settings['sampler'], eta: etaOf(eta.value) }
-    if (!isStochastic(found)) return
-    const calm = deterministic(found)
-    sampler.value = calm.sampler
-    eta.value = String(calm.eta)
-    changed()
-  }
-  form.addEventListener('input', changed)
-  byId('dice', HTMLButtonElement).addEventListener('click', () => {
-    seed.value = String(rollSeed())
-    changed()
+  form.addEventListener('input', handleChange)
+  byId('random-seed', HTMLButtonElement).addEventListener('click', () => {
+    seed.value = String(randomSeed())
+    handleChange()
   })
 
   const values = (): Settings | null =>
@@ -100,23 +100,24 @@ export function createForm(onChange: () => void): Form {
       guidanceRescale: rescale.valueAsNumber,
       count: count.valueAsNumber,
       seed: Number(seed.value),
-      sampler: sampler.value as Settings['sampler'],
+      sampler: selectedSampler(),
       steps: steps.valueAsNumber,
       spacing: spacing.value as Settings['spacing'],
-      eta: etaOf(eta.value),
+      eta: parseEta(eta.value),
       order: Number(order.value) as Settings['order'],
       start: start.read(Number(seed.value)),
     }
 
   return {
-    fill(chosen, settings) {
-      if (manifest?.name !== chosen.name) start.resize(chosen)
-      manifest = chosen
-      const asked = [...sharedWords(chosen.classes), ...chosen.classes]
-      const classes = asked.map((name) => make('option', { value: name }, name))
-      className.replaceChildren(make('option', { value: '' }, 'any'), ...classes)
+    fill(newManifest, settings) {
+      if (manifest?.name !== newManifest.name) start.resize(newManifest)
+      manifest = newManifest
+      const { classes, scheduler } = newManifest
+      const names = [...sharedWords(classes), ...classes]
+      const options = names.map((name) => make('option', { value: name }, name))
+      className.replaceChildren(make('option', { value: '' }, 'any'), ...options)
       for (const id of ['class-field', 'guidance-field', 'rescale-field']) {
-        byId(id, HTMLElement).hidden = classes.length === 0
+        byId(id, HTMLElement).hidden = names.length === 0
       }
       className.value = settings.class ?? ''
       guidance.value = String(settings.guidance)
@@ -125,33 +126,28 @@ export function createForm(onChange: () => void): Form {
       seed.value = String(settings.seed)
       sampler.value = settings.sampler
       steps.value = String(settings.steps)
-      steps.max = String(chosen.scheduler.num_train_timesteps)
+      steps.max = String(scheduler.num_train_timesteps)
       spacing.value = settings.spacing
       eta.value = String(settings.eta)
       order.value = String(settings.order)
       start.fill(settings.start, settings.seed)
       update()
     },
-    read() {
-      const wrong = form.querySelector<HTMLElement>(':invalid:not(fieldset)')
-      // What is folded away cannot be shown to be wrong.
-      const folded = wrong?.closest('details')
-      if (folded) folded.open = true
+    submit() {
+      const invalid = form.querySelector<HTMLElement>(':invalid:not(fieldset)')
+      // The browser cannot show an error at a field inside closed details.
+      const details = invalid?.closest('details')
+      if (details) details.open = true
       return form.reportValidity() ? values() : null
     },
-    paper: start.paper,
-    peek: () => (form.checkValidity() ? values() : null),
+    read: () => (form.checkValidity() ? values() : null),
+    setBackground: start.setBackground,
     enable() {
       byId('fields', HTMLFieldSetElement).disabled = false
     },
   }
 }
 
-function etaOf(text: string): Settings['eta'] {
+function parseEta(text: string): Settings['eta'] {
   return text.trim() === 'hat' ? 'hat' : Number(text)
-}
-
-/** A seed short enough to be read out. */
-export function rollSeed(): number {
-  return Math.floor(Math.random() * 1e6)
 }

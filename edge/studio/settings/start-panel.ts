@@ -1,126 +1,125 @@
 import type { Manifest } from 'ddpm-sampler'
 import { createDrawingBoard } from '../canvas/drawing-board.ts'
 import { byId } from '../ui/dom.ts'
+import { formatPercent } from '../ui/format.ts'
+import { randomSeed } from '../ui/random-seed.ts'
 import { defaultDistance, type Start } from './settings.ts'
 
 export interface StartPanel {
-  /** Brings everything to a model's size. */
-  resize(manifest: Manifest): void
-  /** The paper to paint on is that of the model's own pictures. */
-  paper(images: readonly ImageData[]): void
-  fill(start: Start, seed: number): void
-  read(seed: number): Start
   readonly kind: Start['kind']
+  /** Adapts the drawing board to a model's image size. */
+  resize(manifest: Manifest): void
+  /** Adapts the drawing board's background to the model's samples. */
+  setBackground(samples: readonly ImageData[]): void
+  fill(start: Start, seed: number): void
+  /** @param seed the seed of the form, used if the second image has no seed of its own */
+  read(seed: number): Start
 }
 
 const notes: Record<Start['kind'], string> = {
-  noise: 'Each picture starts as noise of its own, which the seed decides.',
-  image: 'Your picture is drowned in noise up to the strength, and drawn out of it again (SDEdit).',
-  near: 'The first picture again, then others out of noise close to its own.',
-  between: 'From one picture to another, along the arc between their noises.',
+  noise: 'Each image starts as random noise, which the seed determines.',
+  image: 'Noise is added to your image and removed again. More strength changes more of the image (SDEdit).',
+  variation: 'Repeats one image of the seed, followed by images from similar noise.',
+  interpolation: 'Blends one image into another, step by step, along the arc between their noises.',
 }
+const inpaintNote = 'Only the area you mark changes. The new content fits the rest of the image (RePaint).'
 
-/** Where a drawing starts: noise, a picture of one's own, near a picture or between two. Inputs count from 1. */
+/** Connects the panel that selects what generation starts from. Its image numbers count from 1. */
 export function createStartPanel(onChange: () => void): StartPanel {
-  const kinds = Array.from(document.querySelectorAll<HTMLInputElement>('input[name="start"]'))
-  const field = (id: string) => byId(id, HTMLInputElement)
-  const [strength, distance] = [field('strength'), field('distance')]
-  const [nearImage, other] = [field('near-image'), field('other')]
-  const [fromImage, toImage, toSeed] = [field('from-image'), field('to-image'), field('to-seed')]
-  const masking = field('masking')
-  const easel = createDrawingBoard(onChange, { masking, halves: byId('halves', HTMLSelectElement) })
+  const radios = Array.from(document.querySelectorAll<HTMLInputElement>('input[name="start"]'))
+  const input = (id: string) => byId(id, HTMLInputElement)
+  const [strength, distance] = [input('strength'), input('distance')]
+  const [variationImage, secondSeed] = [input('variation-image'), input('second-seed')]
+  const [fromImage, toImage, toSeed] = [input('from-image'), input('to-image'), input('to-seed')]
+  const inpaint = input('inpaint')
+  const region = byId('mask-region', HTMLSelectElement)
+  const drawingBoard = createDrawingBoard(onChange, { inpaint, region })
 
-  const kind = () => kinds.find(({ checked }) => checked)!.value as Start['kind']
+  const selectedKind = () => radios.find(({ checked }) => checked)!.value as Start['kind']
   const update = () => {
-    const chosen = kind()
-    for (const { value } of kinds) {
-      if (value !== 'noise') byId(`start-${value}`, HTMLElement).hidden = value !== chosen
-    }
-    byId('start-note', HTMLElement).textContent =
-      chosen === 'image' && masking.checked
-        ? 'What you cover is drawn anew and fits what stays (RePaint).'
-        : notes[chosen]
-    byId('mask-tools', HTMLElement).hidden = !masking.checked
-    byId('brush-colours', HTMLElement).hidden = masking.checked
-    byId('strength-text', HTMLOutputElement).value = percent(strength.valueAsNumber)
-    byId('distance-text', HTMLOutputElement).value = percent(distance.valueAsNumber)
-    // What is not shown must not stop the form.
-    for (const { value } of kinds) {
+    const selected = selectedKind()
+    for (const { value } of radios) {
       if (value === 'noise') continue
-      byId(`start-${value}`, HTMLFieldSetElement).disabled = value !== chosen
+      const panel = byId(`start-${value}`, HTMLFieldSetElement)
+      panel.hidden = value !== selected
+      // Hidden fields must not make the form invalid.
+      panel.disabled = value !== selected
     }
+    const isInpainting = inpaint.checked
+    byId('start-note', HTMLElement).textContent =
+      selected === 'image' && isInpainting ? inpaintNote : notes[selected]
+    byId('mask-tools', HTMLElement).hidden = !isInpainting
+    byId('brush-colours', HTMLElement).hidden = isInpainting
+    byId('strength-text', HTMLOutputElement).value = formatPercent(strength.valueAsNumber)
+    byId('distance-text', HTMLOutputElement).value = formatPercent(distance.valueAsNumber)
   }
   byId('start', HTMLFieldSetElement).addEventListener('input', () => {
     update()
     onChange()
   })
-  masking.addEventListener('change', () => {
-    // What is filled in should be new altogether; an own picture should still be recognised.
-    strength.value = masking.checked ? '1' : '0.6'
+  inpaint.addEventListener('change', () => {
+    // An inpainted area should be entirely new. Without a mask, the visitor's image should stay recognisable.
+    strength.value = inpaint.checked ? '1' : '0.6'
     update()
   })
-  byId('other-dice', HTMLButtonElement).addEventListener('click', () => {
-    other.value = String(Math.floor(Math.random() * 1e6))
+  byId('random-second-seed', HTMLButtonElement).addEventListener('click', () => {
+    secondSeed.value = String(randomSeed())
     onChange()
   })
 
   return {
-    resize: ({ shape }) => easel.resize(shape),
-    paper: easel.paper,
+    get kind() {
+      return selectedKind()
+    },
+    resize: ({ shape }) => drawingBoard.resize(shape),
+    setBackground: drawingBoard.setBackground,
     fill(start, seed) {
-      for (const input of kinds) input.checked = input.value === start.kind
-      if (start.kind === 'near') {
-        nearImage.value = String(start.image + 1)
+      for (const radio of radios) radio.checked = radio.value === start.kind
+      if (start.kind === 'variation') {
+        variationImage.value = String(start.image + 1)
         distance.value = String(start.distance)
-        other.value = String(start.other)
-      } else if (start.kind === 'between') {
+        secondSeed.value = String(start.secondSeed)
+      } else if (start.kind === 'interpolation') {
         fromImage.value = String(start.image + 1)
         toImage.value = String(start.to.image + 1)
         toSeed.value = start.to.seed === seed ? '' : String(start.to.seed)
       } else if (start.kind === 'image') {
-        easel.load(start.image, start.mask)
+        drawingBoard.load(start.image, start.mask)
         strength.value = String(start.strength)
       }
       update()
     },
     read(seed) {
-      switch (kind()) {
+      switch (selectedKind()) {
         case 'noise':
           return { kind: 'noise' }
-        case 'near':
+        case 'variation':
           return {
-            kind: 'near',
-            image: nearImage.valueAsNumber - 1,
+            kind: 'variation',
+            image: variationImage.valueAsNumber - 1,
             distance: distance.valueAsNumber,
-            other: Number(other.value),
+            secondSeed: Number(secondSeed.value),
           }
-        case 'between': {
+        case 'interpolation': {
           const to = {
             seed: toSeed.value === '' ? seed : Number(toSeed.value),
             image: toImage.valueAsNumber - 1,
           }
-          return { kind: 'between', image: fromImage.valueAsNumber - 1, to }
+          return { kind: 'interpolation', image: fromImage.valueAsNumber - 1, to }
         }
         case 'image':
           return {
             kind: 'image',
             strength: strength.valueAsNumber,
-            image: easel.image(),
-            mask: easel.mask(),
+            image: drawingBoard.image(),
+            mask: drawingBoard.mask(),
           }
       }
-    },
-    get kind() {
-      return kind()
     },
   }
 }
 
-function percent(value: number): string {
-  return `${Math.round(value * 100)} %`
-}
-
-/** Pictures near one of a seed, out of a second seed's noise. */
-export function nearTo(image: number): Start {
-  return { kind: 'near', image, distance: defaultDistance, other: Math.floor(Math.random() * 1e6) }
+/** Returns the start for variations of an image, with a random second seed. */
+export function variationOf(image: number): Start {
+  return { kind: 'variation', image, distance: defaultDistance, secondSeed: randomSeed() }
 }

@@ -1,286 +1,222 @@
-import { detect, listModels, loadManifest, type Manifest, sharedWords, UserError } from 'ddpm-sampler'
-import { createForm, rollSeed } from '../settings/form.ts'
+import { detect, listModels, type Manifest, sharedWords, UserError } from 'ddpm-sampler'
+import type { Frame } from '../generation/frames.ts'
+import { generateImages, type Progress } from '../generation/generate.ts'
+import { prepareStartImages } from '../generation/start-images.ts'
+import { createForm } from '../settings/form.ts'
+import { fromLink, toLink } from '../settings/link.ts'
 import {
+  createPlan,
   defaultSettings,
-  deterministic,
-  fromLink,
-  planOf,
   type Settings,
   type Start,
-  toLink,
+  toDeterministic,
 } from '../settings/settings.ts'
-import { createFrames } from '../ui/contact-sheet.ts'
 import { byId } from '../ui/dom.ts'
-import { reportErrors, scrolling } from '../ui/error-banner.ts'
-import { count, duration } from '../ui/format.ts'
+import { reportErrors } from '../ui/error-banner.ts'
+import { formatCount, formatDuration } from '../ui/format.ts'
 import { renderLogo } from '../ui/logo.ts'
-import { savesData, wantsCalm } from '../ui/preferences.ts'
+import { prefersReducedData, prefersReducedMotion, scrollBehavior } from '../ui/preferences.ts'
+import { randomSeed } from '../ui/random-seed.ts'
 import { createStatus } from '../ui/status.ts'
-import { type Kept, openFavourites } from './favourites.ts'
-import type { Frame } from './frames.ts'
-import { showShelf } from './gallery.ts'
-import { captionOf, type Generation, generateImages, prepareStart, startImages } from './generation.ts'
 import { showFacts } from './model-facts.ts'
-import { markModel, offerModels } from './models.ts'
+import { markModel, showModels } from './models.ts'
+import { createResults } from './results.ts'
+import type { SavedImage } from './saved-images.ts'
 import { createSession } from './session.ts'
-import { createTimeline } from './timeline.ts'
-import { createTools, thumbnailOf } from './tools.ts'
 
 const status = createStatus()
 const session = createSession(status)
-const form = createForm(() => changed())
-const frames = createFrames((index) => pick(index))
-const strip = createTimeline((frame) => frames.show(frame.x))
-const tools = createTools({
-  onStart: (start) => reportErrors(() => drawFrom(start)),
-  onPaint: paintOver,
-  onKeep: keep,
-  say: status.say,
-  attempt: reportErrors,
+const form = createForm(handleChange)
+const results = createResults({
+  onStart: (start) => reportErrors(() => generateFrom(start)),
+  onEdit: edit,
+  onOpen: (item) => reportErrors(() => generateAgain(item)),
+  announce: status.announce,
 })
-const storage = memory()
-/** Others of this host may be studios, too. */
-const folder = new URL('.', location.href).pathname
-const history = openFavourites(`ddpm-history ${folder}`, 24, storage)
-const favourites = openFavourites(`ddpm-favourites ${folder}`, 48, storage)
-const drawButton = byId('draw', HTMLButtonElement)
+const generateButton = byId('generate', HTMLButtonElement)
 
+/** The chosen model. */
 let manifest: Manifest | null = null
-/** What the sheet shows, once it is done. */
-let drawn: Generation | null = null
-let picked = 0
-/** The drawing under way. */
+/** Stops the running generation; null if none is running. */
 let running: AbortController | null = null
 
-renderLogo(byId('mark', HTMLCanvasElement))
+renderLogo(byId('logo', HTMLCanvasElement))
 byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
-  reportErrors(draw)
+  reportErrors(generate)
 })
-drawButton.addEventListener('click', (event) => {
+generateButton.addEventListener('click', (event) => {
   if (!running) return
   running.abort()
-  // By the time the click takes its effect, the button draws again.
+  // The button becomes a submit button again before the default action, which would start a new generation.
   event.preventDefault()
 })
-// Makes the page work without a network; where a browser has or allows no service worker, it works with one.
+// Makes the page work offline. It also works in browsers without service workers.
 navigator.serviceWorker?.register('offline.js').catch(() => {})
-showShelves()
 reportErrors(start)
 
+/** Shows the models, applies the link, and generates the first images. */
 async function start(): Promise<void> {
   const link = fromLink(location.search, location.hash)
-  // What is wrong with it is said once there is a page to say it on.
+  // Errors are reported below, once a model is chosen.
   link.catch(() => {})
   const [{ device, deviceReason }, models] = await Promise.all([detect(), listModels()])
-  byId('device', HTMLElement).textContent = `Draws on ${deviceReason}.`
+  byId('device', HTMLElement).textContent = `Runs on ${deviceReason}.`
   if (models.length === 0) {
     for (const id of ['settings', 'action']) byId(id, HTMLElement).hidden = true
-    byId('nothing', HTMLElement).hidden = false
+    byId('no-models', HTMLElement).hidden = false
     return
   }
-  offerModels(models, (name) => reportErrors(() => choose(name)))
-  // WebAssembly takes its time: fewer pictures are done sooner.
-  const welcome = device === 'wasm' ? 8 : 16
+  showModels(models, (name) => reportErrors(() => chooseModel(name)))
+  // WebAssembly is slow: with fewer images, the visitor sees the result sooner.
+  const defaultCount = device === 'wasm' ? 8 : 16
   try {
-    const said = await link
-    await choose(said.model ?? models[0]!.name, said, welcome)
-    if (said.seed !== undefined || !savesData()) await draw()
+    const settings = await link
+    await chooseModel(settings.model ?? models[0]!.name, settings, defaultCount)
+    if (settings.seed !== undefined || !prefersReducedData()) await generate()
   } catch (error) {
-    // A link that cannot be followed still leaves a page that works.
-    if (!manifest) await choose(models[0]!.name)
+    // The page must work even if the link is invalid.
+    if (!manifest) await chooseModel(models[0]!.name)
     throw error
   }
 }
 
-/** Makes a model the one to draw from. What a link says goes before what the manifest offers. */
-async function choose(name: string, link: Partial<Settings> = {}, images?: number): Promise<void> {
+/**
+ * Makes a model the current one.
+ * @param settings settings of a link; they replace the defaults of the model
+ * @param count default number of images
+ */
+async function chooseModel(name: string, settings: Partial<Settings> = {}, count?: number): Promise<void> {
   running?.abort()
-  drawButton.disabled = true
-  const chosen = await loadManifest(name)
-  checkClass(chosen, link.class)
-  const settings = { ...defaultSettings(chosen, rollSeed(), images), ...link }
+  generateButton.disabled = true
+  const chosen = await session.manifest(name)
+  checkClass(chosen, settings.class)
+  const allSettings = { ...defaultSettings(chosen, randomSeed(), count), ...settings }
   manifest = chosen
   form.enable()
-  form.fill(chosen, settings)
+  form.fill(chosen, allSettings)
   markModel(name)
   showFacts(chosen)
-  await prepareStart(chosen, settings)
-  // Another one may have been chosen meanwhile.
+  await prepareStartImages(chosen, allSettings)
+  // The visitor may have chosen another model in the meantime.
   if (manifest !== chosen) return
-  clearSheet(settings)
-  changed()
-  drawButton.disabled = false
+  clearResults(chosen, allSettings)
+  handleChange()
+  generateButton.disabled = false
 }
 
-function checkClass({ name, classes }: Manifest, asked: string | null | undefined): void {
-  if (!asked || [...classes, ...sharedWords(classes)].includes(asked)) return
+function checkClass({ name, classes }: Manifest, className: string | null | undefined): void {
+  if (!className || [...classes, ...sharedWords(classes)].includes(className)) return
   const known = classes.join(', ') || 'none'
-  throw new UserError(`The link asks for the class "${asked}"; the classes of ${name} are: ${known}.`)
+  throw new UserError(`Unknown class "${className}" in the link. Classes of ${name}: ${known}.`)
 }
 
-/** The fields say something else: the sheet, where nothing is drawn, follows. */
-function changed(): void {
-  const settings = form.peek()
+/** Adapts the page to changed settings. Finished images stay. */
+function handleChange(): void {
+  const settings = form.read()
   if (!settings || !manifest || running) return
-  if (!drawn) clearSheet(settings)
-  announce(settings)
+  if (!results.generation) clearResults(manifest, settings)
+  preview(manifest, settings)
 }
 
-/** The button and the chart say what would be drawn. */
-function announce(settings: Settings): void {
-  drawButton.textContent = `Draw ${count(settings.count, 'picture')}`
-  const { start } = settings
+/** Shows what the next generation does: number of images on the button, noise levels in the chart. */
+function preview(manifest: Manifest, settings: Settings): void {
+  const { count, start } = settings
+  generateButton.textContent = `Generate ${formatCount(count, 'image')}`
   try {
-    strip.plan(planOf(manifest!, settings), start.kind === 'image' ? start.strength : 1)
+    results.showPlan(createPlan(manifest, settings), start.kind === 'image' ? start.strength : 1)
   } catch (error) {
     if (!(error instanceof UserError)) throw error
     status.progress(error.message, 0)
   }
 }
 
-/** The sheet before the first step: noise, or the picture that a drawing starts from. */
-function clearSheet(settings: Settings): void {
-  drawn = null
-  strip.clear()
-  frames.clear(settings.count, manifest!.shape)
-  frames.show(startImages(manifest!, settings))
-  pick(Math.min(picked, settings.count - 1))
-  byId('caption', HTMLElement).textContent = captionOf(settings)
+function clearResults(manifest: Manifest, settings: Settings): void {
+  results.clear(manifest, settings)
   status.progress('', 0)
 }
 
-async function draw(): Promise<void> {
-  const settings = form.read()
+/** Generates images with the settings of the form. */
+async function generate(): Promise<void> {
+  const settings = form.submit()
   if (!settings || !manifest || running) return
+  const chosen = manifest
   running = new AbortController()
   const { signal } = running
-  globalThis.history.replaceState(null, '', toLink(settings))
-  clearSheet(settings)
-  // While it draws, the button stops, and Enter in a field does nothing.
-  drawButton.type = 'button'
-  drawButton.textContent = 'Stop'
-  byId('sheet', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrolling() })
+  history.replaceState(null, '', toLink(settings))
+  clearResults(chosen, settings)
+  // While generating, the button stops the generation, and Enter in a field does nothing.
+  generateButton.type = 'button'
+  generateButton.textContent = 'Stop'
+  byId('results', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
   try {
-    const model = await session.model(settings.model, signal)
-    const began = performance.now()
-    status.say(`Drawing ${count(settings.count, 'picture')}.`)
-    drawn = await generateImages(model, settings, { signal, onProgress: progressShower() })
-    frames.show(drawn.images)
-    strip.load(drawn.frames)
-    pick(picked)
-    if (settings.start.kind === 'noise') form.paper(drawn.images)
+    const model = await session.model(chosen, signal)
+    const startTime = performance.now()
+    const images = formatCount(settings.count, 'image')
+    status.announce(`Generating ${images}.`)
+    const generation = await generateImages(model, settings, { signal, onProgress: createProgressHandler() })
+    results.show(generation)
+    if (settings.start.kind === 'noise') form.setBackground(generation.images)
     status.progress('', 1)
-    status.say(`${count(settings.count, 'picture')} in ${duration((performance.now() - began) / 1000)}.`)
-    history.put(keepsake(drawn, 0))
-    showShelves()
+    const duration = formatDuration((performance.now() - startTime) / 1000)
+    status.announce(`Generated ${images} in ${duration}.`)
   } catch (error) {
     status.progress('', 0)
     if (!signal.aborted) {
-      // Whatever went wrong there, the next drawing starts with a fresh worker.
-      session.drop()
+      // After an error, the next generation needs a new worker.
+      session.reset()
       throw error
     }
-    status.say('Stopped.')
+    status.announce('Stopped.')
   } finally {
     running = null
-    drawButton.type = 'submit'
-    announce(form.peek() ?? settings)
+    generateButton.type = 'submit'
+    preview(manifest, form.read() ?? settings)
   }
 }
 
-/** Shows how far it is; pictures as often as the screen is painted, or only the last where motion is unwelcome. */
-function progressShower(): Parameters<typeof generateImages>[2]['onProgress'] {
+/**
+ * Returns a progress handler. It renders at most one frame per screen refresh, and none if the visitor prefers reduced
+ * motion.
+ */
+function createProgressHandler(): (progress: Progress) => void {
   let latest: Frame | null = null
-  const show = () => {
-    if (latest && running) {
-      frames.show(latest.x)
-      strip.follow(latest)
-    }
+  const render = () => {
+    if (latest && running) results.showFrame(latest)
     latest = null
   }
   return ({ step, steps, secondsLeft, frame }) => {
-    const left = secondsLeft === null || step === steps ? '' : `, ${duration(secondsLeft)} left`
+    const left = secondsLeft === null || step === steps ? '' : `, ${formatDuration(secondsLeft)} left`
     status.progress(`Step ${step} of ${steps}${left}`, step / steps)
-    if (!frame || wantsCalm()) return
-    if (!latest) requestAnimationFrame(show)
+    if (!frame || prefersReducedMotion()) return
+    if (!latest) requestAnimationFrame(render)
     latest = frame
   }
 }
 
-/** Draws on from something in the sheet. */
-async function drawFrom(start: Start): Promise<void> {
-  if (!manifest || !drawn) return
-  form.fill(manifest, deterministic({ ...drawn.settings, start }))
-  await draw()
+/** Generates variations or an interpolation of the images that are shown. */
+async function generateFrom(start: Start): Promise<void> {
+  if (!manifest || !results.generation) return
+  form.fill(manifest, toDeterministic({ ...results.generation.settings, start }))
+  await generate()
 }
 
-/** Puts a picture on the easel, to paint on or to cover. */
-function paintOver(image: ImageData): void {
-  if (!manifest || !drawn) return
-  form.fill(manifest, { ...drawn.settings, start: { kind: 'image', strength: 0.6, image, mask: null } })
-  changed()
-  byId('board', HTMLElement).focus()
-  byId('board', HTMLElement).scrollIntoView({ block: 'center', behavior: scrolling() })
+/** Opens an image on the drawing board. */
+function edit(image: ImageData): void {
+  if (!manifest || !results.generation) return
+  const start: Start = { kind: 'image', strength: 0.6, image, mask: null }
+  form.fill(manifest, { ...results.generation.settings, start })
+  handleChange()
+  const board = byId('board', HTMLElement)
+  board.focus()
+  board.scrollIntoView({ block: 'center', behavior: scrollBehavior() })
 }
 
-function pick(index: number): void {
-  if (tools.takes(index)) return
-  picked = index
-  frames.pick(index)
-  strip.pick(index)
-  tools.show(drawn, index)
-  showKept()
-}
-
-function keepsake({ settings, images }: Generation, image: number): Kept {
-  return {
-    link: toLink(settings),
-    title: captionOf(settings),
-    thumbnail: thumbnailOf(images[image]!),
-    image,
-  }
-}
-
-/** Keeps a picture, or no longer. */
-function keep(drawing: Generation, image: number): void {
-  const item = keepsake(drawing, image)
-  if (isKept(item)) favourites.remove(item)
-  else favourites.put(item)
-  showShelves()
-  showKept()
-}
-
-function isKept({ link, image }: Kept): boolean {
-  return favourites.items.some((item) => item.link === link && item.image === image)
-}
-
-function showKept(): void {
-  byId('keep', HTMLButtonElement).setAttribute(
-    'aria-pressed',
-    String(drawn !== null && isKept(keepsake(drawn, picked))),
-  )
-}
-
-function showShelves(): void {
-  const again = (item: Kept) => reportErrors(() => drawAgain(item))
-  showShelf('history', history, again)
-  showShelf('favourites', favourites, again)
-}
-
-async function drawAgain({ link, image }: Kept): Promise<void> {
+/** Generates an image of the history or the favourites again. */
+async function generateAgain({ link, picture }: SavedImage): Promise<void> {
   const { search, hash } = new URL(link, location.href)
   const settings = await fromLink(search, hash)
-  await choose(settings.model!, settings)
-  picked = image
-  await draw()
-}
-
-/** The browser's memory, where it lets pages have some. */
-function memory(): Storage | null {
-  try {
-    return localStorage
-  } catch {
-    return null
-  }
+  await chooseModel(settings.model!, settings)
+  results.select(picture)
+  await generate()
 }

@@ -1,63 +1,89 @@
-import { type Device, type LoadProgress, listModels, load, loadManifest, type Model } from 'ddpm-sampler'
+import {
+  type Device,
+  type LoadProgress,
+  listModels,
+  load,
+  loadManifest,
+  type Manifest,
+  type Model,
+} from 'ddpm-sampler'
 import { byId } from '../ui/dom.ts'
-import { duration, megabytes } from '../ui/format.ts'
+import { formatDuration, formatMegabytes } from '../ui/format.ts'
 import type { Status } from '../ui/status.ts'
-import { offerForgetting, showDownloads } from './downloads.ts'
+import { connectClearCache, showCachedFiles } from './cached-files.ts'
 
 export interface Session {
-  /** The model, loaded once for all its drawings. */
-  model(name: string, signal: AbortSignal): Promise<Model>
-  /** The next drawing starts afresh. */
-  drop(): void
+  /** Returns the manifest of a model. It is fetched once. */
+  manifest(name: string): Promise<Manifest>
+  /** Loads a model. The latest one stays loaded, so that repeated calls return it. */
+  model(manifest: Manifest, signal: AbortSignal): Promise<Model>
+  /** Unloads the model and forgets the manifests, so that the next generation starts fresh. */
+  reset(): void
 }
 
-/** Loads models as they are needed, one at a time, and tells how far it is. */
+/** Fetches manifests, loads one model at a time for the selected device, and shows the progress. */
 export function createSession(status: Status): Session {
+  const manifests = new Map<string, Promise<Manifest>>()
+  const deviceSelect = byId('run-on', HTMLSelectElement)
   let model: Model | null = null
-  const runOn = byId('run-on', HTMLSelectElement)
-  /** What the model was loaded for. */
-  let device = runOn.value
-  const drop = () => {
+  /** The device selected when the model was loaded. */
+  let device = deviceSelect.value
+  const unload = () => {
     model?.dispose()
     model = null
   }
-  offerForgetting()
+  connectClearCache()
   const wasControlled = Boolean(navigator.serviceWorker?.controller)
   return {
-    drop,
-    async model(name, signal) {
-      if (model?.manifest.name === name && device === runOn.value) return model
-      drop()
-      status.say('Loading the model.')
-      device = runOn.value
+    manifest(name) {
+      const known = manifests.get(name)
+      if (known) return known
+      const manifest = loadManifest(name)
+      manifests.set(name, manifest)
+      // Failed requests are not cached.
+      manifest.catch(() => manifests.delete(name))
+      return manifest
+    },
+    async model({ name }, signal) {
+      if (model?.manifest.name === name && device === deviceSelect.value) return model
+      unload()
+      status.announce('Loading the model.')
+      device = deviceSelect.value
       model = await load(name, {
         device: device as 'auto' | Device,
         signal,
-        onProgress: (progress) => showLoading(status, progress),
+        onProgress: (progress) => showProgress(status, progress),
       })
-      byId('device', HTMLElement).textContent = `Draws on ${model.deviceReason}.`
-      keepAnswers(name, wasControlled).catch(() => {})
-      showDownloads().catch(() => {})
+      byId('device', HTMLElement).textContent = `Runs on ${model.deviceReason}.`
+      cacheAnswers(name, wasControlled).catch(() => {})
+      showCachedFiles().catch(() => {})
       return model
+    },
+    reset() {
+      unload()
+      manifests.clear()
     },
   }
 }
 
-function showLoading(status: Status, progress: LoadProgress): void {
+function showProgress(status: Status, progress: LoadProgress): void {
   if (progress.stage === 'fallback') {
-    status.say(progress.reason)
+    status.announce(progress.reason)
   } else if (progress.stage === 'prepare') {
     status.progress('Preparing the model', null)
   } else {
     const { loaded, total, secondsLeft } = progress
-    const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
-    const text = `Downloading, ${megabytes(loaded)} of ${megabytes(total)} MB${left}`
+    const left = secondsLeft === null ? '' : `, ${formatDuration(secondsLeft)} left`
+    const text = `Downloading ${formatMegabytes(loaded)} of ${formatMegabytes(total)}${left}`
     status.progress(text, loaded / total)
   }
 }
 
-/** On the first visit the service worker comes too late to keep what the server said: it is asked once more. */
-async function keepAnswers(name: string, wasControlled: boolean): Promise<void> {
+/**
+ * Repeats the API requests on the first visit, so that the page works offline afterwards: the service worker caches
+ * their responses, but starts too late to see the first requests.
+ */
+async function cacheAnswers(name: string, wasControlled: boolean): Promise<void> {
   const { serviceWorker } = navigator
   if (!serviceWorker || wasControlled) return
   if (!serviceWorker.controller) {

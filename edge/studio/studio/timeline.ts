@@ -1,31 +1,32 @@
 import type { Plan } from 'ddpm-sampler'
+import type { Frame } from '../generation/frames.ts'
 import { createChart } from '../ui/chart.ts'
 import { byId, paint } from '../ui/dom.ts'
-import type { Frame } from './frames.ts'
 
-export interface Strip {
-  /** The table of what will be drawn. */
-  plan(plan: Plan, strength: number): void
-  /** A drawing under way: this is its latest frame. */
+export interface Timeline {
+  /** Shows the noise levels of a plan. */
+  showPlan(plan: Plan, strength: number): void
+  /** Shows the latest frame of a running generation. */
   follow(frame: Frame): void
-  /** A drawing that is done, to go back and forth in. */
+  /** Loads the frames of a finished generation, so that the slider and the play button work. */
   load(frames: readonly Frame[]): void
-  /** Whose x_t and x_0 are shown. */
-  pick(image: number): void
-  /** Nothing drawn yet, or nothing any more. */
+  /** Selects the image whose x_t and x̂₀ are shown. */
+  select(image: number): void
   clear(): void
 }
 
+/** Duration of a frame when the timeline plays, in milliseconds. */
+export const frameDuration = 60
+
 /**
- * The strip below the sheet: one picture as it is now, beside what the network takes it for, and the drawing's noise
- * levels with a slider along them.
- * @param onFrame called when the slider comes to a frame
+ * Connects the timeline: the selected image, its predicted x̂₀, and a slider over the frames below the chart of noise
+ * levels.
+ * @param onFrame called with the frame that the slider selects
  */
-export function createTimeline(onFrame: (frame: Frame) => void): Strip {
-  const [now, guess] = [byId('now', HTMLCanvasElement), byId('guess', HTMLCanvasElement)]
+export function createTimeline(onFrame: (frame: Frame) => void): Timeline {
+  const [xCanvas, x0Canvas] = [byId('current', HTMLCanvasElement), byId('predicted-x0', HTMLCanvasElement)]
   const slider = byId('time', HTMLInputElement)
   const text = byId('time-text', HTMLOutputElement)
-  const play = byId('play', HTMLButtonElement)
   const chart = createChart()
   byId('chart', HTMLElement).append(chart.element)
   let frames: readonly Frame[] = []
@@ -34,14 +35,14 @@ export function createTimeline(onFrame: (frame: Frame) => void): Strip {
 
   const render = (frame: Frame) => {
     shown = frame
-    const words = wordsOf(frame)
-    text.value = words
-    slider.setAttribute('aria-valuetext', words)
-    chart.at(frame.step / frame.steps)
+    const description = describe(frame)
+    text.value = description
+    slider.setAttribute('aria-valuetext', description)
+    chart.moveTo(frame.step / frame.steps)
     const [x, x0] = [frame.x[image], frame.x0?.[image]]
-    if (x) paint(now, x)
-    if (x0) paint(guess, x0)
-    else guess.getContext('2d')!.clearRect(0, 0, guess.width, guess.height)
+    if (x) paint(xCanvas, x)
+    if (x0) paint(x0Canvas, x0)
+    else clearCanvas(x0Canvas)
   }
   const seek = (index: number) => {
     const frame = frames[index]
@@ -50,71 +51,100 @@ export function createTimeline(onFrame: (frame: Frame) => void): Strip {
     render(frame)
     onFrame(frame)
   }
+  const player = createPlayer({
+    position: () => slider.valueAsNumber,
+    length: () => frames.length,
+    seek,
+  })
   slider.addEventListener('input', () => {
-    stop()
+    player.stop()
     seek(slider.valueAsNumber)
   })
-
-  let playing: number | null = null
-  const stop = () => {
-    if (playing !== null) cancelAnimationFrame(playing)
-    playing = null
-    play.setAttribute('aria-pressed', 'false')
-  }
-  play.addEventListener('click', () => {
-    if (playing !== null) return stop()
-    play.setAttribute('aria-pressed', 'true')
-    const began = performance.now()
-    const from = slider.valueAsNumber >= frames.length - 1 ? 0 : slider.valueAsNumber
-    const turn = (time: number) => {
-      const index = Math.min(from + Math.floor(Math.max(time - began, 0) / frameTime), frames.length - 1)
-      if (index !== slider.valueAsNumber || index === from) seek(index)
-      if (index === frames.length - 1) stop()
-      else playing = requestAnimationFrame(turn)
-    }
-    playing = requestAnimationFrame(turn)
-  })
-  const enable = (enabled: boolean) => {
-    slider.disabled = play.disabled = !enabled
+  const enable = (isEnabled: boolean) => {
+    slider.disabled = !isEnabled
+    player.enable(isEnabled)
   }
 
   return {
-    plan(plan, strength) {
+    showPlan(plan, strength) {
       chart.show(plan, strength)
-      if (shown) chart.at(shown.step / shown.steps)
+      if (shown) chart.moveTo(shown.step / shown.steps)
     },
     follow(frame) {
       slider.max = String(frame.steps)
       slider.value = String(frame.step)
       render(frame)
     },
-    load(loaded) {
-      frames = loaded
-      slider.max = String(loaded.length - 1)
+    load(newFrames) {
+      frames = newFrames
+      slider.max = String(newFrames.length - 1)
       enable(true)
-      seek(loaded.length - 1)
+      seek(newFrames.length - 1)
     },
-    pick(index) {
+    select(index) {
       image = index
       if (shown) render(shown)
     },
     clear() {
-      stop()
+      player.stop()
       frames = []
       shown = null
       slider.value = '0'
       text.value = ''
       enable(false)
-      for (const canvas of [now, guess]) canvas.getContext('2d')!.clearRect(0, 0, canvas.width, canvas.height)
-      chart.at(0)
+      for (const canvas of [xCanvas, x0Canvas]) clearCanvas(canvas)
+      chart.moveTo(0)
     },
   }
 }
 
-/** Milliseconds that a frame is shown when the drawing is played. */
-export const frameTime = 60
+interface Frames {
+  /** Index of the current frame. */
+  position(): number
+  length(): number
+  seek(index: number): void
+}
 
-export function wordsOf({ step, steps, t }: Frame): string {
+/** Connects the play button. Playback starts at the current frame, or at the first one if the current is the last. */
+function createPlayer({ position, length, seek }: Frames): {
+  stop(): void
+  enable(isEnabled: boolean): void
+} {
+  const button = byId('play', HTMLButtonElement)
+  let request: number | null = null
+  const stop = () => {
+    if (request !== null) cancelAnimationFrame(request)
+    request = null
+    button.setAttribute('aria-pressed', 'false')
+  }
+  button.addEventListener('click', () => {
+    if (request !== null) return stop()
+    button.setAttribute('aria-pressed', 'true')
+    const startTime = performance.now()
+    const first = position() >= length() - 1 ? 0 : position()
+    const last = length() - 1
+    const advance = (time: number) => {
+      const elapsedFrames = Math.floor(Math.max(time - startTime, 0) / frameDuration)
+      const index = Math.min(first + elapsedFrames, last)
+      if (index !== position() || index === first) seek(index)
+      if (index === last) stop()
+      else request = requestAnimationFrame(advance)
+    }
+    request = requestAnimationFrame(advance)
+  })
+  return {
+    stop,
+    enable(isEnabled) {
+      button.disabled = !isEnabled
+    },
+  }
+}
+
+function clearCanvas(canvas: HTMLCanvasElement): void {
+  canvas.getContext('2d')!.clearRect(0, 0, canvas.width, canvas.height)
+}
+
+function describe({ step, steps, t }: Frame): string {
   if (t === null) return 'before the first step'
   return `step ${step} of ${steps}, t = ${Math.round(t)}`
 }

@@ -1,109 +1,106 @@
-import type { Settings, Start } from '../settings/settings.ts'
-import { nearTo } from '../settings/start-panel.ts'
+import { captionOf, fileNameOf } from '../generation/caption.ts'
+import type { Generation } from '../generation/generate.ts'
+import type { Start } from '../settings/settings.ts'
+import { variationOf } from '../settings/start-panel.ts'
 import { byId } from '../ui/dom.ts'
-import { enlarged, grid, save, saveFilm } from '../ui/png.ts'
+import { reportErrors } from '../ui/error-banner.ts'
+import { downloadAnimation, downloadPng, renderGrid } from '../ui/png.ts'
 import { createViewer } from '../ui/viewer.ts'
-import { captionOf, type Generation } from './generation.ts'
-import { frameTime } from './timeline.ts'
+import { frameDuration } from './timeline.ts'
 
 export interface Tools {
-  /** What they work on; null while there is nothing. */
-  show(drawing: Generation | null, picked: number): void
-  /** Whether a press on a frame was the answer to "another picture". */
-  takes(image: number): boolean
+  /**
+   * Shows which tools are available.
+   * @param generation null while there is none
+   */
+  update(generation: Generation | null, selected: number): void
+  /** Completes an interpolation if the visitor is choosing its second image. Returns whether a generation starts. */
+  finishInterpolation(image: number): boolean
 }
 
 interface Handlers {
-  /** A drawing of these settings is wanted. */
+  /** Starts a generation from other start noise. */
   readonly onStart: (start: Start) => void
-  /** The picture is to be worked on by hand. */
-  readonly onPaint: (image: ImageData) => void
-  readonly onKeep: (drawing: Generation, image: number) => void
-  readonly say: (text: string) => void
-  readonly attempt: (action: () => Promise<void>) => Promise<void>
+  /** Opens an image on the drawing board. */
+  readonly onEdit: (image: ImageData) => void
+  readonly onFavourite: (generation: Generation, image: number) => void
+  /** Shows a status message. */
+  readonly announce: (text: string) => void
 }
 
-/** What can be done with the picture that is picked, and with all of them. */
-export function createTools({ onStart, onPaint, onKeep, say, attempt }: Handlers): Tools {
-  const view = createViewer()
-  const button = (id: string) => byId(id, HTMLButtonElement)
-  const [keep, enlarge, vary, blend, paint] = ['keep', 'enlarge', 'vary', 'blend', 'paint-over'].map(
-    button,
-  ) as [HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement]
-  const [film, saveAll, copyLink] = [button('save-film'), button('save-grid'), button('copy-link')]
-  const all = [keep, enlarge, vary, blend, paint, film, saveAll, copyLink]
-  let drawing: Generation | null = null
-  let picked = 0
-  /** The picture from which a way to another is wanted. */
-  let waiting: number | null = null
+/** Connects the buttons for the selected image and for all images. */
+export function createTools({ onStart, onEdit, onFavourite, announce }: Handlers): Tools {
+  const openViewer = createViewer()
+  let generation: Generation | null = null
+  let selected = 0
+  /** The first image of an interpolation whose second image is still to be chosen. */
+  let interpolationStart: number | null = null
 
-  const on = (element: HTMLButtonElement, action: (drawing: Generation) => unknown) =>
-    element.addEventListener('click', () => {
-      if (drawing) attempt(async () => void (await action(drawing!)))
+  const buttons: HTMLButtonElement[] = []
+  const connect = (id: string, action: (generation: Generation) => unknown) => {
+    const button = byId(id, HTMLButtonElement)
+    buttons.push(button)
+    button.addEventListener('click', () => {
+      if (generation) reportErrors(async () => void (await action(generation!)))
     })
-  const wait = (from: number | null) => {
-    waiting = from
-    blend.setAttribute('aria-pressed', String(from !== null))
+    return button
   }
+  const baseName = (current: Generation) => `${fileNameOf(current.settings)}-${selected + 1}`
 
-  on(keep, (current) => onKeep(current, picked))
-  on(enlarge, ({ images, settings }) =>
-    view(
-      images[picked]!,
-      `${captionOf(settings)} · no. ${picked + 1}`,
-      `${fileName(settings)}-${picked + 1}`,
-    ),
+  connect('favourite', (current) => onFavourite(current, selected))
+  connect('enlarge', (current) => {
+    const title = `${captionOf(current.settings)} · image ${selected + 1}`
+    openViewer(current.images[selected]!, title, baseName(current))
+  })
+  const variations = connect('variations', () => onStart(variationOf(selected)))
+  const interpolate = connect('interpolate', () => {
+    setInterpolationStart(interpolationStart === null ? selected : null)
+    if (interpolationStart !== null)
+      announce(`Select the image that image ${selected + 1} should change into.`)
+  })
+  connect('edit', ({ images }) => onEdit(images[selected]!))
+  connect('download-animation', async (current) => {
+    announce('Creating the animation.')
+    const frames = current.frames.map(({ x }) => x[selected]!)
+    await downloadAnimation(frames, frameDuration, `${baseName(current)}-denoising.png`)
+    announce('The animation is downloaded as an animated PNG.')
+  })
+  connect('download-all', ({ images, settings }) =>
+    downloadPng(renderGrid(images), `${fileNameOf(settings)}.png`),
   )
-  on(vary, () => onStart(nearTo(picked)))
-  on(blend, () => {
-    wait(waiting === null ? picked : null)
-    if (waiting !== null) say(`Press the picture that no. ${picked + 1} should turn into.`)
-  })
-  on(paint, ({ images }) => onPaint(images[picked]!))
-  on(film, async ({ frames, settings }) => {
-    say('Saving the film.')
-    const own = frames.map(({ x }) => x[picked]!)
-    await saveFilm(own, frameTime, `${fileName(settings)}-${picked + 1}-denoising.png`)
-    say('The film is saved as a moving PNG.')
-  })
-  on(saveAll, ({ images, settings }) => save(grid(images), `${fileName(settings)}.png`))
-  on(copyLink, async () => {
+  connect('copy-link', async () => {
     try {
       await navigator.clipboard.writeText(location.href)
-      say('The link to these pictures is copied.')
+      announce('Link copied.')
     } catch {
-      say('This browser forbids copying here; the link is in its address bar.')
+      announce('This browser does not allow copying. Copy the link from the address bar.')
     }
   })
+  const setInterpolationStart = (image: number | null) => {
+    interpolationStart = image
+    interpolate.setAttribute('aria-pressed', String(image !== null))
+  }
 
   return {
-    show(shown, index) {
-      drawing = shown
-      picked = index
-      if (!shown) wait(null)
-      const fromNoise = shown?.settings.start.kind === 'noise'
-      for (const element of all) element.disabled = !shown
-      // Ways and neighbourhoods are told by pictures of a seed.
-      vary.disabled = !fromNoise
-      blend.disabled = !fromNoise || shown!.images.length < 2
-      byId('picked', HTMLElement).textContent = `No. ${index + 1}`
+    update(newGeneration, index) {
+      generation = newGeneration
+      selected = index
+      if (!newGeneration) setInterpolationStart(null)
+      for (const button of buttons) button.disabled = !newGeneration
+      // Variations and interpolations refer to images by seed and number, which requires a start from noise.
+      const startsFromNoise = newGeneration?.settings.start.kind === 'noise'
+      variations.disabled = !startsFromNoise
+      interpolate.disabled = !startsFromNoise || newGeneration!.images.length < 2
+      byId('selected', HTMLElement).textContent = `Image ${index + 1}`
     },
-    takes(image) {
-      if (waiting === null || !drawing) return false
-      const from = waiting
-      wait(null)
+    finishInterpolation(image) {
+      if (interpolationStart === null || !generation) return false
+      const from = interpolationStart
+      setInterpolationStart(null)
       if (from === image) return false
-      onStart({ kind: 'between', image: from, to: { seed: drawing.settings.seed, image } })
+      const { seed } = generation.settings
+      onStart({ kind: 'interpolation', image: from, to: { seed, image } })
       return true
     },
   }
-}
-
-function fileName({ model, seed }: Settings): string {
-  return `${model.split('/')[1]}-seed${seed}`
-}
-
-/** A picture as small as it is, as a data URL. */
-export function thumbnailOf(image: ImageData): string {
-  return enlarged(image, 1).toDataURL('image/png')
 }

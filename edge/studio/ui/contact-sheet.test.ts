@@ -1,24 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { arrange } from './contact-sheet.ts'
+import { arrangeTiles } from './contact-sheet.ts'
 
 const image = { width: 32, height: 32 }
 
-test('one picture takes all the room, by whole pixels', () => {
+test('one image fills the available space with whole pixels', () => {
   // (700 − 8 − 17) / 32 = 21.09
-  assert.deepEqual(arrange(1, image, { width: 900, height: 700 }, 1), { columns: 1, scale: 21 })
+  assert.deepEqual(arrangeTiles(1, image, { width: 900, height: 700 }, 1), { columns: 1, scale: 21 })
 })
 
-test('sixteen pictures in a square room stand four by four', () => {
-  assert.deepEqual(arrange(16, image, { width: 800, height: 840 }, 1), { columns: 4, scale: 5 })
+test('sixteen images in a square are arranged four by four', () => {
+  assert.deepEqual(arrangeTiles(16, image, { width: 800, height: 840 }, 1), { columns: 4, scale: 5 })
 })
 
-test('on a phone frames stay large enough for a finger, in as many columns as fit', () => {
-  assert.deepEqual(arrange(64, image, { width: 328, height: 500 }, 1), { columns: 4, scale: 2 })
+test('on a phone, tiles stay large enough for a finger, in as many columns as fit', () => {
+  assert.deepEqual(arrangeTiles(64, image, { width: 328, height: 500 }, 1), { columns: 4, scale: 2 })
 })
 
-test('a finer screen allows scales between whole numbers that are still whole on the screen', () => {
+test('a high-resolution screen allows fractional scales that are whole numbers of device pixels', () => {
   // (328 − 3·8) / 4 / 16 = 4.75
   const small = { width: 16, height: 16 }
-  assert.deepEqual(arrange(16, small, { width: 328, height: 600 }, 2), { columns: 4, scale: 4.5 })
+  assert.deepEqual(arrangeTiles(16, small, { width: 328, height: 600 }, 2), { columns: 4, scale: 4.5 })
 })

@@ -1,37 +1,41 @@
 import { byId, make, paint } from './dom.ts'
 
-/** Between two frames, and a frame's number below it, in CSS pixels. */
+/** Space between two tiles, and height of the number below a tile, in CSS pixels. */
 const gap = 8
 const numberHeight = 17
 
-/** No smaller than a finger, even if the sheet then has to scroll. */
-const smallest = 64
+/** Minimum width of a tile, large enough for a finger. If necessary, the page scrolls. */
+const minTileWidth = 64
 
 interface Size {
   readonly width: number
   readonly height: number
 }
 
-export interface Frames {
-  /** Empty frames for so many pictures of a size. */
-  clear(count: number, size: Size): void
+export interface ContactSheet {
+  /** Creates `count` empty tiles for images of the given size. Keeps the tiles if nothing changes. */
+  resize(count: number, size: Size): void
   show(images: readonly ImageData[]): void
-  /** Marks the picture that everything else on the page is about. */
-  pick(index: number): void
+  /** Marks the selected image. */
+  select(index: number): void
 }
 
-/** The contact sheet: one canvas per picture, scaled by whole numbers so that every pixel is a crisp square. */
-export function createFrames(onPick: (index: number) => void): Frames {
-  const root = byId('frames', HTMLOListElement)
+/**
+ * Connects the grid of generated images: one canvas per image, scaled so that every image pixel is a whole number of
+ * device pixels.
+ * @param onSelect called with the index of an image when it is clicked
+ */
+export function createContactSheet(onSelect: (index: number) => void): ContactSheet {
+  const root = byId('contact-sheet', HTMLOListElement)
   let size: Size = { width: 1, height: 1 }
   let canvases: HTMLCanvasElement[] = []
   let buttons: HTMLButtonElement[] = []
 
   const layOut = () => {
-    // The first size is observed before a model has been chosen.
+    // The observer fires before the first model is chosen.
     if (canvases.length === 0) return
-    const room = { width: root.clientWidth, height: sheetHeight(root) }
-    const { columns, scale } = arrange(canvases.length, size, room, window.devicePixelRatio)
+    const available = { width: root.clientWidth, height: availableHeight(root) }
+    const { columns, scale } = arrangeTiles(canvases.length, size, available, window.devicePixelRatio)
     root.style.gridTemplateColumns = `repeat(${columns}, max-content)`
     for (const canvas of canvases) {
       canvas.style.width = `${size.width * scale}px`
@@ -41,25 +45,19 @@ export function createFrames(onPick: (index: number) => void): Frames {
   new ResizeObserver(layOut).observe(root)
 
   return {
-    clear(count, newSize) {
-      const same = count === canvases.length && newSize.width === size.width && newSize.height === size.height
-      // Another drawing of the same form leaves the focus where it is.
-      if (same) return
+    resize(count, newSize) {
+      const isSame =
+        count === canvases.length && newSize.width === size.width && newSize.height === size.height
+      // Keeping the tiles keeps the focus.
+      if (isSame) return
       size = newSize
       const { width, height } = size
       canvases = Array.from({ length: count }, () =>
         make('canvas', { width: String(width), height: String(height) }),
       )
       buttons = canvases.map((canvas, i) => {
-        const number = make('span', { class: 'number', 'aria-hidden': 'true' }, String(i + 1))
-        const label = `Picture ${i + 1}`
-        const button = make(
-          'button',
-          { type: 'button', class: 'frame', 'aria-label': label, 'aria-pressed': 'false' },
-          canvas,
-          number,
-        )
-        button.addEventListener('click', () => onPick(i))
+        const button = createTile(canvas, i + 1)
+        button.addEventListener('click', () => onSelect(i))
         return button
       })
       root.replaceChildren(...buttons.map((button) => make('li', {}, button)))
@@ -68,44 +66,56 @@ export function createFrames(onPick: (index: number) => void): Frames {
     show(images) {
       for (const [i, image] of images.entries()) if (canvases[i]) paint(canvases[i], image)
     },
-    pick(index) {
+    select(index) {
       for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(i === index))
     },
   }
 }
 
-/** What of the window is left for frames. */
-function sheetHeight(root: HTMLElement): number {
-  const edges = Array.from(root.parentElement!.children, (child) => (child === root ? 0 : child.clientHeight))
-  const left = window.innerHeight - edges.reduce((sum, height) => sum + height, 0) - 80
-  // On a phone that is nothing; there the page is scrolled.
-  return Math.max(left, Math.min(root.clientWidth, 400))
+function createTile(canvas: HTMLCanvasElement, number: number): HTMLButtonElement {
+  const label = `Image ${number}`
+  const attributes = { type: 'button', class: 'tile', 'aria-label': label, 'aria-pressed': 'false' }
+  const caption = make('span', { class: 'tile-number', 'aria-hidden': 'true' }, String(number))
+  return make('button', attributes, canvas, caption)
 }
+
+/** Computes the height of the window that the elements around the sheet leave free. */
+function availableHeight(root: HTMLElement): number {
+  const others = Array.from(root.parentElement!.children, (child) =>
+    child === root ? 0 : child.clientHeight,
+  )
+  const rest = window.innerHeight - others.reduce((sum, height) => sum + height, 0) - 80
+  // On phones nothing is left, and the page scrolls.
+  return Math.max(rest, Math.min(root.clientWidth, 400))
+}
+
 /**
- * The number of columns that gives the largest frames in the room there is, and the size of a pixel in CSS pixels: a
- * whole number of the screen's own.
+ * Computes the layout with the largest tiles.
+ * @param available width and height in CSS pixels
+ * @param pixelRatio device pixels per CSS pixel
+ * @returns the number of columns, and the size of an image pixel in CSS pixels, a whole number of device pixels
  */
-export function arrange(
+export function arrangeTiles(
   count: number,
   { width, height }: Size,
-  room: Size,
-  screen: number,
+  available: Size,
+  pixelRatio: number,
 ): { columns: number; scale: number } {
-  const scaleFor = (columns: number, high: number) => {
+  const scaleFor = (columns: number, totalHeight: number) => {
     const rows = Math.ceil(count / columns)
-    const frameWidth = (room.width - gap * (columns - 1)) / columns
-    const frameHeight = high / rows - gap - numberHeight
-    const scale = Math.min(frameWidth / width, frameHeight / height)
-    return Math.max(1, Math.floor(scale * screen)) / screen
+    const tileWidth = (available.width - gap * (columns - 1)) / columns
+    const tileHeight = totalHeight / rows - gap - numberHeight
+    const scale = Math.min(tileWidth / width, tileHeight / height)
+    return Math.max(1, Math.floor(scale * pixelRatio)) / pixelRatio
   }
   const layouts = Array.from({ length: count }, (_, i) => ({
     columns: i + 1,
-    scale: scaleFor(i + 1, room.height),
+    scale: scaleFor(i + 1, available.height),
     empty: (i + 1) * Math.ceil(count / (i + 1)) - count,
   }))
   const [best] = layouts.sort((a, b) => b.scale - a.scale || a.empty - b.empty)
   const { columns, scale } = best!
-  if (scale * width >= smallest) return { columns, scale }
-  const fitting = Math.max(1, Math.min(count, Math.floor((room.width + gap) / (smallest + gap))))
+  if (scale * width >= minTileWidth) return { columns, scale }
+  const fitting = Math.max(1, Math.min(count, Math.floor((available.width + gap) / (minTileWidth + gap))))
   return { columns: fitting, scale: scaleFor(fitting, Number.POSITIVE_INFINITY) }
 }

@@ -1,6 +1,6 @@
 export { byId, make } from '@ddpm/shared/dom'
 
-/** Puts a picture on a canvas, pixel by pixel. */
+/** Renders an image to a canvas and resizes the canvas to fit. */
 export function paint(canvas: HTMLCanvasElement, image: ImageData): void {
   if (canvas.width !== image.width) canvas.width = image.width
   if (canvas.height !== image.height) canvas.height = image.height

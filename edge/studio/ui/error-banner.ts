@@ -1,22 +1,17 @@
 import { UserError } from 'ddpm-sampler'
 import { byId } from './dom.ts'
-import { wantsCalm } from './preferences.ts'
+import { scrollBehavior } from './preferences.ts'
 
-/** How a page moves to what it wants to be seen. */
-export function scrolling(): ScrollBehavior {
-  return wantsCalm() ? 'auto' : 'smooth'
-}
-
-/** Does it, and shows what went wrong in words. */
+/** Runs an action and shows its error, if any, in the page's error banner. */
 export async function reportErrors(action: () => Promise<void>): Promise<void> {
-  const message = byId('message', HTMLElement)
-  message.hidden = true
+  const banner = byId('error-banner', HTMLElement)
+  banner.hidden = true
   try {
     await action()
   } catch (error) {
-    message.textContent =
+    banner.textContent =
       error instanceof UserError ? error.message : `Something went wrong: ${(error as Error).message}`
-    message.hidden = false
-    message.scrollIntoView({ block: 'nearest', behavior: scrolling() })
+    banner.hidden = false
+    banner.scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
   }
 }

@@ -1,7 +1,7 @@
 import { fromRgba, toRgba, UserError } from 'ddpm-sampler'
 import { make, paint } from './dom.ts'
 
-/** Pictures as bytes and text, and how they are brought to a model's size. */
+/** Conversions between image data, model values and text, and resizing to a model's image size. */
 
 interface Shape {
   readonly channels: number
@@ -9,25 +9,24 @@ interface Shape {
   readonly width: number
 }
 
-/** Values as a network has them, [channels, height, width] in about [−1, 1]. */
-export function pixelsOf(values: Float32Array, shape: Shape): ImageData {
+/** Converts model values, [channels, height, width] in about [−1, 1], to an image. */
+export function toImage(values: Float32Array, shape: Shape): ImageData {
   return new ImageData(toRgba(values, 0, shape), shape.width, shape.height)
 }
 
-/** The reverse. */
-export function valuesOf({ data }: ImageData, shape: Shape): Float32Array {
+/** Converts an image of the model's size to model values, [channels, height, width] in [−1, 1]. */
+export function toValues({ data }: ImageData, shape: Shape): Float32Array {
   return fromRgba(data, shape)
 }
 
 /**
- * Scaled so that all of the frame is covered, cropped in the middle, laid on white where it is transparent, and grey
- * for a model of one channel: as the trainer prepares its pictures.
+ * Resizes an image to a model's size, as the trainer prepares its images: scaled to cover the whole area, cropped at
+ * the centre, transparency on white, grey for models with one channel.
  */
-export function fitted(
+export function resizeToShape(
   source: CanvasImageSource & { width: number; height: number },
-  shape: Shape,
+  { width, height, channels }: Shape,
 ): ImageData {
-  const { width, height, channels } = shape
   const canvas = make('canvas', { width: String(width), height: String(height) })
   const context = canvas.getContext('2d', { willReadFrequently: true })!
   context.fillStyle = '#fff'
@@ -37,11 +36,11 @@ export function fitted(
   const [w, h] = [source.width * scale, source.height * scale]
   context.drawImage(source, (width - w) / 2, (height - h) / 2, w, h)
   const image = context.getImageData(0, 0, width, height)
-  return channels === 1 ? grey(image) : image
+  return channels === 1 ? toGrey(image) : image
 }
 
-/** Luminance, Rec. 601, in all three colours. */
-function grey(image: ImageData): ImageData {
+/** Replaces all three colours by the luminance (Rec. 601). */
+function toGrey(image: ImageData): ImageData {
   const { data } = image
   for (let i = 0; i < data.length; i += 4) {
     const y = Math.round(0.299 * data[i]! + 0.587 * data[i + 1]! + 0.114 * data[i + 2]!)
@@ -50,42 +49,50 @@ function grey(image: ImageData): ImageData {
   return image
 }
 
-/** @throws UserError where the browser cannot read it as a picture */
+/** Returns a canvas that shows an image. */
+export function toCanvas(image: ImageData): HTMLCanvasElement {
+  const canvas = make('canvas')
+  paint(canvas, image)
+  return canvas
+}
+
+/**
+ * Decodes an image file.
+ * @throws UserError if the browser cannot decode it
+ */
 export async function readImage(file: File): Promise<ImageBitmap> {
   try {
     return await createImageBitmap(file)
   } catch {
-    throw new UserError(
-      `${file.name || 'The file'} cannot be read as a picture. Choose a PNG, JPEG, WebP, GIF or AVIF file.`,
-    )
+    const name = file.name || 'the file'
+    throw new UserError(`Cannot read ${name}: not an image. Choose a PNG, JPEG, WebP, GIF or AVIF file.`)
   }
 }
 
-/** A picture as text for a link or a shelf: a PNG file, base64 without what URLs escape. */
+/** Encodes an image as text for a link: a PNG file in base64url (RFC 4648) without padding. */
 export function toText(image: ImageData): string {
-  const canvas = make('canvas')
-  paint(canvas, image)
-  const base64 = canvas.toDataURL('image/png').split(',')[1]!
+  const base64 = toCanvas(image).toDataURL('image/png').split(',')[1]!
   return base64.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }
 
-/** @throws UserError where the text is no picture */
+/**
+ * Decodes the text of `toText`.
+ * @throws UserError if the text is not an image
+ */
 export async function fromText(text: string): Promise<ImageData> {
   try {
-    const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) =>
-      c.charCodeAt(0),
-    )
-    const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }), {
-      colorSpaceConversion: 'none',
-    })
-    const context = make('canvas', { width: String(bitmap.width), height: String(bitmap.height) }).getContext(
-      '2d',
-    )!
+    const base64 = text.replaceAll('-', '+').replaceAll('_', '/')
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))
+    const blob = new Blob([bytes], { type: 'image/png' })
+    const bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none' })
+    const { width, height } = bitmap
+    const canvas = make('canvas', { width: String(width), height: String(height) })
+    const context = canvas.getContext('2d')!
     context.drawImage(bitmap, 0, 0)
-    return context.getImageData(0, 0, bitmap.width, bitmap.height)
+    return context.getImageData(0, 0, width, height)
   } catch {
     throw new UserError(
-      'The picture in the link cannot be read; the link may have been cut. Copy it once more.',
+      'Cannot read the image in the link. The link may be incomplete: copy the whole link again.',
     )
   }
 }

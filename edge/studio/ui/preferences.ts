@@ -1,11 +1,16 @@
-/** What the visitor's system asks pages for. */
+/** Preferences that visitors set in their browser or operating system. */
 
-export function wantsCalm(): boolean {
+export function prefersReducedMotion(): boolean {
   return matchMedia('(prefers-reduced-motion: reduce)').matches
 }
 
-/** Whether downloads are to wait until somebody asks for them. */
-export function savesData(): boolean {
+/** Returns the scroll behaviour that respects the motion preference. */
+export function scrollBehavior(): ScrollBehavior {
+  return prefersReducedMotion() ? 'auto' : 'smooth'
+}
+
+/** Whether large downloads should wait for a click. */
+export function prefersReducedData(): boolean {
   const { connection } = navigator as Navigator & { readonly connection?: { readonly saveData?: boolean } }
   return connection?.saveData === true || matchMedia('(prefers-reduced-data: reduce)').matches
 }

@@ -1,27 +1,29 @@
 import { byId } from './dom.ts'
 
 export interface Status {
-  /** A stage begins: shown, and read out to those who listen. */
-  say(text: string): void
-  /** How far it is: shown only, for it changes many times a second. A null share is one nobody knows. */
+  /** Shows a message and announces it to screen readers. */
+  announce(text: string): void
+  /**
+   * Updates the status line and the progress bar. Not announced, because it changes many times per second.
+   * @param share progress from 0 to 1; null if unknown
+   */
   progress(text: string, share: number | null): void
 }
 
-/** The line and the bar that tell what goes on. */
+/** Connects the status line, the progress bar and the announcement for screen readers. */
 export function createStatus(): Status {
-  const text = byId('progress-text', HTMLElement)
+  const line = byId('progress-text', HTMLElement)
   const bar = byId('progress', HTMLProgressElement)
   const announcement = byId('announcement', HTMLElement)
-  const progress: Status['progress'] = (shown, share) => {
-    text.textContent = shown
-    if (share === null) bar.removeAttribute('value')
-    else bar.value = share
-  }
   return {
-    say(said) {
-      text.textContent = said
-      announcement.textContent = said
+    announce(text) {
+      line.textContent = text
+      announcement.textContent = text
     },
-    progress,
+    progress(text, share) {
+      line.textContent = text
+      if (share === null) bar.removeAttribute('value')
+      else bar.value = share
+    },
   }
 }

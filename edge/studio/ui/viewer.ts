@@ -1,12 +1,12 @@
 import { byId } from './dom.ts'
-import { enlarged, save } from './png.ts'
+import { downloadPng, enlarge } from './png.ts'
 
-/** Opens a picture on its own, to look at and to save. */
+/** Connects the dialog that shows one enlarged image with download buttons. Returns the function that opens it. */
 export function createViewer(): (image: ImageData, title: string, fileName: string) => void {
   const dialog = byId('viewer', HTMLDialogElement)
   const heading = byId('viewer-title', HTMLHeadingElement)
-  const ownSize = byId('save-own', HTMLButtonElement)
-  const large = byId('save-large', HTMLButtonElement)
+  const original = byId('download-original', HTMLButtonElement)
+  const enlarged = byId('download-enlarged', HTMLButtonElement)
   byId('close-viewer', HTMLButtonElement).addEventListener('click', () => dialog.close())
   dialog.addEventListener('click', (event) => {
     if (event.target === dialog) dialog.close()
@@ -15,17 +15,17 @@ export function createViewer(): (image: ImageData, title: string, fileName: stri
   return (image, title, fileName) => {
     const { width, height } = image
     const scale = Math.max(2, Math.round(512 / Math.max(width, height)))
-    const canvas = enlarged(image, scale)
+    const canvas = enlarge(image, scale)
     canvas.id = 'viewer-canvas'
-    const room = Math.min(window.innerWidth - 64, window.innerHeight - 200)
-    const shown = Math.max(1, Math.floor(room / Math.max(width, height)))
-    canvas.style.width = `${width * Math.min(shown, scale)}px`
+    const available = Math.min(window.innerWidth - 64, window.innerHeight - 200)
+    const maxScale = Math.max(1, Math.floor(available / Math.max(width, height)))
+    canvas.style.width = `${width * Math.min(maxScale, scale)}px`
     document.getElementById('viewer-canvas')!.replaceWith(canvas)
     heading.textContent = title
-    ownSize.textContent = `Save ${width} × ${height}`
-    ownSize.onclick = () => save(enlarged(image, 1), `${fileName}.png`)
-    large.textContent = `Save ${width * scale} × ${height * scale}`
-    large.onclick = () => save(canvas, `${fileName}-large.png`)
+    original.textContent = `Download PNG, ${width} × ${height}`
+    original.onclick = () => downloadPng(enlarge(image, 1), `${fileName}.png`)
+    enlarged.textContent = `Download PNG, ${width * scale} × ${height * scale}`
+    enlarged.onclick = () => downloadPng(canvas, `${fileName}-large.png`)
     dialog.showModal()
   }
 }

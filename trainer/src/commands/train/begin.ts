@@ -6,8 +6,8 @@ import { isBuiltIn, openData } from '../../data/open.ts'
 import { initialize, tablesOf } from '../../network/parameters.ts'
 import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'
 import { lockName, lockRun, refuseIfLocked } from '../../run/lock.ts'
-import { differences, openRecipe } from '../../run/recipe-file.ts'
-import { type Recipe, validateRecipe } from '../../run/recipes.ts'
+import { differences, openRecipe, validateRecipe } from '../../run/recipe-reader.ts'
+import type { Recipe } from '../../run/recipes.ts'
 import {
   layoutOfRun,
   networkOf,

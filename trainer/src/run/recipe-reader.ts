@@ -12,11 +12,11 @@ export function openRecipe(nameOrFile: string): Recipe {
 }
 
 /** Old names of recipes that runs, recipe files and scripts may still contain. */
-const renamed: Readonly<Record<string, string>> = { pictures: 'images' }
+const renamed: ReadonlyMap<string, string> = new Map([['pictures', 'images']])
 
 /** Returns the current name of a recipe. */
 export function currentName(name: string): string {
-  return renamed[name] ?? name
+  return renamed.get(name) ?? name
 }
 
 function recipeNamed(name: string, source?: string): Recipe {
@@ -24,7 +24,8 @@ function recipeNamed(name: string, source?: string): Recipe {
   if (recipe) return recipe
   const names = Object.keys(recipes)
   throw new UserError(
-    `Unknown recipe "${name}"${inSource(source)}: expected ${words(names)}, or a JSON file.${suggest(name, names)}`,
+    `Unknown recipe "${name}"${inSource(source)}: expected ${words(names)}` +
+      `${source === undefined ? ', or a JSON file' : ''}.${suggest(name, names)}`,
   )
 }
 
@@ -151,8 +152,9 @@ function describe(wrapped: z.core.$ZodType): string {
 
 function invalid(what: string, wrapped: z.core.$ZodType, value: unknown): UserError {
   const type = unwrap(wrapped)
-  const near = type instanceof z.ZodLiteral ? suggest(String(value), [...type.values].map(String)) : ''
-  return new UserError(`Invalid ${what}: expected ${describe(type)}.${near}`)
+  const names =
+    type instanceof z.ZodLiteral ? [...type.values].filter((name) => typeof name === 'string') : []
+  return new UserError(`Invalid ${what}: expected ${describe(type)}.${suggest(String(value), names)}`)
 }
 
 function show(value: unknown): string {

@@ -25,8 +25,8 @@ import type { SampleOptions } from '../../edge/sampler/browser.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { launch } from '../support/browser.ts'
+import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
-import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Between, startProxy } from '../support/proxy.ts'
 
 /** A real Chromium, a real workerd, and pictures that onnxruntime-node draws from the same files. */

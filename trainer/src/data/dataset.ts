@@ -1,5 +1,5 @@
 import { domains, permutation, UserError } from '@ddpm/shared'
-import type { Decoding } from './decode.ts'
+import type { DecodeOptions } from './decode.ts'
 
 /** Pictures: the one form that every source becomes. */
 export interface Dataset {
@@ -23,7 +23,7 @@ export interface ImageFiles {
   readonly folder: string
   /** Of each picture, inside the folder. */
   readonly paths: readonly string[]
-  readonly decoding: Decoding
+  readonly decoding: DecodeOptions
 }
 
 /** Bytes of a picture. */
@@ -60,7 +60,7 @@ export function writeImage(
 }
 
 /** Pictures to train on, and those that are kept from it. */
-export interface Parts {
+export interface Split {
   readonly train: Dataset
   readonly validation: Dataset
 }
@@ -72,7 +72,7 @@ export interface Parts {
  * @param seed the same seed makes the same split
  * @throws UserError when there are too few pictures for two parts
  */
-export function split(dataset: Dataset, fraction: number, seed: number): Parts {
+export function split(dataset: Dataset, fraction: number, seed: number): Split {
   if (dataset.count < 2) {
     throw new UserError(
       `Found ${dataset.count} picture in ${dataset.name}; training needs at least 2, one of them for validation. ` +
@@ -103,13 +103,13 @@ function select(dataset: Dataset, indices: Uint32Array): Dataset {
     ...facts,
     count: indices.length,
     pixels,
-    labels: labels && labelsOf(labels, indices),
+    labels: labels && selectLabels(labels, indices),
     ...(files && paths.length > 0 && { files: { ...files, paths } }),
   }
 }
 
 /** The labels of the pictures with the given indices. */
-export function labelsOf(labels: Uint16Array, indices: Uint32Array): Uint16Array {
+export function selectLabels(labels: Uint16Array, indices: Uint32Array): Uint16Array {
   return Uint16Array.from(indices, (index) => labels[index]!)
 }
 

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
 
 /** How pictures become bytes. */
-export interface Decoding {
+export interface DecodeOptions {
   /** Side of the square that every picture becomes, in pixels. */
   readonly size: number
   /** 1 grey, 3 RGB; auto is RGB until it is known that no picture has any colour. */
@@ -11,7 +11,7 @@ export interface Decoding {
 }
 
 /** What a picture turned out to be, when its pixels had been read. */
-export interface Kind {
+export interface ImageKind {
   /** The file itself has one channel. */
   readonly storedGrey: boolean
   /** It shows only greys. */
@@ -24,7 +24,7 @@ export interface Kind {
  * @param out receives [channels, size, size], as many channels as it has room for: of RGB into one, the first
  * @throws Error with the reason, in one line, where it cannot be read
  */
-export async function decode(path: string, decoding: Decoding, out: Uint8Array): Promise<Kind> {
+export async function decode(path: string, decoding: DecodeOptions, out: Uint8Array): Promise<ImageKind> {
   const file = await readFile(path)
   if (file.length === 0) throw new Error('the file is empty')
   return decodeBytes(file, decoding, out).catch((error: Error) => {
@@ -34,7 +34,11 @@ export async function decode(path: string, decoding: Decoding, out: Uint8Array):
   })
 }
 
-async function decodeBytes(file: Buffer, { size, channels }: Decoding, out: Uint8Array): Promise<Kind> {
+async function decodeBytes(
+  file: Buffer,
+  { size, channels }: DecodeOptions,
+  out: Uint8Array,
+): Promise<ImageKind> {
   const image = sharp(file, { failOn: 'error' })
   const { space } = await image.metadata()
   const pixels = await image
@@ -52,7 +56,10 @@ async function decodeBytes(file: Buffer, { size, channels }: Decoding, out: Uint
 }
 
 /** Does `work` for 0 … count − 1, two at a time for each core, so that one is being read while another is decoded. */
-export async function severalAtOnce(count: number, work: (index: number) => Promise<void>): Promise<void> {
+export async function forEachConcurrently(
+  count: number,
+  work: (index: number) => Promise<void>,
+): Promise<void> {
   let next = 0
   const one = async () => {
     while (next < count) await work(next++)

@@ -4,9 +4,9 @@ import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { formatBytes } from '../support/files.ts'
 import type { Dataset } from './dataset.ts'
-import { type Decoding, decode, type Kind, severalAtOnce } from './decode.ts'
+import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from './decode.ts'
 
-export interface FolderOptions extends Decoding {
+export interface FolderOptions extends DecodeOptions {
   /** Bytes of pictures that are held in memory; the others are left in their files. All are held unless told. */
   readonly cache?: number | undefined
   readonly onProgress?: ((done: number, total: number) => void) | undefined
@@ -116,7 +116,7 @@ interface Decoded {
   readonly held: number
   readonly stored: number
   /** What each picture is; null for those that cannot be read. */
-  readonly kinds: readonly (Kind | null)[]
+  readonly kinds: readonly (ImageKind | null)[]
 }
 
 async function decodeAll(
@@ -127,10 +127,10 @@ async function decodeAll(
   const stored = (channels === 1 ? 1 : 3) * size * size
   const held = Math.min(paths.length, Math.floor(cache / stored))
   const pixels = room(folder, held, stored)
-  const kinds: (Kind | null)[] = paths.map(() => null)
+  const kinds: (ImageKind | null)[] = paths.map(() => null)
   const failures: string[] = []
   let done = 0
-  await severalAtOnce(paths.length, async (index) => {
+  await forEachConcurrently(paths.length, async (index) => {
     const out = index < held ? pixels.subarray(index * stored, (index + 1) * stored) : new Uint8Array(stored)
     try {
       kinds[index] = await decode(join(folder, paths[index]!), { size, channels }, out)
@@ -170,10 +170,10 @@ function room(folder: string, count: number, stored: number): Uint8Array {
  * photographs).
  */
 function chooseChannels(
-  read: readonly (Kind & { readonly path: string })[],
+  read: readonly (ImageKind & { readonly path: string })[],
   onWarning: FolderOptions['onWarning'],
 ): 1 | 3 {
-  const pathsOf = (kind: keyof Kind) => read.filter((image) => image[kind]).map(({ path }) => path)
+  const pathsOf = (kind: keyof ImageKind) => read.filter((image) => image[kind]).map(({ path }) => path)
   const colourless = pathsOf('colourless')
   if (colourless.length === read.length) return 1
   const grey = pathsOf('storedGrey')

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, imageSize, labelsOf } from './dataset.ts'
-import { decode, severalAtOnce } from './decode.ts'
+import { type Dataset, imageSize, selectLabels } from './dataset.ts'
+import { decode, forEachConcurrently } from './decode.ts'
 
 /** A picture that was there when the training began cannot be read any more. */
 export class ImageMissing extends UserError {}
@@ -20,7 +20,7 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
     if (index >= held) missing.push({ path: files!.paths[index - held]!, to })
     else pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   }
-  await severalAtOnce(missing.length, async (i) => {
+  await forEachConcurrently(missing.length, async (i) => {
     const { path, to } = missing[i]!
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
@@ -30,5 +30,5 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
       )
     })
   })
-  return { ...facts, count: indices.length, pixels, labels: labels && labelsOf(labels, indices) }
+  return { ...facts, count: indices.length, pixels, labels: labels && selectLabels(labels, indices) }
 }

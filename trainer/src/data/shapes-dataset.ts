@@ -1,6 +1,6 @@
 import { domains, uniforms } from '@ddpm/shared'
 import type { Dataset } from './dataset.ts'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
 /**
  * The built-in set: one flat coloured figure on paper, 32×32 RGB, labelled with colour and figure. It is made for a
@@ -57,9 +57,9 @@ export function isRound(figure: Figure): boolean {
 }
 
 /** Draws a shape. @param out receives [3, 32, 32] bytes from `offset` on */
-export function drawShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
+export function renderShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
   const alpha = new Float32Array(side * side)
-  cover(shape.figure, shape, side, alpha)
+  renderFigure(shape.figure, shape, side, alpha)
   const ink = palette[shape.colour]
   for (let channel = 0; channel < 3; channel++) {
     const paper = background[channel]!
@@ -76,7 +76,7 @@ export function shapes(count: number, seed: number): Dataset {
   const classes = colourNames.flatMap((colour) => figures.map((figure) => `${colour} ${figure}`))
   for (let index = 0; index < count; index++) {
     const shape = shapeAt(seed, index)
-    drawShape(shape, pixels, index * size)
+    renderShape(shape, pixels, index * size)
     labels[index] = classes.indexOf(`${shape.colour} ${shape.figure}`)
   }
   return { name: 'shapes', channels: 3, height: side, width: side, count, classes, pixels, labels }

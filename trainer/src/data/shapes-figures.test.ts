@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
 const size = 32
 const poses: Pose[] = [
@@ -61,7 +61,7 @@ for (const figure of figures) {
 
 function covered(figure: Figure, pose: Pose): number[] {
   const out = new Float32Array(size * size)
-  cover(figure, pose, size, out)
+  renderFigure(figure, pose, size, out)
   return [...out]
 }
 

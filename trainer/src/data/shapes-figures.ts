@@ -36,7 +36,7 @@ const distances: { readonly [F in Figure]: Distance } = {
  * a pixel either side, which is exact for a straight edge along the pixel grid.
  * @param out [size, size], receives 0 … 1
  */
-export function cover(figure: Figure, pose: Pose, size: number, out: Float32Array): void {
+export function renderFigure(figure: Figure, pose: Pose, size: number, out: Float32Array): void {
   const distance = distances[figure]
   const { x, y, radius, angle } = pose
   const cos = Math.cos(angle) / radius

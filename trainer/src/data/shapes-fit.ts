@@ -1,5 +1,5 @@
 import { isRound, ranges, side } from './shapes-dataset.ts'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
 /** A figure in the pose that brings its drawing nearest to a picture. */
 export interface Fit extends Pose {
@@ -18,7 +18,7 @@ const bounds = {
 
 const template = new Float32Array(side * side)
 const unitAreas = figures.map((figure) => {
-  cover(figure, { x: side / 2, y: side / 2, radius: 10, angle: 0 }, side, template)
+  renderFigure(figure, { x: side / 2, y: side / 2, radius: 10, angle: 0 }, side, template)
   return sum(template) / 10 ** 2
 })
 
@@ -82,7 +82,7 @@ function refine(start: Fit, alpha: Float32Array): Fit {
 
 function evaluate(figure: Figure, { x, y, radius, angle }: Pose, alpha: Float32Array): Fit {
   const pose = { x, y, radius, angle }
-  cover(figure, pose, side, template)
+  renderFigure(figure, pose, side, template)
   let loss = 0
   for (let pixel = 0; pixel < alpha.length; pixel++) loss += (alpha[pixel]! - template[pixel]!) ** 2
   return { figure, ...pose, loss }

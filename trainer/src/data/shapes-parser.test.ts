@@ -5,9 +5,9 @@ import { toSigned } from './dataset.ts'
 import {
   background,
   colourNames,
-  drawShape,
   isRound,
   palette,
+  renderShape,
   shapeAt,
   side,
   type ToyShape,
@@ -163,7 +163,7 @@ function drawnShapes(many = count): ToyShape[] {
 
 function draw(shape: ToyShape): Uint8Array {
   const out = new Uint8Array(3 * area)
-  drawShape(shape, out)
+  renderShape(shape, out)
   return out
 }
 

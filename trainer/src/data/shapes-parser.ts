@@ -7,7 +7,7 @@ import {
   side,
   type ToyShape,
 } from './shapes-dataset.ts'
-import { cover } from './shapes-figures.ts'
+import { renderFigure } from './shapes-figures.ts'
 import { fitFigures } from './shapes-fit.ts'
 
 /** What a picture reads as: one clean figure with the factors that fit it best, or the reason why not. */
@@ -77,7 +77,7 @@ export function parseShape(image: Uint8Array | Float32Array): ParsedShape {
 
   const fits = fitFigures(alpha, 3).map((fit) => {
     const drawn = new Float32Array(area)
-    cover(fit.figure, fit, side, drawn)
+    renderFigure(fit.figure, fit, side, drawn)
     return { ...fit, drawn, error: misfit(drawn, rgb, paper, ink) }
   })
   const [best, next] = fits.sort((a, b) => a.error - b.error)

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { keptSteps, maxCheckpoints } from './checkpoint.ts'
+import { maxCheckpoints, retainedSteps } from './checkpoint.ts'
 import { openMetrics } from './metrics.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-checkpoint-'))
@@ -13,7 +13,7 @@ test('of 100,000 steps with a checkpoint every 250, the last three and one per t
   let steps: number[] = []
   let most = 0
   for (let step = 250; step <= 100_000; step += 250) {
-    steps = keptSteps([...steps, step], 100_000, 3)
+    steps = retainedSteps([...steps, step], 100_000, 3)
     most = Math.max(most, steps.length)
     assert.ok(steps.includes(step), `the latest, ${step}, is gone`)
   }
@@ -24,8 +24,8 @@ test('of 100,000 steps with a checkpoint every 250, the last three and one per t
 })
 
 test('checkpoints further apart than a tenth all stay; steps between tenths do too', () => {
-  assert.deepEqual(keptSteps([375, 750, 1125, 1500], 1500, 1), [375, 750, 1125, 1500])
-  assert.deepEqual(keptSteps([30, 60, 90, 120, 150], 1000, 2), [120, 150])
+  assert.deepEqual(retainedSteps([375, 750, 1125, 1500], 1500, 1), [375, 750, 1125, 1500])
+  assert.deepEqual(retainedSteps([30, 60, 90, 120, 150], 1000, 2), [120, 150])
 })
 
 test('metrics go on after a crash without half a line, and with no step twice', () => {
@@ -33,7 +33,7 @@ test('metrics go on after a crash without half a line, and with no step twice', 
   const lines = [1, 2, 2, 3, 4].map((step) => `{"step":${step},"loss":0.5,"unit":"µ"}\n`)
   writeFileSync(path, `${lines.join('')}{"step":5,"lo`)
   const metrics = openMetrics(path, 3)
-  metrics.note({ step: 4, loss: 1 })
+  metrics.append({ step: 4, loss: 1 })
   metrics.close()
   assert.equal(readFileSync(path, 'utf8'), `${lines.slice(0, 4).join('')}{"step":4,"loss":1}\n`)
 })

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { lockName, refuseIfLocked } from './lock.ts'
+import { assertNotLocked, lockName } from './lock.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-lock-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -20,9 +20,9 @@ function lockedBy(holder: object | null, age = 0): void {
 test('a lock of another machine is believed while it shows signs of life', () => {
   const holder = { pid: 1234, host: 'elsewhere', began: '5' }
   lockedBy(holder, 30)
-  assert.throws(() => refuseIfLocked(folder), /process 1234 on elsewhere/)
+  assert.throws(() => assertNotLocked(folder), /process 1234 on elsewhere/)
   lockedBy(holder, 3600)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
 test('a lock of this machine is believed while its very process lives, however old', async () => {
@@ -32,22 +32,22 @@ test('a lock of this machine is believed while its very process lives, however o
   const ofAnother = { ...holder, began: '5' }
   if (process.platform === 'linux') {
     lockedBy(ofAnother)
-    refuseIfLocked(folder)
+    assertNotLocked(folder)
   } else {
     lockedBy(holder, 3600)
-    assert.throws(() => refuseIfLocked(folder), new RegExp(`process ${child.pid}\\.`))
+    assert.throws(() => assertNotLocked(folder), new RegExp(`process ${child.pid}\\.`))
   }
   child.kill('SIGKILL')
   await once(child, 'exit')
   lockedBy(holder)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
 test('a lock without content is one that is being made, or was left by a crash', () => {
   lockedBy(null)
-  assert.throws(() => refuseIfLocked(folder), /process unknown, it has just begun/)
+  assert.throws(() => assertNotLocked(folder), /process unknown, it has just begun/)
   lockedBy(null, 60)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
 test('of many that start at once, one gets a lock that a crash left', async () => {

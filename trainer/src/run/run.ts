@@ -10,7 +10,7 @@ import { writeAtomically } from '../support/files.ts'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
 import { currentName, parseRecipe } from './recipe-reader.ts'
 import { networkArguments, type Recipe } from './recipes.ts'
-import { Damaged } from './safetensors.ts'
+import { DamagedFileError } from './safetensors.ts'
 
 /** Contents of a run's `config.json`: the recipe with all overrides, and the properties of the images. */
 export interface RunConfig {
@@ -186,7 +186,7 @@ export function openCheckpoint(
       if (damages.length > 0) onWarning(`${damages.join('\n')}\nUsing the previous checkpoint: ${file}.`)
       return { run, path: file, checkpoint }
     } catch (error) {
-      if (!(error instanceof Damaged)) throw error
+      if (!(error instanceof DamagedFileError)) throw error
       damages.push(error.message)
     }
   }

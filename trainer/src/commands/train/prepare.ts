@@ -1,11 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, type Parts, split } from '../../data/dataset.ts'
+import { type Dataset, type Split, split } from '../../data/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
 import { initialize, tablesOf } from '../../network/parameters.ts'
 import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'
-import { lockName, lockRun, refuseIfLocked } from '../../run/lock.ts'
+import { assertNotLocked, lockName, lockRun } from '../../run/lock.ts'
 import { differences, openRecipe, validateRecipe } from '../../run/recipe-reader.ts'
 import type { Recipe } from '../../run/recipes.ts'
 import {
@@ -19,42 +19,45 @@ import {
 import type { TrainingState } from '../../step/engine.ts'
 import { initialState } from '../../step/engine.ts'
 import { formatDuration } from '../../support/duration.ts'
-import { removeDrafts } from '../../support/files.ts'
+import { removeTemporaryFiles } from '../../support/files.ts'
 import { progressBar } from '../terminal/progress.ts'
 import { flag, type Options, readOverrides } from './options.ts'
 
-/** What a run starts from: fresh, or from its latest checkpoint. */
-export interface Beginning {
+/** A run that is ready to train: new, or resumed from its latest checkpoint. */
+export interface PreparedRun {
   readonly folder: string
-  /** The folder is yet to be made. */
+  /** Whether the folder has yet to be created. */
   readonly isNew: boolean
   readonly config: RunConfig
-  readonly images: Parts
+  readonly images: Split
   readonly progress: Progress
   readonly state: TrainingState
   readonly tables: ReadonlyMap<string, Float32Array>
-  /** The checkpoint that it goes on from. */
+  /** The checkpoint to resume from. */
   readonly checkpoint?: string
 }
 
-/** Begins a run anew, or goes on with one. */
-export function begin(options: Options): Promise<Beginning> {
-  return options.resume === undefined ? beginAnew(options) : resume(options.resume, options)
+/**
+ * Prepares a new run, or resumes one with `--resume`.
+ * @throws UserError if the options, the recipe, the images or the folder are invalid
+ */
+export function prepareRun(options: Options): Promise<PreparedRun> {
+  return options.resume === undefined ? prepareNew(options) : prepareResumed(options.resume, options)
 }
 
-async function beginAnew(options: Options): Promise<Beginning> {
+async function prepareNew(options: Options): Promise<PreparedRun> {
   const overrides = readOverrides(options)
-  const usual = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'images'
-  const recipe = { ...openRecipe(options.recipe ?? usual), ...overrides }
-  refuseImpossible(recipe)
+  const defaultRecipe = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'images'
+  const recipe = { ...openRecipe(options.recipe ?? defaultRecipe), ...overrides }
+  assertTrainable(recipe)
   const folder = options.out ?? join('runs', recipe.recipe)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
   if (existsSync(folder) && readdirSync(folder).some((name) => name !== lockName)) {
-    const begun = existsSync(join(folder, 'config.json'))
+    const isRun = existsSync(join(folder, 'config.json'))
     throw new UserError(
-      `${folder} is there already. ` +
-        (begun ? `Go on with it: npm run train -- --resume ${folder}, or choose` : 'Choose') +
-        ' another place with --out, or remove it.',
+      `${folder} already exists. ` +
+        (isRun ? `Resume it with npm run train -- --resume ${folder}, choose` : 'Choose') +
+        ' another folder with --out, or remove it.',
     )
   }
 
@@ -65,11 +68,11 @@ async function beginAnew(options: Options): Promise<Beginning> {
     isNew: true,
     config,
     images: split(dataset, recipe.validation, recipe.seed),
-    ...fresh(config),
+    ...initialProgress(config),
   }
 }
 
-/** What may be changed when a run goes on; everything else belongs to what was trained so far. */
+/** Fields that may change when a run is resumed. The others determine what was trained so far. */
 const changeable = [
   'data',
   'steps',
@@ -83,46 +86,51 @@ const changeable = [
   'keep',
 ]
 
-async function resume(folder: string, options: Options): Promise<Beginning> {
+async function prepareResumed(folder: string, options: Options): Promise<PreparedRun> {
   const { config: saved } = openRun(folder)
   const overrides = readOverrides(options)
   if (options.out !== undefined)
-    throw new UserError('Found --out with --resume; a run goes on where it is. Leave one of them out.')
-  const asked = { ...(options.recipe !== undefined && openRecipe(options.recipe)), ...overrides }
-  const fixed = Object.fromEntries(Object.entries(asked).filter(([field]) => !changeable.includes(field)))
+    throw new UserError(
+      'Invalid --out with --resume: a run is resumed in its own folder. Remove one of the two.',
+    )
+  const requested = { ...(options.recipe !== undefined && openRecipe(options.recipe)), ...overrides }
+  const fixed = Object.fromEntries(Object.entries(requested).filter(([field]) => !changeable.includes(field)))
   const changed = differences(fixed, saved.recipe)
   if (changed.length > 0) {
     throw new UserError(
-      `${folder} was begun with another recipe:\n${changed.map((line) => `  ${line}\n`).join('')}` +
-        `A run that goes on may change only ${changeable.map(flag).join(', ')}. ` +
-        'Leave the rest out, or start a new run with --out.',
+      `${folder} was started with another recipe:\n${changed.map((line) => `  ${line}\n`).join('')}` +
+        `A resumed run may change only ${changeable.map(flag).join(', ')}. ` +
+        'Remove the other options, or start a new run with --out.',
     )
   }
-  const recipe = { ...saved.recipe, ...asked }
-  refuseImpossible(recipe)
+  const recipe = { ...saved.recipe, ...requested }
+  assertTrainable(recipe)
   lockRun(folder)
-  removeDrafts(folder)
+  removeTemporaryFiles(folder)
 
   const dataset = await readImages(recipe, options.cache)
-  const { name: _, ...found } = describe(dataset, recipe)
+  const { name: _, ...actual } = describe(dataset, recipe)
   const { name, ...expected } = saved.dataset
-  if (JSON.stringify(found) !== JSON.stringify(expected)) {
+  if (JSON.stringify(actual) !== JSON.stringify(expected)) {
     throw new UserError(
-      `The pictures of ${recipe.data} are not those that ${folder} was begun with:\n` +
-        `  found    ${JSON.stringify(found)}\n  expected ${JSON.stringify(expected)}\n` +
-        'Restore them, name the right ones with --data, or start a new run with --out.',
+      `The images of ${recipe.data} are not the ones that ${folder} was started with:\n` +
+        `  expected ${JSON.stringify(expected)}\n  got      ${JSON.stringify(actual)}\n` +
+        'Restore them, give the right ones with --data, or start a new run with --out.',
     )
   }
   const config: RunConfig = { ...saved, recipe, dataset: { name, ...expected } }
-  const whole = { folder, isNew: false, config, images: split(dataset, recipe.validation, recipe.seed) }
-  if (listCheckpoints(folder).length === 0) return { ...whole, ...fresh(config) }
+  const run = { folder, isNew: false, config, images: split(dataset, recipe.validation, recipe.seed) }
+  if (listCheckpoints(folder).length === 0) return { ...run, ...initialProgress(config) }
   const { checkpoint, path } = openCheckpoint(folder)
   writeRunConfig(folder, config)
-  return { ...whole, ...checkpoint, checkpoint: path }
+  return { ...run, ...checkpoint, checkpoint: path }
 }
 
-/** Refuses a recipe that cannot be trained before pictures are read: with any that would do. */
-function refuseImpossible(recipe: Recipe): void {
+/**
+ * Checks a recipe before any image is read, with the smallest images that fit the network.
+ * @throws UserError if it cannot be trained
+ */
+function assertTrainable(recipe: Recipe): void {
   validateRecipe(recipe)
   const side = recipe.size ?? 2 ** (recipe.channelMultiples.length - 1)
   const channels = recipe.channels === 'auto' ? 3 : recipe.channels
@@ -133,8 +141,8 @@ function refuseImpossible(recipe: Recipe): void {
   })
 }
 
-/** Where a run is before its first step. */
-function fresh(config: RunConfig): Pick<Beginning, 'progress' | 'state' | 'tables'> {
+/** Returns the state of a run before its first step. */
+function initialProgress(config: RunConfig): Pick<PreparedRun, 'progress' | 'state' | 'tables'> {
   const layout = layoutOfRun(config)
   return {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
@@ -144,15 +152,15 @@ function fresh(config: RunConfig): Pick<Beginning, 'progress' | 'state' | 'table
 }
 
 async function readImages(recipe: Recipe, cache = process.availableMemory() / 4): Promise<Dataset> {
-  const bar = progressBar('Reading pictures')
-  const began = performance.now()
+  const bar = progressBar('Reading images')
+  const start = performance.now()
   const dataset = await openData(recipe.data, {
     ...(recipe.size !== null && { size: recipe.size }),
     channels: recipe.channels,
     seed: recipe.seed,
     cache,
     onProgress: (done, total) => {
-      const left = ((performance.now() - began) / 1000) * (total / done - 1)
+      const left = ((performance.now() - start) / 1000) * (total / done - 1)
       bar.show(done, total, done < total ? `${formatDuration(left)} left` : '')
     },
     onWarning: (warning) => bar.log(warning),

@@ -147,7 +147,7 @@ test('what does not go together is said before anything is opened', async () => 
     [['--invert'], /--invert goes with --from/],
     [['--from', 'a.png', '--to-seed', '1'], /leave one out/],
     [['--from', 'a.png', '--invert', '--strength', '1'], /leave out --strength/],
-    [['--from', 'nowhere.png'], /Cannot read the picture nowhere\.png/],
+    [['--from', 'nowhere.png'], /Cannot read nowhere\.png/],
     [['--order', '4'], /Found --order 4/],
     [['--count', '0'], /Found --count 0/],
   ] as const) {

@@ -41,7 +41,7 @@ export function addOptions(command: Command): void {
     .option('--threads <n>', 'CPU threads (default: all)', wholeBetween(1, 1024))
     .option(
       '--cache <size>',
-      'memory for decoded images of a folder, for example 500MB; the other images are decoded again for every batch ' +
+      'memory for decoded images of a folder, for example 500MB; the other images are decoded each time they are used ' +
         '(default: a quarter of the free memory)',
       byteCount,
     )

@@ -8,7 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../../edge/sampler/browser.ts'
 import { launch, launchWithProfile } from '../support/browser.ts'
 import { findFirefox, openInFirefox } from '../support/firefox.ts'
-import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
+import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 /** Tests the sampler module in Chromium, served by workerd, with a proxy that injects network faults. */

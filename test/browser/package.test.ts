@@ -13,7 +13,7 @@ import type { Browser, Page } from 'playwright-core'
 import sharp from 'sharp'
 import type { DiffusionCanvas } from '../../edge/sampler/element.ts'
 import { launch } from '../support/browser.ts'
-import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
+import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 const run = promisify(execFile)

@@ -25,8 +25,8 @@ import type { SampleOptions } from '../../edge/sampler/browser.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { launch } from '../support/browser.ts'
+import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
-import { assertSameImages, nodeNetwork } from '../support/pictures.ts'
 import { type Between, startProxy } from '../support/proxy.ts'
 
 /** Compares images from Chromium, served by workerd, with images from onnxruntime-node and the same files. */

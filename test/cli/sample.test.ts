@@ -147,7 +147,7 @@ test('what does not go together is said before anything is opened', async () => 
     [['--invert'], /--invert goes with --from/],
     [['--from', 'a.png', '--to-seed', '1'], /leave one out/],
     [['--from', 'a.png', '--invert', '--strength', '1'], /leave out --strength/],
-    [['--from', 'nowhere.png'], /Cannot read the picture nowhere\.png/],
+    [['--from', 'nowhere.png'], /Cannot read nowhere\.png/],
     [['--order', '4'], /Found --order 4/],
     [['--count', '0'], /Found --count 0/],
   ] as const) {
@@ -176,7 +176,7 @@ suite('npm run plan', () => {
       const { status, said } = await plan(...args)
       assert.equal(status, 0, said)
       assert.match(said, first)
-      assert.match(said, /Noise left, √\(1−ᾱ\), after so many rows:\n *0 {2}(1\.000|0\.999|0\.9\d\d) {2}█+/)
+      assert.match(said, /Noise level √\(1−ᾱ\) after each row:\n *0 {2}(1\.000|0\.999|0\.9\d\d) {2}█+/)
       assert.match(said, /\n *\d+ {2}0\.000\n$/)
     }
   })

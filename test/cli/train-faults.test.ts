@@ -28,7 +28,7 @@ const tiny =
   '--data shapes:32 --base-channels 8 --channel-multiples 1,1 --attention false,false --batch-size 2 --threads 1 ' +
   '--sample-every 1000 --validate-every 1000'
 
-/** A training as a person would start it, that goes on until it is stopped. */
+/** Starts `npm run train` in the background. */
 function start(args: string): ChildProcess & { output: () => string; ended: Promise<number | string> } {
   const child = spawn(node[0], [...node.slice(1), ...args.split(' ')], { cwd: folder })
   let output = ''
@@ -58,7 +58,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 
 function metricsOf(name: string): { step: number; loss?: number }[] {
   const text = readFileSync(join(folder, name, 'metrics.jsonl'), 'utf8')
-  assert.ok(text.endsWith('\n'), 'half a line at the end')
+  assert.ok(text.endsWith('\n'), 'incomplete line at the end')
   return text
     .trim()
     .split('\n')
@@ -75,10 +75,10 @@ function leftovers(name: string): string[] {
   )
 }
 
-test('kill -9 at any moment: what is left resumes, and ends as if nothing had happened', async () => {
-  // A checkpoint after every step, so that many of the kills fall into writing one.
+test('a run killed with SIGKILL at any moment resumes and ends bit-identical', async () => {
+  // A checkpoint after every step, so that many kills happen during a write.
   const steps = '--steps 150 --checkpoint-every 1'
-  const calm = start(`${tiny} ${steps} --out calm`)
+  const reference = start(`${tiny} ${steps} --out reference`)
   const last = () => listCheckpoints(join(folder, 'killed')).at(-1)
   for (let round = 0; round < 6; round++) {
     const before = last()
@@ -89,16 +89,16 @@ test('kill -9 at any moment: what is left resumes, and ends as if nothing had ha
     child.kill('SIGKILL')
     await child.ended
   }
-  assert.equal(await calm.ended, 0, calm.output())
+  assert.equal(await reference.ended, 0, reference.output())
   const { status, output } = run('--resume killed --threads 1')
   assert.equal(status, 0, output)
   const losses = (name: string) =>
     metricsOf(name).flatMap(({ step, loss }) => (loss === undefined ? [] : [[step, loss]]))
-  assert.deepEqual(losses('killed'), losses('calm'))
-  assert.equal(losses('calm').length, 150)
+  assert.deepEqual(losses('killed'), losses('reference'))
+  assert.equal(losses('reference').length, 150)
   const weights = (name: string) => readFileSync(listCheckpoints(join(folder, name)).at(-1)!)
-  // The wall time in the header differs, the last tensors do not.
-  assert.deepEqual(weights('killed').subarray(-50_000), weights('calm').subarray(-50_000))
+  // Only the wall time in the header differs.
+  assert.deepEqual(weights('killed').subarray(-50_000), weights('reference').subarray(-50_000))
   assert.deepEqual(leftovers('killed'), [])
 })
 
@@ -108,11 +108,11 @@ suite('signals', () => {
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const) {
-    test(`${signal} saves`, async () => {
+    test(`${signal} saves and stops`, async () => {
       const name = signal.toLowerCase()
       const child = start(`${tiny} --steps 100000 --checkpoint-every 2 --out ${name}`)
       await until(() => isTraining(name), 'a checkpoint')
-      // A closed terminal takes the output with it.
+      // A closed terminal also closes the output.
       if (signal === 'SIGHUP') child.stdout!.destroy()
       child.kill(signal)
       if (signal === 'SIGTERM') child.kill(signal)
@@ -124,24 +124,24 @@ suite('signals', () => {
     })
   }
 
-  test('a second Ctrl+C ends at once', async () => {
+  test('a second Ctrl+C stops at once', async () => {
     const child = start(`${tiny} --batch-size 64 --steps 100000 --checkpoint-every 1 --out twice`)
     await until(() => isTraining('twice'), 'a checkpoint')
     child.kill('SIGINT')
     await until(
       () => /SIGINT: saving/.test(child.output()) || child.exitCode !== null,
-      'the first to be heard',
+      'the first signal to be handled',
     )
     child.kill('SIGINT')
-    // The signal itself ends it, unless the step was done and saved before it came.
+    // The signal kills the process, unless the step was finished and saved before.
     assert.ok(['SIGINT', 130].includes(await child.ended), child.output())
   })
 })
 
-test('two trainings into one folder: the second is refused with the process of the first; a crash leaves no lock', async () => {
+test('a second process in the same folder is rejected, and a lock left by a crash is taken over', async () => {
   const child = start(`${tiny} --steps 100000 --checkpoint-every 1 --out shared`)
   await until(() => isTraining('shared'), 'a checkpoint')
-  const refusal = new RegExp(`Another training is writing into shared: process ${child.pid}\\.`)
+  const refusal = new RegExp(`Another process is training in shared: process ${child.pid}\\.`)
   for (const args of ['--resume shared', `${tiny} --out shared`]) {
     const { status, output } = run(args)
     assert.equal(status, 1)
@@ -154,13 +154,13 @@ test('two trainings into one folder: the second is refused with the process of t
   const resumed = run(`--resume shared --threads 1 --steps ${done + 1}`)
   assert.equal(resumed.status, 0, resumed.output)
 
-  // Another process has got the same number since.
+  // Another process has the same id now.
   const holder = { pid: process.pid, host: (await import('node:os')).hostname(), began: '1' }
   writeFileSync(join(folder, 'shared/lock'), JSON.stringify(holder))
-  assert.match(run('--resume shared').output, /shared is trained/)
+  assert.match(run('--resume shared').output, /shared is finished/)
 })
 
-test('a full disk stops the run; the last checkpoint is whole and goes on', async (t) => {
+test('a full disk stops the run, which resumes from its last checkpoint', async (t) => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     return t.skip('mounting a small disk needs root on Linux')
   const disk = join(folder, 'disk')
@@ -174,11 +174,11 @@ test('a full disk stops the run; the last checkpoint is whole and goes on', asyn
     assert.equal(full.status, 1, full.output)
     assert.match(
       full.output,
-      /Only \S+ \w+ are free in disk\/run; the checkpoints of a run take up to \S+ \w+\. Make room/,
+      /Only \S+ \w+ are free in disk\/run, but the checkpoints of the run need up to \S+ \w+\. Free some space/,
     )
     assert.match(
       full.output,
-      /Cannot write disk\/run\/\S+: the disk is full\. \S+ \w+ are needed, \S+ \w+ are free in disk\/run/,
+      /Cannot write disk\/run\/\S+: the disk is full\. The file needs \S+ \w+, but only \S+ \w+ are free in disk\/run/,
     )
     const last = listCheckpoints(join(disk, 'run')).at(-1)!
     assert.ok(
@@ -187,7 +187,7 @@ test('a full disk stops the run; the last checkpoint is whole and goes on', asyn
     )
     assert.doesNotMatch(full.output, /\n\s+at /)
     assert.deepEqual(leftovers('disk/run'), [])
-    // Still full: it says so again, and still nothing is lost.
+    // The disk is still full: the same error, and nothing is lost.
     assert.match(run('--resume disk/run --threads 1').output, /the disk is full/)
     assert.equal(listCheckpoints(join(disk, 'run')).at(-1), last)
 
@@ -203,7 +203,7 @@ test('a full disk stops the run; the last checkpoint is whole and goes on', asyn
   }
 })
 
-test('a damaged checkpoint is named, and the one before it taken', () => {
+test('a damaged checkpoint is reported, and the previous one used', () => {
   const name = 'damaged'
   assert.equal(run(`${tiny} --steps 6 --checkpoint-every 2 --out ${name}`).status, 0)
   const [second, fourth, sixth] = listCheckpoints(join(folder, name)) as [string, string, string]
@@ -213,33 +213,33 @@ test('a damaged checkpoint is named, and the one before it taken', () => {
   writeFileSync(fourth, bytes)
   const { status, output } = run(`--resume ${name} --threads 1`)
   assert.equal(status, 0, output)
-  assert.match(output, /step-00000006\.safetensors is not a whole safetensors file/)
-  assert.match(output, /step-00000004\.safetensors is damaged: its values have the checksum/)
-  assert.match(output, /Took the one before: .*step-00000002\.safetensors/)
+  assert.match(output, /step-00000006\.safetensors is a damaged safetensors file/)
+  assert.match(output, /step-00000004\.safetensors is damaged: expected the checksum/)
+  assert.match(output, /Using the previous checkpoint: .*step-00000002\.safetensors/)
   assert.ok(second)
 
   for (const path of listCheckpoints(join(folder, name))) truncateSync(path, 5000)
-  assert.match(run(`--resume ${name}`).output, /None of the checkpoints in damaged is whole/)
+  assert.match(run(`--resume ${name}`).output, /All checkpoints in damaged are damaged/)
 })
 
-test('a checkpoint of another network or a newer version is refused with the difference', () => {
+test('a checkpoint of another network or a newer version is rejected with the difference', () => {
   assert.equal(run(`${tiny} --steps 2 --out other --base-channels 16`).status, 0)
   assert.equal(run(`${tiny} --steps 2 --out own`).status, 0)
   cpSync(join(folder, 'other/checkpoints'), join(folder, 'own/checkpoints'), { recursive: true })
   assert.match(
     run('--resume own').output,
-    /is of another network .*config\.json describes:\n {2}baseChannels: found 16, expected 8\n/,
+    /The network of .* is not the one in config\.json of its run:\n {2}baseChannels: expected 8, got 16\n/,
   )
   const path = listCheckpoints(join(folder, 'other')).at(-1)!
   writeFileSync(path, readFileSync(path, 'latin1').replace('"version":"1"', '"version":"2"'), 'latin1')
   assert.match(
     run('--resume other').output,
-    /of version 2; this program reads version 1\. A newer one wrote it/,
+    /of version 2, but this program reads version 1\. Update the program/,
   )
 })
 
-test('a training that explodes says at which step and where; what is saved is finite', () => {
-  // Without momentum, clipping and ε every weight moves by 1 at each step.
+test('a diverging run reports the step and the layer, and saves finite weights', () => {
+  // Without momentum, clipping and ε, every weight changes by 1 in each step.
   const wild = '--learning-rate 1 --beta1 0 --beta2 0 --eps 1e-30 --clip-norm 0 --warmup 0'
   const { status, output } = run(`${tiny} ${wild} --steps 1000 --checkpoint-every 1000 --out wild`)
   assert.equal(status, 1, output)

@@ -3,14 +3,14 @@ import { fileURLToPath } from 'node:url'
 
 const runner = fileURLToPath(new URL('../../run.js', import.meta.url))
 
-/** How a command ended, and what it said. */
+/** Exit code and output of a command. */
 export interface Finished {
   status: number | null
   stdout: string
   stderr: string
 }
 
-/** Runs `npm run NAME -- ARGS` as its user does, without npm's own lines. */
+/** Runs `npm run NAME -- ARGS`, without the output of npm itself. */
 export async function command(args: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
   const child = spawn(process.execPath, [runner, ...args], { env: { ...process.env, ...env } })
   const [stdout, stderr, status] = await Promise.all([

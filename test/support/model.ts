@@ -16,7 +16,7 @@ import {
 import { initialState } from '../../trainer/src/step/engine.ts'
 import { train } from '../../trainer/src/training/loop.ts'
 
-/** Discs on a dark ground, light or warm: enough for a network to have something to learn. */
+/** Creates a tiny dataset: light or warm discs on a dark background. */
 export function discs(count: number, side: number): Dataset {
   const pixels = new Uint8Array(count * 3 * side * side)
   const labels = new Uint16Array(count)
@@ -56,7 +56,7 @@ const tiny: Recipe & { size: number } = {
   emaDecay: 0.9,
 }
 
-/** Trains a tiny network for a moment and leaves it as a run: RGB, 16×16 unless changed, two classes. */
+/** Trains a tiny network for a few steps and saves it as a run. Default: 16×16 RGB with two classes. */
 export async function trainTinyRun(folder: string, changes: Partial<typeof tiny> = {}): Promise<void> {
   const recipe = { ...tiny, ...changes }
   const dataset = discs(64, recipe.size)
@@ -87,7 +87,7 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
   await engine.dispose()
 }
 
-/** A tiny trained model as `npm run export` leaves it: manifest.json, model.onnx and preview.png in `folder`. */
+/** Trains a tiny model and exports it as `npm run export` does: manifest.json, model.onnx and preview.png in `folder`. */
 export async function exportTinyModel(folder: string, changes: Partial<typeof tiny> = {}): Promise<void> {
   const runFolder = join(folder, '..', 'run')
   await trainTinyRun(runFolder, changes)

@@ -10,64 +10,64 @@ import { openCheckpoint } from '../run/run.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = join('runs', 'shapes')
-/** The trained models that come with the project. */
-const shipped = join('edge', 'models')
+/** Trained models included in the repository. */
+const includedModels = join('edge', 'models')
 
 const command = new Command('npm start --')
   .description(
-    'The whole way, once: serves the page with the models that come with the project, trains one on the built-in shapes ' +
-      'meanwhile, exports it and publishes it there.',
+    'Runs the whole pipeline once: serves the studio with the included models, trains a model on the built-in shapes, ' +
+      'exports it and publishes it on the page.',
   )
-  .option('--port <n>', 'of the page', portNumber, 8787)
+  .option('--port <n>', 'port of the page', portNumber, 8787)
   .action(main)
 
 async function main({ port }: { port: number }): Promise<void> {
   process.chdir(root)
-  // Ctrl+C reaches the commands that are running, which save and end; their exit code ends this one.
+  // Ctrl+C also reaches the child processes, which save and exit. This process then exits with their code.
   process.on('SIGINT', () => {})
 
-  const models = readdirSync(shipped, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  for (const { name } of models) await run('publish', join(shipped, name))
+  const models = readdirSync(includedModels, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  for (const { name } of models) await run('publish', join(includedModels, name))
   const page = await serve(port)
 
-  const begun = existsSync(join(folder, 'config.json'))
-  if (!begun) await run('train')
+  const hasRun = existsSync(join(folder, 'config.json'))
+  if (!hasRun) await run('train')
   else if (!isTrained()) await run('train', '--resume', folder)
-  else console.log(`${folder} is trained already; remove it to train again.`)
+  else console.log(`${folder} is already trained. Remove it to train again.`)
 
   if (!isExported()) {
-    const about = ['--description', 'Coloured figures on paper.', '--licence', 'CC0-1.0']
-    await run('export', folder, '--name', 'local/shapes', ...about)
+    const metadata = ['--description', 'Coloured figures on paper.', '--licence', 'CC0-1.0']
+    await run('export', folder, '--name', 'local/shapes', ...metadata)
   }
   await run('publish', folder)
-  console.log(`\nYour own model is on the page: ${page.url}/?model=local/shapes. Ctrl+C stops.`)
-  process.exit(await page.ended)
+  console.log(`\nYour model is on the page: ${page.url}/?model=local/shapes. Press Ctrl+C to stop.`)
+  process.exit(await page.exited)
 }
 
-/** Runs one of the project's commands as a person would; ends this one where it fails. */
+/** Runs a command of the project. Exits with its code if it fails. */
 async function run(name: string, ...args: string[]): Promise<void> {
-  const code = await endOf(begin(name, args, 'inherit'))
+  const code = await exitCodeOf(startCommand(name, args, 'inherit'))
   if (code !== 0) process.exit(code)
 }
 
-/** Serves the page while other commands go on. Of what it says, this terminal gets what comes before it is ready. */
-async function serve(port: number): Promise<{ url: string; ended: Promise<number> }> {
-  const child = begin('dev', ['--port', String(port)], 'pipe')
-  const ended = endOf(child)
+/** Starts the server and waits until it is ready. Its standard output is not shown. */
+async function serve(port: number): Promise<{ url: string; exited: Promise<number> }> {
+  const child = startCommand('dev', ['--port', String(port)], 'pipe')
+  const exited = exitCodeOf(child)
   const lines = createInterface(child.stdout!)
   const url = await new Promise<string | null>((resolve) => {
     lines.on('line', (line) => {
-      const found = /^Serving (\S+)/.exec(line)
-      if (found) resolve(found[1]!)
+      const match = /^Serving (\S+)/.exec(line)
+      if (match) resolve(match[1]!)
     })
-    ended.then(() => resolve(null))
+    exited.then(() => resolve(null))
   })
-  if (url === null) process.exit(await ended)
+  if (url === null) process.exit(await exited)
   console.log(`The page is at ${url}.`)
-  return { url, ended }
+  return { url, exited }
 }
 
-function begin(name: string, args: string[], stdout: 'inherit' | 'pipe'): ChildProcess {
+function startCommand(name: string, args: string[], stdout: 'inherit' | 'pipe'): ChildProcess {
   console.log(`\n› npm run ${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`)
   const child = spawn(process.execPath, [join(root, 'run.js'), name, ...args], {
     cwd: root,
@@ -78,7 +78,7 @@ function begin(name: string, args: string[], stdout: 'inherit' | 'pipe'): ChildP
   return child
 }
 
-function endOf(child: ChildProcess): Promise<number> {
+function exitCodeOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)))
 }
 
@@ -88,7 +88,7 @@ function isTrained(): boolean {
   return checkpoint.progress.step >= opened.config.recipe.steps
 }
 
-/** Whether there is an export at least as new as the latest checkpoint. */
+/** Returns whether the export is at least as new as the latest checkpoint. */
 function isExported(): boolean {
   const manifest = join(folder, 'export', 'manifest.json')
   return (

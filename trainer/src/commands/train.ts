@@ -1,22 +1,22 @@
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { begin } from './train/begin.ts'
 import { addOptions, type Options } from './train/options.ts'
-import { carryOut } from './train/run.ts'
+import { prepareRun } from './train/prepare.ts'
+import { trainRun } from './train/run.ts'
 
 const command = new Command('npm run train --')
-  .description('Trains a model on pictures and leaves it, with samples and metrics, in a folder.')
+  .description('Trains a model on images and saves checkpoints, samples and metrics in a run folder.')
   .addHelpText(
     'after',
     `
 Examples:
   npm run train                                       the built-in shapes
-  npm run train -- --data my/pictures --out runs/mine a folder of pictures
+  npm run train -- --data my/images --out runs/mine   a folder of images
   npm run train -- --recipe mnist --data data/mnist --dashboard
   npm run train -- --recipe cifar10 --data data/cifar-10-batches-bin --steps 100000
-  npm run train -- --resume runs/mine                 after Ctrl+C`,
+  npm run train -- --resume runs/mine                 resume after Ctrl+C`,
   )
-  .action(async (options: Options) => carryOut(await begin(options), options))
+  .action(async (options: Options) => trainRun(await prepareRun(options), options))
 addOptions(command)
 
 await runCommand(command)

@@ -17,14 +17,14 @@ async function folder(files: Record<string, Uint8Array | string>): Promise<strin
   return path
 }
 
-/** As the format's description has it: a label, then 1024 bytes each of red, green and blue, row by row. */
+/** Encodes a record as in the description of the format: a label, then 1024 bytes each of red, green and blue, by row. */
 function record(label: number, ...planes: readonly [number, number, number]): Buffer {
   return Buffer.concat([Buffer.of(label), ...planes.map((value) => Buffer.alloc(1024, value))])
 }
 
 const names = 'airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n'
 
-test('the training batches of a folder, in order, with the classes by name', async () => {
+test('a folder gives its training batches in order, with class names', async () => {
   const first = record(9, 10, 20, 30)
   first[1 + 1024 + 5 * 32 + 7] = 99 // green, row 5, column 7
   const path = await folder({
@@ -45,7 +45,7 @@ test('the training batches of a folder, in order, with the classes by name', asy
   assert.deepEqual([pixels[3072], pixels[2 * 3072 + 2 * 1024]], [40, 3])
 })
 
-test('a file alone, and a folder with nothing but the test batch; classes by number without their names', async () => {
+test('a single file and a folder with only the test batch are read; without names, classes are numbers', async () => {
   const path = await folder({ 'test_batch.bin': record(5, 7, 8, 9) })
   for (const source of [path, join(path, 'test_batch.bin')]) {
     const { count, labels, classes } = await openData(source, { seed: 0, size: 32, channels: 3 })
@@ -53,8 +53,8 @@ test('a file alone, and a folder with nothing but the test batch; classes by num
   }
 })
 
-test('what does not fit is refused by name', async () => {
-  const refused = async (content: Uint8Array, options: object, message: RegExp) => {
+test('invalid files are rejected by name', async () => {
+  const assertRejected = async (content: Uint8Array, options: object, message: RegExp) => {
     const path = await folder({ 'data_batch_1.bin': content, 'data_batch_2.bin': record(1, 1, 1, 1) })
     await assert.rejects(openData(path, { seed: 0, ...options }), (error) => {
       assert.ok(error instanceof UserError)
@@ -62,10 +62,18 @@ test('what does not fit is refused by name', async () => {
       return true
     })
   }
-  await refused(record(1, 1, 1, 1).subarray(1), {}, /data_batch_1\.bin is truncated.*found 3072 bytes.*3073/)
-  await refused(Buffer.of(), {}, /found 0 bytes/)
-  await refused(record(10, 1, 1, 1), {}, /data_batch_1\.bin has the label 10 at byte 0; expected 0 to 9/)
+  await assertRejected(
+    record(1, 1, 1, 1).subarray(1),
+    {},
+    /data_batch_1\.bin is truncated.*multiple of 3073 bytes.*got 3072/,
+  )
+  await assertRejected(Buffer.of(), {}, /got 0\./)
+  await assertRejected(
+    record(10, 1, 1, 1),
+    {},
+    /Invalid label 10 at byte 0 of .*data_batch_1\.bin: expected 0 to 9/,
+  )
   const nameless = await folder({ 'data_batch_1.bin': record(1, 1, 1, 1), 'batches.meta.txt': '\n' })
-  await assert.rejects(openData(nameless, { seed: 0 }), /batches\.meta\.txt names no classes/)
-  await refused(record(1, 1, 1, 1), { channels: 1 }, /CIFAR-10, which is RGB/)
+  await assert.rejects(openData(nameless, { seed: 0 }), /batches\.meta\.txt contains no class names/)
+  await assertRejected(record(1, 1, 1, 1), { channels: 1 }, /CIFAR-10, which is RGB/)
 })

@@ -7,26 +7,26 @@ import type { Dataset } from './dataset.ts'
 const side = 32
 const channels = 3
 const pixelBytes = channels * side * side
-/** A label, then the red, green and blue planes. */
+/** A record is a label, followed by the red, green and blue planes. */
 const recordBytes = 1 + pixelBytes
 const batchName = /^(data_batch_\d+|test_batch)\.bin$/
 const namesFile = 'batches.meta.txt'
 
-/** Whether a file of this name is meant as CIFAR-10 pictures. */
+/** Returns whether a file name is that of a CIFAR-10 batch. */
 export function isCifarBatch(name: string): boolean {
   return batchName.test(name)
 }
 
 /**
- * Reads CIFAR-10's binary version (https://www.cs.toronto.edu/~kriz/cifar.html): 32×32 RGB with ten classes, named in
- * `batches.meta.txt` beside the files, by number where it is missing.
- * @param path a file, or a folder with data_batch_1.bin …; its test_batch.bin is left out where there are others
- * @throws UserError when a file is truncated or has a label without a class
+ * Reads the binary version of CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html): 32×32 RGB, ten classes. The class
+ * names are read from `batches.meta.txt` next to the files; without it, they are numbers.
+ * @param path a file, or a folder with data_batch_1.bin …. Its test_batch.bin is only used if there are no other batches.
+ * @throws UserError if a file is truncated or has an unknown label
  */
 export async function readCifar(path: string): Promise<Dataset> {
   const isFolder = (await stat(path)).isDirectory()
   const folder = isFolder ? path : dirname(resolve(path))
-  const files = isFolder ? await batchesIn(path) : [path]
+  const files = isFolder ? await findBatches(path) : [path]
   const batches = await Promise.all(files.map(readBatch))
   const count = batches.reduce((sum, batch) => sum + batch.length / recordBytes, 0)
 
@@ -39,8 +39,8 @@ export async function readCifar(path: string): Promise<Dataset> {
       const label = batch[start]!
       if (label >= classes.length) {
         throw new UserError(
-          `${files[k]} has the label ${label} at byte ${start}; expected 0 to ${classes.length - 1}. ` +
-            'It is not CIFAR-10’s binary version, or damaged; fetch it again.',
+          `Invalid label ${label} at byte ${start} of ${files[k]}: expected 0 to ${classes.length - 1}. ` +
+            'The file is damaged or not the binary version of CIFAR-10. Download it again.',
         )
       }
       labels[index] = label
@@ -51,7 +51,7 @@ export async function readCifar(path: string): Promise<Dataset> {
   return { name, channels, height: side, width: side, count, classes, pixels, labels }
 }
 
-async function batchesIn(folder: string): Promise<string[]> {
+async function findBatches(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).filter(isCifarBatch).sort()
   const training = names.filter((name) => name.startsWith('data'))
   return (training.length > 0 ? training : names).map((name) => join(folder, name))
@@ -61,8 +61,8 @@ async function readBatch(path: string): Promise<Buffer> {
   const file = await readFile(path)
   if (file.length > 0 && file.length % recordBytes === 0) return file
   throw new UserError(
-    `${path} is truncated, or not CIFAR-10’s binary version: found ${file.length} bytes, expected a multiple of ` +
-      `${recordBytes}, one label and 32×32 RGB pixels per picture. Fetch it again.`,
+    `${path} is truncated or not the binary version of CIFAR-10: expected a multiple of ${recordBytes} bytes ` +
+      `(one label and 32×32 RGB pixels per image), got ${file.length}. Download it again.`,
   )
 }
 
@@ -72,5 +72,7 @@ async function classNames(folder: string): Promise<string[]> {
   const text = await readFile(path, 'utf8')
   const names = text.split(/\r?\n/).filter((line) => line !== '')
   if (names.length > 0) return names
-  throw new UserError(`${path} names no classes; expected a name per line. Fetch it again, or remove it.`)
+  throw new UserError(
+    `${path} contains no class names: expected one per line. Download it again, or remove it.`,
+  )
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import { type Dataset, pad, split, toSigned, writeImage } from './dataset.ts'
 
-/** `count` pictures [2, 1, 3]; picture i holds 10i … 10i + 5 and has label i mod 4. */
+/** Creates images [2, 1, 3]: image i has the bytes 10i to 10i + 5 and label i mod 4. */
 function numbered(count: number): Dataset {
   return {
     name: 'numbered',
@@ -17,11 +17,11 @@ function numbered(count: number): Dataset {
   }
 }
 
-test('bytes 0, 127.5 and 255 are −1, 0 and 1', () => {
+test('bytes 0, 127.5 and 255 become −1, 0 and 1', () => {
   assert.deepEqual([0, 127.5, 255].map(toSigned), [-1, 0, 1])
 })
 
-test('writePicture puts one picture at the offset and mirrors each row', () => {
+test('writeImage writes one image at the offset and mirrors each row', () => {
   const out = new Float32Array(8)
   const asBytes = () => Array.from(out, (x) => Math.round((x + 1) * 127.5))
   writeImage(numbered(3), 1, out, 1, false)
@@ -31,7 +31,7 @@ test('writePicture puts one picture at the offset and mirrors each row', () => {
   assert.deepEqual(asBytes().slice(1, 7), [12, 11, 10, 15, 14, 13])
 })
 
-test('split parts the pictures, labels with them, by the seed', () => {
+test('split divides images and labels by the seed', () => {
   const whole = numbered(25)
   const { train, validation } = split(whole, 0.2, 1)
   assert.deepEqual([train.count, validation.count], [20, 5])
@@ -54,13 +54,13 @@ test('split parts the pictures, labels with them, by the seed', () => {
   assert.notDeepEqual(split(whole, 0.2, 2).validation.pixels, validation.pixels)
 })
 
-test('split leaves both parts a picture, or says that it cannot', () => {
+test('split gives both sets at least one image, or throws', () => {
   assert.equal(split(numbered(2), 0.01, 1).validation.count, 1)
   assert.equal(split(numbered(2), 0.99, 1).train.count, 1)
   assert.throws(() => split(numbered(1), 0.1, 1), UserError)
 })
 
-test('pad sets pictures in the middle of black', () => {
+test('pad centres images on black', () => {
   const padded = pad(numbered(2), 5)
   assert.deepEqual([padded.height, padded.width, padded.pixels.length], [5, 5, 2 * 2 * 25])
   const plane = [...padded.pixels.subarray(75, 100)] // picture 1, channel 1

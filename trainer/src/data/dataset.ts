@@ -1,45 +1,45 @@
 import { domains, permutation, UserError } from '@ddpm/shared'
-import type { Decoding } from './decode.ts'
+import type { DecodeOptions } from './decode.ts'
 
-/** Pictures: the one form that every source becomes. */
+/** A set of images. Every source is converted to this form. */
 export interface Dataset {
   readonly name: string
   readonly channels: number
   readonly height: number
   readonly width: number
   readonly count: number
-  /** Names of the classes; [] when unlabelled. */
+  /** Names of the classes; [] if the images have no labels. */
   readonly classes: readonly string[]
-  /** Bytes of the pictures in memory, [count, channels, height, width]; where there are `files`, of the first ones. */
+  /** Bytes of the images in memory, [count, channels, height, width]. With `files`, only the first images are in memory. */
   readonly pixels: Uint8Array
-  /** [count], index into `classes`; null when unlabelled. */
+  /** [count], indices into `classes`; null if the images have no labels. */
   readonly labels: Uint16Array | null
-  /** The pictures after those in memory; absent where all are. */
+  /** The images that follow those in memory. Absent if all images are in memory. */
   readonly files?: ImageFiles
 }
 
-/** Pictures that are decoded when they are asked for, for there are more than memory holds. */
+/** Images that are decoded on demand because they do not fit in memory. */
 export interface ImageFiles {
   readonly folder: string
-  /** Of each picture, inside the folder. */
+  /** Path of each image, relative to the folder. */
   readonly paths: readonly string[]
-  readonly decoding: Decoding
+  readonly decoding: DecodeOptions
 }
 
-/** Bytes of a picture. */
+/** Returns the number of bytes of an image. */
 export function imageSize({ channels, height, width }: Dataset): number {
   return channels * height * width
 }
 
-/** A byte as the network sees it: 0 … 255 becomes −1 … 1 (DDPM section 3.3). */
+/** Converts a byte to the range of the network, −1 to 1 (DDPM section 3.3). */
 export function toSigned(byte: number): number {
   return byte / 127.5 - 1
 }
 
 /**
- * Writes picture `index`, one of those in memory, as float32 in [−1, 1].
- * @param out receives [channels, height, width] from `offset` on
- * @param flip mirror left and right
+ * Writes image `index`, which must be in memory, as float32 in [−1, 1].
+ * @param out receives [channels, height, width], starting at `offset`
+ * @param flip whether to mirror the image left to right
  */
 export function writeImage(
   dataset: Dataset,
@@ -59,71 +59,70 @@ export function writeImage(
   }
 }
 
-/** Pictures to train on, and those that are kept from it. */
-export interface Parts {
+/** The training set and the validation set. */
+export interface Split {
   readonly train: Dataset
   readonly validation: Dataset
 }
 
 /**
- * Takes a random part away for validation.
- * @param fraction of the pictures that go to `validation`, rounded; with 0 < fraction < 1 both parts get at
- *   least one
- * @param seed the same seed makes the same split
- * @throws UserError when there are too few pictures for two parts
+ * Splits a dataset at random into a training set and a validation set.
+ * @param fraction fraction of the images for validation, 0 to 1, rounded so that both sets have at least one image
+ * @param seed the same seed gives the same split
+ * @throws UserError if there are fewer than two images
  */
-export function split(dataset: Dataset, fraction: number, seed: number): Parts {
+export function split(dataset: Dataset, fraction: number, seed: number): Split {
   if (dataset.count < 2) {
     throw new UserError(
-      `Found ${dataset.count} picture in ${dataset.name}; training needs at least 2, one of them for validation. ` +
-        'Add pictures.',
+      `Too few images in ${dataset.name}: expected at least 2, one of them for validation, got ${dataset.count}. ` +
+        'Add images.',
     )
   }
   const order = permutation(seed, { domain: domains.split, image: 0, step: 0 }, dataset.count)
-  const held = Math.min(dataset.count - 1, Math.max(1, Math.round(fraction * dataset.count)))
+  const validationCount = Math.min(dataset.count - 1, Math.max(1, Math.round(fraction * dataset.count)))
   return {
-    train: select(dataset, order.subarray(held).sort()),
-    validation: select(dataset, order.subarray(0, held).sort()),
+    train: select(dataset, order.subarray(validationCount).sort()),
+    validation: select(dataset, order.subarray(0, validationCount).sort()),
   }
 }
 
-/** The pictures with the given indices, which rise: those in memory stay the first. */
+/** Selects images by ascending indices, so that those in memory stay the first. */
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
   const size = imageSize(dataset)
-  const held = dataset.pixels.length / size
+  const cachedCount = dataset.pixels.length / size
   const { files, labels, ...facts } = dataset
-  const inMemory = indices.filter((index) => index < held)
-  // Shared memory, so that the thread that makes batches reads these very pixels.
+  const inMemory = indices.filter((index) => index < cachedCount)
+  // Shared memory, so that the thread that builds batches reads the same pixels without a copy.
   const pixels = new Uint8Array(new SharedArrayBuffer(inMemory.length * size))
   inMemory.forEach((index, to) => {
     pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   })
-  const paths = Array.from(indices.subarray(inMemory.length), (index) => files!.paths[index - held]!)
+  const paths = Array.from(indices.subarray(inMemory.length), (index) => files!.paths[index - cachedCount]!)
   return {
     ...facts,
     count: indices.length,
     pixels,
-    labels: labels && labelsOf(labels, indices),
+    labels: labels && selectLabels(labels, indices),
     ...(files && paths.length > 0 && { files: { ...files, paths } }),
   }
 }
 
-/** The labels of the pictures with the given indices. */
-export function labelsOf(labels: Uint16Array, indices: Uint32Array): Uint16Array {
+/** Selects the labels of the images with the given indices. */
+export function selectLabels(labels: Uint16Array, indices: Uint32Array): Uint16Array {
   return Uint16Array.from(indices, (index) => labels[index]!)
 }
 
 /**
- * Sets every picture in the middle of a black square (28×28 digits become 32×32).
- * @param size the square's side in pixels
- * @throws UserError when a picture is larger than that
+ * Pads every image to a black square, centred, for example 28×28 digits to 32×32.
+ * @param size side of the square in pixels
+ * @throws UserError if the images are larger
  */
 export function pad(dataset: Dataset, size: number): Dataset {
   const { channels, height, width, count } = dataset
   if (size < height || size < width) {
     throw new UserError(
-      `The pictures of ${dataset.name} are ${width}×${height}; they can be padded to a larger square, ` +
-        `not cut to ${size}×${size}. Use a size of at least ${Math.max(width, height)}.`,
+      `Invalid size ${size}: the ${width}×${height} images of ${dataset.name} cannot be cropped to ${size}×${size}. ` +
+        `Use a size of at least ${Math.max(width, height)}.`,
     )
   }
   if (size === height && size === width) return dataset

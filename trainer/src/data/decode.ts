@@ -2,39 +2,55 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
 
-/** How pictures become bytes. */
-export interface Decoding {
-  /** Side of the square that every picture becomes, in pixels. */
+/** Options for decoding image files. */
+export interface DecodeOptions {
+  /** Side of the square images in pixels. */
   readonly size: number
-  /** 1 grey, 3 RGB; auto is RGB until it is known that no picture has any colour. */
+  /** 1 is grey, 3 is RGB. auto decodes to RGB, and becomes grey if no image has colour. */
   readonly channels: 'auto' | 1 | 3
 }
 
-/** What a picture turned out to be, when its pixels had been read. */
-export interface Kind {
-  /** The file itself has one channel. */
+/** Properties of a decoded image file. */
+export interface ImageKind {
+  /** Whether the file has a single channel. */
   readonly storedGrey: boolean
-  /** It shows only greys. */
+  /** Whether all pixels are grey. */
   readonly colourless: boolean
 }
 
 /**
- * Decodes a picture: turned upright (EXIF), scaled so that its shorter side is `size`, cropped to the square in its
- * middle, laid on white where it is transparent, in 8 bits; of a moving one the first frame.
- * @param out receives [channels, size, size], as many channels as it has room for: of RGB into one, the first
- * @throws Error with the reason, in one line, where it cannot be read
+ * Decodes an image file to 8 bits per channel. Applies the EXIF orientation, scales the shorter side to `size`, crops the
+ * square in the middle and puts transparent pixels on white. Of an animation, only the first frame is used.
+ * @param out receives [channels, size, size]. Its length determines the number of channels; one channel receives the red
+ *   of an RGB image.
+ * @throws Error with the reason on one line
  */
-export async function decode(path: string, decoding: Decoding, out: Uint8Array): Promise<Kind> {
+export async function decode(path: string, decoding: DecodeOptions, out: Uint8Array): Promise<ImageKind> {
   const file = await readFile(path)
   if (file.length === 0) throw new Error('the file is empty')
   return decodeBytes(file, decoding, out).catch((error: Error) => {
     const [reason] = error.message.trim().split('\n', 1)
-    // The decoders share one place for their words: of several that fail at once, one gets those of all.
+    if (/unsupported image format/.test(error.message))
+      throw new Error(`not an image (${describeStart(file)})`)
+    // The decoders share a buffer for messages: if several fail at once, one of them reports all messages.
     throw new Error(reason === 'Unknown error' ? 'damaged' : reason)
   })
 }
 
-async function decodeBytes(file: Buffer, { size, channels }: Decoding, out: Uint8Array): Promise<Kind> {
+/** Describes the first bytes of a file that is not an image. */
+function describeStart(file: Buffer): string {
+  const text = file.subarray(0, 12).toString('latin1')
+  const isText = /^[\x20-\x7e\s]+$/.test(text)
+  return isText
+    ? `it starts with ${JSON.stringify(text)}`
+    : `it starts with the bytes ${file.subarray(0, 8).toString('hex')}`
+}
+
+async function decodeBytes(
+  file: Buffer,
+  { size, channels }: DecodeOptions,
+  out: Uint8Array,
+): Promise<ImageKind> {
   const image = sharp(file, { failOn: 'error' })
   const { space } = await image.metadata()
   const pixels = await image
@@ -51,13 +67,19 @@ async function decodeBytes(file: Buffer, { size, channels }: Decoding, out: Uint
   }
 }
 
-/** Does `work` for 0 … count − 1, two at a time for each core, so that one is being read while another is decoded. */
-export async function severalAtOnce(count: number, work: (index: number) => Promise<void>): Promise<void> {
+/**
+ * Calls a function for 0 to count − 1, with two calls at a time per CPU core, so that one file is read while another is
+ * decoded.
+ */
+export async function forEachConcurrently(
+  count: number,
+  work: (index: number) => Promise<void>,
+): Promise<void> {
   let next = 0
-  const one = async () => {
+  const worker = async () => {
     while (next < count) await work(next++)
   }
-  await Promise.all(Array.from({ length: 2 * availableParallelism() }, one))
+  await Promise.all(Array.from({ length: 2 * availableParallelism() }, worker))
 }
 
 /** @param rgb [pixels, 3] */

@@ -48,15 +48,15 @@ const read = (path: string, options: Partial<FolderOptions> = {}) =>
   readFolder(path, { size: 4, channels: 'auto', ...options })
 
 /**
- * One pixel of one RGB picture of size 4; near, because scaling overshoots beside an edge and JPEG is JPEG.
+ * Compares a pixel of an RGB image of size 4, with a tolerance because scaling overshoots at edges and JPEG is lossy.
  */
 function assertNear(pixels: Uint8Array, image: number, pixel: number, colour: Rgb): void {
-  const found = [0, 1, 2].map((channel) => pixels[(3 * image + channel) * 16 + pixel]!)
-  const difference = Math.max(...found.map((byte, channel) => Math.abs(byte - colour[channel]!)))
-  assert.ok(difference <= 4, `found ${found}, expected ${colour}`)
+  const actual = [0, 1, 2].map((channel) => pixels[(3 * image + channel) * 16 + pixel]!)
+  const difference = Math.max(...actual.map((byte, channel) => Math.abs(byte - colour[channel]!)))
+  assert.ok(difference <= 4, `expected ${colour}, got ${actual}`)
 }
 
-test('folders are classes; pictures come in the order of their paths', async () => {
+test('subfolders are classes, and images are in the order of their paths', async () => {
   const path = await folder({
     'dogs/b.png': await png(green),
     'cats/z.JPG': await bands([blue], 12, 12).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer(),
@@ -71,7 +71,7 @@ test('folders are classes; pictures come in the order of their paths', async () 
   assertNear(dataset.pixels, 2, 5, green)
 })
 
-test('the shorter side is scaled and the middle kept', async () => {
+test('the shorter side is scaled and the middle cropped', async () => {
   const wide = await bands([red, green, blue], 36, 12).png().toBuffer()
   const tall = await bands([red, green, blue], 36, 12).rotate(90).png().toBuffer()
   const small = await bands([blue], 2, 3).png().toBuffer()
@@ -84,7 +84,7 @@ test('the shorter side is scaled and the middle kept', async () => {
   assertNear(pixels, 2, 15, blue)
 })
 
-test('transparent is white; sideways is turned upright; 16 bits and CMYK become bytes of RGB', async () => {
+test('transparency becomes white, EXIF orientation is applied, 16 bits and CMYK become 8-bit RGB', async () => {
   const clear = await sharp({ create: { width: 8, height: 8, channels: 4, background: '#ff000000' } })
     .png()
     .toBuffer()
@@ -105,16 +105,19 @@ test('transparent is white; sideways is turned upright; 16 bits and CMYK become 
   assert.ok(b > g && g > r, `CMYK blue became ${[r, g, b]}`)
 })
 
-test('pictures without any colour are one channel, however they are stored', async () => {
+test('images without any colour have one channel, whether stored as grey or RGB', async () => {
   const path = await folder({ 'a.png': await greyPng(90), 'b.png': await png([120, 120, 120]) })
   const { channels, pixels } = await read(path)
   assert.equal(channels, 1)
   assert.deepEqual([pixels[0], pixels[16], pixels.length], [90, 120, 32])
 })
 
-test('a grey file among colour ones is an error unless channels are given', async () => {
+test('a grey file among colour files is an error unless channels is set', async () => {
   const path = await folder({ 'a.png': await png(red), 'b.png': await greyPng(90), 'c.png': await png(blue) })
-  await assertUserError(read(path), /b\.png of 3 pictures.*--channels 3.*--channels 1/)
+  await assertUserError(
+    read(path),
+    /Some of the 3 images are grey .*: b\.png are grey.*--channels 3.*--channels 1/,
+  )
   const colour = await read(path, { channels: 3 })
   assertNear(colour.pixels, 1, 5, [90, 90, 90])
   const grey = await read(path, { channels: 1 })
@@ -123,7 +126,7 @@ test('a grey file among colour ones is an error unless channels are given', asyn
   assert.ok(grey.pixels[5]! > red[1] && grey.pixels[5]! < red[0])
 })
 
-test('a colour file that shows only greys is colour, with a word about it', async () => {
+test('a colour file that shows only greys is read as colour, with a warning', async () => {
   const path = await folder({ 'a.png': await png(red), 'old.png': await png([90, 90, 90]) })
   const warnings: string[] = []
   const dataset = await read(path, { onWarning: (message) => warnings.push(message) })
@@ -131,13 +134,13 @@ test('a colour file that shows only greys is colour, with a word about it', asyn
   assert.match(warnings.join(), /only greys: old\.png/)
 })
 
-test('other files are left out and counted; progress reaches the total', async () => {
+test('other files are ignored with a warning, and progress reaches the total', async () => {
   const path = await folder({
     'a.png': await png(red),
     'b.png': await png(green),
     'notes.txt': 'hello',
     '.DS_Store': '',
-    '._a.png': 'of a Macintosh',
+    '._a.png': 'resource fork',
     'Thumbs.db': '',
   })
   const warnings: string[] = []
@@ -154,14 +157,14 @@ test('other files are left out and counted; progress reaches the total', async (
   ])
 })
 
-test('one folder around the classes is pointed out', async () => {
+test('a single folder around the class folders causes a warning', async () => {
   const path = await folder({ 'test/cats/a.png': await png(red), 'test/dogs/b.png': await png(green) })
   const warnings: string[] = []
   await read(path, { onWarning: (message) => warnings.push(message) })
-  assert.ok(warnings.join().includes(`give ${join(path, 'test')} instead`))
+  assert.ok(warnings.join().includes(`use ${join(path, 'test')} instead`))
 })
 
-test('one spoiled picture among 200 is named and left out; the others keep their classes and pixels', async () => {
+test('one unreadable image of 200 is skipped with a warning; the others keep their classes and pixels', async () => {
   const images = { cats: await png(red), dogs: await png(green) }
   const files = Object.entries(images).flatMap(([name, bytes]) =>
     Array.from({ length: 100 }, (_, i) => [`${name}/${String(i).padStart(3, '0')}.png`, bytes] as const),
@@ -170,18 +173,21 @@ test('one spoiled picture among 200 is named and left out; the others keep their
   const warnings: string[] = []
   const { count, labels, pixels } = await read(path, { onWarning: (message) => warnings.push(message) })
   assert.equal(count, 199)
-  assert.match(warnings.join(), /Left out.*1 of the 200 pictures.*: cats\/050\.png \(the file is empty\)\./)
+  assert.match(warnings.join(), /Skipped 1 of the 200 images.*: cats\/050\.png \(the file is empty\)\./)
   assert.deepEqual([...labels!], [...Array(99).fill(0), ...Array(100).fill(1)])
   for (const image of [0, 50, 98]) assertNear(pixels, image, 5, red)
   for (const image of [99, 198]) assertNear(pixels, image, 5, green)
-  // A third one is more than 1 %.
+  // Three are more than 1 %.
   await writeFile(join(path, 'dogs/001.png'), 'not a picture')
   await writeFile(join(path, 'dogs/002.png'), (await png(red)).subarray(0, 60))
-  await assertUserError(read(path), /Cannot read 3 of the 200.*cats\/050.*dogs\/001.*dogs\/002.*Up to 1 %/)
+  await assertUserError(
+    read(path),
+    /Cannot read 3 of the 200.*cats\/050.*dogs\/001\.png \(not an image \(it starts with "not a pictur"\)\).*dogs\/002.*Remove them or convert them.*at most 1 %/,
+  )
 })
 
-/** A hundred spectra of two classes, one of them spoiled: grey ones are stored as colour. */
-async function spectra(saturation: number): Promise<string> {
+/** Creates 120 striped images of two classes and one unreadable file. Saturation 0 gives grey images stored as RGB. */
+async function stripes(saturation: number): Promise<string> {
   const files = Array.from({ length: 120 }, async (_, i) => {
     const colours = [0, 1, 2, 3].map((k): Rgb => {
       const byte = (channel: number) => (i * 41 + k * 59 + channel * saturation * 83) % 256
@@ -197,26 +203,27 @@ async function spectra(saturation: number): Promise<string> {
 
 for (const [what, saturation, channels] of [
   ['colour', 1, 'auto'],
-  ['colour without colours', 0, 'auto'],
-  ['colour taken as grey', 1, 1],
+  ['colour files that are grey', 0, 'auto'],
+  ['colour converted to grey', 1, 1],
 ] as const) {
-  test(`pictures beyond the cache are decoded when asked for, to the same bytes: ${what}`, async () => {
-    const path = await spectra(saturation)
+  test(`images beyond the cache are decoded on demand to the same bytes: ${what}`, async () => {
+    const path = await stripes(saturation)
     const stored = (channels === 1 ? 1 : 3) * 16
     const whole = await read(path, { channels })
     const { train, validation } = split(whole, 0.2, 3)
-    for (const held of [0, 50, 120]) {
+    for (const cacheSize of [0, 50, 120]) {
       const warnings: string[] = []
-      const cache = held * stored + stored - 1
+      const cache = cacheSize * stored + stored - 1
       const part = await read(path, { channels, cache, onWarning: (warning) => warnings.push(warning) })
       const inMemory = part.pixels.length / part.channels / 16
-      assert.equal(inMemory, held < 80 ? held : held - 1)
-      assert.equal(part.files === undefined, held === 120)
-      if (held < 120) assert.match(warnings.join(), new RegExp(`${inMemory} of the 119 pictures are held`))
-      const parts = split(part, 0.2, 3)
+      assert.equal(inMemory, cacheSize < 80 ? cacheSize : cacheSize - 1)
+      assert.equal(part.files === undefined, cacheSize === 120)
+      if (cacheSize < 120)
+        assert.match(warnings.join(), new RegExp(`${inMemory} of the 119 images are cached`))
+      const partial = split(part, 0.2, 3)
       for (const [found, expected] of [
-        [parts.train, train],
-        [parts.validation, validation],
+        [partial.train, train],
+        [partial.validation, validation],
       ] as const) {
         assert.ok(found.pixels.length <= cache)
         const backwards = Uint32Array.from({ length: expected.count }, (_, i) => expected.count - 1 - i)
@@ -228,36 +235,36 @@ for (const [what, saturation, channels] of [
   })
 }
 
-test('a picture that has gone since is named', async () => {
+test('an image file that was deleted later is named', async () => {
   const path = await folder({ 'a.png': await png(red), 'b.png': await png(green) })
   const dataset = await read(path, { cache: 48 })
   await rm(join(path, 'b.png'))
   assertNear((await gather(dataset, Uint32Array.of(0))).pixels, 0, 5, red)
   await assertUserError(
     gather(dataset, Uint32Array.of(0, 1)),
-    /Cannot read b\.png in .* \(ENOENT.*though it could be read/,
+    /Cannot read .*b\.png: ENOENT.* The file was readable when the training started\. Restore it/,
   )
 })
 
-test('of a moving picture the first frame counts; links are followed; what is no file is passed over', {
-  skip: process.platform === 'win32' && 'no pipes in folders there',
+test('animations give their first frame, links are followed, pipes are ignored', {
+  skip: process.platform === 'win32' && 'Windows has no pipes in folders',
 }, async () => {
   const frames = await Promise.all([red, green].map((colour) => png(colour)))
-  const moving = await sharp(frames, { join: { animated: true } })
+  const animation = await sharp(frames, { join: { animated: true } })
     .webp({ lossless: true })
     .toBuffer()
-  assert.equal((await sharp(moving).metadata()).pages, 2)
-  const path = await folder({ 'a.webp': moving })
+  assert.equal((await sharp(animation).metadata()).pages, 2)
+  const path = await folder({ 'a.webp': animation })
   await symlink(join(path, 'a.webp'), join(path, 'b.webp'))
   assert.equal(spawnSync('mkfifo', [join(path, 'c.png')]).status, 0)
   const { count, pixels } = await read(path)
   assert.equal(count, 2)
   for (const image of [0, 1]) assertNear(pixels, image, 5, red)
   await symlink(join(path, 'gone.webp'), join(path, 'd.webp'))
-  await assertUserError(read(path), /Cannot read 1 of the 3.*d\.webp \(ENOENT/)
+  await assertUserError(read(path), /Cannot read .*d\.webp: ENOENT.* Remove it or convert it/)
 })
 
-test('every unreadable picture is named', async () => {
+test('every unreadable image is named', async () => {
   const whole = await bands([red, green], 64, 64).png().toBuffer()
   const cut = await bands([red, green, blue], 64, 64).jpeg().toBuffer()
   const path = await folder({
@@ -268,12 +275,22 @@ test('every unreadable picture is named', async () => {
   })
   await assertUserError(
     read(path),
-    /3 of the 4 pictures.*cut\.jpg \(.*empty\.jpg \(the file is empty\).*text\.png \(/,
+    /3 of the 4 images.*cut\.jpg \(.*empty\.jpg \(the file is empty\).*text\.png \(not an image/,
   )
 })
 
-test('no pictures, or pictures on two levels', async () => {
-  await assertUserError(read(await folder({})), /no pictures.*empty.*expected \.png/)
+test('a single unreadable image is described', async () => {
+  const path = await folder({ 'cat.png': 'Hello, world' })
+  await assertUserError(
+    read(path),
+    /^Cannot read .*cat\.png: not an image \(it starts with "Hello, world"\)\. Remove it or convert it to PNG, JPEG or WebP\./,
+  )
+  const binary = await folder({ 'cat.png': Buffer.from('0001fffe', 'hex') })
+  await assertUserError(read(binary), /cat\.png: not an image \(it starts with the bytes 0001fffe\)/)
+})
+
+test('folders without images, or with images on two levels, are rejected', async () => {
+  await assertUserError(read(await folder({})), /no images.*empty.*expected \.png/)
   await assertUserError(read(await folder({ 'a.gif': 'GIF89a' })), /a\.gif.*expected \.png/)
   const mixed = await folder({ 'a.png': await png(red), 'cats/b.png': await png(red) })
   await assertUserError(read(mixed), /mixes.*a\.png.*cats\/b\.png/)

@@ -4,27 +4,28 @@ import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { formatBytes } from '../support/files.ts'
 import type { Dataset } from './dataset.ts'
-import { type Decoding, decode, type Kind, severalAtOnce } from './decode.ts'
+import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from './decode.ts'
 
-export interface FolderOptions extends Decoding {
-  /** Bytes of pictures that are held in memory; the others are left in their files. All are held unless told. */
+export interface FolderOptions extends DecodeOptions {
+  /** Max bytes of images in memory. The other images are decoded on demand. Default: keep every image in memory. */
   readonly cache?: number | undefined
   readonly onProgress?: ((done: number, total: number) => void) | undefined
   readonly onWarning?: ((message: string) => void) | undefined
 }
 
-/** The part of the pictures that may be beyond reading: those are named and left out. */
-const spoiledAtMost = 0.01
+/** Max fraction of unreadable images. They are reported and skipped. */
+const maxUnreadable = 0.01
 
 const imageName = /\.(png|jpe?g|webp)$/i
 
 /**
- * Reads a folder of PNG, JPEG and WebP. Folders inside it are classes: whatever lies below `cats/` is a cat.
- * A flat folder is unlabelled. Pictures come in the order of their paths; what becomes of each is told at `decode`.
- * All are decoded once, so that whatever cannot be read is named and left out before training begins; the first of
- * them stay in memory, as many as `cache` has room for.
- * @throws UserError when there are no pictures, some lie in the folder and others in folders inside it, more than 1 %
- *   cannot be read, or grey files are mixed with colour and `channels` is auto
+ * Reads a folder of PNG, JPEG and WebP images in the order of their paths. Subfolders are classes: every image below
+ * `cats/` is a cat. Images of a flat folder have no labels.
+ *
+ * Every image is decoded once, so that unreadable ones are reported before the training starts. The first images stay in
+ * memory, up to `cache` bytes.
+ * @throws UserError if there are no images, if only some are in subfolders, if more than 1 % are unreadable, or if `channels`
+ *   is auto and some files are grey and others have colour
  */
 export async function readFolder(folder: string, options: FolderOptions): Promise<Dataset> {
   const { size, channels, onWarning } = options
@@ -34,25 +35,25 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
   const classes = labelled ? [...new Set(paths.map(classOf))] : []
   if (classes.length === 1) {
     onWarning?.(
-      `All pictures of ${folder} are in one class, "${classes[0]}". If the folders inside that are the classes, ` +
-        `give ${join(folder, classes[0]!)} instead.`,
+      `All images of ${folder} are in one class, "${classes[0]}". If its subfolders are the classes, use ` +
+        `${join(folder, classes[0]!)} instead.`,
     )
   }
 
-  const { pixels: all, held, stored, kinds } = await decodeAll(folder, paths, options)
-  const read = paths.flatMap((path, index) => (kinds[index] ? [{ path, index, ...kinds[index] }] : []))
-  const depth = channels === 'auto' ? chooseChannels(read, onWarning) : channels
-  // Closes the gaps: of colourless RGB the first channel is the grey. Every part moves towards the beginning.
+  const { pixels: all, cachedCount, imageBytes, kinds } = await decodeAll(folder, paths, options)
+  const readable = paths.flatMap((path, index) => (kinds[index] ? [{ path, index, ...kinds[index] }] : []))
+  const depth = channels === 'auto' ? chooseChannels(readable, onWarning) : channels
+  // Closes the gaps in place; every image moves towards the start. The first channel of colourless RGB is the grey value.
   const bytes = depth * size * size
-  const inMemory = read.filter(({ index }) => index < held)
+  const inMemory = readable.filter(({ index }) => index < cachedCount)
   inMemory.forEach(({ index }, to) => {
-    all.copyWithin(to * bytes, index * stored, index * stored + bytes)
+    all.copyWithin(to * bytes, index * imageBytes, index * imageBytes + bytes)
   })
-  const others = read.slice(inMemory.length).map(({ path }) => path)
+  const others = readable.slice(inMemory.length).map(({ path }) => path)
   if (others.length > 0) {
     onWarning?.(
-      `${inMemory.length} of the ${read.length} pictures are held in memory, ${formatBytes(inMemory.length * bytes)}; ` +
-        'the others are decoded whenever their turn comes. Hold more with --cache.',
+      `${inMemory.length} of the ${readable.length} images are cached in memory (${formatBytes(inMemory.length * bytes)}). ` +
+        'The others are decoded each time they are used. Cache more with --cache.',
     )
   }
   const labelOf = new Map(classes.map((name, label) => [name, label]))
@@ -61,19 +62,19 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
     channels: depth,
     height: size,
     width: size,
-    count: read.length,
+    count: readable.length,
     classes,
     pixels: all.subarray(0, inMemory.length * bytes),
-    labels: labelled ? Uint16Array.from(read, ({ path }) => labelOf.get(classOf(path))!) : null,
+    labels: labelled ? Uint16Array.from(readable, ({ path }) => labelOf.get(classOf(path))!) : null,
     ...(others.length > 0 && { files: { folder, paths: others, decoding: { size, channels } } }),
   }
 }
 
-/** Paths of the pictures below a folder, relative, with slashes, sorted the same on every machine. */
+/** Lists the images below a folder: relative paths with slashes, sorted the same way on every machine. */
 async function listImages(folder: string, onWarning: FolderOptions['onWarning']): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = entries
-    // A link is followed; a pipe or a device would be waited for without end.
+    // Links are followed. Reading a pipe or a device would block.
     .filter((entry) => entry.isFile() || (entry.isSymbolicLink() && !isFolderOrDevice(entry)))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
     .sort()
@@ -81,20 +82,21 @@ async function listImages(folder: string, onWarning: FolderOptions['onWarning'])
   const images = files.filter(isImage)
   const others = files.filter((path) => !isImage(path))
   if (images.length === 0) {
-    const found = others.length === 0 ? 'It is empty' : `It holds ${some(others)}`
+    const content = others.length === 0 ? 'It is empty' : `It contains ${summarize(others)}`
     throw new UserError(
-      `Found no pictures in the folder ${folder}. ${found}; expected .png, .jpg, .jpeg or .webp files, ` +
-        'in the folder itself or, one folder per class, in folders inside it.',
+      `There are no images in ${folder}. ${content}; expected .png, .jpg, .jpeg or .webp files in the folder itself ` +
+        'or in one subfolder per class.',
     )
   }
-  if (others.length > 0) onWarning?.(`Ignored what is not PNG, JPEG or WebP in ${folder}: ${some(others)}.`)
+  if (others.length > 0)
+    onWarning?.(`Ignored files in ${folder} that are not PNG, JPEG or WebP: ${summarize(others)}.`)
   return images
 }
 
-/** What a link leads to; one that leads nowhere is a picture that cannot be read. */
+/** Returns whether a link leads to a folder or a device. A broken link is reported as an unreadable image. */
 function isFolderOrDevice({ parentPath, name }: Dirent): boolean {
-  const found = statSync(join(parentPath, name), { throwIfNoEntry: false })
-  return found !== undefined && !found.isFile()
+  const target = statSync(join(parentPath, name), { throwIfNoEntry: false })
+  return target !== undefined && !target.isFile()
 }
 
 function areLabelled(folder: string, paths: readonly string[]): boolean {
@@ -102,21 +104,21 @@ function areLabelled(folder: string, paths: readonly string[]): boolean {
   const flat = paths.filter((path) => !path.includes('/'))
   if (nested.length > 0 && flat.length > 0) {
     throw new UserError(
-      `The folder ${folder} mixes pictures in itself (${some(flat)}) with pictures in folders (${some(nested)}). ` +
-        'Folders are classes: put every picture into one, or all of them into the folder itself.',
+      `${folder} mixes images in the folder itself (${summarize(flat)}) with images in subfolders (${summarize(nested)}). ` +
+        'Subfolders are classes: put all images into subfolders, or all into the folder itself.',
     )
   }
   return nested.length > 0
 }
 
-/** Every picture, decoded. */
+/** The decoded images of a folder. */
 interface Decoded {
-  /** Planes of the first pictures: [held, stored bytes]. */
+  /** Planes of the first images: [cachedCount, imageBytes]. */
   readonly pixels: Uint8Array
-  readonly held: number
-  readonly stored: number
-  /** What each picture is; null for those that cannot be read. */
-  readonly kinds: readonly (Kind | null)[]
+  readonly cachedCount: number
+  readonly imageBytes: number
+  /** Kind of each image; null if it is unreadable. */
+  readonly kinds: readonly (ImageKind | null)[]
 }
 
 async function decodeAll(
@@ -124,71 +126,100 @@ async function decodeAll(
   paths: readonly string[],
   { size, channels, cache = Number.POSITIVE_INFINITY, onProgress, onWarning }: FolderOptions,
 ): Promise<Decoded> {
-  const stored = (channels === 1 ? 1 : 3) * size * size
-  const held = Math.min(paths.length, Math.floor(cache / stored))
-  const pixels = room(folder, held, stored)
-  const kinds: (Kind | null)[] = paths.map(() => null)
-  const failures: string[] = []
+  const imageBytes = (channels === 1 ? 1 : 3) * size * size
+  const cachedCount = Math.min(paths.length, Math.floor(cache / imageBytes))
+  const pixels = allocate(folder, cachedCount, imageBytes)
+  const kinds: (ImageKind | null)[] = paths.map(() => null)
+  const failures: { path: string; reason: string }[] = []
   let done = 0
-  await severalAtOnce(paths.length, async (index) => {
-    const out = index < held ? pixels.subarray(index * stored, (index + 1) * stored) : new Uint8Array(stored)
+  await forEachConcurrently(paths.length, async (index) => {
+    const start = index * imageBytes
+    const out = index < cachedCount ? pixels.subarray(start, start + imageBytes) : new Uint8Array(imageBytes)
     try {
       kinds[index] = await decode(join(folder, paths[index]!), { size, channels }, out)
     } catch (error) {
-      failures.push(`${paths[index]} (${(error as Error).message})`)
+      failures.push({ path: paths[index]!, reason: (error as Error).message })
     }
     onProgress?.(++done, paths.length)
   })
-  if (failures.length > 0) {
-    const found = `${failures.length} of the ${paths.length} pictures in ${folder}: ${some(failures.sort())}.`
-    if (failures.length > spoiledAtMost * paths.length) {
-      throw new UserError(
-        `Cannot read ${found} Up to ${spoiledAtMost * 100} % would be left out; mend or remove what is named here.`,
-      )
-    }
-    onWarning?.(`Left out, because they cannot be read: ${found}`)
-  }
-  return { pixels, held, stored, kinds }
+  reportFailures(folder, failures, paths.length, onWarning)
+  return { pixels, cachedCount, imageBytes, kinds }
 }
 
-/** @throws UserError where the pictures do not fit into memory */
-function room(folder: string, count: number, stored: number): Uint8Array {
-  // They are there twice while some are taken away for validation.
-  const needed = 2 * count * stored
-  const free = process.availableMemory()
-  if (needed > free) {
+/** @throws UserError if too many images are unreadable */
+function reportFailures(
+  folder: string,
+  failures: readonly { path: string; reason: string }[],
+  count: number,
+  onWarning: FolderOptions['onWarning'],
+): void {
+  const [first] = failures
+  if (!first) return
+  const list = summarize(failures.map(({ path, reason }) => `${path} (${reason})`).sort())
+  const isTooMany = failures.length > maxUnreadable * count
+  if (!isTooMany) {
+    onWarning?.(
+      `Skipped ${failures.length} of the ${count} images in ${folder}, which cannot be read: ${list}.`,
+    )
+  } else if (failures.length === 1) {
+    throw new UserError(`Cannot read ${join(folder, first.path)}: ${first.reason}. ${unreadableAdvice('it')}`)
+  } else {
     throw new UserError(
-      `${count} pictures of ${folder} take ${formatBytes(needed)} of memory while they are read, but only ` +
-        `${formatBytes(free)} are free. Hold fewer of them with --cache, or give a smaller --size.`,
+      `Cannot read ${failures.length} of the ${count} images in ${folder}: ${list}. ${unreadableAdvice('them')}`,
     )
   }
-  return new Uint8Array(count * stored)
+}
+
+function unreadableAdvice(object: 'it' | 'them'): string {
+  return (
+    `Remove ${object} or convert ${object} to PNG, JPEG or WebP. ` +
+    `Unreadable images are only skipped if they are at most ${maxUnreadable * 100} %.`
+  )
 }
 
 /**
- * Grey files among colour ones are likely a mistake; colour files that show only greys are not (old
- * photographs).
+ * Allocates memory for images.
+ * @throws UserError if they do not fit in memory
+ */
+function allocate(folder: string, count: number, imageBytes: number): Uint8Array {
+  // The split into training and validation set copies the images.
+  const needed = 2 * count * imageBytes
+  const free = process.availableMemory()
+  if (needed > free) {
+    throw new UserError(
+      `Reading ${count} images of ${folder} needs ${formatBytes(needed)} of memory, but only ${formatBytes(free)} ` +
+        'are free. Cache fewer images with --cache, or use a smaller --size.',
+    )
+  }
+  return new Uint8Array(count * imageBytes)
+}
+
+/**
+ * Chooses the number of channels. Grey files among colour files are probably a mistake. Colour files without any colour are
+ * not, for example scans of old photographs.
+ * @throws UserError if some files are grey and others have colour
  */
 function chooseChannels(
-  read: readonly (Kind & { readonly path: string })[],
+  images: readonly (ImageKind & { readonly path: string })[],
   onWarning: FolderOptions['onWarning'],
 ): 1 | 3 {
-  const pathsOf = (kind: keyof Kind) => read.filter((image) => image[kind]).map(({ path }) => path)
+  const pathsOf = (kind: keyof ImageKind) => images.filter((image) => image[kind]).map(({ path }) => path)
   const colourless = pathsOf('colourless')
-  if (colourless.length === read.length) return 1
+  if (colourless.length === images.length) return 1
   const grey = pathsOf('storedGrey')
   if (grey.length > 0) {
     throw new UserError(
-      `Found grey among colour: ${some(grey)} of ${read.length} pictures. Pass --channels 3 to take all as colour ` +
-        'or --channels 1 to take all as grey, or remove what does not belong.',
+      `Some of the ${images.length} images are grey and others have colour: ${summarize(grey)} are grey. Use --channels 3 ` +
+        'to convert all to colour, --channels 1 to convert all to grey, or remove the ones that do not belong.',
     )
   }
-  if (colourless.length > 0) onWarning?.(`Took as colour, though they show only greys: ${some(colourless)}.`)
+  if (colourless.length > 0)
+    onWarning?.(`Reading images as colour although they show only greys: ${summarize(colourless)}.`)
   return 3
 }
 
-/** How many and which: the first three by name. */
-function some(names: readonly string[]): string {
+/** Joins the first three names and the number of the others. */
+function summarize(names: readonly string[]): string {
   const shown = names.slice(0, 3).join(', ')
   return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown
 }

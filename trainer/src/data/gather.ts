@@ -1,34 +1,34 @@
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, imageSize, labelsOf } from './dataset.ts'
-import { decode, severalAtOnce } from './decode.ts'
+import { type Dataset, imageSize, selectLabels } from './dataset.ts'
+import { decode, forEachConcurrently } from './decode.ts'
 
-/** A picture that was there when the training began cannot be read any more. */
+/** An image file that was readable when the training started cannot be read any more. */
 export class ImageMissing extends UserError {}
 
 /**
- * The pictures with the given indices, in that order, in memory.
- * @throws PictureGone
+ * Returns the images with the given indices, in that order, in memory.
+ * @throws ImageMissing
  */
 export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Dataset> {
   const size = imageSize(dataset)
-  const held = dataset.pixels.length / size
+  const cachedCount = dataset.pixels.length / size
   const pixels = new Uint8Array(indices.length * size)
   const { files, labels, ...facts } = dataset
   const missing: { path: string; to: number }[] = []
   for (const [to, index] of indices.entries()) {
-    if (index >= held) missing.push({ path: files!.paths[index - held]!, to })
+    if (index >= cachedCount) missing.push({ path: files!.paths[index - cachedCount]!, to })
     else pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   }
-  await severalAtOnce(missing.length, async (i) => {
+  await forEachConcurrently(missing.length, async (i) => {
     const { path, to } = missing[i]!
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
       throw new ImageMissing(
-        `Cannot read ${path} in ${files!.folder} (${error.message}), though it could be read when the training ` +
-          'began. Put it back as it was.',
+        `Cannot read ${join(files!.folder, path)}: ${error.message}. The file was readable when the training started. ` +
+          'Restore it.',
       )
     })
   })
-  return { ...facts, count: indices.length, pixels, labels: labels && labelsOf(labels, indices) }
+  return { ...facts, count: indices.length, pixels, labels: labels && selectLabels(labels, indices) }
 }

@@ -10,7 +10,7 @@ import { readIdx } from './idx.ts'
 const scratch = await mkdtemp(join(tmpdir(), 'idx-'))
 after(() => rm(scratch, { recursive: true }))
 
-// Byte for byte as the format's description has it: two pictures of 2 rows and 3 columns, labels 7 and 2.
+// Byte for byte as in the description of the format: two images of 2 rows and 3 columns, labels 7 and 2.
 const images = Buffer.from(
   '00000803 00000002 00000002 00000003 000102030405 fafbfcfdfeff'.replaceAll(' ', ''),
   'hex',
@@ -43,7 +43,7 @@ for (const [kind, suffix, pack] of [
   })
 }
 
-test('an images file by itself is unlabelled', async () => {
+test('images without a labels file have no labels', async () => {
   const path = await folder({ 'digits.bin': images, 't10k-images.idx3-ubyte': images })
   for (const name of ['digits.bin', 't10k-images.idx3-ubyte']) {
     const dataset = await readIdx(join(path, name))
@@ -54,22 +54,30 @@ test('an images file by itself is unlabelled', async () => {
 
 const bad: [string, Record<string, Uint8Array>, RegExp][] = [
   [
-    'truncated pictures',
+    'truncated images',
     { 'train-images-idx3-ubyte': images.subarray(0, 20) },
-    /found 20 bytes, expected 28 for 2 pictures × 2 rows × 3 columns/,
+    /expected 28 bytes for 2 images × 2 rows × 3 columns, got 20/,
   ],
-  ['a truncated header', { 'train-images-idx3-ubyte': images.subarray(0, 9) }, /found 9 bytes, expected 16/],
-  ['an empty file', { 'train-images-idx3-ubyte': Buffer.alloc(0) }, /found 0 bytes, expected 16/],
+  [
+    'a truncated header',
+    { 'train-images-idx3-ubyte': images.subarray(0, 9) },
+    /expected a header of 16 bytes, got 9/,
+  ],
+  ['an empty file', { 'train-images-idx3-ubyte': Buffer.alloc(0) }, /expected a header of 16 bytes, got 0/],
   [
     'too many bytes',
     { 'train-images-idx3-ubyte': Buffer.concat([images, images]) },
-    /has 56 bytes; expected 28/,
+    /expected 28 bytes for 2 images .*, got 56/,
   ],
-  ['labels in place of pictures', { 'train-images-idx3-ubyte': labels }, /0x00000801; expected 0x00000803/],
   [
-    'no pictures',
+    'labels instead of images',
+    { 'train-images-idx3-ubyte': labels },
+    /magic number 0x00000803 .*, got 0x00000801/,
+  ],
+  [
+    'no images',
     { 'train-images-idx3-ubyte': Buffer.from(`00000803${'0'.repeat(24)}`, 'hex') },
-    /at least one/,
+    /is empty: it has 0 images of 0×0/,
   ],
   [
     'too few labels',
@@ -77,12 +85,12 @@ const bad: [string, Record<string, Uint8Array>, RegExp][] = [
       'train-images-idx3-ubyte': images,
       'train-labels-idx1-ubyte': Buffer.from('000008010000000107', 'hex'),
     },
-    /2 pictures.*1 labels/,
+    /has 2 images, but .* has 1 labels/,
   ],
   [
-    'a plain file called .gz',
+    'an unpacked file named .gz',
     { 'train-images-idx3-ubyte.gz': images },
-    /not gzip: it starts with 0000, expected 1f8b/,
+    /Invalid gzip file .*: expected the first bytes 1f8b, got 0000/,
   ],
   [
     'truncated gzip',
@@ -103,9 +111,9 @@ for (const [what, files, message] of bad) {
   })
 }
 
-// Known figures of the set: 60,000 pictures, 5 0 4 1 9 2 first, mean 0.1307.
+// Known properties of MNIST: 60,000 images, first labels 5 0 4 1 9 2, mean 0.1307.
 const mnist = process.env['DDPM_TEST_MNIST']
-test('MNIST itself', { skip: mnist ? false : 'DDPM_TEST_MNIST names no folder with it' }, async () => {
+test('the real MNIST', { skip: mnist ? false : 'DDPM_TEST_MNIST is not set to its folder' }, async () => {
   const dataset = await readIdx(mnist!)
   assert.deepEqual(
     [dataset.count, dataset.height, dataset.width, dataset.classes.length],

@@ -6,61 +6,63 @@ import { gunzip } from 'node:zlib'
 import { UserError } from '@ddpm/shared'
 import type { Dataset } from './dataset.ts'
 
-/** Both spellings are about: train-images-idx3-ubyte and train-images.idx3-ubyte. */
+/** Both spellings are in use: train-images-idx3-ubyte and train-images.idx3-ubyte. */
 const imagesName = /images[-.]idx3-ubyte(\.gz)?$/
+/** Type code of unsigned bytes in the magic number. */
 const unsignedByte = 0x08
 
 /**
- * Reads grey pictures in MNIST's IDX format (https://yann.lecun.com/exdb/mnist), plain or gzipped, with the
- * labels that lie beside them: `…-images-idx3-ubyte` belongs to `…-labels-idx1-ubyte`. Without such a file
- * they are unlabelled.
- * @param path an images file, or a folder with one; of several, the one whose name starts with `train`
- * @throws UserError when a file is missing, no gzip, no IDX, truncated, or does not belong to the other
+ * Reads grey images in MNIST's IDX format (https://yann.lecun.com/exdb/mnist), plain or gzipped. Labels are read from the
+ * file next to it: `…-labels-idx1-ubyte` for `…-images-idx3-ubyte`. Without that file the images have no labels.
+ * @param path an images file, or a folder with one. Of several, the one whose name starts with `train` is used.
+ * @throws UserError if a file is missing, damaged or not IDX, or if the two files do not match
  */
 export async function readIdx(path: string): Promise<Dataset> {
-  const imagesPath = (await stat(path)).isDirectory() ? join(path, await imagesIn(path)) : path
-  const images = await readArray(imagesPath, ['pictures', 'rows', 'columns'])
+  const imagesPath = (await stat(path)).isDirectory() ? join(path, await findImages(path)) : path
+  const images = await readArray(imagesPath, ['images', 'rows', 'columns'])
   const [count, height, width] = images.shape as [number, number, number]
   if (count * height * width === 0) {
-    throw new UserError(`${imagesPath} holds ${count} pictures of ${width}×${height}; expected at least one.`)
+    throw new UserError(
+      `${imagesPath} is empty: it has ${count} images of ${width}×${height}. Use another file.`,
+    )
   }
 
-  const labelsPath = labelsBeside(imagesPath)
+  const labelsPath = findLabels(imagesPath)
   const labels = labelsPath ? await readArray(labelsPath, ['labels']) : null
   if (labels && labels.bytes.length !== count) {
     throw new UserError(
-      `${imagesPath} holds ${count} pictures, but ${labelsPath} ${labels.bytes.length} labels; expected as many. ` +
-        'Put two files together that belong together, or take the labels away to train without classes.',
+      `${imagesPath} has ${count} images, but ${labelsPath} has ${labels.bytes.length} labels. ` +
+        'Use files that belong together, or remove the labels file to train without classes.',
     )
   }
-  const highest = labels ? labels.bytes.reduce((a, b) => Math.max(a, b), 0) : -1
+  const maxLabel = labels ? labels.bytes.reduce((a, b) => Math.max(a, b), 0) : -1
   return {
     name: basename(dirname(resolve(imagesPath))),
     channels: 1,
     height,
     width,
     count,
-    classes: Array.from({ length: highest + 1 }, (_, label) => String(label)),
+    classes: Array.from({ length: maxLabel + 1 }, (_, label) => String(label)),
     pixels: images.bytes,
     labels: labels && Uint16Array.from(labels.bytes),
   }
 }
 
-/** Whether a file of this name is meant as IDX images. */
+/** Returns whether a file name is that of IDX images. */
 export function isIdxImages(name: string): boolean {
   return imagesName.test(name)
 }
 
-async function imagesIn(folder: string): Promise<string> {
+async function findImages(folder: string): Promise<string> {
   const names = (await readdir(folder)).filter(isIdxImages).sort()
   const name = names.find((name) => name.startsWith('train')) ?? names[0]
   if (name) return name
   throw new UserError(
-    `Found no IDX images in the folder ${folder}; expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz.`,
+    `There are no IDX images in ${folder}: expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz.`,
   )
 }
 
-function labelsBeside(imagesPath: string): string | undefined {
+function findLabels(imagesPath: string): string | undefined {
   const name = basename(imagesPath)
   if (!isIdxImages(name)) return undefined
   const plain = name.replace(/\.gz$/, '').replace(/images([-.])idx3/, 'labels$1idx1')
@@ -69,7 +71,10 @@ function labelsBeside(imagesPath: string): string | undefined {
     .find((path) => existsSync(path))
 }
 
-/** @param axes what each dimension counts, for messages; their number is the number of dimensions expected */
+/**
+ * Reads an IDX array.
+ * @param axes name of each expected dimension, for messages
+ */
 async function readArray(
   path: string,
   axes: readonly string[],
@@ -80,21 +85,20 @@ async function readArray(
   const expectedMagic = (unsignedByte << 8) | axes.length
   if (magic !== null && magic !== expectedMagic) {
     throw new UserError(
-      `${path} starts with ${hex(magic)}; expected ${hex(expectedMagic)}, IDX with unsigned bytes and ` +
-        `${axes.length === 1 ? 'one dimension' : `${axes.length} dimensions`} (${axes.join(', ')}). ` +
-        'Give a file in MNIST’s format.',
+      `Invalid IDX file ${path}: expected the magic number ${hex(expectedMagic)} (unsigned bytes, ` +
+        `${axes.length === 1 ? 'one dimension' : `${axes.length} dimensions`}: ${axes.join(', ')}), got ${hex(magic)}. ` +
+        'Use a file in the format of MNIST.',
     )
   }
-  if (file.length < header) throw truncated(path, file.length, `${header} for the header`)
+  if (file.length < header) throw truncated(path, file.length, `a header of ${header} bytes`)
 
   const shape = axes.map((_, axis) => file.readUInt32BE(4 + 4 * axis))
   const expected = header + shape.reduce((product, extent) => product * extent, 1)
   const described = shape.map((extent, axis) => `${extent} ${axes[axis]}`).join(' × ')
-  if (file.length < expected) throw truncated(path, file.length, `${expected} for ${described}`)
+  if (file.length < expected) throw truncated(path, file.length, `${expected} bytes for ${described}`)
   if (file.length > expected) {
     throw new UserError(
-      `${path} has ${file.length} bytes; expected ${expected} for ${described}. It is not the IDX file that ` +
-        'its header describes; fetch it again.',
+      `Invalid IDX file ${path}: expected ${expected} bytes for ${described}, got ${file.length}. Download it again.`,
     )
   }
   return { shape, bytes: file.subarray(header) }
@@ -105,8 +109,8 @@ async function readMaybeGzipped(path: string): Promise<Buffer> {
   const isGzip = file[0] === 0x1f && file[1] === 0x8b
   if (!isGzip && path.endsWith('.gz')) {
     throw new UserError(
-      `${path} is not gzip: it starts with ${file.subarray(0, 2).toString('hex') || 'nothing'}, expected 1f8b. ` +
-        'Fetch it again, or take .gz off its name if it is already unpacked.',
+      `Invalid gzip file ${path}: expected the first bytes 1f8b, got ${file.subarray(0, 2).toString('hex') || 'nothing'}. ` +
+        'Download it again, or remove .gz from its name if it is already unpacked.',
     )
   }
   if (!isGzip) return file
@@ -114,14 +118,14 @@ async function readMaybeGzipped(path: string): Promise<Buffer> {
     return await promisify(gunzip)(file)
   } catch (error) {
     throw new UserError(
-      `${path} cannot be unpacked (${(error as Error).message}; ${file.length} bytes). It is truncated or damaged; ` +
-        'fetch it again.',
+      `Cannot unpack ${path}: ${(error as Error).message} (${file.length} bytes). The file is truncated or damaged. ` +
+        'Download it again.',
     )
   }
 }
 
-function truncated(path: string, found: number, expected: string): UserError {
-  return new UserError(`${path} is truncated: found ${found} bytes, expected ${expected}. Fetch it again.`)
+function truncated(path: string, actual: number, expected: string): UserError {
+  return new UserError(`${path} is truncated: expected ${expected}, got ${actual} bytes. Download it again.`)
 }
 
 function hex(word: number): string {

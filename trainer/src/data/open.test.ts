@@ -25,12 +25,12 @@ await image.toFile(join(images, 'a.png'))
 await image.toFile(join(scratch, 'single.png'))
 await writeFile(join(scratch, 'pictures.tar'), 'packed')
 
-test('shapes and shapes:COUNT are the built-in set of the seed', async () => {
+test('shapes and shapes:COUNT open the built-in set with the seed', async () => {
   assert.deepEqual(await openData('shapes:12', { seed: 4 }), shapes(12, 4))
   assert.equal((await openData('shapes', { seed: 4, size: 32, channels: 3 })).count, 4096)
 })
 
-test('IDX is known by its name or its first bytes, and padded to the size', async () => {
+test('IDX is detected by its name or its first bytes, and padded to the size', async () => {
   for (const source of [idx, join(idx, 'train-images-idx3-ubyte'), join(idx, 'unnamed')]) {
     const dataset = await openData(source, { seed: 0 })
     assert.deepEqual([...dataset.pixels], [1, 2, 3, 4])
@@ -40,7 +40,7 @@ test('IDX is known by its name or its first bytes, and padded to the size', asyn
   assert.deepEqual([...padded.labels!], [5])
 })
 
-test('a folder of pictures is 32×32 unless a size is given', async () => {
+test('a folder of images is 32×32 by default', async () => {
   const dataset = await openData(images, { seed: 0 })
   assert.deepEqual([dataset.name, dataset.channels, dataset.height, dataset.width], ['pictures', 3, 32, 32])
   assert.equal((await openData(images, { seed: 0, size: 8 })).pixels.length, 3 * 64)
@@ -51,24 +51,24 @@ await writeFile(large, Buffer.from('00000803', 'hex'))
 await truncate(large, 3 * 2 ** 30)
 
 const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
-  ['nothing there', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Give "shapes"/],
-  ['something below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
-  ['a picture', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
+  ['a missing path', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Use "shapes"/],
+  ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
+  ['an image', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
   ['an archive', join(scratch, 'pictures.tar'), {}, /unpack it first/],
-  ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /0x00000801; expected 0x00000803/],
-  ['a file beyond what is read at once', large, {}, /Cannot read .*large.*greater than 2 GiB/],
-  ['a count that is none', 'shapes:many', {}, /"shapes:many".*shapes:COUNT/],
-  ['no shapes', 'shapes:0', {}, /from 1 to/],
+  ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /magic number 0x00000803 .*, got 0x00000801/],
+  ['a file larger than Node can read', large, {}, /Cannot read .*large.*greater than 2 GiB/],
+  ['a count that is not a number', 'shapes:many', {}, /"shapes:many".*shapes:COUNT/],
+  ['a count of 0', 'shapes:0', {}, /from 1 to/],
   ['too many shapes', 'shapes:1e9', {}, /from 1 to/],
   ['another size of shapes', 'shapes', { size: 64 }, /32×32 RGB/],
   ['grey shapes', 'shapes', { channels: 1 }, /32×32 RGB/],
-  ['colour of IDX', idx, { channels: 3 }, /leave out --channels 3/],
-  ['IDX made smaller', idx, { size: 1 }, /at least 2/],
-  ['no size', images, { size: 0 }, /size 0; expected a whole number/],
-  ['a size between pixels', images, { size: 2.5 }, /size 2\.5/],
+  ['colour from IDX', idx, { channels: 3 }, /Invalid --channels 3.*IDX/],
+  ['IDX cropped', idx, { size: 1 }, /at least 2/],
+  ['size 0', images, { size: 0 }, /Invalid size 0: expected a positive integer/],
+  ['a fractional size', images, { size: 2.5 }, /size 2\.5/],
 ]
 for (const [what, source, options, message] of bad) {
-  test(`an error says what was found and what is accepted: ${what}`, async () => {
+  test(`rejected with what was expected: ${what}`, async () => {
     await assert.rejects(openData(source, { seed: 0, ...options }), (error: Error) => {
       assert.ok(error instanceof UserError, error.stack)
       assert.match(error.message, message)

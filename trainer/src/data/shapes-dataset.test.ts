@@ -5,7 +5,7 @@ import { figures } from './shapes-figures.ts'
 
 const bytes = 3 * side * side
 
-test('picture i depends on the seed and i alone', () => {
+test('image i depends only on the seed and i', () => {
   const few = shapes(10, 7)
   const many = shapes(50, 7)
   assert.deepEqual(few.pixels, many.pixels.subarray(0, 10 * bytes))
@@ -13,28 +13,28 @@ test('picture i depends on the seed and i alone', () => {
   assert.notDeepEqual(few.pixels, shapes(10, 8).pixels)
 })
 
-test('a seed keeps its pictures from one version to the next', () => {
+test('a seed gives the same images in every version', () => {
   assert.deepEqual(
     [0, 1, 2, 3].map((index) => shapeAt(1, index)).map(({ figure, colour }) => `${colour} ${figure}`),
     ['red triangle', 'green triangle', 'pink square', 'red circle'],
   )
 })
 
-test('figures and colours come equally often, the other factors fill their ranges', () => {
+test('figures and colours are equally frequent, the other factors fill their ranges', () => {
   const count = 6000
-  const drawn = Array.from({ length: count }, (_, index) => shapeAt(3, index))
+  const sampled = Array.from({ length: count }, (_, index) => shapeAt(3, index))
   for (const figure of figures) {
     for (const colour of colourNames) {
-      const found = drawn.filter((shape) => shape.figure === figure && shape.colour === colour).length
+      const frequency = sampled.filter((shape) => shape.figure === figure && shape.colour === colour).length
       // One cell of 36 holds 167 ± 12.7; five standard deviations.
-      assert.ok(Math.abs(found - count / 36) < 64, `${found} times ${colour} ${figure}`)
+      assert.ok(Math.abs(frequency - count / 36) < 64, `${frequency} times ${colour} ${figure}`)
     }
   }
-  const turned = drawn.filter(({ figure }) => figure !== 'circle' && figure !== 'ring')
+  const turned = sampled.filter(({ figure }) => figure !== 'circle' && figure !== 'ring')
   for (const [values, [low, high]] of [
-    [drawn.map(({ x }) => x), ranges.centre],
-    [drawn.map(({ y }) => y), ranges.centre],
-    [drawn.map(({ radius }) => radius), ranges.radius],
+    [sampled.map(({ x }) => x), ranges.centre],
+    [sampled.map(({ y }) => y), ranges.centre],
+    [sampled.map(({ radius }) => radius), ranges.radius],
     [turned.map(({ angle }) => angle), ranges.angle],
   ] as const) {
     assert.ok(Math.min(...values) >= low && Math.max(...values) <= high)
@@ -42,7 +42,7 @@ test('figures and colours come equally often, the other factors fill their range
   }
 })
 
-test('a picture is one flat colour on the background, wholly inside, labelled with its figure', () => {
+test('an image shows one flat figure on the background, inside the borders, with its label', () => {
   const set = shapes(600, 5)
   for (let index = 0; index < set.count; index++) {
     const shape = shapeAt(5, index)

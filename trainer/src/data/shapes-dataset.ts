@@ -1,11 +1,11 @@
 import { domains, uniforms } from '@ddpm/shared'
 import type { Dataset } from './dataset.ts'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
 /**
- * The built-in set: one flat coloured figure on paper, 32×32 RGB, labelled with colour and figure. It is made for a
- * small network that trains for minutes: large figures, six well separated colours, one background, a little
- * play in place, size and angle.
+ * Side of the images of the built-in toy set in pixels. Each image shows one figure in a flat colour on a paper-coloured
+ * background, labelled with colour and figure. The set suits a small network that trains for minutes: large figures, six
+ * distinct colours, one background, and little variation of position, size and angle.
  */
 export const side = 32
 export const background: Colour = [250, 244, 232]
@@ -22,22 +22,20 @@ export type Colour = readonly [red: number, green: number, blue: number]
 export type ColourName = keyof typeof palette
 export const colourNames = Object.keys(palette) as ColourName[]
 
-/** How the factors are drawn: uniformly from these ranges, in pixels and radians. */
+/** Ranges of the uniformly distributed factors, in pixels and radians. */
 export const ranges = {
   centre: [side / 2 - 1, side / 2 + 1],
   radius: [8.5, 10.5],
   angle: [-0.1, 0.1],
 } as const
 
-/** What there is to know about a picture of the set. */
+/** The factors of an image of the set. */
 export interface ToyShape extends Pose {
   readonly figure: Figure
   readonly colour: ColourName
 }
 
-/**
- * The factors of picture `index`; they depend on the seed and the index alone. Round figures have angle 0.
- */
+/** Returns the factors of image `index`, which depend only on the seed and the index. Round figures have angle 0. */
 export function shapeAt(seed: number, index: number): ToyShape {
   const u = uniforms(seed, { domain: domains.shapes, image: index, step: 0 }, 6)
   const figure = figures[Math.floor(u[0]! * figures.length)]!
@@ -51,15 +49,18 @@ export function shapeAt(seed: number, index: number): ToyShape {
   }
 }
 
-/** Whether a turn leaves the figure as it is. */
+/** Returns whether a rotation does not change the figure. */
 export function isRound(figure: Figure): boolean {
   return figure === 'circle' || figure === 'ring'
 }
 
-/** Draws a shape. @param out receives [3, 32, 32] bytes from `offset` on */
-export function drawShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
+/**
+ * Renders a shape.
+ * @param out receives [3, 32, 32] bytes, starting at `offset`
+ */
+export function renderShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
   const alpha = new Float32Array(side * side)
-  cover(shape.figure, shape, side, alpha)
+  renderFigure(shape.figure, shape, side, alpha)
   const ink = palette[shape.colour]
   for (let channel = 0; channel < 3; channel++) {
     const paper = background[channel]!
@@ -68,7 +69,7 @@ export function drawShape(shape: ToyShape, out: Uint8Array, offset = 0): void {
   }
 }
 
-/** The first `count` pictures of the set that belongs to a seed. */
+/** Creates the first `count` images of the set of a seed. */
 export function shapes(count: number, seed: number): Dataset {
   const size = 3 * side * side
   const pixels = new Uint8Array(count * size)
@@ -76,7 +77,7 @@ export function shapes(count: number, seed: number): Dataset {
   const classes = colourNames.flatMap((colour) => figures.map((figure) => `${colour} ${figure}`))
   for (let index = 0; index < count; index++) {
     const shape = shapeAt(seed, index)
-    drawShape(shape, pixels, index * size)
+    renderShape(shape, pixels, index * size)
     labels[index] = classes.indexOf(`${shape.colour} ${shape.figure}`)
   }
   return { name: 'shapes', channels: 3, height: side, width: side, count, classes, pixels, labels }

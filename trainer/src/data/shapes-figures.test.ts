@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
 const size = 32
 const poses: Pose[] = [
@@ -10,7 +10,7 @@ const poses: Pose[] = [
   { x: 16.9, y: 14.6, radius: 9.1, angle: -0.11 },
 ]
 
-/** The figures as a vector program sees them, in units of the radius, y down. */
+/** The figures as SVG, in units of the radius, y down. */
 const svg: { [F in Figure]: string } = {
   circle: '<circle r="1"/>',
   ring: '<circle r="0.72" fill="none" stroke="black" stroke-width="0.56"/>',
@@ -32,21 +32,21 @@ const areas: { [F in Figure]: number } = {
 }
 
 for (const figure of figures) {
-  test(`${figure}: the drawing is what librsvg draws`, async () => {
+  test(`${figure}: matches the rendering of librsvg`, async () => {
     for (const pose of poses) {
       const ours = covered(figure, pose)
       const theirs = await rasterized(figure, pose)
       const differences = ours.map((a, pixel) => Math.abs(a - theirs[pixel]!))
-      // Coverage by distance rounds a pixel at a sharp corner off; elsewhere the two agree to a few hundredths.
-      assert.ok(Math.max(...differences) < 0.35, `largest difference ${Math.max(...differences)}`)
+      // Coverage by distance rounds off a pixel at sharp corners. Elsewhere the two agree to a few hundredths.
+      assert.ok(Math.max(...differences) < 0.35, `max difference ${Math.max(...differences)}`)
       assert.ok(
         sum(differences) / sum(theirs) < 0.015,
-        `in all ${sum(differences) / sum(theirs)} of the area`,
+        `total difference ${sum(differences) / sum(theirs)} of the area`,
       )
     }
   })
 
-  test(`${figure}: area and centroid are those of geometry`, () => {
+  test(`${figure}: area and centroid match geometry`, () => {
     for (const pose of poses) {
       const alpha = covered(figure, pose)
       const mass = sum(alpha)
@@ -61,7 +61,7 @@ for (const figure of figures) {
 
 function covered(figure: Figure, pose: Pose): number[] {
   const out = new Float32Array(size * size)
-  cover(figure, pose, size, out)
+  renderFigure(figure, pose, size, out)
   return [...out]
 }
 
@@ -74,7 +74,7 @@ async function rasterized(figure: Figure, { x, y, radius, angle }: Pose): Promis
 }
 
 /**
- * Corners at equal angles, the first at `start` degrees clockwise from the right, at the given radii in turn.
+ * Returns a polygon with corners at equal angles, the first at `start` degrees clockwise from the right. The radii repeat.
  */
 function polygon(corners: number, start: number, radii: readonly number[]): string {
   const points = Array.from({ length: corners }, (_, corner) => {

@@ -1,26 +1,25 @@
-/**
- * The figures of the built-in set as signed distance functions: negative inside, positive outside, in units
- * of the figure's radius, y downwards, the origin at the centroid. Every boundary is at most 1.3 from the
- * origin.
- */
+/** The figures of the built-in set. */
 export const figures = ['circle', 'ring', 'square', 'triangle', 'star', 'heart'] as const
 export type Figure = (typeof figures)[number]
 
-/**
- * Where a figure stands in a picture. Pixel (0, 0) covers [0, 1) × [0, 1), so the middle of 32×32 is 16, 16.
- */
+/** Position, size and angle of a figure. Pixel (0, 0) covers [0, 1) × [0, 1), so the middle of 32×32 is (16, 16). */
 export interface Pose {
   /** Centroid in pixels, x to the right, y down. */
   readonly x: number
   readonly y: number
-  /** Pixels. A circle's own radius; the other figures are scaled to look as heavy as that circle. */
+  /** Pixels. The radius of a circle; the other figures are scaled to about the same visual weight. */
   readonly radius: number
-  /** Radians, clockwise as seen. */
+  /** Radians, clockwise. */
   readonly angle: number
 }
 
+/**
+ * A signed distance function: negative inside, positive outside, in units of the figure's radius, y downwards, origin at the
+ * centroid.
+ */
 type Distance = (x: number, y: number) => number
 
+/** Max distance of a boundary from the origin. */
 const reach = 1.3
 const distances: { readonly [F in Figure]: Distance } = {
   circle: disc(1),
@@ -32,11 +31,11 @@ const distances: { readonly [F in Figure]: Distance } = {
 }
 
 /**
- * How much of each pixel a figure covers: the distance of the pixel's centre to the boundary, clamped to half
- * a pixel either side, which is exact for a straight edge along the pixel grid.
- * @param out [size, size], receives 0 … 1
+ * Renders the coverage of each pixel: the distance of its centre to the boundary, clamped to half a pixel on either side.
+ * This is exact for straight edges along the pixel grid.
+ * @param out [size, size], receives 0 to 1
  */
-export function cover(figure: Figure, pose: Pose, size: number, out: Float32Array): void {
+export function renderFigure(figure: Figure, pose: Pose, size: number, out: Float32Array): void {
   const distance = distances[figure]
   const { x, y, radius, angle } = pose
   const cos = Math.cos(angle) / radius
@@ -57,15 +56,15 @@ function disc(radius: number): Distance {
   return (x, y) => length(x, y) - radius
 }
 
-/** A regular polygon is a star whose inner corners lie on the middles of its edges. */
+/** Returns the distance to a regular polygon: a star whose inner corners are the midpoints of its edges. */
 function regular(tips: number, outer: number, direction: number): Distance {
   return star(tips, outer, outer * Math.cos(Math.PI / tips), direction)
 }
 
 /**
- * A star of `tips` points. Mirror symmetry folds the plane into the wedge between the nearest tip's axis and
- * the next inner corner, which holds a single edge.
- * @param direction where the first tip points, radians clockwise from the right
+ * Returns the distance to a star. Mirror symmetry folds the plane into the wedge between the axis of the nearest tip and the
+ * next inner corner, which contains a single edge.
+ * @param direction direction of the first tip, radians clockwise from the right
  */
 function star(tips: number, outer: number, inner: number, direction: number): Distance {
   const wedge = Math.PI / tips
@@ -85,13 +84,13 @@ function star(tips: number, outer: number, inner: number, direction: number): Di
   }
 }
 
-/** A square of side 2·half standing on its corner, with a half disc on each of its two upper sides. */
+/** Returns the distance to a square of side 2·half, standing on a corner, with a half disc on each of its upper sides. */
 function heart(half: number): Distance {
   const body = regular(4, Math.SQRT2 * half, Math.PI / 2)
   const lobe = disc(half)
   const lobeAt = half / Math.SQRT2
-  // Each half disc (area πh²/2) has its centroid h + 4h/3π from the square's centre along its own diagonal;
-  // the square weighs 4h². Projected on the vertical, the whole lies this much above the square's centre:
+  // The square has the area 4h². Each half disc has the area πh²/2 and its centroid at h + 4h/3π from the centre of the
+  // square, along its own diagonal. The vertical distance of the common centroid from the centre of the square:
   const rise = (half * Math.SQRT2 * (Math.PI / 2 + 2 / 3)) / (4 + Math.PI)
   return (x, y) => {
     const below = y - rise
@@ -99,7 +98,7 @@ function heart(half: number): Distance {
   }
 }
 
-/** Math.hypot guards against overflow and is several times slower. */
+/** Faster than Math.hypot, which guards against overflow. */
 function length(x: number, y: number): number {
   return Math.sqrt(x * x + y * y)
 }

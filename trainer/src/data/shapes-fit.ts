@@ -1,14 +1,14 @@
 import { isRound, ranges, side } from './shapes-dataset.ts'
-import { cover, type Figure, figures, type Pose } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
 
-/** A figure in the pose that brings its drawing nearest to a picture. */
+/** A figure in the pose that fits an image best. */
 export interface Fit extends Pose {
   readonly figure: Figure
-  /** Summed squared difference of coverage over the picture. */
+  /** Sum over all pixels of the squared difference of coverage. */
   readonly loss: number
 }
 
-/** The set's own ranges and a little more: a figure beyond them is not one of the set. */
+/** The ranges of the set with a small margin. A figure outside them does not belong to the set. */
 const bounds = {
   x: widened(ranges.centre, 2),
   y: widened(ranges.centre, 2),
@@ -18,31 +18,31 @@ const bounds = {
 
 const template = new Float32Array(side * side)
 const unitAreas = figures.map((figure) => {
-  cover(figure, { x: side / 2, y: side / 2, radius: 10, angle: 0 }, side, template)
+  renderFigure(figure, { x: side / 2, y: side / 2, radius: 10, angle: 0 }, side, template)
   return sum(template) / 10 ** 2
 })
 
 /**
- * The figures that fit a picture best, each in its best pose, best first. Centroid and area give the first
- * guess for every figure; a search refines the most promising.
- * @param alpha [32, 32], how much of each pixel is ink, 0 … 1
- * @param keep how many to refine
+ * Returns the figures that fit an image best, each in its best pose, best first. Centroid and area give an initial pose for
+ * every figure; a search refines the best ones.
+ * @param alpha [32, 32], fraction of each pixel covered by the figure, 0 to 1
+ * @param count number of figures to refine
  */
-export function fitFigures(alpha: Float32Array, keep: number): Fit[] {
+export function fitFigures(alpha: Float32Array, count: number): Fit[] {
   return figures
-    .map((figure, index) => evaluate(figure, firstPose(alpha, unitAreas[index]!), alpha))
+    .map((figure, index) => evaluate(figure, initialPose(alpha, unitAreas[index]!), alpha))
     .sort(byLoss)
-    .slice(0, keep)
+    .slice(0, count)
     .map((fit) => refine(fit, alpha))
     .sort(byLoss)
 }
 
-function firstPose(alpha: Float32Array, unitArea: number): Pose {
+function initialPose(alpha: Float32Array, unitArea: number): Pose {
   let mass = 0
   let massX = 0
   let massY = 0
   alpha.forEach((a, pixel) => {
-    if (a < 0.1) return // noise on the background, which would pull the centroid to the middle
+    if (a < 0.1) return // Noise on the background would pull the centroid to the middle.
     mass += a
     massX += a * ((pixel % side) + 0.5)
     massY += a * (Math.floor(pixel / side) + 0.5)
@@ -55,10 +55,7 @@ function firstPose(alpha: Float32Array, unitArea: number): Pose {
   }
 }
 
-/**
- * Compass search (Kolda, Lewis and Torczon 2003): try a step each way along each axis; halve it when none
- * helps.
- */
+/** Refines a pose by compass search (Kolda, Lewis and Torczon 2003): steps along each axis, halved when none improves. */
 function refine(start: Fit, alpha: Float32Array): Fit {
   const axes = isRound(start.figure)
     ? (['x', 'y', 'radius'] as const)
@@ -67,7 +64,7 @@ function refine(start: Fit, alpha: Float32Array): Fit {
   for (let step = 0.5; step > 0.1; ) {
     const before = best
     for (const axis of axes) {
-      // A turn by step/8 moves the rim of a figure of 8 pixels by about a step.
+      // A rotation by step/8 moves the rim of a figure of radius 8 by about a step.
       const stride = axis === 'angle' ? step / 8 : step
       for (const move of [stride, -stride]) {
         const pose = { ...best, [axis]: clamp(best[axis] + move, bounds[axis]) }
@@ -82,7 +79,7 @@ function refine(start: Fit, alpha: Float32Array): Fit {
 
 function evaluate(figure: Figure, { x, y, radius, angle }: Pose, alpha: Float32Array): Fit {
   const pose = { x, y, radius, angle }
-  cover(figure, pose, side, template)
+  renderFigure(figure, pose, side, template)
   let loss = 0
   for (let pixel = 0; pixel < alpha.length; pixel++) loss += (alpha[pixel]! - template[pixel]!) ** 2
   return { figure, ...pose, loss }

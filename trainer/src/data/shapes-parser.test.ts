@@ -5,9 +5,9 @@ import { toSigned } from './dataset.ts'
 import {
   background,
   colourNames,
-  drawShape,
   isRound,
   palette,
+  renderShape,
   shapeAt,
   side,
   type ToyShape,
@@ -19,18 +19,18 @@ const area = side * side
 const seed = 20
 const count = 100
 
-test('a drawn shape reads as its own factors', () => {
-  for (const truth of drawnShapes()) {
-    const { shape } = parseShape(draw(truth))
+test('a rendered shape is parsed to its own factors', () => {
+  for (const truth of sampleShapes()) {
+    const { shape } = parseShape(render(truth))
     assert.ok(shape, JSON.stringify(truth))
     assertNear(shape, truth, 0.08)
   }
 })
 
-test('so it does through mild noise, at least 98 times in 100', () => {
+test('with mild noise, at least 98 of 100 shapes are parsed correctly', () => {
   let right = 0
-  drawnShapes().forEach((truth, index) => {
-    const { shape } = parseShape(noisy(draw(truth), 0.05, index))
+  sampleShapes().forEach((truth, index) => {
+    const { shape } = parseShape(noisy(render(truth), 0.05, index))
     if (shape && shape.figure === truth.figure && shape.colour === truth.colour) {
       assertNear(shape, truth, 0.15)
       right++
@@ -39,23 +39,23 @@ test('so it does through mild noise, at least 98 times in 100', () => {
   assert.ok(right >= 0.98 * count, `${right} of ${count}`)
 })
 
-test('bytes and floats read the same', () => {
-  const bytes = draw(shapeAt(seed, 0))
+test('bytes and floats are parsed the same', () => {
+  const bytes = render(shapeAt(seed, 0))
   const fromBytes = parseShape(bytes)
   const fromFloats = parseShape(Float32Array.from(bytes, toSigned))
   assert.ok(fromBytes.shape && fromFloats.shape)
   assertNear(fromFloats.shape, fromBytes.shape, 1e-3)
 })
 
-test('soft edges are forgiven, a blob is not', () => {
-  for (const truth of drawnShapes(60)) {
-    const soft = parseShape(blurred(draw(truth), 0.6)).shape
+test('soft edges are accepted, a blob is rejected', () => {
+  for (const truth of sampleShapes(60)) {
+    const soft = parseShape(blurred(render(truth), 0.6)).shape
     assert.deepEqual([soft?.figure, soft?.colour], [truth.figure, truth.colour])
-    assertRejected(blurred(draw(truth), 3))
+    assertRejected(blurred(render(truth), 3))
   }
 })
 
-test('rejected: blank pictures', () => {
+test('rejected: blank images', () => {
   assertRejected(blank(), /no figure/)
   assertRejected(new Uint8Array(3 * area), /background/)
   assertRejected(new Uint8Array(3 * area).fill(255), /no figure/)
@@ -69,76 +69,76 @@ test('rejected: pure noise', () => {
   }
 })
 
-test('rejected: what is not a number', () => {
-  const image = Float32Array.from(draw(shapeAt(seed, 0)), toSigned)
+test('rejected: NaN', () => {
+  const image = Float32Array.from(render(shapeAt(seed, 0)), toSigned)
   image[5] = Number.NaN
   assertRejected(image, /numbers/)
   assert.throws(() => parseShape(new Uint8Array(area)), RangeError)
 })
 
 test('rejected: two figures side by side', () => {
-  drawnShapes().forEach((truth, index) => {
-    const left = draw({ ...truth, x: 8, radius: 5 })
-    const right = draw({ ...shapeAt(seed + 1, index), colour: truth.colour, x: 24, radius: 5 })
-    assertRejected(laidOver(left, right), /more than one piece/)
+  sampleShapes().forEach((truth, index) => {
+    const left = render({ ...truth, x: 8, radius: 5 })
+    const right = render({ ...shapeAt(seed + 1, index), colour: truth.colour, x: 24, radius: 5 })
+    assertRejected(overlaid(left, right), /more than one piece/)
     assertRejected(
-      laidOver(
+      overlaid(
         left,
-        draw({ ...shapeAt(seed + 1, index), colour: another(truth.colour, index), x: 24, radius: 5 }),
+        render({ ...shapeAt(seed + 1, index), colour: another(truth.colour, index), x: 24, radius: 5 }),
       ),
     )
   })
 })
 
-test('rejected: a second, small figure beside a good one', () => {
-  for (const truth of drawnShapes()) {
+test('rejected: a second, small figure next to a good one', () => {
+  for (const truth of sampleShapes()) {
     const small: ToyShape = { ...truth, figure: 'circle', x: 3, y: 3, radius: 2 }
-    assertRejected(laidOver(draw({ ...truth, x: 17, y: 17, radius: 8 }), draw(small)))
+    assertRejected(overlaid(render({ ...truth, x: 17, y: 17, radius: 8 }), render(small)))
   }
 })
 
 test('rejected: half a figure', () => {
-  for (const truth of drawnShapes()) {
-    // Below its centroid a triangle's upper half is a smaller triangle, so the cuts are the other three ways.
-    assertRejected(where(draw(truth), blank(), (x) => x > truth.x))
-    assertRejected(where(draw(truth), blank(), (x) => x < truth.x))
-    assertRejected(where(draw(truth), blank(), (_, y) => y > truth.y))
+  for (const truth of sampleShapes()) {
+    // The upper half of a triangle is a smaller triangle, so only the other three halves are tested.
+    assertRejected(where(render(truth), blank(), (x) => x > truth.x))
+    assertRejected(where(render(truth), blank(), (x) => x < truth.x))
+    assertRejected(where(render(truth), blank(), (_, y) => y > truth.y))
   }
 })
 
-test('rejected: a figure over the edge of the picture', () => {
-  for (const truth of drawnShapes()) assertRejected(draw({ ...truth, x: 2 }))
+test('rejected: a figure that crosses the edge of the image', () => {
+  for (const truth of sampleShapes()) assertRejected(render({ ...truth, x: 2 }))
 })
 
-test('rejected: two figures blended half and half', () => {
-  drawnShapes().forEach((truth, index) => {
+test('rejected: two figures blended equally', () => {
+  sampleShapes().forEach((truth, index) => {
     const figure =
       figures[(figures.indexOf(truth.figure) + 1 + (index % (figures.length - 1))) % figures.length]!
-    assertRejected(blended(draw(truth), draw({ ...truth, figure })))
-    assertRejected(blended(draw(truth), draw({ ...shapeAt(seed + 1, index), figure })))
+    assertRejected(blended(render(truth), render({ ...truth, figure })))
+    assertRejected(blended(render(truth), render({ ...shapeAt(seed + 1, index), figure })))
   })
 })
 
 test('rejected: a figure of two colours', () => {
-  drawnShapes().forEach((truth, index) => {
-    const other = draw({ ...truth, colour: another(truth.colour, index) })
-    assertRejected(where(draw(truth), other, (x) => x > truth.x))
-    assertRejected(where(draw(truth), other, (x, y) => x > truth.x || y > truth.y))
+  sampleShapes().forEach((truth, index) => {
+    const other = render({ ...truth, colour: another(truth.colour, index) })
+    assertRejected(where(render(truth), other, (x) => x > truth.x))
+    assertRejected(where(render(truth), other, (x, y) => x > truth.x || y > truth.y))
   })
 })
 
-test('rejected: a colour between those of the palette, a background of another colour', () => {
-  for (const truth of drawnShapes(60)) {
-    const grey = recoloured(draw(truth), palette[truth.colour], [128, 128, 128])
+test('rejected: a colour outside the palette, another background colour', () => {
+  for (const truth of sampleShapes(60)) {
+    const grey = recoloured(render(truth), palette[truth.colour], [128, 128, 128])
     assertRejected(grey, /palette/)
-    const night = recoloured(draw(truth), background, [20, 30, 60])
+    const night = recoloured(render(truth), background, [20, 30, 60])
     assertRejected(night, /background/)
   }
 })
 
-test('rejected: a figure squashed to three fifths of its height', () => {
-  for (const truth of drawnShapes()) {
-    const image = draw(truth)
+test('rejected: a figure squashed to 60 % of its height', () => {
+  for (const truth of sampleShapes()) {
+    const image = render(truth)
     const squashed = image.map((_, at) => {
       const row = Math.round(16 + (Math.floor((at % area) / side) - 16) / 0.6)
       const plane = at - (at % area)
@@ -148,7 +148,7 @@ test('rejected: a figure squashed to three fifths of its height', () => {
   }
 })
 
-test('no colour is within reach of two', () => {
+test('colour tolerances do not overlap', () => {
   const all = [background, ...Object.values(palette)]
   all.forEach((a, i) => {
     for (const b of all.slice(0, i)) {
@@ -157,13 +157,13 @@ test('no colour is within reach of two', () => {
   })
 })
 
-function drawnShapes(many = count): ToyShape[] {
+function sampleShapes(many = count): ToyShape[] {
   return Array.from({ length: many }, (_, index) => shapeAt(seed, index))
 }
 
-function draw(shape: ToyShape): Uint8Array {
+function render(shape: ToyShape): Uint8Array {
   const out = new Uint8Array(3 * area)
-  drawShape(shape, out)
+  renderShape(shape, out)
   return out
 }
 
@@ -171,21 +171,21 @@ function blank(): Uint8Array {
   return Uint8Array.from({ length: 3 * area }, (_, index) => background[Math.floor(index / area)]!)
 }
 
-function assertNear(found: ToyShape, truth: ToyShape, tolerance: number): void {
-  assert.deepEqual([found.figure, found.colour], [truth.figure, truth.colour])
+function assertNear(actual: ToyShape, truth: ToyShape, tolerance: number): void {
+  assert.deepEqual([actual.figure, actual.colour], [truth.figure, truth.colour])
   for (const factor of ['x', 'y', 'radius'] as const) {
     assert.ok(
-      Math.abs(found[factor] - truth[factor]) < tolerance,
-      `${factor} of ${JSON.stringify({ found, truth })}`,
+      Math.abs(actual[factor] - truth[factor]) < tolerance,
+      `${factor} of ${JSON.stringify({ actual, truth })}`,
     )
   }
-  if (!isRound(truth.figure)) assert.ok(Math.abs(found.angle - truth.angle) < tolerance / 4)
+  if (!isRound(truth.figure)) assert.ok(Math.abs(actual.angle - truth.angle) < tolerance / 4)
 }
 
 function assertRejected(image: Uint8Array | Float32Array, reason = /./): void {
-  const reading = parseShape(image)
-  assert.equal(reading.shape, null)
-  if (reading.shape === null) assert.match(reading.reason, reason)
+  const result = parseShape(image)
+  assert.equal(result.shape, null)
+  if (result.shape === null) assert.match(result.reason, reason)
 }
 
 /** @param sigma in units of [−1, 1] */
@@ -199,13 +199,13 @@ function blended(a: Uint8Array, b: Uint8Array): Uint8Array {
   return a.map((byte, at) => Math.round((byte + b[at]!) / 2))
 }
 
-/** b's figure in front of a's. */
-function laidOver(a: Uint8Array, b: Uint8Array): Uint8Array {
+/** Puts b's figure in front of a's. */
+function overlaid(a: Uint8Array, b: Uint8Array): Uint8Array {
   const isPaper = (pixel: number) => background.every((byte, channel) => b[channel * area + pixel] === byte)
   return b.map((byte, at) => (isPaper(at % area) ? a[at]! : byte))
 }
 
-/** b's pixels where the condition holds of their centre, a's elsewhere. */
+/** Takes b's pixels where the condition is true for their centre, and a's elsewhere. */
 function where(a: Uint8Array, b: Uint8Array, condition: (x: number, y: number) => boolean): Uint8Array {
   return a.map((byte, at) => {
     const pixel = at % area

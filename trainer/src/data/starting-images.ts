@@ -8,9 +8,9 @@ import { openData } from './open.ts'
 const endings = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff']
 
 /**
- * Pictures that drawing starts from, as a model sees them: [count, channels, height, width] in [−1, 1].
- * @param source a picture, taken `count` times, or whatever training takes, of which the first ones are
- * @throws UserError where it cannot be read or has other measures than the model
+ * Reads images to start sampling from: [count, channels, height, width] in [−1, 1].
+ * @param source an image, which is repeated `count` times, or any training data, of which the first images are used
+ * @throws UserError if the source cannot be read or its size does not match the model
  */
 export async function startingImages(
   source: string,
@@ -21,25 +21,25 @@ export async function startingImages(
   const size = channels * height * width
   const out = new Float32Array(count * size)
   if (isImage(source)) {
-    const bytes = await oneImage(source, shape)
+    const bytes = await readOneImage(source, shape)
     for (let i = 0; i < out.length; i++) out[i] = toSigned(bytes[i % size]!)
     return out
   }
-  // Sets that are made or stored have measures of their own; a folder takes the model's.
-  const folder = existsSync(source) && statSync(source).isDirectory()
+  // Images of a folder are scaled to the size of the model. Other sources have a fixed size.
+  const isFolder = existsSync(source) && statSync(source).isDirectory()
   const dataset = await openData(source, {
     seed: 0,
-    ...(folder && { size: height, channels: channels === 1 ? 1 : 'auto' }),
+    ...(isFolder && { size: height, channels: channels === 1 ? 1 : 'auto' }),
   })
   if (dataset.channels !== channels || dataset.height !== height || dataset.width !== width) {
-    const measures = (of: ModelInfo['shape']) => `${of.width}×${of.height} with ${of.channels} channels`
+    const describe = (of: ModelInfo['shape']) => `${of.width}×${of.height} with ${of.channels} channels`
     throw new UserError(
-      `The pictures of ${source} are ${measures(dataset)}; the model draws ${measures(shape)}.`,
+      `Invalid size of the images of ${source}: expected ${describe(shape)} as in the model, got ${describe(dataset)}.`,
     )
   }
   if (dataset.count < count) {
     throw new UserError(
-      `Found ${dataset.count} pictures in ${source}; expected ${count}. Give --count ${dataset.count}.`,
+      `Too few images in ${source}: expected ${count}, got ${dataset.count}. Use --count ${dataset.count}.`,
     )
   }
   for (let i = 0; i < count; i++) writeImage(dataset, i, out, i * size, false)
@@ -47,7 +47,7 @@ export async function startingImages(
 }
 
 /**
- * A mask: 1 where its picture is light, to be drawn anew, 0 where it is dark, to stay.
+ * Reads a mask from an image: 1 for light pixels, which are generated, and 0 for dark pixels, which are preserved.
  * @returns [count, channels, height, width]
  */
 export async function readMask(
@@ -55,8 +55,9 @@ export async function readMask(
   count: number,
   shape: ModelInfo['shape'],
 ): Promise<Float32Array> {
-  if (!isImage(path)) throw new UserError(`Found the mask ${path}; expected a picture: white is drawn anew.`)
-  const bytes = await oneImage(path, { ...shape, channels: 1 })
+  if (!isImage(path))
+    throw new UserError(`Invalid mask ${path}: expected an image file, white where to generate.`)
+  const bytes = await readOneImage(path, { ...shape, channels: 1 })
   const area = shape.height * shape.width
   return Float32Array.from({ length: count * shape.channels * area }, (_, i) =>
     bytes[i % area]! < 128 ? 0 : 1,
@@ -67,15 +68,22 @@ function isImage(path: string): boolean {
   return endings.includes(extname(path).toLowerCase())
 }
 
-async function oneImage(path: string, { channels, height, width }: ModelInfo['shape']): Promise<Uint8Array> {
+async function readOneImage(
+  path: string,
+  { channels, height, width }: ModelInfo['shape'],
+): Promise<Uint8Array> {
   if (height !== width) {
-    throw new UserError(`The model draws ${width}×${height}; pictures can be cropped to squares only.`)
+    throw new UserError(
+      `Cannot crop images to ${width}×${height}, the size of the model: only square sizes are supported.`,
+    )
   }
   const bytes = new Uint8Array(channels * height * width)
   try {
     await decode(path, { size: height, channels: channels === 1 ? 1 : 3 }, bytes)
   } catch (error) {
-    throw new UserError(`Cannot read the picture ${path}: ${(error as Error).message.trim()}.`)
+    throw new UserError(
+      `Cannot read ${path}: ${(error as Error).message.trim()}. Use a PNG, JPEG or WebP image.`,
+    )
   }
   return bytes
 }

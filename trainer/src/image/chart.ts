@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 
-/** A chart by Observable Plot as an SVG file of its own: black on white, whatever shows it. */
+/** Renders an Observable Plot chart as a standalone SVG file, black on white in every viewer. */
 export function chartSvg(options: Plot.PlotOptions): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>')
   const svg = Plot.plot({

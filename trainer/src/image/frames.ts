@@ -1,19 +1,19 @@
 import type { ModelInfo, SamplingStep } from '@ddpm/shared'
 
-/** At most so many frames: a longer denoising is shown in leaps. */
-const mostFrames = 60
+/** Max number of frames. Of longer sampling runs, only every n-th step is recorded. */
+const maxFrames = 60
 
 /**
- * Keeps what pictures look like on their way, for an animation.
- * @param count of the pictures, which may come in chunks
+ * Records intermediate samples for an animation.
+ * @param count number of samples, which may be generated in chunks
  */
 export function frameRecorder(
   { shape }: Pick<ModelInfo, 'shape'>,
   count: number,
 ): {
-  /** [count, channels, height, width] each, the last one finished. */
+  /** [count, channels, height, width] each. The last frame shows the finished samples. */
   readonly frames: readonly Float32Array[]
-  /** @param first index of the first picture of the step's chunk */
+  /** @param first index of the first sample of the chunk */
   record(step: Pick<SamplingStep, 'step' | 'steps' | 'x'>, first: number): void
 } {
   const size = shape.channels * shape.height * shape.width
@@ -21,10 +21,10 @@ export function frameRecorder(
   return {
     frames,
     record({ step, steps, x }, first) {
-      const leap = Math.ceil(steps / mostFrames)
-      const toEnd = steps - 1 - step
-      if (toEnd % leap !== 0) return
-      const index = Math.floor((steps - 1) / leap) - toEnd / leap
+      const stride = Math.ceil(steps / maxFrames)
+      const stepsLeft = steps - 1 - step
+      if (stepsLeft % stride !== 0) return
+      const index = Math.floor((steps - 1) / stride) - stepsLeft / stride
       frames[index] ??= new Float32Array(count * size)
       frames[index].set(x, first * size)
     },

@@ -8,13 +8,13 @@ interface ImageShape {
 }
 
 export interface GridOptions {
-  /** Pictures per row; as square as possible unless told. */
+  /** Images per row. Default: as square as possible. */
   readonly columns?: number
-  /** Pixels per pixel. */
+  /** Integer scale factor. Default: 2. */
   readonly scale?: number
 }
 
-/** Bytes of an image: [height, width, channels]. */
+/** An image of bytes: [height, width, channels]. */
 interface Pixels {
   readonly data: Uint8Array
   readonly width: number
@@ -23,7 +23,7 @@ interface Pixels {
 }
 
 /**
- * Pictures side by side, enlarged by whole pixels, two pixels of white between and around them.
+ * Arranges images in a grid, scaled by an integer factor, with a white gap of 2 pixels between and around them.
  * @param values [count, channels, height, width] in [−1, 1]
  */
 function gridPixels(
@@ -54,17 +54,20 @@ function gridPixels(
   return { data, width: totalWidth, height: totalHeight, channels: channels as 1 | 3 }
 }
 
-/** Pictures side by side as one PNG. */
+/**
+ * Encodes images as one PNG grid.
+ * @param values [count, channels, height, width] in [−1, 1]
+ */
 export function gridPng(values: Float32Array, shape: ImageShape, options: GridOptions = {}): Promise<Buffer> {
   const { data, ...raw } = gridPixels(values, shape, options)
   return sharp(data, { raw }).png({ compressionLevel: 9 }).toBuffer()
 }
 
-/** How long each picture of an animation stands, in milliseconds; the last one longer, to be looked at. */
+/** Duration of a frame in milliseconds. The last frame is shown longer. */
 const [frameTime, lastFrameTime] = [80, 2000]
 
 /**
- * Grids one after the other as an animated GIF that repeats (libvips' encoder, through sharp).
+ * Encodes grids as an animated GIF that repeats.
  * @param frames [count, channels, height, width] each
  */
 export function gridGif(
@@ -84,7 +87,7 @@ export function gridGif(
     .toBuffer()
 }
 
-/** One picture of many as a PNG of its own, without an edge. */
+/** Encodes one image of a batch as a PNG without a border. */
 export function singlePng(
   values: Float32Array,
   index: number,

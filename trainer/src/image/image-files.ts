@@ -4,17 +4,17 @@ import type { ModelInfo } from '@ddpm/shared'
 import { writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
-/** Whether a path asks for the pictures on their way, not only for the finished ones. */
+/** Returns whether a path is an animation, which shows intermediate samples too. */
 export function isMoving(path: string): boolean {
   return path.toLowerCase().endsWith('.gif')
 }
 
 /**
- * Writes pictures as their path asks: .gif is a moving grid, a folder (or a path that ends in /) takes single PNGs,
- * everything else is a grid as PNG.
- * @param pictures [count, channels, height, width]
- * @param frames for a moving grid: pictures on their way, the last ones finished
- * @returns what was written, for people
+ * Writes images. The path determines the format: an animated grid for .gif, single PNGs for a folder or a path that ends
+ * in /, otherwise a PNG grid.
+ * @param images [count, channels, height, width]
+ * @param frames frames of an animation, the last one finished
+ * @returns a summary to print
  */
 export async function writeImages(
   path: string,
@@ -26,11 +26,11 @@ export async function writeImages(
   const count = images.length / (shape.channels * shape.height * shape.width)
   if (isMoving(path)) {
     writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
-    return `${count} pictures in ${frames.length} frames in ${path}`
+    return `${count} images in ${frames.length} frames in ${path}`
   }
   if (!path.endsWith('/') && !(existsSync(path) && statSync(path).isDirectory())) {
     writeAtomically(path, await gridPng(images, shape, { scale, ...grid }))
-    return `${count} pictures in ${path}`
+    return `${count} images in ${path}`
   }
   mkdirSync(path, { recursive: true })
   const digits = String(count - 1).length
@@ -38,5 +38,5 @@ export async function writeImages(
     const name = `${String(i).padStart(digits, '0')}.png`
     writeAtomically(join(path, name), await singlePng(images, i, shape, scale))
   }
-  return `${count} pictures in ${path}`
+  return `${count} images in ${path}`
 }

@@ -1,74 +1,83 @@
 import { evaluationsOf, type Plan } from '@ddpm/shared'
+import * as Plot from '@observablehq/plot'
+import { chartSvg } from './chart.ts'
 
-/** Where x stands on the way: before the first row, and after each. */
-function pathOf({ rows }: Plan): number[] {
+/** Returns ᾱ before the first row of a plan and after each row. */
+function alphaBarsOf({ rows }: Plan): number[] {
   return [rows[0]!.alphaBar, ...rows.map(({ alphaBarNext }) => alphaBarNext)]
+}
+
+/** Standard deviation of the noise in x, √(1−ᾱ). */
+function noiseLevel(alphaBar: number): number {
+  return Math.sqrt(1 - alphaBar)
 }
 
 const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 
 /**
- * The share of noise in x, √(1−ᾱ), as bars of text: one line per row, or per some of them where there are many.
- * @param width characters of a whole bar
+ * Renders the noise level √(1−ᾱ) after each row as bars of text. Long plans show only every n-th row.
+ * @param width length of a full bar in characters
  */
-export function noiseBars(plan: Plan, width = 60, mostLines = 50): string {
-  const path = pathOf(plan)
-  const stride = Math.ceil(path.length / mostLines)
-  const shown = path.flatMap((alphaBar, i) =>
-    i % stride === 0 || i === path.length - 1 ? [{ alphaBar, i }] : [],
+export function noiseBars(plan: Plan, width = 60, maxLines = 50): string {
+  const alphaBars = alphaBarsOf(plan)
+  const stride = Math.ceil(alphaBars.length / maxLines)
+  const shown = alphaBars.flatMap((alphaBar, i) =>
+    i % stride === 0 || i === alphaBars.length - 1 ? [{ level: noiseLevel(alphaBar), i }] : [],
   )
-  const digits = String(path.length - 1).length
-  const lines = shown.map(({ alphaBar, i }) => {
-    const length = Math.round(Math.sqrt(1 - alphaBar) * width * 8)
+  const digits = String(alphaBars.length - 1).length
+  const lines = shown.map(({ level, i }) => {
+    const length = Math.round(level * width * 8)
     const bar = '█'.repeat(Math.floor(length / 8)) + eighths[length % 8]
-    return `${String(i).padStart(digits)}  ${Math.sqrt(1 - alphaBar).toFixed(3)}  ${bar}`.trimEnd()
+    return `${String(i).padStart(digits)}  ${level.toFixed(3)}  ${bar}`.trimEnd()
   })
-  return ['Noise left, √(1−ᾱ), after so many rows:', ...lines].join('\n')
+  return ['Noise level √(1−ᾱ) after each row:', ...lines].join('\n')
 }
 
-/** Log of the signal-to-noise ratio, −λ, within what a chart can show. */
-function noisiness(alphaBar: number): number {
-  return Math.min(Math.max(0.5 * Math.log((1 - alphaBar) / Math.max(alphaBar, 1e-12)), -6), 6)
+/** Range of log(σ/α) in the chart. */
+const maxLogRatio = 6
+
+/** Returns log(σ/α) = −λ, clamped to the range of the chart. */
+function logRatio(alphaBar: number): number {
+  const value = 0.5 * Math.log((1 - alphaBar) / Math.max(alphaBar, 1e-12))
+  return Math.min(Math.max(value, -maxLogRatio), maxLogRatio)
 }
 
-/** The same as a drawing: √(1−ᾱ), and log(σ/α) = −λ, over the rows. Dots are where the network is asked. */
+/** Renders √(1−ᾱ) and log(σ/α) = −λ over the rows of a plan as SVG. Dots mark the forward passes. */
 export function noiseSvg(plan: Plan): string {
-  const path = pathOf(plan)
-  const [width, height, left, top] = [720, 300, 56, 40]
-  const x = (i: number) => left + ((width - 2 * left) * i) / (path.length - 1)
-  const share = (alphaBar: number) => top + (height - 2 * top) * (1 - Math.sqrt(1 - alphaBar))
-  const log = (alphaBar: number) => top + (height - 2 * top) * (0.5 - noisiness(alphaBar) / 12)
-  const line = (y: (alphaBar: number) => number, colour: string) => {
-    const points = path.map((alphaBar, i) => `${x(i).toFixed(1)},${y(alphaBar).toFixed(1)}`)
-    return `<polyline fill="none" stroke="${colour}" stroke-width="2" points="${points.join(' ')}"/>`
-  }
-  const dots = (y: (alphaBar: number) => number, colour: string) =>
-    plan.rows.flatMap(({ t, alphaBar }, i) =>
-      t === null
-        ? []
-        : [`<circle cx="${x(i).toFixed(1)}" cy="${y(alphaBar).toFixed(1)}" r="2.5" fill="${colour}"/>`],
-    )
-  const [first, second] = ['#2a6fdb', '#e23e36']
-  const text = (at: number, y: number, anchor: string, words: string, colour = '#444') =>
-    `<text x="${at}" y="${y}" text-anchor="${anchor}" fill="${colour}">${words}</text>`
-  const ticks = [0, 0.5, 1].flatMap((part) => {
-    const y = top + (height - 2 * top) * (1 - part)
-    return [
-      `<line x1="${left}" x2="${width - left}" y1="${y}" y2="${y}" stroke="#ddd"/>`,
-      text(left - 8, y + 4, 'end', String(part), first),
-      text(width - left + 8, y + 4, 'start', String(12 * part - 6), second),
-    ]
+  // Plot has one y scale, so −λ is mapped to 0 to 1 and labelled by its own axis.
+  const toUnit = (value: number) => 0.5 + value / (2 * maxLogRatio)
+  const curves = [
+    { colour: '#2a6fdb', y: noiseLevel },
+    { colour: '#e23e36', y: (alphaBar: number) => toUnit(logRatio(alphaBar)) },
+  ] as const
+  const ticks = [0, 0.5, 1]
+  return chartSvg({
+    width: 720,
+    height: 300,
+    marginTop: 40,
+    marginLeft: 56,
+    marginRight: 56,
+    x: { label: 'rows' },
+    y: { domain: [0, 1] },
+    marks: [
+      Plot.gridY(ticks),
+      Plot.axisX({ tickFormat: 'd' }),
+      Plot.axisY(ticks, { anchor: 'left', label: '√(1−ᾱ)', labelArrow: 'none', color: curves[0].colour }),
+      Plot.axisY(ticks, {
+        anchor: 'right',
+        label: 'log(σ/α) = −λ',
+        labelArrow: 'none',
+        color: curves[1].colour,
+        tickFormat: (value: number) => String(maxLogRatio * (2 * value - 1)),
+      }),
+      Plot.text([`${plan.name}, ${evaluationsOf(plan)} forward passes`], { frameAnchor: 'top', dy: -30 }),
+      ...curves.flatMap(({ colour, y }) => [
+        Plot.lineY(alphaBarsOf(plan).map(y), { stroke: colour, strokeWidth: 2 }),
+        Plot.dot(
+          plan.rows.flatMap(({ t, alphaBar }, i) => (t === null ? [] : [{ i, level: y(alphaBar) }])),
+          { x: 'i', y: 'level', r: 2.5, fill: colour },
+        ),
+      ]),
+    ],
   })
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">
-<rect width="${width}" height="${height}" fill="white"/>
-${text(width / 2, 20, 'middle', `${plan.name}, ${evaluationsOf(plan)} network evaluations`)}
-${text(left, 34, 'start', '√(1−ᾱ)', first)}
-${text(width - left, 34, 'end', 'log(σ/α) = −λ', second)}
-${ticks.join('\n')}
-${line(share, first)}
-${line(log, second)}
-${[...dots(share, first), ...dots(log, second)].join('\n')}
-${text(width / 2, height - 12, 'middle', `rows 0 … ${plan.rows.length}`)}
-</svg>
-`
 }

@@ -3,37 +3,37 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { keptSteps, maxCheckpoints } from './checkpoint.ts'
+import { maxCheckpoints, retainedSteps } from './checkpoint.ts'
 import { openMetrics } from './metrics.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-checkpoint-'))
 after(() => rmSync(folder, { recursive: true }))
 
-test('of 100,000 steps with a checkpoint every 250, the last three and one per tenth stay, at any time', () => {
+test('of 400 checkpoints, the last three and one per tenth of the run are retained', () => {
   let steps: number[] = []
-  let most = 0
+  let max = 0
   for (let step = 250; step <= 100_000; step += 250) {
-    steps = keptSteps([...steps, step], 100_000, 3)
-    most = Math.max(most, steps.length)
-    assert.ok(steps.includes(step), `the latest, ${step}, is gone`)
+    steps = retainedSteps([...steps, step], 100_000, 3)
+    max = Math.max(max, steps.length)
+    assert.ok(steps.includes(step), `the latest, ${step}, was removed`)
   }
   const tenths = Array.from({ length: 10 }, (_, i) => 10_000 * (i + 1))
   assert.deepEqual(steps, [...tenths.slice(0, 9), 99_500, 99_750, 100_000])
-  // While one is written, one more is there.
-  assert.ok(most + 1 <= maxCheckpoints(3), `${most} and one more`)
+  // Plus the one that is being written.
+  assert.ok(max + 1 <= maxCheckpoints(3), `${max} + 1`)
 })
 
-test('checkpoints further apart than a tenth all stay; steps between tenths do too', () => {
-  assert.deepEqual(keptSteps([375, 750, 1125, 1500], 1500, 1), [375, 750, 1125, 1500])
-  assert.deepEqual(keptSteps([30, 60, 90, 120, 150], 1000, 2), [120, 150])
+test('sparse checkpoints are all retained, and short runs keep the latest', () => {
+  assert.deepEqual(retainedSteps([375, 750, 1125, 1500], 1500, 1), [375, 750, 1125, 1500])
+  assert.deepEqual(retainedSteps([30, 60, 90, 120, 150], 1000, 2), [120, 150])
 })
 
-test('metrics go on after a crash without half a line, and with no step twice', () => {
+test('metrics resume after a crash without incomplete lines or repeated steps', () => {
   const path = join(folder, 'metrics.jsonl')
   const lines = [1, 2, 2, 3, 4].map((step) => `{"step":${step},"loss":0.5,"unit":"µ"}\n`)
   writeFileSync(path, `${lines.join('')}{"step":5,"lo`)
   const metrics = openMetrics(path, 3)
-  metrics.note({ step: 4, loss: 1 })
+  metrics.append({ step: 4, loss: 1 })
   metrics.close()
   assert.equal(readFileSync(path, 'utf8'), `${lines.slice(0, 4).join('')}{"step":4,"loss":1}\n`)
 })

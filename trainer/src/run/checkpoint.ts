@@ -6,14 +6,15 @@ import { flatten, type Layout, type NamedTensors, unflatten } from '../network/p
 import type { UNetConfig } from '../network/unet.ts'
 import type { TrainingState } from '../step/engine.ts'
 import { writeAtomically } from '../support/files.ts'
-import { Damaged, decodeSafetensors, encodeSafetensors } from './safetensors.ts'
+import { DamagedFileError, decodeSafetensors, encodeSafetensors } from './safetensors.ts'
 
-/** Where a run is, beside its weights. */
+/** Progress of a run. */
 export interface Progress {
-  /** Steps done. */
+  /** Number of completed steps. */
   readonly step: number
-  /** Wall time spent training, in seconds. */
+  /** Wall time of the training in seconds. */
   readonly seconds: number
+  /** Smoothed training loss; null before the first step. */
   readonly loss: number | null
   readonly validationLoss: number | null
 }
@@ -21,44 +22,45 @@ export interface Progress {
 export interface Checkpoint {
   readonly progress: Progress
   readonly state: TrainingState
-  /** Tables that are not trained, as they were found. */
+  /** Tables that are not trained, for example the time embedding. */
   readonly tables: ReadonlyMap<string, Float32Array>
 }
 
 const formatVersion = 1
-const parts = { parameters: '', ema: 'ema.', firstMoment: 'adam.m.', secondMoment: 'adam.v.' } as const
-type Part = keyof typeof parts
+/** Prefix of the tensor names of each part of the training state. */
+const prefixes = { parameters: '', ema: 'ema.', firstMoment: 'adam.m.', secondMoment: 'adam.v.' } as const
+type Part = keyof typeof prefixes
 
 function checkpointPath(folder: string, step: number): string {
   return join(folder, 'checkpoints', `step-${String(step).padStart(8, '0')}.safetensors`)
 }
 
-/** The checkpoints of a run, oldest first. */
+/** Lists the checkpoints of a run, oldest first. */
 export function listCheckpoints(folder: string): string[] {
-  const inside = join(folder, 'checkpoints')
+  const checkpoints = join(folder, 'checkpoints')
   let names: string[]
   try {
-    names = readdirSync(inside)
+    names = readdirSync(checkpoints)
   } catch {
     return []
   }
   return names
     .filter((name) => /^step-\d+\.safetensors$/.test(name))
     .sort()
-    .map((name) => join(inside, name))
+    .map((name) => join(checkpoints, name))
 }
 
-/** Steps done, from a checkpoint's name. */
+/** Returns the number of completed steps from the name of a checkpoint. */
 export function stepOfCheckpoint(path: string): number {
   return Number(/\d+/.exec(basename(path))![0])
 }
 
 /**
- * Saves a checkpoint of a run. Raw weights carry their PyTorch names, so the file is itself a state_dict; `ema.`,
- * `adam.m.` and `adam.v.` precede the names of the rest.
- * @param network written beside the weights, so that a reader can say in which field it differs
- * @returns the file's path
- * @throws CannotWrite; the checkpoints before it are then still there
+ * Saves a checkpoint of a run. The weights have their PyTorch names, so the file is a valid state_dict. The names of the
+ * other tensors have the prefixes `ema.`, `adam.m.` and `adam.v.`.
+ * @param network stored in the metadata, so that a reader can report the fields that differ
+ * @returns the path of the file
+ * @throws WriteError; older checkpoints are unchanged
  */
 export function saveCheckpoint(
   folder: string,
@@ -68,7 +70,7 @@ export function saveCheckpoint(
 ): string {
   const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>()
   for (const { name, shape } of layout.tables) tensors.set(name, { shape, data: tables.get(name)! })
-  for (const [part, prefix] of Object.entries(parts) as [Part, string][]) {
+  for (const [part, prefix] of Object.entries(prefixes) as [Part, string][]) {
     for (const [name, tensor] of unflatten(layout, state[part])) tensors.set(prefix + name, tensor)
   }
   const path = checkpointPath(folder, progress.step)
@@ -83,7 +85,7 @@ export function saveCheckpoint(
   return path
 }
 
-/** Of all values in their order: finds what a disk or a copy spoiled, which a file's length does not. */
+/** Computes the CRC-32 of all values in order, to detect corruption that does not change the length of the file. */
 function checksum(tensors: NamedTensors): string {
   let sum = 0
   for (const { data } of tensors.values())
@@ -91,72 +93,70 @@ function checksum(tensors: NamedTensors): string {
   return sum.toString(16)
 }
 
-/** How many parts of a run leave a checkpoint behind. */
+/** Number of parts of a run of which one checkpoint each is retained. */
 const milestones = 10
 
 /**
- * Which checkpoints stay: the latest ones, to go on from when the very last is spoiled, and the first of each tenth of
- * the run, to look back at.
- * @param steps of the checkpoints, rising
+ * Selects the checkpoints to retain: the latest, to resume from if the last is damaged, and the first of each tenth of the
+ * run, for comparison.
+ * @param steps steps of the checkpoints, ascending
  * @param total steps of the run
- * @param latest how many of the latest
+ * @param latest number of latest checkpoints to retain
  */
-export function keptSteps(steps: readonly number[], total: number, latest: number): number[] {
+export function retainedSteps(steps: readonly number[], total: number, latest: number): number[] {
   const tenth = (step: number) => Math.floor((step * milestones) / total)
   return steps.filter(
     (step, i) => i >= steps.length - latest || tenth(step) > (i === 0 ? 0 : tenth(steps[i - 1]!)),
   )
 }
 
-/** How many checkpoints of a run are there at once at most, the one that is being written included. */
+/** Returns the max number of checkpoints of a run at any time, including the one being written. */
 export function maxCheckpoints(latest: number): number {
   return milestones + latest
 }
 
-/** Bytes of a checkpoint, but for its header. */
+/** Returns the size of a checkpoint in bytes, without its header. */
 export function checkpointSize({ size }: Layout): number {
-  return Object.keys(parts).length * size * Float32Array.BYTES_PER_ELEMENT
+  return Object.keys(prefixes).length * size * Float32Array.BYTES_PER_ELEMENT
 }
 
-/** Removes the checkpoints of a run that need not be kept. */
-export function thinCheckpoints(folder: string, total: number, latest: number): void {
+/** Removes the checkpoints of a run that need not be retained. */
+export function removeOldCheckpoints(folder: string, total: number, latest: number): void {
   const all = listCheckpoints(folder)
-  const kept = new Set(keptSteps(all.map(stepOfCheckpoint), total, latest))
-  for (const path of all) if (!kept.has(stepOfCheckpoint(path))) rmSync(path)
+  const retained = new Set(retainedSteps(all.map(stepOfCheckpoint), total, latest))
+  for (const path of all) if (!retained.has(stepOfCheckpoint(path))) rmSync(path)
 }
 
 /**
  * Reads a checkpoint.
- * @param network what it is read for; any other is refused field by field
- * @throws Damaged where the file is not whole; UserError where it is of a newer version or of another network
+ * @param network the expected network, compared with the one in the metadata
+ * @throws DamagedFileError if the file is damaged; UserError if it is of a newer version or of another network
  */
 export function readCheckpoint(path: string, layout: Layout, network?: UNetConfig): Checkpoint {
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path)
   } catch (error) {
-    throw new Damaged(`Cannot read the checkpoint ${path}: ${(error as Error).message}.`)
+    throw new DamagedFileError(`Cannot read the checkpoint ${path}: ${(error as Error).message}.`)
   }
   const { tensors, metadata } = decodeSafetensors(bytes, path)
   const { format, version, crc32: sum } = metadata
   if (format !== 'ddpm-checkpoint') {
     throw new UserError(
-      `${path} is not a checkpoint (found the format "${format ?? 'none'}", expected "ddpm-checkpoint"). ` +
-        `Weights from elsewhere come in with: npm run import -- ${path}`,
+      `${path} is not a checkpoint: expected the format "ddpm-checkpoint", got "${format ?? 'none'}". ` +
+        `To import weights from another program: npm run import -- ${path}`,
     )
   }
   if (Number(version) !== formatVersion) {
     throw new UserError(
-      `${path} is a checkpoint of version ${version}; this program reads version ${formatVersion}. ` +
-        (Number(version) > formatVersion ? 'A newer one wrote it: update this one.' : 'Train again.'),
+      `${path} is a checkpoint of version ${version}, but this program reads version ${formatVersion}. ` +
+        (Number(version) > formatVersion ? 'Update the program.' : 'Train again.'),
     )
   }
   if (network && metadata['network'] !== undefined)
     compareNetworks(path, JSON.parse(metadata['network']), network)
   if (sum !== undefined && sum !== checksum(tensors)) {
-    throw new Damaged(
-      `${path} is damaged: its values have the checksum ${checksum(tensors)}, expected ${sum}.`,
-    )
+    throw new DamagedFileError(`${path} is damaged: expected the checksum ${sum}, got ${checksum(tensors)}.`)
   }
   const tableNames = new Set(layout.tables.map(({ name }) => name))
   const part = (prefix: string): Float32Array => {
@@ -170,10 +170,10 @@ export function readCheckpoint(path: string, layout: Layout, network?: UNetConfi
   return {
     progress: JSON.parse(metadata['progress']!),
     state: {
-      parameters: part(parts.parameters),
-      ema: part(parts.ema),
-      firstMoment: part(parts.firstMoment),
-      secondMoment: part(parts.secondMoment),
+      parameters: part(prefixes.parameters),
+      ema: part(prefixes.ema),
+      firstMoment: part(prefixes.firstMoment),
+      secondMoment: part(prefixes.secondMoment),
     },
     tables: new Map(
       [...tensors].filter(([name]) => tableNames.has(name)).map(([name, { data }]) => [name, data]),
@@ -182,21 +182,24 @@ export function readCheckpoint(path: string, layout: Layout, network?: UNetConfi
 }
 
 function partOf(name: string): string {
-  return Object.values(parts).find((prefix) => prefix !== '' && name.startsWith(prefix)) ?? ''
+  return Object.values(prefixes).find((prefix) => prefix !== '' && name.startsWith(prefix)) ?? ''
 }
 
-/** What changes how a network is trained, not what it computes from its weights. */
-const free = new Set<string>(['dropout', 'dropoutUnit', 'zeroInit'] satisfies (keyof UNetConfig)[])
+/** Fields that affect the training, but not the output of a trained network. */
+const ignoredFields = new Set<string>(['dropout', 'dropoutUnit', 'zeroInit'] satisfies (keyof UNetConfig)[])
 
-/** @throws UserError naming each field that a checkpoint's network has otherwise; fields it does not know are not compared */
-function compareNetworks(path: string, found: Record<string, unknown>, expected: UNetConfig): void {
+/**
+ * Compares the network of a checkpoint with the expected one. Fields that the checkpoint lacks are ignored.
+ * @throws UserError naming each field that differs
+ */
+function compareNetworks(path: string, actual: Record<string, unknown>, expected: UNetConfig): void {
   const differences = Object.entries(expected)
-    .map(([field, value]) => [field, JSON.stringify(found[field]), JSON.stringify(value)] as const)
-    .filter(([field, is, wanted]) => is !== undefined && is !== wanted && !free.has(field))
+    .map(([field, value]) => [field, JSON.stringify(actual[field]), JSON.stringify(value)] as const)
+    .filter(([field, was, wanted]) => was !== undefined && was !== wanted && !ignoredFields.has(field))
   if (differences.length === 0) return
   throw new UserError(
-    `${path} is of another network than its run's config.json describes:` +
-      differences.map(([field, is, wanted]) => `\n  ${field}: found ${is}, expected ${wanted}`).join('') +
-      '\nPut the checkpoint back where it came from, or restore the config.json that belongs to it.',
+    `The network of ${path} is not the one in config.json of its run:` +
+      differences.map(([field, was, wanted]) => `\n  ${field}: expected ${wanted}, got ${was}`).join('') +
+      '\nMove the checkpoint back to its run, or restore the config.json that belongs to it.',
   )
 }

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { lockName, refuseIfLocked } from './lock.ts'
+import { assertNotLocked, lockName } from './lock.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-lock-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -17,44 +17,44 @@ function lockedBy(holder: object | null, age = 0): void {
   utimesSync(path, then, then)
 }
 
-test('a lock of another machine is believed while it shows signs of life', () => {
+test('a lock of another machine is valid while it has heartbeats', () => {
   const holder = { pid: 1234, host: 'elsewhere', began: '5' }
   lockedBy(holder, 30)
-  assert.throws(() => refuseIfLocked(folder), /process 1234 on elsewhere/)
+  assert.throws(() => assertNotLocked(folder), /process 1234 on elsewhere/)
   lockedBy(holder, 3600)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
-test('a lock of this machine is believed while its very process lives, however old', async () => {
+test('a lock of this machine is valid while its process exists, however old', async () => {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
   await once(child, 'spawn')
   const holder = { pid: child.pid, host: hostname(), began: null }
-  const ofAnother = { ...holder, began: '5' }
+  const otherProcess = { ...holder, began: '5' }
   if (process.platform === 'linux') {
-    lockedBy(ofAnother)
-    refuseIfLocked(folder)
+    lockedBy(otherProcess)
+    assertNotLocked(folder)
   } else {
     lockedBy(holder, 3600)
-    assert.throws(() => refuseIfLocked(folder), new RegExp(`process ${child.pid}\\.`))
+    assert.throws(() => assertNotLocked(folder), new RegExp(`process ${child.pid}\\.`))
   }
   child.kill('SIGKILL')
   await once(child, 'exit')
   lockedBy(holder)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
-test('a lock without content is one that is being made, or was left by a crash', () => {
+test('an empty lock is valid for a moment, then stale', () => {
   lockedBy(null)
-  assert.throws(() => refuseIfLocked(folder), /process unknown, it has just begun/)
+  assert.throws(() => assertNotLocked(folder), /process unknown \(just started\)/)
   lockedBy(null, 60)
-  refuseIfLocked(folder)
+  assertNotLocked(folder)
 })
 
-test('of many that start at once, one gets a lock that a crash left', async () => {
+test('only one of several concurrent processes takes over a stale lock', async () => {
   lockedBy({ pid: 2 ** 30, host: hostname(), began: '1' })
   const code = `
     const { lockRun } = await import(${JSON.stringify(new URL('lock.ts', import.meta.url).href)})
-    try { lockRun(${JSON.stringify(folder)}); console.log('mine') } catch { console.log('refused') }
+    try { lockRun(${JSON.stringify(folder)}); console.log('locked') } catch { console.log('rejected') }
     process.stdin.resume().on('end', () => process.exit())`
   const children = Array.from({ length: 4 }, () =>
     spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code]),
@@ -64,5 +64,5 @@ test('of many that start at once, one gets a lock that a crash left', async () =
   )
   for (const child of children) child.stdin.end()
   await Promise.all(children.map((child) => once(child, 'exit')))
-  assert.deepEqual(answers.sort(), ['mine', 'refused', 'refused', 'refused'])
+  assert.deepEqual(answers.sort(), ['locked', 'rejected', 'rejected', 'rejected'])
 })

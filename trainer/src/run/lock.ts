@@ -4,41 +4,43 @@ import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { changing } from '../support/files.ts'
 
-/** Who is training into a folder. */
+/** The process that is training in a folder. */
 interface Holder {
   readonly pid: number
   readonly host: string
-  /** When the process began, in the system's own count: tells it from a later one with the same number. */
+  /** Start time of the process in clock ticks since boot. Distinguishes it from a later process with the same id. */
   readonly began: string | null
 }
 
-/** The file's name in the run's folder. */
+/** Name of the lock file in the folder of a run. */
 export const lockName = 'lock'
 
-/** A lock of another machine, whose processes cannot be seen from here, is believed for so long after its last sign of life. */
-const silence = { sign: 60_000, stale: 600_000, empty: 5_000 }
+/**
+ * Milliseconds. A holder touches its lock every `heartbeat`. The lock of another machine, whose processes are not visible,
+ * is stale after `stale` without a heartbeat. A lock without content is stale after `empty`.
+ */
+const intervals = { heartbeat: 60_000, stale: 600_000, empty: 5_000 }
 
 /**
- * Makes this process the only one that trains into a folder, until it ends, however it ends: a lock whose process is no
- * more is taken over.
- * @throws UserError with the other's process id; CannotWrite
+ * Locks a folder for this process until it exits. Takes over a lock whose process no longer exists.
+ * @throws UserError with the id of the process that holds the lock; WriteError
  */
 export function lockRun(folder: string): void {
   const path = join(folder, lockName)
-  const me: Holder = { pid: process.pid, host: hostname(), began: beganAt(process.pid) }
+  const holder: Holder = { pid: process.pid, host: hostname(), began: startTime(process.pid) }
   changing(path, 100, () => {
     mkdirSync(folder, { recursive: true })
-    while (!creates(path, JSON.stringify(me))) {
-      refuseIfLocked(folder)
+    while (!createExclusively(path, JSON.stringify(holder))) {
+      assertNotLocked(folder)
       removeStale(path)
     }
   })
-  setInterval(() => utimesSync(path, new Date(), new Date()), silence.sign).unref()
+  setInterval(() => utimesSync(path, new Date(), new Date()), intervals.heartbeat).unref()
   process.on('exit', () => rmSync(path, { force: true }))
 }
 
-/** Creates a file, which only one process can; false where it is there already. */
-function creates(path: string, text: string): boolean {
+/** Creates a file exclusively. Returns false if it exists. */
+function createExclusively(path: string, text: string): boolean {
   try {
     writeFileSync(path, text, { flag: 'wx' })
     return true
@@ -49,7 +51,7 @@ function creates(path: string, text: string): boolean {
   }
 }
 
-/** Removes a lock that nobody holds; one that another process has made in its place meanwhile is put back. */
+/** Removes a stale lock. Puts it back if another process has replaced it in the meantime. */
 function removeStale(path: string): void {
   const aside = `${path}.${process.pid}`
   try {
@@ -62,25 +64,25 @@ function removeStale(path: string): void {
   else renameSync(aside, path)
 }
 
-/** @throws UserError where another process is training into the folder */
-export function refuseIfLocked(folder: string): void {
+/** @throws UserError if another process is training in the folder */
+export function assertNotLocked(folder: string): void {
   const holder = holderOf(join(folder, lockName))
   if (holder === null) return
   const host = holder.host === hostname() ? '' : ` on ${holder.host}`
   throw new UserError(
-    `Another training is writing into ${folder}: process ${holder.pid || 'unknown, it has just begun'}${host}. Wait for it, ` +
-      'stop it (Ctrl+C or kill makes it save), or choose another place with --out.',
+    `Another process is training in ${folder}: process ${holder.pid || 'unknown (just started)'}${host}. Wait for it, ` +
+      'stop it (it saves on Ctrl+C and kill), or choose another folder with --out.',
   )
 }
 
-/** Who holds a lock; null where nobody does, or nobody any more. */
+/** Returns the holder of a lock; null if there is no lock or it is stale. */
 function holderOf(path: string): Holder | null {
-  const lastSign = statSync(path, { throwIfNoEntry: false })?.mtimeMs
-  if (lastSign === undefined) return null
+  const lastHeartbeat = statSync(path, { throwIfNoEntry: false })?.mtimeMs
+  if (lastHeartbeat === undefined) return null
   const holder = readHolder(path)
-  if (holder !== null) return isAlive(holder, lastSign) ? holder : null
-  // Between its creation and its first byte a lock is empty.
-  return Date.now() - lastSign > silence.empty ? null : { pid: 0, host: hostname(), began: null }
+  if (holder !== null) return isAlive(holder, lastHeartbeat) ? holder : null
+  // A lock is empty between its creation and its first write.
+  return Date.now() - lastHeartbeat > intervals.empty ? null : { pid: 0, host: hostname(), began: null }
 }
 
 function readHolder(path: string): Holder | null {
@@ -91,18 +93,21 @@ function readHolder(path: string): Holder | null {
   }
 }
 
-function isAlive({ pid, host, began }: Holder, lastSign: number): boolean {
-  if (host !== hostname()) return Date.now() - lastSign < silence.stale
+function isAlive({ pid, host, began }: Holder, lastHeartbeat: number): boolean {
+  if (host !== hostname()) return Date.now() - lastHeartbeat < intervals.stale
   try {
     process.kill(pid, 0)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
-  return began === beganAt(pid)
+  return began === startTime(pid)
 }
 
-/** Field 22 of /proc/PID/stat, where there is one; the name in field 2 may hold anything but ends with the last bracket. */
-function beganAt(pid: number): string | null {
+/**
+ * Returns field 22 of /proc/PID/stat; null if not available. Field 2, the process name, may contain spaces and brackets, but
+ * ends with the last bracket.
+ */
+function startTime(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null

@@ -1,24 +1,24 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { changing } from '../support/files.ts'
 
-/** metrics.jsonl of a run: a line of JSON per step and per validation, each with its `step`, in their order. */
+/** The file metrics.jsonl of a run: one line of JSON per step and per validation, in order, each with its `step`. */
 export interface Metrics {
-  note(line: { readonly step: number } & Record<string, unknown>): void
-  /** Waits until all is on the disk: before a checkpoint is, so that no step before it can be missing. */
+  append(line: { readonly step: number } & Record<string, unknown>): void
+  /** Flushes the file to disk. To call before saving a checkpoint, so that no step before it can be lost. */
   sync(): void
   close(): void
 }
 
 /**
- * Opens metrics.jsonl to go on after `step`. What a killed run wrote after its last checkpoint goes, so that no step is
- * there twice, and so does half a line at the end. Cut in place: this works on a full disk too.
- * @throws CannotWrite
+ * Opens metrics.jsonl for appending after `step`. Truncates what a killed run wrote after its last checkpoint, including an
+ * incomplete line, so that no step appears twice. Truncating in place works on a full disk too.
+ * @throws WriteError
  */
 export function openMetrics(path: string, step: number): Metrics {
   const file = changing(path, 0, () => openSync(path, 'a+'))
-  changing(path, 0, () => ftruncateSync(file, wholeUntil(readFileSync(file, 'utf8'), step)))
+  changing(path, 0, () => ftruncateSync(file, lengthUntil(readFileSync(file, 'utf8'), step)))
   return {
-    note(line) {
+    append(line) {
       const bytes = Buffer.from(`${JSON.stringify(line)}\n`)
       changing(path, bytes.length, () => {
         for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written)
@@ -29,16 +29,16 @@ export function openMetrics(path: string, step: number): Metrics {
   }
 }
 
-/** The length in bytes of the whole lines up to a step. */
-function wholeUntil(text: string, step: number): number {
-  let kept = 0
+/** Returns the length in bytes of the complete lines up to a step. */
+function lengthUntil(text: string, step: number): number {
+  let length = 0
   for (const line of text.split('\n').slice(0, -1)) {
     try {
       if (!(JSON.parse(line).step <= step)) break
     } catch {
       break
     }
-    kept += Buffer.byteLength(line) + 1
+    length += Buffer.byteLength(line) + 1
   }
-  return kept
+  return length
 }

@@ -11,47 +11,42 @@ import {
 } from '@ddpm/shared'
 import { modelInfoOf, openRun } from './run.ts'
 
-/** What a plan is made for: a scheduler, and what is offered with it. */
+/** Input of a sampling plan: a scheduler and its default sampling options. */
 export type PlanSource = Pick<ModelInfo, 'scheduler' | 'sampling'>
 
-/** diffusers' blocks do not say how many steps to take. */
-const usualSteps = 50
+/** The scheduler configurations of diffusers do not contain the number of steps. */
+const defaultSteps = 50
 
 /**
- * Finds out what a path stands for: a run's folder, an exported one, a manifest, or a scheduler_config.json of
- * diffusers, alone or in its folder.
- * @param path the paper's schedule unless given
- * @throws UserError where it is none of these, or holds what is not implemented
+ * Opens the scheduler of a run, an exported model, a manifest or a diffusers scheduler_config.json.
+ * @param path a file or a folder. Default: the schedule of the DDPM paper.
+ * @throws UserError if it is none of these, or the scheduler is not supported
  */
 export function planSource(path?: string): PlanSource {
   if (path === undefined)
-    return ofBlock(JSON.stringify(writeScheduler(paperSchedule, 'epsilon')), 'the paper')
+    return fromSchedulerConfig(JSON.stringify(writeScheduler(paperSchedule, 'epsilon')), 'the paper')
   if (!existsSync(path)) {
     throw new UserError(
-      `There is no ${path}. Give a run's or an exported folder, a manifest, or diffusers' scheduler_config.json.`,
+      `There is no ${path}. Give the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
     )
   }
-  if (statSync(path).isFile()) return ofFile(path)
-  for (const inside of [
-    'manifest.json',
-    'scheduler_config.json',
-    join('scheduler', 'scheduler_config.json'),
-  ]) {
-    if (existsSync(join(path, inside))) return ofFile(join(path, inside))
+  if (statSync(path).isFile()) return fromFile(path)
+  for (const name of ['manifest.json', 'scheduler_config.json', join('scheduler', 'scheduler_config.json')]) {
+    if (existsSync(join(path, name))) return fromFile(join(path, name))
   }
   return modelInfoOf(openRun(path).config)
 }
 
-function ofFile(path: string): PlanSource {
+function fromFile(path: string): PlanSource {
   const text = readFileSync(path, 'utf8')
-  // A manifest has no _class_name of its own, though its block has.
+  // Both contain a scheduler configuration; only in a manifest is it nested.
   const isManifest = basename(path) === 'manifest.json' || /"scheduler"\s*:\s*\{/.test(text)
-  return isManifest ? parseManifest(text, path) : ofBlock(text, path)
+  return isManifest ? parseManifest(text, path) : fromSchedulerConfig(text, path)
 }
 
-function ofBlock(text: string, source: string): PlanSource {
+function fromSchedulerConfig(text: string, source: string): PlanSource {
   const scheduler = parseSchedulerConfig(text, source)
   const { sampler, spacing } = readScheduler(scheduler).sampling
-  const steps = Math.min(usualSteps, scheduler.num_train_timesteps)
+  const steps = Math.min(defaultSteps, scheduler.num_train_timesteps)
   return { scheduler, sampling: { sampler, spacing, steps, guidance: 1 } }
 }

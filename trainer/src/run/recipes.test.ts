@@ -6,8 +6,8 @@ import { after, test } from 'node:test'
 import { createSchedule, readScheduler } from '@ddpm/shared'
 import { layoutOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
-import { differences, openRecipe } from './recipe-file.ts'
-import { type Recipe, recipes, validateRecipe } from './recipes.ts'
+import { differences, helpOf, openRecipe, parseField, validateRecipe } from './recipe-reader.ts'
+import { type Recipe, type RecipeField, recipeFields, recipes } from './recipes.ts'
 import { modelInfoOf, networkOf, scheduleOf, stepOf } from './run.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-recipes-'))
@@ -18,7 +18,7 @@ function runOf(recipe: Recipe, side: number, channels = 3) {
   return { version: 1 as const, recipe, dataset }
 }
 
-test('every recipe is one that can be trained', () => {
+test('every named recipe can be trained', () => {
   for (const [name, recipe] of Object.entries(recipes)) {
     assert.equal(recipe.recipe, name)
     validateRecipe(recipe)
@@ -49,7 +49,7 @@ for (const [field, values] of Object.entries({
   betaStart: [0, -1e-4],
   betaEnd: [1, 2],
 })) {
-  test(`an impossible ${field} is refused by name`, () => {
+  test(`an out-of-range ${field} is rejected by name`, () => {
     for (const value of values) {
       const recipe = { ...recipes['images']!, [field]: value }
       assert.throws(() => validateRecipe(recipe), { name: 'UserError', message: new RegExp(field) })
@@ -57,7 +57,7 @@ for (const [field, values] of Object.entries({
   })
 }
 
-test('cifar10 and seed64 have as many parameters as the published network and the original', () => {
+test('cifar10 and seed64 have the parameter counts of the published and the original network', () => {
   const parameters = (name: string, side: number) =>
     layoutOf(parameterSpecs(networkOf(runOf(recipes[name]!, side)).unet)).size
   assert.equal(parameters('cifar10', 32), 35_746_307)
@@ -66,7 +66,7 @@ test('cifar10 and seed64 have as many parameters as the published network and th
   assert.equal(batch * accumulate!, 128)
 })
 
-test('a schedule of zero terminal SNR goes into training and into the manifest, but not with epsilon', () => {
+test('zeroTerminalSnr applies to training and the manifest, and is rejected with epsilon', () => {
   const recipe: Recipe = { ...recipes['shapes']!, zeroTerminalSnr: true, predictionType: 'v' }
   validateRecipe(recipe)
   assert.equal(createSchedule(scheduleOf(recipe)).alphasCumprod.at(-1), 0)
@@ -74,7 +74,7 @@ test('a schedule of zero terminal SNR goes into training and into the manifest, 
   assert.equal(createSchedule(readScheduler(scheduler).schedule).alphasCumprod.at(-1), 0)
   assert.throws(
     () => validateRecipe({ ...recipe, predictionType: 'epsilon' }),
-    /zeroTerminalSnr .* expected x0 or v/,
+    /predictionType epsilon with zeroTerminalSnr: expected x0 or v/,
   )
 })
 
@@ -84,7 +84,7 @@ function file(name: string, json: unknown): string {
   return path
 }
 
-test('a recipe file changes fields of the recipe it is based on', () => {
+test('a recipe file overrides fields of the recipe it is based on', () => {
   const changes = {
     steps: 20,
     attention: [true, false, true],
@@ -94,29 +94,110 @@ test('a recipe file changes fields of the recipe it is based on', () => {
   }
   const recipe = openRecipe(file('mine.json', { recipe: 'mnist', ...changes }))
   assert.deepEqual(recipe, { ...recipes['mnist'], ...changes, recipe: 'mine' })
-  assert.deepEqual(differences({ ...recipe, flip: false }, recipe), ['flip: found false, expected true'])
+  assert.deepEqual(differences({ ...recipe, flip: false }, recipe), ['flip: expected true, got false'])
+})
+
+test('the old recipe name "pictures" still works', () => {
+  assert.equal(openRecipe('pictures'), recipes['images'])
+  const recipe = openRecipe(file('old.json', { recipe: 'pictures', steps: 20 }))
+  assert.deepEqual(recipe, { ...recipes['images'], steps: 20, recipe: 'old' })
+})
+
+test('an unknown recipe name is rejected with the nearest one', () => {
+  const message =
+    'Unknown recipe "minst": expected shapes, mnist, cifar10, seed64 or images, or a JSON file. ' +
+    'Did you mean "mnist"?'
+  assert.throws(() => openRecipe('minst'), { name: 'UserError', message })
+  assert.throws(() => openRecipe('toString'), { name: 'UserError', message: /Unknown recipe "toString"/ })
 })
 
 for (const [what, json, message] of [
-  ['nothing to base it on', { steps: 20 }, /recipe undefined; expected what it is based on, one of shapes/],
-  ['an unknown base', { recipe: 'cats' }, /recipe "cats"; expected one of/],
-  ['an unknown field', { recipe: 'mnist', stepz: 20 }, /unknown field "stepz"; expected recipe, data/],
-  ['text for a number', { recipe: 'mnist', steps: '20' }, /steps: Found "20"; expected a value like 20/],
+  ['no base recipe', { steps: 20 }, /expected "recipe" to name the recipe that it is based on/],
   [
-    'a number for a list',
+    'an unknown base recipe',
+    { recipe: 'cats' },
+    /Unknown recipe "cats" in .*bad\.json: expected shapes, mnist/,
+  ],
+  [
+    'a misspelled field',
+    { recipe: 'mnist', stepz: 20 },
+    /Unknown recipe field "stepz" in .*\. Did you mean "steps"\?/,
+  ],
+  [
+    'an unknown field',
+    { recipe: 'mnist', perplexity: 20 },
+    /"perplexity" .*Known fields: recipe, data, size/,
+  ],
+  [
+    'text for a number',
+    { recipe: 'mnist', steps: '20' },
+    /Invalid steps "20" in .*: expected an integer from 1/,
+  ],
+  [
+    'a fraction for an integer',
+    { recipe: 'mnist', steps: 1.5 },
+    /Invalid steps 1\.5 in .*: expected an integer/,
+  ],
+  [
+    'a number out of bounds',
+    { recipe: 'mnist', dropout: 1 },
+    /dropout 1 in .*: expected a number from 0 to 0\.999/,
+  ],
+  [
+    'a value for a list',
     { recipe: 'mnist', attention: true },
-    /attention: Found true; expected .* \[true\]/,
+    /attention true in .*: expected a list in which each value is true or false/,
   ],
   [
-    'another word',
-    { recipe: 'mnist', betaSchedule: 'cubic' },
-    /betaSchedule: Found "cubic"; expected one of/,
+    'a misspelled value',
+    { recipe: 'mnist', betaSchedule: 'cosin' },
+    /betaSchedule "cosin" in .*: expected linear, cosine or sigmoid\. Did you mean "cosine"\?/,
   ],
-  ['no JSON', '{"recipe": ', /is not JSON/],
-  ['no record', [1], /holds no recipe/],
+  ['invalid JSON', '{"recipe": ', /Invalid JSON in .*bad\.json/],
+  ['an array', [1], /expected a JSON object/],
 ] as const) {
-  test(`a recipe file with ${what} is refused by name`, () => {
+  test(`a recipe file with ${what} is rejected by name`, () => {
     const path = file('bad.json', json)
     assert.throws(() => openRecipe(path), { name: 'UserError', message })
   })
 }
+
+test('the command line accepts the value of every field of every recipe', () => {
+  const names = Object.keys(recipeFields) as RecipeField[]
+  for (const recipe of Object.values(recipes)) {
+    for (const name of names) {
+      if (recipe[name] === null) continue
+      assert.deepEqual(parseField(name, String(recipe[name]), name), recipe[name], name)
+    }
+  }
+})
+
+for (const [name, text, message] of [
+  ['steps', 'many', 'Invalid --x "many": expected an integer from 1 to 1000000000.'],
+  ['steps', '1e3', 'Invalid --x "1e3": expected an integer from 1 to 1000000000.'],
+  ['steps', '-1', 'Invalid --x "-1": expected an integer from 1 to 1000000000.'],
+  ['seed', '', 'Invalid --x "": expected an integer of at least 0.'],
+  ['normEps', ' ', 'Invalid --x " ": expected a number.'],
+  ['learningRate', '2', 'Invalid --x "2": expected a number from 1e-12 to 1.'],
+  ['size', 'null', 'Invalid --x "null": expected an integer from 1 to 4096.'],
+  ['channels', '2', 'Invalid --x "2": expected auto, 1 or 3.'],
+  ['flip', 'yes', 'Invalid --x "yes": expected true or false.'],
+  [
+    'channelMultiples',
+    '1,b',
+    'Invalid --x "1,b": expected a list in which each value is an integer of at least 0.',
+  ],
+  ['sampler', 'dpmp', /^Invalid --x "dpmp": expected ddpm, .* Did you mean "dpmpp"\?$/],
+] as const) {
+  test(`the command line rejects ${name} "${text}"`, () => {
+    assert.throws(() => parseField(name, text, '--x'), { name: 'UserError', message })
+  })
+}
+
+test('every field has a placeholder and a description', () => {
+  for (const name of Object.keys(recipeFields) as RecipeField[]) {
+    const { placeholder, description } = helpOf(name)
+    assert.ok(placeholder && description, name)
+  }
+  assert.equal(helpOf('betaSchedule').description, 'noise schedule: linear, cosine or sigmoid')
+})

@@ -13,7 +13,7 @@ const recipe = recipes['mnist']!
 const dataset = { name: 'digits', count: 9, channels: 1, height: 28, width: 28, classes: ['0', '1'] }
 const config = { version: 1 as const, recipe, dataset }
 
-test('a run opens as it was written; fields that came later have their defaults', () => {
+test('a run opens as it was written; missing fields get their defaults', () => {
   writeRunConfig(folder, config)
   assert.deepEqual(openRun(folder), { folder, config })
   const { eps: _, ...older } = recipe
@@ -21,24 +21,35 @@ test('a run opens as it was written; fields that came later have their defaults'
   assert.deepEqual(openRun(folder), { folder, config })
 })
 
+test('a config.json of version 0.1 opens: "pictures" instead of "dataset", and the recipe "pictures"', () => {
+  const images = recipes['images']!
+  const old = { version: 1, recipe: { ...images, recipe: 'pictures' }, pictures: dataset }
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(old))
+  assert.deepEqual(openRun(folder), { folder, config: { version: 1, recipe: images, dataset } })
+})
+
 for (const [what, json, message] of [
-  ['no record', null, /config\.json is not a run's configuration of version 1.*null/],
-  [
-    'a newer version',
-    { ...config, version: 2 },
-    /config\.json is of version 2, this program reads 1: update it/,
-  ],
-  ['no data set', { version: 1, recipe }, /dataset.*undefined/],
+  ['no object', null, /Invalid run configuration .*config\.json: .*null/],
+  ['a newer version', { ...config, version: 2 }, /config\.json has version 2.* reads version 1.* Update/],
+  ['no dataset', { version: 1, recipe }, /dataset.*undefined/],
   ['no number of images', { ...config, dataset: { ...dataset, count: '9' } }, /dataset: count/],
-  ['text for a number', { ...config, recipe: { ...recipe, baseChannels: '8' } }, /baseChannels: Found "8"/],
   [
-    'a word of no meaning',
-    { ...config, recipe: { ...recipe, betaSchedule: 'x' } },
-    /betaSchedule: Found "x"/,
+    'text for a number',
+    { ...config, recipe: { ...recipe, baseChannels: '8' } },
+    /Invalid baseChannels "8" in .*config\.json: expected an integer/,
   ],
-  ['an unknown field', { ...config, recipe: { ...recipe, colour: 1 } }, /unknown field "colour"/],
+  [
+    'an unknown value',
+    { ...config, recipe: { ...recipe, betaSchedule: 'x' } },
+    /Invalid betaSchedule "x" in .*: expected linear, cosine or sigmoid/,
+  ],
+  [
+    'an unknown field',
+    { ...config, recipe: { ...recipe, colour: 1 } },
+    /Unknown recipe field "colour" in .*config\.json/,
+  ],
 ] as const) {
-  test(`a config.json with ${what} is refused by name`, () => {
+  test(`a config.json with ${what} is rejected by name`, () => {
     writeFileSync(join(folder, 'config.json'), JSON.stringify(json))
     assert.throws(() => openRun(folder), { name: 'UserError', message })
   })

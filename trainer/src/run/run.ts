@@ -1,18 +1,18 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { createSchedule, type ModelInfo, type ScheduleConfig, UserError, writeScheduler } from '@ddpm/shared'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Layout, layoutOf } from '../network/parameters.ts'
 import { parameterSpecs, type UNetConfig, validateUNet } from '../network/unet.ts'
 import { variationalTable } from '../objective/variational.ts'
 import type { NetworkSpec, StepSpec } from '../step/step.ts'
 import { writeAtomically } from '../support/files.ts'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
-import { readFields } from './recipe-file.ts'
-import { type Recipe, recipeDefaults } from './recipes.ts'
-import { Damaged } from './safetensors.ts'
+import { currentName, parseRecipe } from './recipe-reader.ts'
+import { networkArguments, type Recipe } from './recipes.ts'
+import { DamagedFileError } from './safetensors.ts'
 
-/** What `config.json` of a run says: the recipe as it was carried out, and what the pictures turned out to be. */
+/** Contents of a run's `config.json`: the recipe with all overrides, and the properties of the images. */
 export interface RunConfig {
   readonly version: 1
   readonly recipe: Recipe
@@ -26,44 +26,36 @@ export interface RunConfig {
   }
 }
 
-const whole = z.int().positive()
-const configForm = z.object({
+const positive = z.int().positive()
+const configSchema = z.object({
   version: z.literal(1),
   recipe: z.looseObject({ recipe: z.string(), data: z.string() }),
   dataset: z.object({
     name: z.string(),
-    // None where weights came from elsewhere.
+    // 0 if the weights were imported.
     count: z.int().nonnegative(),
-    channels: whole,
-    height: whole,
-    width: whole,
+    channels: positive,
+    height: positive,
+    width: positive,
     classes: z.array(z.string()),
   }),
 })
 
-/** A folder with a training run: config.json, checkpoints, metrics.jsonl, samples. */
+/** A folder with config.json, checkpoints, metrics.jsonl and samples of a training run. */
 export interface Run {
   readonly folder: string
   readonly config: RunConfig
 }
 
-/** The network of a run. */
+/**
+ * Returns the network of a run.
+ * @throws UserError if it does not fit the images
+ */
 export function networkOf({ recipe, dataset: images }: RunConfig): NetworkSpec {
   const unet: UNetConfig = {
     inputChannels: images.channels,
     outputChannels: (recipe.varianceType === 'learnedRange' ? 2 : 1) * images.channels,
-    numResBlocks: recipe.numResBlocks,
-    baseChannels: recipe.baseChannels,
-    channelMultiples: recipe.channelMultiples,
-    attention: recipe.attention,
-    normGroups: recipe.normGroups,
-    normEps: recipe.normEps,
-    heads: recipe.heads,
-    dropout: recipe.dropout,
-    dropoutUnit: recipe.dropoutUnit,
-    downsamplePadding: recipe.downsamplePadding,
-    timeMultiple: recipe.timeMultiple,
-    zeroInit: recipe.zeroInit,
+    ...networkArguments(recipe),
     timesteps: recipe.timesteps,
     classes: images.classes.length,
   }
@@ -71,7 +63,7 @@ export function networkOf({ recipe, dataset: images }: RunConfig): NetworkSpec {
   return { unet, height: images.height, width: images.width }
 }
 
-/** The training step of a run. */
+/** Returns the specification of a run's training step. */
 export function stepOf(config: RunConfig): StepSpec {
   const { batchSize, accumulate, beta1, beta2, eps, clipNorm, predictionType, varianceType } = config.recipe
   return {
@@ -95,7 +87,7 @@ export function scheduleOf({ zeroTerminalSnr, ...recipe }: Recipe): ScheduleConf
   return { betaSchedule, timesteps, betaStart, betaEnd, ...(zeroTerminalSnr && { zeroTerminalSnr }) }
 }
 
-/** What sampling needs to know of a run's model. */
+/** Returns the properties of a run's model that sampling needs. */
 export function modelInfoOf({ recipe, dataset: images }: RunConfig): ModelInfo {
   return {
     shape: { channels: images.channels, height: images.height, width: images.width },
@@ -115,8 +107,8 @@ export function writeRunConfig(folder: string, config: RunConfig): void {
 }
 
 /**
- * Opens a run by its folder.
- * @throws UserError where there is none
+ * Opens the run in a folder.
+ * @throws UserError if there is none, or its config.json is invalid
  */
 export function openRun(folder: string): Run {
   const path = join(folder, 'config.json')
@@ -125,8 +117,8 @@ export function openRun(folder: string): Run {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     throw new UserError(
-      `Found no training run in ${folder} (${(error as NodeJS.ErrnoException).code} on config.json). ` +
-        'Give the folder that `npm run train` or `npm run import` has made, like runs/shapes.',
+      `There is no training run in ${folder} (${(error as NodeJS.ErrnoException).code} for config.json). ` +
+        'Give a folder created by `npm run train` or `npm run import`, for example runs/shapes.',
     )
   }
   return { folder, config: readConfig(path, text) }
@@ -138,41 +130,45 @@ function readConfig(path: string, text: string): RunConfig {
     json = JSON.parse(text)
   } catch (error) {
     throw new UserError(
-      `${path} is not JSON (${(error as Error).message}). Restore it from a copy, or train again.`,
+      `Invalid JSON in ${path}: ${(error as Error).message}. Restore the file from a copy, or train again.`,
     )
   }
-  const { data, error } = configForm.safeParse(withDataset(json))
+  const { data, error } = configSchema.safeParse(withDataset(json))
   const version = Object(json).version
-  if (version > 1) throw new UserError(`${path} is of version ${version}, this program reads 1: update it.`)
+  if (version > 1) {
+    throw new UserError(
+      `${path} has version ${version}, but this program reads version 1. Update the program.`,
+    )
+  }
   if (error) {
     const [{ path: field, message }] = error.issues as [z.core.$ZodIssue]
     throw new UserError(
-      `${path} is not a run's configuration of version 1: ${[...field, message].join(': ')}. Restore it from a copy, ` +
-        'or train again.',
+      `Invalid run configuration ${path}: ${[...field, message].join(': ')}. Restore the file from a copy, or train again.`,
     )
   }
-  const { recipe, ...fields } = data.recipe
-  // Runs that were begun before a field existed have its default.
-  const read: Recipe = { recipe, data: '', size: null, ...recipeDefaults, ...readFields(path, fields) }
-  return { ...data, recipe: read }
+  const recipe = parseRecipe({ ...data.recipe, recipe: currentName(data.recipe.recipe) }, path)
+  return { ...data, recipe }
 }
 
-/** Runs of version 0.1 call the field `pictures`. */
+/** Renames the field `pictures` of version 0.1 to `dataset`. */
 function withDataset(json: unknown): unknown {
   const { pictures: dataset, ...rest } = Object(json)
   return dataset === undefined ? json : { dataset, ...rest }
 }
 
 /**
- * The run and the checkpoint that a path stands for: a run's folder means its latest checkpoint that is whole.
- * @param onWarning told of those that are not, and which one is taken
+ * Opens a checkpoint and its run.
+ * @param path a checkpoint, or the folder of a run for its newest checkpoint that is not damaged
+ * @param onWarning receives a message if newer checkpoints are damaged
+ * @throws UserError if there is no readable checkpoint
  */
 export function openCheckpoint(
   path: string,
   onWarning: (message: string) => void = console.warn,
 ): { run: Run; path: string; checkpoint: Checkpoint } {
-  if (!existsSync(path))
-    throw new UserError(`There is no ${path}. Give a run's folder or one of its checkpoints.`)
+  if (!existsSync(path)) {
+    throw new UserError(`There is no ${path}. Give the folder of a run or one of its checkpoints.`)
+  }
   const isFile = statSync(path).isFile()
   const run = openRun(isFile ? dirname(dirname(resolve(path))) : path)
   const read = (file: string) => readCheckpoint(file, layoutOfRun(run.config), networkOf(run.config).unet)
@@ -187,19 +183,19 @@ export function openCheckpoint(
   for (const file of files.reverse()) {
     try {
       const checkpoint = read(file)
-      if (damages.length > 0) onWarning(`${damages.join('\n')}\nTook the one before: ${file}.`)
+      if (damages.length > 0) onWarning(`${damages.join('\n')}\nUsing the previous checkpoint: ${file}.`)
       return { run, path: file, checkpoint }
     } catch (error) {
-      if (!(error instanceof Damaged)) throw error
+      if (!(error instanceof DamagedFileError)) throw error
       damages.push(error.message)
     }
   }
   throw new UserError(
-    `${damages.join('\n')}\nNone of the checkpoints in ${path} is whole. Restore one from a copy, or train again.`,
+    `${damages.join('\n')}\nAll checkpoints in ${path} are damaged. Restore one from a copy, or train again.`,
   )
 }
 
-/** A run's name: its folder's. */
+/** Returns the name of a run, which is the name of its folder. */
 export function runName({ folder }: Run): string {
   return basename(resolve(folder))
 }

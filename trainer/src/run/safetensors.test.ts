@@ -8,7 +8,7 @@ const tensors = new Map([
   ['b.c', { shape: [], data: Float32Array.of(7) }],
 ])
 
-test('files are laid out as the format says: read by hand', () => {
+test('files have the layout of the format specification', () => {
   const bytes = encodeSafetensors({ tensors, metadata: { step: '5' } })
   const view = new DataView(bytes.buffer)
   const length = Number(view.getBigUint64(0, true))
@@ -23,31 +23,34 @@ test('files are laid out as the format says: read by hand', () => {
   assert.equal(bytes.length, 8 + length + 28)
 })
 
-test('what is written is read back', () => {
+test('an encoded file is decoded unchanged', () => {
   const read = decodeSafetensors(encodeSafetensors({ tensors, metadata: { step: '5' } }), 'memory')
   assert.deepEqual(read, { tensors, metadata: { step: '5' } })
 })
 
-test('damaged files are refused with what is wrong', () => {
+test('damaged files are rejected with the reason', () => {
   const bytes = encodeSafetensors({ tensors, metadata: {} })
-  const refused = (damaged: Uint8Array, message: RegExp) =>
+  const assertRejected = (damaged: Uint8Array, message: RegExp) =>
     assert.throws(() => decodeSafetensors(damaged, 'x.safetensors'), { name: 'UserError', message })
-  refused(bytes.subarray(0, 4), /x\.safetensors is not a whole safetensors file: it has 4 bytes/)
-  refused(bytes.subarray(0, 20), /its header should have/)
-  refused(bytes.subarray(0, bytes.length - 1), /b\.c should end at byte/)
+  assertRejected(
+    bytes.subarray(0, 4),
+    /x\.safetensors is a damaged safetensors file: expected at least 8 bytes, got 4/,
+  )
+  assertRejected(bytes.subarray(0, 20), /its header has \d+ bytes, but the file ends/)
+  assertRejected(bytes.subarray(0, bytes.length - 1), /b\.c ends at byte \d+, but the file at/)
   const garbled = bytes.slice()
   garbled[9] = 0
-  refused(garbled, /header is not JSON/)
+  assertRejected(garbled, /header is not JSON/)
   const half = new TextEncoder().encode('{"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}')
   const file = new Uint8Array(8 + half.length + 2)
   file[0] = half.length
   file.set(half, 8)
-  refused(file, /tensor h has the type F16; expected F32, F64, I64/)
+  assertRejected(file, /Invalid type F16 of tensor h in x\.safetensors: expected F32, F64, I64/)
 })
 
 const python = spawnSync('/usr/bin/python3', ['-c', 'import safetensors'])
-test('Python’s own library reads them', {
-  skip: python.status === 0 ? false : 'python3 has no safetensors here',
+test('the Python library reads the files', {
+  skip: python.status === 0 ? false : 'the Python package safetensors is not installed',
 }, () => {
   const bytes = encodeSafetensors({ tensors, metadata: {} })
   const code =

@@ -1,13 +1,13 @@
 import { UserError } from '@ddpm/shared'
 import type { NamedTensors } from '../network/parameters.ts'
 
-/** A file is not what was written: cut off, or changed. */
-export class Damaged extends UserError {}
+/** A file is truncated or corrupted. */
+export class DamagedFileError extends UserError {}
 
-/** A safetensors file: an eight-byte length, a JSON header, then the tensors' bytes, little-endian. */
+/** A safetensors file: an 8-byte header length, a JSON header, and the bytes of the tensors, little-endian. */
 export interface Safetensors {
   readonly tensors: NamedTensors
-  /** The header's `__metadata__`. */
+  /** `__metadata__` of the header. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
@@ -17,7 +17,7 @@ interface HeaderEntry {
   readonly data_offsets: [number, number]
 }
 
-/** The bytes of a file of float32 tensors. */
+/** Encodes float32 tensors as a safetensors file. */
 export function encodeSafetensors({ tensors, metadata }: Safetensors): Uint8Array {
   const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {}
   let end = 0
@@ -26,7 +26,7 @@ export function encodeSafetensors({ tensors, metadata }: Safetensors): Uint8Arra
     end += data.byteLength
   }
   const json = new TextEncoder().encode(JSON.stringify(header))
-  // Tensors start at a multiple of eight; the header is filled up with spaces, as the format allows.
+  // The header is padded with spaces, as the format allows, so that the tensors start at a multiple of 8.
   const start = 8 + Math.ceil(json.length / 8) * 8
   const bytes = new Uint8Array(start + end).fill(0x20, 8, start)
   new DataView(bytes.buffer).setBigUint64(0, BigInt(start - 8), true)
@@ -39,7 +39,7 @@ export function encodeSafetensors({ tensors, metadata }: Safetensors): Uint8Arra
   return bytes
 }
 
-/** How the types that a state_dict may hold become float32; the bytes begin at a multiple of eight. */
+/** Converts the types that a state_dict may contain to float32. Each buffer holds one tensor. */
 const readers: Record<string, { bytes: number; read: (buffer: ArrayBuffer) => Float32Array }> = {
   F32: { bytes: 4, read: (buffer) => new Float32Array(buffer) },
   F64: { bytes: 8, read: (buffer) => Float32Array.from(new Float64Array(buffer)) },
@@ -47,25 +47,25 @@ const readers: Record<string, { bytes: number; read: (buffer: ArrayBuffer) => Fl
 }
 
 /**
- * Reads a file; F64 and I64 tensors are converted to float32.
- * @param source what to call the file in messages
- * @throws Damaged where the file is not whole and consistent; UserError where it holds other types
+ * Decodes a safetensors file. F64 and I64 tensors are converted to float32.
+ * @param source name of the file, for messages
+ * @throws DamagedFileError if the file is truncated or inconsistent; UserError if it contains other types
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensors {
-  const broken = (found: string) =>
-    new Damaged(`${source} is not a whole safetensors file: ${found}. Get or make it again.`)
-  if (bytes.length < 8) throw broken(`it has ${bytes.length} bytes, fewer than the 8 of the header's length`)
+  const damaged = (reason: string) =>
+    new DamagedFileError(`${source} is a damaged safetensors file: ${reason}. Restore it from a copy.`)
+  if (bytes.length < 8) throw damaged(`expected at least 8 bytes, got ${bytes.length}`)
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true)
   const headerLength = Number(length)
   const start = 8 + headerLength
   if (start > bytes.length) {
-    throw broken(`its header should have ${headerLength} bytes, but the file ends after ${bytes.length}`)
+    throw damaged(`its header has ${headerLength} bytes, but the file ends after ${bytes.length}`)
   }
   let header: Record<string, unknown>
   try {
     header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)))
   } catch (error) {
-    throw broken(`its header is not JSON (${(error as Error).message})`)
+    throw damaged(`its header is not JSON (${(error as Error).message})`)
   }
 
   const tensors = new Map<string, { shape: number[]; data: Float32Array }>()
@@ -74,16 +74,18 @@ export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensor
     const reader = readers[entry?.dtype]
     if (!reader) {
       throw new UserError(
-        `${source}: the tensor ${name} has the type ${entry?.dtype}; expected ${Object.keys(readers).join(', ')}. ` +
-          'Save it as float32, as in tensor.float().',
+        `Invalid type ${entry?.dtype} of tensor ${name} in ${source}: expected ${Object.keys(readers).join(', ')}. ` +
+          'Save it as float32, for example with tensor.float().',
       )
     }
     const size = entry.shape.reduce((a, b) => a * b, 1)
     const [from, to] = entry.data_offsets
-    if (to - from !== size * reader.bytes) throw broken(`${name} has ${to - from} bytes for ${size} values`)
-    if (start + to > bytes.length) throw broken(`${name} should end at byte ${start + to} of ${bytes.length}`)
-    const own = new Uint8Array(bytes.subarray(start + from, start + to))
-    tensors.set(name, { shape: entry.shape, data: reader.read(own.buffer) })
+    if (to - from !== size * reader.bytes)
+      throw damaged(`${name} has ${to - from} bytes for ${size} values of ${reader.bytes} bytes`)
+    if (start + to > bytes.length)
+      throw damaged(`${name} ends at byte ${start + to}, but the file at ${bytes.length}`)
+    const copy = new Uint8Array(bytes.subarray(start + from, start + to))
+    tensors.set(name, { shape: entry.shape, data: reader.read(copy.buffer) })
   }
   return { tensors, metadata: metadata as Record<string, string> }
 }

@@ -1,12 +1,17 @@
-/** Seconds as 0:05, 12:34 or 1:02:03. */
+/** Formats seconds as 0:05, 12:34 or 1:02:03. */
 export function formatDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds))
-  const two = (value: number) => String(value).padStart(2, '0')
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`
+  const total = Math.max(0, Math.round(seconds))
+  const twoDigits = (value: number) => String(value).padStart(2, '0')
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor(total / 60) % 60]
+  return hours > 0
+    ? `${hours}:${twoDigits(minutes)}:${twoDigits(total % 60)}`
+    : `${minutes}:${twoDigits(total % 60)}`
 }
 
-/** How long the rest of some work will take at the pace so far, for people. @param elapsed milliseconds */
+/**
+ * Formats the estimated remaining time of a task: "0:05 left", or '' before anything is done.
+ * @param elapsed milliseconds
+ */
 export function formatLeft(elapsed: number, done: number, total: number): string {
   return done === 0 ? '' : `${formatDuration((elapsed / 1000 / done) * (total - done))} left`
 }

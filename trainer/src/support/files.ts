@@ -12,69 +12,73 @@ import {
 import { dirname, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 
-/** The system refused to write; what was there before is still there. */
-export class CannotWrite extends UserError {}
+/** The system refused a write. The previous file is unchanged. */
+export class WriteError extends UserError {}
 
 /**
- * Carries out a change of files; what the system refuses becomes a message about `path`.
- * @param size of what is to be written, in bytes
+ * Runs a function that writes `path`, and converts system errors to messages about that path.
+ * @param size bytes to write, for the message about a full disk
+ * @throws WriteError
  */
-export function changing<T>(path: string, size: number, change: () => T): T {
+export function changing<T>(path: string, size: number, write: () => T): T {
   try {
-    return change()
+    return write()
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === undefined) throw error
     const full = code === 'ENOSPC' || code === 'EDQUOT'
-    throw new CannotWrite(
+    throw new WriteError(
       full
-        ? `Cannot write ${path}: the disk is full. ${formatBytes(size)} are needed, ` +
-            `${formatBytes(freeSpace(dirname(path)))} are free in ${dirname(path)}. Make room there.`
-        : `Cannot write ${path}: ${message}. Make it writable, or choose another folder.`,
+        ? `Cannot write ${path}: the disk is full. The file needs ${formatBytes(size)}, but only ` +
+            `${formatBytes(freeSpace(dirname(path)))} are free in ${dirname(path)}. Free some space there.`
+        : `Cannot write ${path}: ${message}. Make the path writable, or choose another folder.`,
     )
   }
 }
 
-/** Bytes that may still be written into a folder. */
+/** Returns the free space on a folder's disk in bytes. */
 export function freeSpace(folder: string): number {
   const { bavail, bsize } = statfsSync(folder)
   return bavail * bsize
 }
 
-/** 1536 → 1.5 kB */
+/** Formats a number of bytes: 1536 is 1.5 kB. */
 export function formatBytes(bytes: number): string {
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB']
   const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3))
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
 }
 
-const draftEnding = '.part'
+const temporaryEnding = '.part'
 
 /**
- * Writes a file so that it is there whole or not at all, also when the process is killed or the power fails: beside its
- * place first, then moved over it, each step on the disk before the next.
- * @throws CannotWrite
+ * Writes a file atomically: after a crash or a power failure the path holds the old or the new content, complete.
+ * Writes a temporary file next to the path, flushes it to disk, renames it and flushes the folder.
+ *
+ * The package write-file-atomic does not flush the folder, and its temporary files have no recognizable name, so those of
+ * a killed process could not be removed.
+ * @throws WriteError
  */
 export function writeAtomically(path: string, bytes: Uint8Array | string): void {
   const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
-  const draft = `${path}${draftEnding}`
+  const temporary = `${path}${temporaryEnding}`
   const folder = dirname(path)
   changing(path, data.length, () => {
-    const made = mkdirSync(folder, { recursive: true })
+    const firstCreated = mkdirSync(folder, { recursive: true })
     try {
-      writeWhole(draft, data)
-      renameSync(draft, path)
+      writeAndFlush(temporary, data)
+      renameSync(temporary, path)
     } catch (error) {
-      rmSync(draft, { force: true })
+      rmSync(temporary, { force: true })
       throw error
     }
-    syncFolder(folder)
-    if (made !== undefined) syncFolder(dirname(made))
+    flushFolder(folder)
+    if (firstCreated !== undefined) flushFolder(dirname(firstCreated))
   })
 }
 
-/** Writes a file and waits until it is on the disk. */
-function writeWhole(path: string, data: Uint8Array): void {
+/** Writes a file and flushes it to disk. */
+function writeAndFlush(path: string, data: Uint8Array): void {
   const file = openSync(path, 'w')
   try {
     for (let written = 0; written < data.length; ) written += writeSync(file, data, written)
@@ -84,8 +88,8 @@ function writeWhole(path: string, data: Uint8Array): void {
   }
 }
 
-/** Waits until the names in a folder are on the disk; Windows keeps them without being asked, and does not let one ask. */
-function syncFolder(path: string): void {
+/** Flushes the entries of a folder to disk. Windows does so by itself and does not allow opening folders. */
+function flushFolder(path: string): void {
   if (process.platform === 'win32') return
   const folder = openSync(path, 'r')
   try {
@@ -95,9 +99,9 @@ function syncFolder(path: string): void {
   }
 }
 
-/** Removes what a killed process left half written in a folder or one inside it. */
-export function removeDrafts(folder: string): void {
+/** Removes the temporary files that killed processes left in a folder and its subfolders. */
+export function removeTemporaryFiles(folder: string): void {
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-    if (name.endsWith(draftEnding)) rmSync(join(folder, name))
+    if (name.endsWith(temporaryEnding)) rmSync(join(folder, name))
   }
 }

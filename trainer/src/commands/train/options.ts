@@ -1,72 +1,73 @@
-import { UserError } from '@ddpm/shared'
 import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/cli'
 import { type Command, Option } from 'commander'
 import type { EngineRequest } from '../../engines/choose.ts'
-import { type Recipe, recipeFields, recipes } from '../../run/recipes.ts'
+import { helpOf, parseField } from '../../run/recipe-reader.ts'
+import { type Recipe, type RecipeField, recipeFields, recipes } from '../../run/recipes.ts'
 import { devices, engineNames } from '../../step/engine.ts'
 
-/** Fields of the recipe as they were given, text. */
-type Given = Partial<Record<keyof typeof recipeFields, unknown>>
-
-/** What stands on the command line. */
-export interface Options extends Given, EngineRequest {
+/** Options of `npm run train`. Recipe fields are still text. */
+export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRequest {
   readonly recipe?: string
   readonly out?: string
   readonly resume?: string
+  /** Number of CPU threads. Default: all. */
   readonly threads?: number
+  /** Bytes of decoded images to keep in memory. */
   readonly cache?: number
+  /** Port of the dashboard; true is the default port. */
   readonly dashboard?: number | true
 }
+
+const fieldNames = Object.keys(recipeFields) as RecipeField[]
 
 export function addOptions(command: Command): void {
   command
     .option(
       '--recipe <name|file.json>',
-      `where to begin: ${Object.keys(recipes).join(', ')}, or a JSON file of fields`,
+      `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields`,
     )
-    .option('--out <folder>', 'where the run goes (default: runs/RECIPE)')
-    .option('--resume <folder>', 'go on with a run that was stopped')
+    .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
+    .option('--resume <folder>', 'resume a stopped run')
     .addOption(
-      new Option('--engine <name>', 'what computes: the fastest that works here, or one')
+      new Option('--engine <name>', 'training engine; auto chooses the fastest')
         .choices(['auto', ...engineNames])
         .default('auto'),
     )
     .addOption(
-      new Option('--device <name>', 'where it computes; see npm run doctor')
+      new Option('--device <name>', 'device to train on; npm run doctor lists those available')
         .choices(['auto', ...devices])
         .default('auto'),
     )
     .option('--threads <n>', 'CPU threads (default: all)', wholeBetween(1, 1024))
     .option(
       '--cache <size>',
-      'memory for the pictures of a folder, as in 500MB; those beyond it are decoded whenever their turn comes ' +
-        '(default: a quarter of what is free)',
+      'memory for decoded images of a folder, for example 500MB; the other images are decoded each time they are used ' +
+        '(default: a quarter of the free memory)',
       byteCount,
     )
-    .option('--dashboard [port]', 'watch it in a browser: curves, samples, time left', portNumber)
-  command.optionsGroup('Fields of the recipe, where they are to differ from it:')
-  for (const [field, [value, , description]] of Object.entries(recipeFields)) {
-    command.option(`${flag(field)} <${value}>`, description)
+    .option(
+      '--dashboard [port]',
+      'serve a dashboard with loss curves, samples and the remaining time',
+      portNumber,
+    )
+  command.optionsGroup('Recipe fields (default: the value in the recipe):')
+  for (const field of fieldNames) {
+    const { placeholder, description } = helpOf(field)
+    command.option(`${flag(field)} <${placeholder}>`, description)
   }
 }
 
-/** How a field of the recipe is called on the command line. */
+/** Returns the CLI flag of a recipe field. */
 export function flag(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** The fields of the recipe that were given on the command line, read. */
+/** Parses the recipe fields that were given on the command line. */
 export function readOverrides(options: Options): Partial<Recipe> {
   return Object.fromEntries(
-    Object.entries(recipeFields).flatMap(([field, [, parse]]) => {
-      const text = options[field as keyof Given]
-      if (typeof text !== 'string') return []
-      try {
-        return [[field, parse(text)]]
-      } catch (error) {
-        if (error instanceof UserError) throw new UserError(`${flag(field)}: ${error.message}`)
-        throw error
-      }
+    fieldNames.flatMap((field) => {
+      const text = options[field]
+      return typeof text === 'string' ? [[field, parseField(field, text, flag(field))]] : []
     }),
   )
 }

@@ -6,143 +6,75 @@ import { watchRun } from '../../dashboard/watch.ts'
 import { ImageMissing } from '../../data/gather.ts'
 import { chooseEngine, nameOf } from '../../engines/choose.ts'
 import { openEngine } from '../../engines/open.ts'
-import { checkpointSize, maxCheckpoints, saveCheckpoint, thinCheckpoints } from '../../run/checkpoint.ts'
+import { checkpointSize, maxCheckpoints } from '../../run/checkpoint.ts'
 import { lockRun } from '../../run/lock.ts'
 import { openMetrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf, stepOf, writeRunConfig } from '../../run/run.ts'
 import type { Engine } from '../../step/engine.ts'
+import type { StepSpec } from '../../step/step.ts'
 import { formatDuration } from '../../support/duration.ts'
-import { CannotWrite, formatBytes, freeSpace } from '../../support/files.ts'
-import { diagnose, notFiniteIn } from '../../training/diagnosis.ts'
+import { formatBytes, freeSpace, WriteError } from '../../support/files.ts'
 import { describeCost, describeForecast, type StepCost, stepCost } from '../../training/estimate.ts'
 import { NotFinite, type StepReport, train, validationLoss } from '../../training/loop.ts'
-import { progressBar } from '../terminal/progress.ts'
-import { stopOnSignals } from '../terminal/signals.ts'
-import type { Beginning } from './begin.ts'
+import { type ProgressBar, progressBar } from '../terminal/progress.ts'
+import { type Stop, stopOnSignals } from '../terminal/signals.ts'
 import type { Options } from './options.ts'
-import { createPace } from './pace.ts'
-import { drawSamples } from './samples.ts'
+import type { PreparedRun } from './prepare.ts'
+import { writeSampleGrid } from './samples.ts'
+import { explainFailure, saveProgress, type TrainingSession } from './session.ts'
+import { createStepTimer } from './step-timer.ts'
 
-/** Steps after which it is said how long the run will take. */
-const measuredSteps = 5
-
-/** Trains a run to its last step, or until it is stopped; saves, validates and draws on the way. */
-export async function carryOut(
-  beginning: Beginning,
-  { threads, dashboard, ...wish }: Options,
-): Promise<void> {
-  const { folder, isNew, config, images, progress, state, tables } = beginning
+/** Trains a run to its last step or until a signal stops it. Saves, validates and samples on the way. */
+export async function trainRun(prepared: PreparedRun, options: Options): Promise<void> {
+  const { folder, config, images, progress } = prepared
   const { recipe } = config
   if (progress.step >= recipe.steps) {
-    console.log(`${folder} is trained: ${progress.step} of ${recipe.steps} steps. Go further with --steps.`)
+    console.log(
+      `${folder} is finished: ${progress.step} of ${recipe.steps} steps. To continue, raise --steps.`,
+    )
     return
   }
-  const spec = stepOf(config)
-  const options = threads === undefined ? {} : { threads }
-  const choice = await chooseEngine(wish, spec, options)
-  if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
-  const cost = stepCost(spec)
-  if (choice.device === 'cpu') refuseTooLarge(cost)
-  const engine = await openEngine(choice, spec, tables, state, options)
-  const watch = await watchRun({ folder, config }, cost, dashboard)
-  if (isNew) {
-    // Not before: a run that cannot start leaves no folder behind.
+  const { spec, cost, engine } = await openEngineOf(prepared, options)
+  const watch = await watchRun({ folder, config }, cost, options.dashboard)
+  if (prepared.isNew) {
+    // Created as late as possible, so that a run that cannot start leaves no folder behind.
     lockRun(folder)
     writeRunConfig(folder, config)
   }
-  introduce(beginning, engine)
+  printIntroduction(prepared, engine)
   console.log(describeCost(cost))
-  warnOfFullDisk(beginning)
+  warnOfFullDisk(prepared)
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), progress.step)
-  if (watch.url) console.log(`Watch it at ${watch.url}`)
+  if (watch.url) console.log(`The dashboard is at ${watch.url}`)
 
-  const { unet } = networkOf(config)
-  const layout = layoutOfRun(config)
-  let { step, loss, validationLoss: validated } = progress
-  let saved = beginning.checkpoint
-  const began = performance.now()
-  const seconds = () => progress.seconds + (performance.now() - began) / 1000
-  const save = async () => {
-    const state = await engine.state()
-    const bad = notFiniteIn(layout, state)
-    if (bad !== null) throw new NotFinite(step, `${bad} are not finite`, [])
-    metrics.sync()
-    const now = { step, seconds: seconds(), loss, validationLoss: validated }
-    saved = saveCheckpoint(folder, layout, { progress: now, state, tables }, unet)
-    thinCheckpoints(folder, recipe.steps, recipe.keep)
-  }
-
+  const start = performance.now()
+  const seconds = () => progress.seconds + (performance.now() - start) / 1000
+  const session: TrainingSession = { ...prepared, spec, cost, engine, metrics, seconds }
   const bar = progressBar('Training')
   const stop = stopOnSignals((signal) =>
-    bar.log(`${signal}: saving after this step (Ctrl+C once more to stop without saving) …`),
+    bar.log(`${signal}: saving after this step (press Ctrl+C again to stop without saving) …`),
   )
-  const pace = createPace()
+  const onStep = stepHandler(session, bar, stop)
 
-  async function onStep(report: StepReport): Promise<boolean> {
-    step = report.step
-    loss = loss === null ? report.loss : loss + (report.loss - loss) * 0.02
-    // The step blocks the event loop: signals are heard only when it turns.
-    await setImmediate()
-    pace.note(report)
-    const rate = recipe.batchSize / pace.stepTime()
-    const left = recipe.steps - step
-    metrics.note({ ...report, imagesPerSecond: Number(rate.toPrecision(4)) })
-    bar.show(
-      step,
-      recipe.steps,
-      `loss ${loss.toFixed(4)}  ${rate.toPrecision(3)} images/s  ${(100 * pace.dataWait()).toFixed(0)} % waiting for data  ` +
-        `${formatDuration(pace.stepTime() * left)} left`,
-    )
-    if (step === progress.step + measuredSteps) bar.log(describeForecast(cost, pace.milliseconds, left))
-
-    const due = (every: number) => step % every === 0 || step === recipe.steps
-    if (due(recipe.validateEvery)) {
-      validated = await validationLoss(engine, images.validation, unet, recipe)
-      metrics.note({ step, validationLoss: validated })
-      bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
-    }
-    if (due(recipe.sampleEvery)) bar.log(`step ${step}: ${await drawSamples(folder, config, engine, step)}`)
-    const stopping = stop.signal !== null
-    if (due(recipe.checkpointEvery) || stopping) await save()
-    pace.restart()
-    return stopping
-  }
-
-  /** Saves what is good when a training cannot go on, and says what to do. */
-  async function explain(error: CannotWrite | NotFinite | ImageMissing): Promise<UserError> {
-    let message = error.message
-    if (error instanceof NotFinite) {
-      const state = await engine.state()
-      message = `Training stopped at step ${error.step}: ${error.found}.`
-      if (error.batches.length > 0) message += `\n${await diagnose(spec, tables, state, error.batches)}`
-      message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
-      if (notFiniteIn(layout, state) === null) await save()
-    }
-    if (error instanceof ImageMissing) await save()
-    const left =
-      saved === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${saved}.`
-    const advice = error instanceof NotFinite ? '' : ` Go on with: npm run train -- --resume ${folder}`
-    return new UserError(`${message}\n${left}${advice}`)
-  }
-
-  let ended: RunState = 'failed'
+  let outcome: RunState = 'failed'
   try {
-    await train(engine, images.train, unet, recipe, { from: progress.step, onStep })
-    ended = stop.signal === null ? 'finished' : 'stopped'
+    await train(engine, images.train, networkOf(config).unet, recipe, { from: progress.step, onStep })
+    outcome = stop.signal === null ? 'finished' : 'stopped'
   } catch (error) {
-    const foreseen =
-      error instanceof CannotWrite || error instanceof NotFinite || error instanceof ImageMissing
-    throw foreseen ? await explain(error) : error
+    const isExpected =
+      error instanceof WriteError || error instanceof NotFinite || error instanceof ImageMissing
+    throw isExpected ? await explainFailure(session, error) : error
   } finally {
     stop.release()
     metrics.close()
     await engine.dispose()
     bar.end()
-    await watch.end(ended)
+    await watch.end(outcome)
   }
+  const { step } = session.progress
   if (stop.signal !== null) {
     console.log(
-      `Stopped and saved at step ${step} of ${recipe.steps}. Go on with: npm run train -- --resume ${folder}`,
+      `Stopped and saved at step ${step} of ${recipe.steps}. To resume: npm run train -- --resume ${folder}`,
     )
     process.exitCode = stop.exitCode
     return
@@ -153,31 +85,100 @@ export async function carryOut(
   )
 }
 
-function introduce({ folder, config, images: { train, validation } }: Beginning, engine: Engine): void {
+async function openEngineOf(
+  { config, state, tables }: PreparedRun,
+  { threads, engine, device }: Options,
+): Promise<{ spec: StepSpec; cost: StepCost; engine: Engine }> {
+  const spec = stepOf(config)
+  const threadOptions = threads === undefined ? {} : { threads }
+  const choice = await chooseEngine({ engine, device }, spec, threadOptions)
+  if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
+  const cost = stepCost(spec)
+  if (choice.device === 'cpu') assertFitsInMemory(cost)
+  return { spec, cost, engine: await openEngine(choice, spec, tables, state, threadOptions) }
+}
+
+/** Number of steps to measure before forecasting the duration of the run. */
+const measuredSteps = 5
+
+/** Returns the function to call after every step. It returns true if a signal has stopped the training. */
+function stepHandler(
+  session: TrainingSession,
+  bar: ProgressBar,
+  stop: Stop,
+): (report: StepReport) => Promise<boolean> {
+  const { folder, config, images, cost, engine, metrics } = session
+  const { recipe } = config
+  const { unet } = networkOf(config)
+  const firstStep = session.progress.step
+  const timer = createStepTimer()
+  return async (report) => {
+    const { step } = report
+    const previous = session.progress.loss
+    const loss = previous === null ? report.loss : previous + (report.loss - previous) * 0.02
+    session.progress = { ...session.progress, step, loss }
+    // A step blocks the event loop, so signals only arrive when it turns.
+    await setImmediate()
+    timer.record(report)
+    const rate = recipe.batchSize / timer.secondsPerStep()
+    const stepsLeft = recipe.steps - step
+    metrics.append({ ...report, imagesPerSecond: Number(rate.toPrecision(4)) })
+    bar.show(
+      step,
+      recipe.steps,
+      `loss ${loss.toFixed(4)}  ${rate.toPrecision(3)} images/s  ${(100 * timer.dataWait()).toFixed(0)} % waiting for data  ` +
+        `${formatDuration(timer.secondsPerStep() * stepsLeft)} left`,
+    )
+    if (step === firstStep + measuredSteps) bar.log(describeForecast(cost, timer.milliseconds, stepsLeft))
+
+    const isDue = (interval: number) => step % interval === 0 || step === recipe.steps
+    if (isDue(recipe.validateEvery)) {
+      const validated = await validationLoss(engine, images.validation, unet, recipe)
+      session.progress = { ...session.progress, validationLoss: validated }
+      metrics.append({ step, validationLoss: validated })
+      bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
+    }
+    if (isDue(recipe.sampleEvery)) {
+      bar.log(`step ${step}: ${await writeSampleGrid(folder, config, engine, step)}`)
+    }
+    const isStopped = stop.signal !== null
+    if (isDue(recipe.checkpointEvery) || isStopped) await saveProgress(session)
+    timer.restart()
+    return isStopped
+  }
+}
+
+function printIntroduction(
+  { folder, config, images: { train, validation } }: PreparedRun,
+  engine: Engine,
+): void {
   const { classes } = config.dataset
   console.log(
-    `${train.count} ${train.count === 1 ? 'picture' : 'pictures'} of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
+    `${train.count} ${train.count === 1 ? 'image' : 'images'} of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
       `${classes.length === 0 ? 'no classes' : `${classes.length} classes`}), ${validation.count} for validation\n` +
-      `${layoutOfRun(config).size.toLocaleString('en')} parameters, ${engine.description}; the run is in ${folder}`,
+      `${layoutOfRun(config).size.toLocaleString('en')} parameters, ${engine.description}; run folder: ${folder}`,
   )
 }
 
-/** What the graph needs at least is more than there is: the system would end the process in the middle of a step. */
-function refuseTooLarge({ bytes }: StepCost): void {
+/**
+ * Checks that the min memory of a step is available. Otherwise the system would kill the process in the middle of a step.
+ * @throws UserError
+ */
+function assertFitsInMemory({ bytes }: StepCost): void {
   const free = process.availableMemory()
   if (bytes <= free) return
   throw new UserError(
-    `A step takes at least ${formatBytes(bytes)} of memory, but only ${formatBytes(free)} are free. Give a smaller ` +
-      '--batch-size, --size or --base-channels, or cut the step with --accumulate.',
+    `A step needs at least ${formatBytes(bytes)} of memory, but only ${formatBytes(free)} are free. Use a smaller ` +
+      '--batch-size, --size or --base-channels, or split the step with --accumulate.',
   )
 }
 
-function warnOfFullDisk({ folder, config }: Beginning): void {
-  const room = maxCheckpoints(config.recipe.keep) * checkpointSize(layoutOfRun(config))
+function warnOfFullDisk({ folder, config }: PreparedRun): void {
+  const needed = maxCheckpoints(config.recipe.keep) * checkpointSize(layoutOfRun(config))
   const free = freeSpace(folder)
-  if (free >= room) return
+  if (free >= needed) return
   console.warn(
-    `Only ${formatBytes(free)} are free in ${folder}; the checkpoints of a run take up to ${formatBytes(room)}. ` +
-      'Make room, or keep fewer with --keep.',
+    `Only ${formatBytes(free)} are free in ${folder}, but the checkpoints of the run need up to ${formatBytes(needed)}. ` +
+      'Free some space, or keep fewer checkpoints with --keep.',
   )
 }

@@ -9,25 +9,29 @@ import type { Engine } from '../../step/engine.ts'
 import { writeAtomically } from '../../support/files.ts'
 import { emaNetwork } from '../../training/loop.ts'
 
+/** Number of samples in a grid. */
 const count = 16
 
-/** Draws the grid of a step into `samples`. @returns what to say of it */
-export async function drawSamples(
+/**
+ * Generates samples with the EMA weights and writes them as a grid into the folder `samples` of a run.
+ * @returns a log line
+ */
+export async function writeSampleGrid(
   folder: string,
   config: RunConfig,
   engine: Engine,
   step: number,
 ): Promise<string> {
-  const facts = modelInfoOf(config)
-  const images = await sample(facts, emaNetwork(engine), { seed: config.recipe.seed, count })
+  const model = modelInfoOf(config)
+  const images = await sample(model, emaNetwork(engine), { seed: config.recipe.seed, count })
   const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
-  writeAtomically(path, await gridPng(images, facts.shape))
-  const judged = isBuiltIn(config.recipe.data) ? `, ${clean(images)} of ${count} clean` : ''
-  return `samples in ${path}${judged}`
+  writeAtomically(path, await gridPng(images, model.shape))
+  const quality = isBuiltIn(config.recipe.data) ? `, ${countClean(images)} of ${count} are clean shapes` : ''
+  return `samples in ${path}${quality}`
 }
 
-/** How many pictures read as one clean figure of the built-in set: [count, 3, 32, 32]. */
-function clean(images: Float32Array): number {
+/** Counts the samples that the parser of the built-in set recognizes: [count, 3, 32, 32]. */
+function countClean(images: Float32Array): number {
   const size = 3 * side * side
   let parsed = 0
   for (let start = 0; start < images.length; start += size) {

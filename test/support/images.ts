@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { graphFile, type Manifest, type Network } from '@ddpm/shared'
 import * as ort from 'onnxruntime-node'
 
-/** The network of an exported model in onnxruntime-node. */
+/** Opens the network of an exported model in onnxruntime-node. */
 export async function nodeNetwork(folder: string, manifest: Manifest): Promise<Network> {
   const session = await ort.InferenceSession.create(await readFile(join(folder, graphFile(manifest).path)))
   const { channels, height, width } = manifest.shape
@@ -19,11 +19,11 @@ export async function nodeNetwork(folder: string, manifest: Manifest): Promise<N
   }
 }
 
-/** RGBA bytes per picture, equal within 2/255 at every pixel: devices round differently. */
-export function assertSameImages(found: number[][], expected: number[][]): void {
-  assert.equal(found.length, expected.length)
-  const differences = found.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
+/** Compares RGBA bytes per image with a tolerance of 2/255, because devices round differently. */
+export function assertSameImages(actual: number[][], expected: number[][]): void {
+  assert.equal(actual.length, expected.length)
+  const differences = actual.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))
   assert.equal(differences.length, expected.flat().length)
-  const worst = differences.reduce((most, difference) => Math.max(most, difference), 0)
-  assert.ok(worst <= 2, `pictures differ by up to ${worst}/255`)
+  const max = differences.reduce((a, b) => Math.max(a, b), 0)
+  assert.ok(max <= 2, `images differ by up to ${max}/255`)
 }

@@ -1,0 +1,65 @@
+import { UserError } from '@ddpm/shared'
+import { ImageMissing } from '../../data/gather.ts'
+import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/checkpoint.ts'
+import type { Metrics } from '../../run/metrics.ts'
+import { layoutOfRun, networkOf } from '../../run/run.ts'
+import type { Engine } from '../../step/engine.ts'
+import type { StepSpec } from '../../step/step.ts'
+import type { WriteError } from '../../support/files.ts'
+import { diagnose, notFiniteIn } from '../../training/diagnosis.ts'
+import type { StepCost } from '../../training/estimate.ts'
+import { NotFinite } from '../../training/loop.ts'
+import type { PreparedRun } from './prepare.ts'
+
+/** A run while it trains. */
+export interface TrainingSession extends PreparedRun {
+  readonly spec: StepSpec
+  readonly cost: StepCost
+  readonly engine: Engine
+  readonly metrics: Metrics
+  /** Latest progress. `seconds` is only set when a checkpoint is saved. */
+  progress: Progress
+  /** The newest checkpoint, if any. */
+  checkpoint?: string
+  /** Returns the wall time of the training in seconds, including earlier sessions of the run. */
+  readonly seconds: () => number
+}
+
+/**
+ * Saves a checkpoint of the latest step and removes old ones.
+ * @throws NotFinite if a weight is not finite; WriteError
+ */
+export async function saveProgress(session: TrainingSession): Promise<void> {
+  const { folder, config, tables, engine, metrics, seconds } = session
+  const { recipe } = config
+  const layout = layoutOfRun(config)
+  const state = await engine.state()
+  const notFinite = notFiniteIn(layout, state)
+  if (notFinite !== null) throw new NotFinite(session.progress.step, `${notFinite} are not finite`, [])
+  metrics.sync()
+  const progress = { ...session.progress, seconds: seconds() }
+  session.checkpoint = saveCheckpoint(folder, layout, { progress, state, tables }, networkOf(config).unet)
+  removeOldCheckpoints(folder, recipe.steps, recipe.keep)
+}
+
+/** Saves what is still valid after an expected error, and returns the error with advice on how to continue. */
+export async function explainFailure(
+  session: TrainingSession,
+  error: WriteError | NotFinite | ImageMissing,
+): Promise<UserError> {
+  const { folder, config, tables, engine, spec } = session
+  let message = error.message
+  if (error instanceof NotFinite) {
+    const state = await engine.state()
+    message = `Training stopped at step ${error.step}: ${error.found}.`
+    if (error.batches.length > 0) message += `\n${await diagnose(spec, tables, state, error.batches)}`
+    message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
+    if (notFiniteIn(layoutOfRun(config), state) === null) await saveProgress(session)
+  }
+  if (error instanceof ImageMissing) await saveProgress(session)
+  const { checkpoint } = session
+  const saved =
+    checkpoint === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${checkpoint}.`
+  const advice = error instanceof NotFinite ? '' : ` To resume: npm run train -- --resume ${folder}`
+  return new UserError(`${message}\n${saved}${advice}`)
+}

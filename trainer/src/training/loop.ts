@@ -1,14 +1,25 @@
+// The way of an image through one training step:
+//
+//   main thread                               worker thread (prefetch-worker.ts), one step ahead
+//   loop.ts      train                        data/gather.ts   reads and decodes images that are not in memory
+//   prefetch.ts  requests the next batch  ─►  batches.ts       draws order, timesteps, noise, flips and dropout masks
+//                receives it              ◄─                   posts the batch (memory transferred, not copied)
+//   engines/     Engine.step: onnxruntime.ts with memory.ts, or tfjs.ts
+//   step/        training-graphs.ts: gradientGraph, then updateGraph (optimizer.ts)
+//   objective/   denoising.ts: the loss; network/unet.ts: the prediction; algebra/grad.ts: the gradients
+//
+// Loss and metrics come back as a StepReport to `onStep`.
 import { createSchedule, type Network } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
 import type { UNetConfig } from '../network/unet.ts'
 import type { Recipe } from '../run/recipes.ts'
 import { scheduleOf } from '../run/run.ts'
 import type { Batch, Engine } from '../step/engine.ts'
-import { type StepScalars, stepScalarNames, stepScalars } from '../step/optimizer.ts'
+import { type StepScalars, stepScalars } from '../step/optimizer.ts'
 import { batchReader, microBatches } from './batches.ts'
 import { prefetch } from './prefetch.ts'
 
-/** The learning rate of step 0, 1, …: a linear rise, then constant or half a cosine down to 0. */
+/** Returns the learning rate of step 0, 1, …: linear warm-up, then constant or cosine decay to 0. */
 export function learningRateAt(
   { learningRate, warmup, learningRateSchedule, steps }: Recipe,
   step: number,
@@ -19,38 +30,38 @@ export function learningRateAt(
   return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
 }
 
-/** The moving average's decay at step 0, 1, …: short at first, when the weights are still far from good. */
+/** Returns the EMA decay of step 0, 1, …. It starts low, so that the average forgets the initial weights. */
 export function emaDecayAt({ emaDecay }: Pick<Recipe, 'emaDecay'>, step: number): number {
   return Math.min(emaDecay, (1 + step) / (10 + step))
 }
 
-/** The scalars of step 0, 1, … in the order in which an engine takes them. */
-function scalarsAt(recipe: Recipe, step: number): Float32Array {
-  const scalars: StepScalars<number> = stepScalars(recipe, {
+/** Returns the optimizer's scalars of step 0, 1, …. */
+function scalarsAt(recipe: Recipe, step: number): StepScalars<number> {
+  return stepScalars(recipe, {
     step: step + 1,
     learningRate: learningRateAt(recipe, step),
     weightDecay: recipe.weightDecay,
     emaDecay: emaDecayAt(recipe, step),
   })
-  return Float32Array.from(stepScalarNames, (name) => scalars[name])
 }
 
 export interface StepReport {
-  /** Steps done, this one included. */
+  /** Number of finished steps, including this one. */
   readonly step: number
   readonly loss: number
   readonly gradientNorm: number
   readonly learningRate: number
-  /** The part of the step's time that passed waiting for its batch, 0 … 1. */
+  /** Fraction of the step's time spent waiting for its batch, 0 to 1. */
   readonly dataWait: number
 }
 
-/** Loss or gradient stopped being finite: the state is as it was before `step`. */
+/** The loss or the gradient is not finite. The state is the same as before `step`. */
 export class NotFinite extends Error {
   override readonly name = 'NotFinite'
   readonly step: number
+  /** Loss and gradient norm of the step, or the part of the state that is not finite. */
   readonly found: string
-  /** What the step was fed. */
+  /** Micro-batches of the step. */
   readonly batches: readonly Batch[]
   constructor(step: number, found: string, batches: readonly Batch[]) {
     super(`Step ${step}: ${found}`)
@@ -61,9 +72,10 @@ export class NotFinite extends Error {
 }
 
 /**
- * Trains from step `from` to the recipe's last.
- * @param onStep after every step; returns true to stop
- * @throws NotFinite
+ * Trains from step `from` to the last step of the recipe.
+ * @param options.onStep called after every step; returns true to stop
+ * @throws NotFinite if a loss or gradient is not finite
+ * @throws ImageMissing if an image file can no longer be read
  */
 export async function train(
   engine: Engine,
@@ -72,26 +84,26 @@ export async function train(
   recipe: Recipe,
   { from, onStep }: { from: number; onStep: (report: StepReport) => Promise<boolean> | boolean },
 ): Promise<void> {
-  const source = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
+  const batches = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
   try {
     for (let step = from; step < recipe.steps; step++) {
-      const began = performance.now()
-      const batches = microBatches(await source.batchAt(step), recipe.accumulate)
-      const waited = performance.now() - began
-      const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
-      const dataWait = Number((waited / (performance.now() - began)).toFixed(4))
-      if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
-      const done = {
+      const start = performance.now()
+      const parts = microBatches(await batches.batchAt(step), recipe.accumulate)
+      const waited = performance.now() - start
+      const { loss, gradientNorm, finite } = await engine.step(parts, scalarsAt(recipe, step))
+      const dataWait = Number((waited / (performance.now() - start)).toFixed(4))
+      if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, parts)
+      const report = {
         step: step + 1,
         loss,
         gradientNorm,
         learningRate: learningRateAt(recipe, step),
         dataWait,
       }
-      if (await onStep(done)) return
+      if (await onStep(report)) return
     }
   } finally {
-    await source.close()
+    await batches.close()
   }
 }
 
@@ -132,7 +144,7 @@ export async function validationLoss(
   return total / chunks
 }
 
-/** The engine's averaged weights as the network that a sampler asks. */
+/** Returns the engine's EMA weights as a network for samplers. */
 export function emaNetwork(engine: Engine): Network {
   return (x, timestep, label) => engine.predict('ema', x, timestep, label)
 }

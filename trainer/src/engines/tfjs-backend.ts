@@ -46,18 +46,18 @@ const cudaRequirements =
 async function cuda(): Promise<Backend> {
   const loaded = await importOptional(
     '@tensorflow/tfjs-node-gpu',
-    `Reinstall it: ${cudaInstall}\n${cudaRequirements}`,
+    `Reinstall it:\n  ${cudaInstall}\n${cudaRequirements}`,
   )
   if (!loaded) {
     throw new UserError(
-      'TensorFlow.js needs the package @tensorflow/tfjs-node-gpu for CUDA, which is not installed. ' +
-        `Install it: ${cudaInstall}\n${cudaRequirements}`,
+      'TensorFlow.js needs the package @tensorflow/tfjs-node-gpu for CUDA, which is not installed.\n' +
+        `Install it:\n  ${cudaInstall}\n${cudaRequirements}`,
     )
   }
   await tf.setBackend('tensorflow')
   if (!(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
     throw new UserError(
-      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device or not the CUDA and cuDNN versions it needs. ' +
+      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device or not the CUDA and cuDNN versions it needs.\n' +
         `Check the output of nvidia-smi and the folders in LD_LIBRARY_PATH. ${cudaRequirements}`,
     )
   }
@@ -65,7 +65,7 @@ async function cuda(): Promise<Backend> {
 }
 
 async function cpu(): Promise<Backend> {
-  const hint = `Reinstall it: npm install --no-save @tensorflow/tfjs-node@${version}, or remove the folder node_modules/@tensorflow/tfjs-node.`
+  const hint = `Reinstall it:\n  npm install --no-save @tensorflow/tfjs-node@${version}\nor remove the folder node_modules/@tensorflow/tfjs-node.`
   if (await importOptional('@tensorflow/tfjs-node', hint))
     return { name: 'tensorflow', description: 'the CPU, libtensorflow' }
   await import('@tensorflow/tfjs-backend-cpu')
@@ -92,7 +92,7 @@ let dawnBackend: Promise<Backend> | undefined
 
 async function webgpu(): Promise<Backend> {
   const install = `npm install --no-save ${dawnPackage}@${dawnVersion} @tensorflow/tfjs-backend-webgpu@${version}`
-  const hint = `Reinstall it: ${install}`
+  const hint = `Reinstall it:\n  ${install}`
   const dawn = await importOptional<Dawn>(dawnPackage, hint)
   if (dawn) {
     Object.assign(globalThis, dawn.globals)
@@ -108,7 +108,7 @@ async function webgpu(): Promise<Backend> {
   }
   throw new UserError(
     `TensorFlow.js needs the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu for WebGPU, which are not both ` +
-      `installed. Install them: ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
+      `installed.\nInstall them:\n  ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
   )
 }
 

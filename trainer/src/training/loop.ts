@@ -1,14 +1,14 @@
-// The way of an image through one training step:
+// One training step, from image files to new weights:
 //
-//   main thread                               worker thread (prefetch-worker.ts), one step ahead
-//   loop.ts      train                        data/gather.ts   reads and decodes images that are not in memory
-//   prefetch.ts  requests the next batch  ─►  batches.ts       draws order, timesteps, noise, flips and dropout masks
-//                receives it              ◄─                   posts the batch (memory transferred, not copied)
-//   engines/     Engine.step: onnxruntime.ts with memory.ts, or tfjs.ts
-//   step/        training-graphs.ts: gradientGraph, then updateGraph (optimizer.ts)
-//   objective/   denoising.ts: the loss; network/unet.ts: the prediction; algebra/grad.ts: the gradients
-//
-// Loss and metrics come back as a StepReport to `onStep`.
+// 1. prefetch-worker.ts, a worker thread that is one step ahead, makes the batch. batches.ts selects the images and draws
+//    timesteps, noise, flips and dropout masks. data/gather.ts decodes the images that are not in memory.
+// 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
+// 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.
+// 4. engines/onnxruntime.ts runs the gradient graph on each micro-batch. (engines/tfjs.ts does the same eagerly.)
+//    step/training-graphs.ts records this graph: the loss (objective/denoising.ts) of the prediction (network/unet.ts),
+//    differentiated by algebra/grad.ts.
+// 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA, which engines/memory.ts holds.
+// 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
 import type { UNetConfig } from '../network/unet.ts'
@@ -84,15 +84,15 @@ export async function train(
   recipe: Recipe,
   { from, onStep }: { from: number; onStep: (report: StepReport) => Promise<boolean> | boolean },
 ): Promise<void> {
-  const batches = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
+  const source = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
   try {
     for (let step = from; step < recipe.steps; step++) {
       const start = performance.now()
-      const parts = microBatches(await batches.batchAt(step), recipe.accumulate)
+      const batches = microBatches(await source.batchAt(step), recipe.accumulate)
       const waited = performance.now() - start
-      const { loss, gradientNorm, finite } = await engine.step(parts, scalarsAt(recipe, step))
+      const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
       const dataWait = Number((waited / (performance.now() - start)).toFixed(4))
-      if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, parts)
+      if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
       const report = {
         step: step + 1,
         loss,
@@ -103,7 +103,7 @@ export async function train(
       if (await onStep(report)) return
     }
   } finally {
-    await batches.close()
+    await source.close()
   }
 }
 

@@ -43,7 +43,9 @@ const maxAhead = 1
  */
 export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   const worker = new Worker(new URL('prefetch-worker.ts', import.meta.url), { workerData: data })
+  /** Requested batches that batchAt has not yet returned, by step. */
   const promises = new Map<number, Promise<Batch>>()
+  /** Requests without an answer, by step. */
   const pending = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
   worker.on('message', (message: BatchMessage) => {
     const request = pending.get(message.step)
@@ -58,7 +60,7 @@ export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   function request(step: number): void {
     if (promises.has(step)) return
     const promise = new Promise<Batch>((resolve, reject) => pending.set(step, { resolve, reject }))
-    // The caller of batchAt handles the rejection; without this line Node would report it as unhandled before.
+    // Node must not report an unhandled rejection before batchAt returns the promise to its caller.
     promise.catch(() => {})
     promises.set(step, promise)
     worker.postMessage(step)

@@ -41,11 +41,16 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
     ),
   )
   const hint = make('span', { class: 'hint' })
-  const plot = make('div')
+  const container = make('div')
   const head = make('header', {}, make('h2', {}, title), ...legend, hint)
-  const element = make('section', { class: wide ? 'chart wide' : 'chart', 'aria-label': title }, head, plot)
+  const element = make(
+    'section',
+    { class: wide ? 'chart wide' : 'chart', 'aria-label': title },
+    head,
+    container,
+  )
   let data: uPlot.AlignedData = [[], ...curves.map(() => [])]
-  let chart: uPlot | null = null
+  let plot: uPlot | null = null
   let isLog = log
 
   function updateLegend(index: number | null | undefined): void {
@@ -60,7 +65,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
   }
 
   function createPlot(): void {
-    chart?.destroy()
+    plot?.destroy()
     const axis: uPlot.Axis = {
       stroke: () => cssColour('--soft'),
       grid: { stroke: () => cssColour('--grid'), width: 1 },
@@ -68,7 +73,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
       font: '12px system-ui, sans-serif',
     }
     const options: uPlot.Options = {
-      width: Math.max(120, plot.clientWidth),
+      width: Math.max(120, container.clientWidth),
       height,
       legend: { show: false },
       cursor: { sync: { key: 'steps' }, points: { size: 7 }, drag: { x: true, y: false } },
@@ -100,28 +105,28 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
       ],
       hooks: { setCursor: [({ cursor }) => updateLegend(cursor.idx)] },
     }
-    chart = new uPlot(options, data, plot)
+    plot = new uPlot(options, data, container)
   }
 
   new ResizeObserver(() => {
-    if (!chart) createPlot()
-    else if (chart.width !== plot.clientWidth) chart.setSize({ width: plot.clientWidth, height })
-  }).observe(plot)
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => chart?.redraw(false, true))
+    if (!plot) createPlot()
+    else if (plot.width !== container.clientWidth) plot.setSize({ width: container.clientWidth, height })
+  }).observe(container)
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => plot?.redraw(false, true))
 
   return {
     element,
     show(next) {
       const before = data[0]
-      const { min, max } = chart?.scales['x'] ?? {}
+      const { min, max } = plot?.scales['x'] ?? {}
       // Keep the visible range if the user has zoomed in.
       const zoomed = min !== undefined && max !== undefined && (min! > before[0]! || max! < before.at(-1)!)
       data = next
       if (zoomed) {
-        chart?.setData(data, false)
-        chart?.redraw()
-      } else chart?.setData(data)
-      updateLegend(chart?.cursor.idx)
+        plot?.setData(data, false)
+        plot?.redraw()
+      } else plot?.setData(data)
+      updateLegend(plot?.cursor.idx)
     },
     setLog(next) {
       isLog = next

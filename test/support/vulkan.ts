@@ -6,8 +6,8 @@ import { delimiter, dirname, join } from 'node:path'
 const driverFolders = ['/etc/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
 /**
- * Returns environment variables with which programs on Linux find a Vulkan driver. They are empty if the machine has a
- * driver. Otherwise they point to the software driver SwiftShader and the loader in Chromium's folder.
+ * Returns environment variables with which programs on Linux find a Vulkan driver. They are empty if the machine has
+ * a driver. Otherwise they point to the software driver SwiftShader and the loader in Chromium's folder.
  */
 export function vulkanEnvironment(
   browser: string | null,

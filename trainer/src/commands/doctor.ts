@@ -9,7 +9,8 @@ import type { StepSpec } from '../step/spec.ts'
 
 const command = new Command('npm run doctor --')
   .description(
-    'Checks which engines can train on this machine. Measures a training step of each engine on each device, and prints what to install for the ones that do not work.',
+    'Measures a training step of every engine on every device of this machine, and prints what to install for the ' +
+      'ones that do not work.',
   )
   .action(main)
 

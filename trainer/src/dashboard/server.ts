@@ -1,5 +1,5 @@
-// The dashboard's HTTP server. It runs in a worker thread, because onnxruntime's run() blocks the main thread for a whole
-// step. It reads the run's files; the main thread only sends the final state of the run.
+// The dashboard's HTTP server. It runs in a worker thread, because onnxruntime's run() blocks the main thread for a
+// whole step. It reads the run's files; the main thread only sends the final state of the run.
 import { readFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -44,10 +44,11 @@ export async function watchRun(run: Run, cost: StepCost, dashboard?: number | tr
 function describeRun(run: Run, { parameters, flops }: StepCost): RunFacts {
   const { recipe, dataset } = run.config
   const { name, count, channels, height, width, classes } = dataset
+  const channelName = channels === 1 ? 'grayscale' : 'RGB'
   const classCount = classes.length === 0 ? '' : `, ${classes.length} classes`
   return {
     name: runName(run),
-    images: `${count.toLocaleString('en')} images of ${name}, ${channels === 1 ? 'grayscale' : 'RGB'} ${height}×${width}${classCount}`,
+    images: `${count.toLocaleString('en')} images of ${name}, ${channelName} ${height}×${width}${classCount}`,
     parameters,
     flops: flops.forward + flops.backward,
     steps: recipe.steps,
@@ -58,8 +59,8 @@ function describeRun(run: Run, { parameters, flops }: StepCost): RunFacts {
 }
 
 /**
- * Returns the recipe's fields in the order of the command line. The page compares facts as JSON text, so a resumed run must
- * give the same order.
+ * Returns the recipe's fields in the order of the command line. The page compares facts as JSON text, so a resumed
+ * run must give the same order.
  */
 function sortFields(recipe: Recipe): Record<string, unknown> {
   const fields = ['recipe', ...Object.keys(recipeFields)] as (keyof Recipe)[]
@@ -81,7 +82,8 @@ async function serve(folder: string, facts: RunFacts, dashboard: number | true) 
   if ('error' in started && dashboard === true) started = await start(0)
   if ('error' in started) {
     throw new UserError(
-      `The dashboard cannot listen on port ${requestedPort} (${started.error}). Choose another port with --dashboard PORT.`,
+      `The dashboard cannot listen on port ${requestedPort} (${started.error}). ` +
+        'Choose another port with --dashboard PORT.',
     )
   }
   const { worker, port } = started

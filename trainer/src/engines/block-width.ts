@@ -10,11 +10,11 @@ const candidates = [16, 8, 4]
 let cached: Promise<number | null> | undefined
 
 /**
- * Returns the block width of onnxruntime's blocked layout (NCHWc) on this processor, or null if blocked convolutions are
- * not available.
+ * Returns the block width of onnxruntime's blocked layout (NCHWc) on this processor, or null if blocked convolutions
+ * are not available.
  *
- * onnxruntime does not report the width, and a wrong one gives wrong numbers without an error. Therefore, each candidate
- * computes every operation that has a blocked version, and the results must agree with the plain operators.
+ * onnxruntime does not report the width, and a wrong one gives wrong numbers without an error. Therefore, each
+ * candidate computes every operation that has a blocked version, and the results must agree with the plain operators.
  */
 export function findBlockWidth(): Promise<number | null> {
   cached ??= search()
@@ -22,10 +22,10 @@ export function findBlockWidth(): Promise<number | null> {
 }
 
 async function search(): Promise<number | null> {
-  const plain = await runBlockedOps(null)
+  const plain = await runOps(null)
   if (plain === null) throw new Error('onnxruntime cannot compute a convolution on this machine.')
   for (const width of candidates) {
-    const blocked = await runBlockedOps(width)
+    const blocked = await runOps(width)
     if (blocked?.every((values, i) => agree(values, plain[i]!))) return width
   }
   return null
@@ -37,10 +37,11 @@ function agree(a: Float32Array, b: Float32Array): boolean {
 }
 
 /**
- * Computes every operation that has a blocked version, for two images and at least two blocks of channels. Returns null
- * if onnxruntime cannot run the graph.
+ * Computes every operation that has a blocked version, for two images and at least two blocks of channels.
+ * @param blockWidth null to use the plain operators
+ * @returns null if onnxruntime cannot run the graph
  */
-async function runBlockedOps(blockWidth: number | null): Promise<Float32Array[] | null> {
+async function runOps(blockWidth: number | null): Promise<Float32Array[] | null> {
   const graph = createGraph()
   const { ops, input } = graph
   const image = [2, 32, 4, 6] as const

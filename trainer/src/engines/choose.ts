@@ -27,7 +27,9 @@ export const candidates: readonly Candidate[] = [
   { engine: 'tfjs', device: 'cpu' },
 ]
 
-/** Timeout of a probe. Graphics cards compile their shaders first; a card that needs longer would not be the fastest. */
+/**
+ * Timeout of a probe. Graphics cards compile their shaders first; a card that needs longer would not be the fastest.
+ */
 const timeoutSeconds = 60
 
 /** Access to the machine, replaced in tests. */
@@ -37,8 +39,8 @@ interface Machine {
 }
 
 /**
- * Chooses an engine and a device for a network: the fastest candidate that works, measured on the network's own training
- * step in a child process. If the machine has no graphics card, nothing is measured.
+ * Chooses an engine and a device for a network: the fastest candidate that works, measured on the network's own
+ * training step in a child process. If the machine has no graphics card, nothing is measured.
  * @throws UserError if no requested candidate works, with the reasons
  */
 export async function chooseEngine(

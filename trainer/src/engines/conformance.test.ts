@@ -38,7 +38,8 @@ const spec: StepSpec = {
   height: 8,
   width: 8,
   batch: 2,
-  // Adam divides by √v. With a small ε, a gradient that is zero up to rounding would move its parameter by a full step.
+  // Adam divides by √v. With a small ε, a gradient that is zero up to rounding would move its parameter by a full
+  // step.
   adam: { ...adam, eps: 1e-4 },
   clipNorm: 0.5,
 }

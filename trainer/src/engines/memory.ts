@@ -50,8 +50,8 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName)
 }
 
 /**
- * Keeps the state in host memory. Each parameter is a tensor that views the flat vector, so that no graph has to slice it.
- * Gradients are written directly to the vector that the update reads.
+ * Keeps the state in host memory. Each parameter is a tensor that views the flat vector, so that no graph has to
+ * slice it. Gradients are written directly to the vector that the update reads.
  * @param state initial state; it is updated in place
  */
 export function hostMemory(state: TrainingState, layout: Layout, adam: AdamConfig): Memory {
@@ -81,7 +81,10 @@ export function hostMemory(state: TrainingState, layout: Layout, adam: AdamConfi
   }
 }
 
-/** Target number of elements per chunk on a device: 64 MiB, half of WebGPU's buffer limit. Larger parameters get larger chunks. */
+/**
+ * Target number of elements per chunk on a device: 64 MiB, half of WebGPU's buffer limit. A parameter larger than
+ * that has a larger chunk of its own.
+ */
 const deviceChunkSize = 2 ** 24
 
 /** Compiles a graph whose `deviceOutputs` stay on the device. */
@@ -90,7 +93,10 @@ type Compile = (
   deviceOutputs: readonly string[],
 ) => Promise<ort.InferenceSession>
 
-/** Keeps the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only on WebGPU. */
+/**
+ * Keeps the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only on
+ * WebGPU.
+ */
 export async function deviceMemory(
   state: TrainingState,
   layout: Layout,

@@ -40,7 +40,8 @@ export async function compile(
   tables: ReadonlyMap<string, Float32Array>,
   { device = 'cpu', blockWidth = null, ...options }: CompileOptions = {},
 ): Promise<ort.InferenceSession> {
-  // WebGPU has no FusedMatMul: onnxruntime would run it on the CPU and copy its inputs and output between the devices.
+  // WebGPU has no FusedMatMul: onnxruntime would run it on the CPU and copy its inputs and output between the
+  // devices.
   const dialect = device === 'cpu' ? 'onnxruntime' : 'standard'
   const bytes = toOnnx(outputs, { dialect, weights: tables, blockWidth })
   try {
@@ -58,8 +59,9 @@ export async function compile(
 }
 
 /**
- * Creates an engine that trains with compiled graphs. The first graph computes the gradients; the update follows only if
- * they are finite, so a failed step leaves the state unchanged. On WebGPU, the state and the gradients stay on the device.
+ * Creates an engine that trains with compiled graphs. The first graph computes the gradients; the update follows only
+ * if they are finite, so a failed step leaves the state unchanged. On WebGPU, the state and the gradients stay on the
+ * device.
  * @param state initial state; the engine overwrites it
  * @param options.threads Default: one per core. Results are bit-identical for the same number of threads.
  * @throws UserError if onnxruntime cannot compute on the device
@@ -72,7 +74,7 @@ export async function createOnnxruntimeEngine(
 ): Promise<Engine> {
   const onDevice = device === 'webgpu'
   const blockWidth = device === 'cpu' ? await findBlockWidth() : null
-  const compileHere = (outputs: Readonly<Record<string, Node>>, deviceOutputs: readonly string[] = []) =>
+  const compileStepGraph = (outputs: Readonly<Record<string, Node>>, deviceOutputs: readonly string[] = []) =>
     compile(outputs, tables, {
       device,
       intraOpNumThreads: threads,
@@ -87,13 +89,13 @@ export async function createOnnxruntimeEngine(
   const channels = config.inputChannels
   const layout = layoutOf(parameterSpecs(config))
   const memory = onDevice
-    ? await deviceMemory(state, layout, spec.adam, compileHere)
+    ? await deviceMemory(state, layout, spec.adam, compileStepGraph)
     : hostMemory(state, layout, spec.adam)
-  const differentiation = await compileHere(
+  const gradientSession = await compileStepGraph(
     gradientGraph(spec, memory.chunks),
     Object.keys(memory.gradientFetches()),
   )
-  let prediction: ort.InferenceSession | null = null
+  let predictionSession: ort.InferenceSession | null = null
 
   function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
@@ -115,9 +117,9 @@ export async function createOnnxruntimeEngine(
       if (batches.length !== accumulate)
         throw new Error(`Invalid step: expected ${accumulate} micro-batches, got ${batches.length}.`)
       let lossSum = 0
-      let norm = 0
+      let accumulatedNorm = 0
       for (const [i, batch] of batches.entries()) {
-        const results = await differentiation.run(
+        const results = await gradientSession.run(
           {
             ...batchFeeds(batch),
             ...memory.parameters('raw'),
@@ -126,21 +128,21 @@ export async function createOnnxruntimeEngine(
           { loss: null, gradientNorm: null, ...memory.gradientFetches() },
         )
         memory.storeGradients(results)
-        lossSum += numberIn('loss', results)
-        norm = numberIn('gradientNorm', results)
+        lossSum += scalarIn('loss', results)
+        accumulatedNorm = scalarIn('gradientNorm', results)
       }
-      const [loss, gradientNorm] = [lossSum / accumulate, norm / accumulate]
+      const [loss, gradientNorm] = [lossSum / accumulate, accumulatedNorm / accumulate]
       const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
       if (finite) await memory.update(clipScale(gradientNorm, spec.clipNorm) / accumulate, scalars)
       return { loss, gradientNorm, finite }
     },
 
     async predict(weights, x, timestep, label) {
-      prediction ??= await compile(predictionGraph(spec, memory.chunks), tables, {
+      predictionSession ??= await compile(predictionGraph(spec, memory.chunks), tables, {
         device,
         intraOpNumThreads: threads,
       })
-      const { output } = await prediction.run({
+      const { output } = await predictionSession.run({
         ...memory.parameters(weights),
         x: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
         timestep: vector(timestep),
@@ -153,8 +155,8 @@ export async function createOnnxruntimeEngine(
 
     async dispose() {
       await memory.dispose()
-      await differentiation.release()
-      await prediction?.release()
+      await gradientSession.release()
+      await predictionSession?.release()
     },
   }
 }
@@ -164,7 +166,7 @@ function describeDevice(device: Device, threads: number): string {
   return device === 'cuda' ? 'CUDA' : ['WebGPU', ...vulkanDrivers()].join(', ')
 }
 
-function numberIn(name: string, results: Tensors): number {
+function scalarIn(name: string, results: Tensors): number {
   return (results[name]!.data as Float32Array)[0]!
 }
 

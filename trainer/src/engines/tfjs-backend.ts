@@ -14,8 +14,8 @@ export interface Backend {
 const version = tf.version_core
 
 /**
- * Dawn, Chrome's implementation of WebGPU, as a Node package. It is not a dependency, because it is 130 MB of binaries
- * for five systems and onnxruntime already contains Dawn.
+ * Dawn, Chrome's implementation of WebGPU, as a Node package. It is not a dependency, because it is 130 MB of
+ * binaries for five systems and onnxruntime already contains Dawn.
  */
 const dawnPackage = 'webgpu'
 const dawnVersion = '0.6.2'
@@ -57,7 +57,7 @@ async function cuda(): Promise<Backend> {
   await tf.setBackend('tensorflow')
   if (!(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
     throw new UserError(
-      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device or not the CUDA and cuDNN versions it needs.\n' +
+      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device, or not its CUDA and cuDNN versions.\n' +
         `Check the output of nvidia-smi and the folders in LD_LIBRARY_PATH. ${cudaRequirements}`,
     )
   }
@@ -65,7 +65,9 @@ async function cuda(): Promise<Backend> {
 }
 
 async function cpu(): Promise<Backend> {
-  const hint = `Reinstall it:\n  npm install --no-save @tensorflow/tfjs-node@${version}\nor remove the folder node_modules/@tensorflow/tfjs-node.`
+  const hint =
+    `Reinstall it:\n  npm install --no-save @tensorflow/tfjs-node@${version}\n` +
+    'or remove the folder node_modules/@tensorflow/tfjs-node.'
   if (await importOptional('@tensorflow/tfjs-node', hint))
     return { name: 'tensorflow', description: 'the CPU, libtensorflow' }
   await import('@tensorflow/tfjs-backend-cpu')
@@ -107,8 +109,8 @@ async function webgpu(): Promise<Backend> {
     }
   }
   throw new UserError(
-    `TensorFlow.js needs the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu for WebGPU, which are not both ` +
-      `installed.\nInstall them:\n  ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
+    `TensorFlow.js needs the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu for WebGPU, ` +
+      `which are not both installed.\nInstall them:\n  ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
   )
 }
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-// Imported for its side effect: it registers the gradients of the kernels. Among the packages that Node can load, only
-// this one and the much larger @tensorflow/tfjs do.
+// Imported for its side effect: it registers the gradients of the kernels. Among the packages that Node can load,
+// only this one and the much larger @tensorflow/tfjs do.
 import '@tensorflow/tfjs-layers'
 import type { Convolution, Interpreter, Op, Primitives } from '../algebra/ops.ts'
 

@@ -15,8 +15,8 @@ const ops = createOps(tfjs)
  * Creates an engine that trains with TensorFlow.js: the same network and loss, executed eagerly and differentiated by
  * TensorFlow.js.
  *
- * The optimizer is `adamStep` instead of tf.train.adam, which has no weight decay and a fixed learning rate, and stores
- * its moments per variable, whereas checkpoints store flat vectors.
+ * The optimizer is `adamStep` instead of tf.train.adam, which has no weight decay and a fixed learning rate, and
+ * stores its moments per variable, whereas checkpoints store flat vectors.
  * @throws UserError if the device, its driver or a package is missing
  */
 export async function createTfjsEngine(
@@ -39,22 +39,15 @@ export async function createTfjsEngine(
     tf.tensor4d(values, [n, config.inputChannels, height, width])
   const columns = (values: Float32Array, n: number) => tf.tensor2d(values, [n, values.length / n])
 
-  function inputsOf({
-    x0,
-    noise,
-    timestep,
-    label,
-    coefficients,
-    dropout,
-  }: Batch): DenoisingInputs<tf.Tensor> {
-    const n = timestep.length
+  function inputsOf(batch: Batch): DenoisingInputs<tf.Tensor> {
+    const n = batch.timestep.length
     return {
-      x0: images(x0, n),
-      noise: images(noise, n),
-      timestep: tf.tensor1d(timestep),
-      label: label && tf.tensor1d(label),
-      coefficients: columns(coefficients, n),
-      dropout: dropout && columns(dropout, n),
+      x0: images(batch.x0, n),
+      noise: images(batch.noise, n),
+      timestep: tf.tensor1d(batch.timestep),
+      label: batch.label && tf.tensor1d(batch.label),
+      coefficients: columns(batch.coefficients, n),
+      dropout: batch.dropout && columns(batch.dropout, n),
     }
   }
 
@@ -154,7 +147,7 @@ export async function createTfjsEngine(
     },
 
     async dispose() {
-      tf.dispose([...tableTensors.values(), ...Object.values<tf.Tensor>({ ...current })])
+      tf.dispose([...tableTensors.values(), ...stateNames.map((name) => current[name])])
     },
   }
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 
-/** Names of Vulkan and Direct3D drivers that run on the CPU. They exist for tests and are slower than any CPU engine. */
+/**
+ * Names of Vulkan and Direct3D drivers that run on the CPU. They exist for tests and are slower than any CPU engine.
+ */
 const softwareDrivers = /swiftshader|llvmpipe|lavapipe|libvulkan_lvp|basic render/i
 
 /** Returns whether an engine's description names a software renderer instead of a graphics card. */

@@ -26,7 +26,9 @@ export function initialState(parameters: Float32Array): TrainingState {
   }
 }
 
-/** Inputs of one training step. All random numbers are part of the batch, so that every engine computes the same step. */
+/**
+ * Inputs of one training step. All random numbers are part of the batch, so that every engine computes the same step.
+ */
 export interface Batch {
   /** Images [N, C, H, W]. */
   readonly x0: Float32Array

@@ -8,8 +8,8 @@ import type { NetworkSpec } from './spec.ts'
 /**
  * Records the forward pass with the parameters as inputs in chunks, for predictions during training.
  *
- * Inputs: `parameters` in chunks (see `chunkName`); x [N, C, H, W]; timestep [N]; label [N] if the network has classes.
- * Output: `output`. The batch dimension is symbolic.
+ * Inputs: `parameters` in chunks (see `chunkName`); x [N, C, H, W]; timestep [N]; label [N] if the network has
+ * classes. Output: `output`. The batch dimension is symbolic.
  */
 export function predictionGraph(spec: NetworkSpec, chunks: readonly Chunk[]): Record<string, Node> {
   const graph = createGraph()

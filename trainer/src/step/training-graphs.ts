@@ -37,7 +37,7 @@ export function gradientGraph(spec: StepSpec, chunks: readonly Chunk[]): Record<
   const batchGradients = chunks.map(({ entries, shape }) => {
     const [first, ...others] = parts.slice(position, (position += entries.length))
     if (sameShape(first!.shape, shape)) {
-      // Biases that are added to the same sum share one gradient node. Every output needs a node of its own.
+      // Biases that are added to the same sum share one gradient node. Every output needs a separate node.
       let gradient = first!
       while (outputs.has(gradient)) gradient = ops.reshape(gradient, shape)
       outputs.add(gradient)
@@ -79,8 +79,8 @@ export function batchInputs(
 /**
  * Records the Adam and EMA update, for engines that hold the state on a device.
  *
- * Inputs: the state's vectors and `gradients` in chunks (see `chunkName`); gradientScale [1], the factor applied to the
- * gradients; scalars [4] (see `packScalars`).
+ * Inputs: the state's vectors and `gradients` in chunks (see `chunkName`); gradientScale [1], the factor applied to
+ * the gradients; scalars [4] (see `packScalars`).
  * Outputs: the next state, with the prefix `next.`.
  */
 export function updateGraph(chunks: readonly Chunk[], adam: AdamConfig): Record<string, Node> {

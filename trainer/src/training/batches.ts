@@ -21,8 +21,8 @@ export type BatchOptions = Pick<
 >
 
 /**
- * Creates a function that returns the batch of step 0, 1, …. All random numbers depend only on the seed and the step, so
- * a resumed run gets the batches that it would have had without the interruption.
+ * Creates a function that returns the batch of step 0, 1, …. All random numbers depend only on the seed and the step,
+ * so a resumed run gets the batches that it would have had without the interruption.
  * @param dataset images, all in memory
  * @returns a function whose batches do not share memory
  */
@@ -78,8 +78,8 @@ function createBatchFunction(
     for (const [i, index] of indices.entries()) {
       writeImage(images, index, x0, i * size, options.flip && flips[i]! < 0.5)
       normals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
-      // Evenly spaced over 0 … T−1 from a random offset. Each timestep is uniform, and the variance is lower than with
-      // independent timesteps (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
+      // Evenly spaced over 0 … T−1 from a random offset. Each timestep is uniform, and the variance is lower than
+      // with independent timesteps (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
       if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : images.labels![index]!
     }

@@ -88,7 +88,9 @@ function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): NamedNode[] {
   return uses
 }
 
-/** Records the sum of each tensor. It is finite only if all elements are. A sum that overflows float32 also counts. */
+/**
+ * Records the sum of each tensor. It is finite only if all elements are. A sum that overflows float32 also counts.
+ */
 function sums({ ops }: Graph, prefix: string, tensors: readonly NamedNode[]): Record<string, Node> {
   return Object.fromEntries(
     tensors.map(({ node }, i) => [`${prefix}${i}`, ops.reduceSum(node, [...node.shape.keys()])]),

@@ -1,6 +1,6 @@
 // One training step, from image files to new weights:
 //
-// 1. prefetch-worker.ts, a worker thread that is one step ahead, makes the batch. batches.ts selects the images and draws
+// 1. prefetch-worker.ts makes the batch in a worker thread, one step ahead. batches.ts selects the images and samples
 //    timesteps, noise, flips and dropout masks. data/gather.ts decodes the images that are not in memory.
 // 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
 // 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.

@@ -30,8 +30,8 @@ export interface Prefetch {
 }
 
 /**
- * Number of batches made in advance. One already overlaps all data work with the training step. With elementwise dropout,
- * a batch of the published CIFAR-10 network takes half a gigabyte.
+ * Number of batches made in advance. One already overlaps all data work with the training step. With elementwise
+ * dropout, a batch of the published CIFAR-10 network takes half a gigabyte.
  */
 const maxAhead = 1
 

@@ -29,7 +29,9 @@ function cssColour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 }
 
-/** Creates a card with a title, a legend with the values under the cursor (or the latest values), and a uPlot chart. */
+/**
+ * Creates a card with a title, a legend with the values under the cursor (or the latest values), and a uPlot chart.
+ */
 export function createChart(title: string, curves: readonly Curve[], { log = false, wide = false }): Chart {
   const values = curves.map(() => make('b', {}, '–'))
   const legend = curves.map((curve, i) =>

@@ -1,4 +1,4 @@
-/** Formats a number with three significant digits: 0.0412, 1.2e-3, 812. */
+/** Formats a number with about three significant digits: 0.0412, 1.2e-3, 812. */
 export function formatNumber(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
   if (value === 0) return '0'

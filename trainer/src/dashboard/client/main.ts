@@ -29,13 +29,16 @@ function showState(state: RunState | 'lost'): void {
 function showRun({ name, images, parameters, flops, batchSize, recipe }: RunFacts): void {
   byId('name', HTMLElement).textContent = name
   byId('about', HTMLElement).textContent =
-    `${images}. ${formatLarge(parameters)} parameters, ${formatLarge(flops)}FLOP per step of ${batchSize}.`
+    `${images}. ${formatLarge(parameters)} parameters, ${formatLarge(flops)}FLOP per step with batch size ${batchSize}.`
   byId('recipe', HTMLElement).replaceChildren(
     ...Object.entries(recipe).map(([field, value]) =>
       make('div', {}, make('dt', {}, field), make('dd', {}, String(value))),
     ),
   )
 }
+
+/** Label, value and an optional detail. */
+type Fact = [string, string, string?]
 
 /** Shows the row of current values. */
 function showFacts(facts: RunFacts, { latest, validation, state }: Update): void {
@@ -46,17 +49,10 @@ function showFacts(facts: RunFacts, { latest, validation, state }: Update): void
     minute: '2-digit',
   })
   const running = state === 'running' && latest
-  const numbers: [string, string, string?][] = [
+  const timeLeft: Fact = ['Time left', formatDuration(left), left < 86400 ? `until ${endTime}` : '']
+  const numbers: Fact[] = [
     ['Step', `${step}`, `of ${facts.steps}`],
-    ...(running
-      ? [
-          ['Time left', formatDuration(left), left < 86400 ? `until ${endTime}` : ''] as [
-            string,
-            string,
-            string,
-          ],
-        ]
-      : []),
+    ...(running ? [timeLeft] : []),
     ['Loss', formatNumber(latest?.loss)],
     ['Validation loss', formatNumber(validation.at(-1)?.loss)],
     ['Gradient norm', formatNumber(latest?.gradientNorm)],
@@ -98,7 +94,10 @@ function showRunPage(facts: RunFacts): (update: Update) => void {
   }
 }
 
-/** Receives events from the server. If the connection is lost, tries again until a server (perhaps of the resumed run) answers. */
+/**
+ * Receives events from the server. If the connection is lost, retries until a server answers, perhaps of a resumed
+ * run.
+ */
 function listen(): void {
   let facts: RunFacts | null = null
   let showUpdate: ((update: Update) => void) | null = null

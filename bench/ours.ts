@@ -5,7 +5,7 @@ import { createOnnxruntimeEngine } from '../trainer/src/engines/onnxruntime.ts'
 import { flatten, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { initialState } from '../trainer/src/step/engine.ts'
-import { stepScalarNames, stepScalars } from '../trainer/src/step/optimizer.ts'
+import { stepScalars } from '../trainer/src/step/optimizer.ts'
 import type { Block } from './contender.ts'
 import { readTask } from './task.ts'
 
@@ -29,8 +29,7 @@ async function block(steps: number): Promise<Block> {
     const start = performance.now()
     const batch = batches[done++ % batches.length]!
     const scalars = stepScalars(task.adam, { ...task, step: done, weightDecay: 0 })
-    const inOrder = Float32Array.from(stepScalarNames, (name) => scalars[name])
-    losses.push((await engine.step([batch], inOrder)).loss)
+    losses.push((await engine.step([batch], scalars)).loss)
     milliseconds.push(performance.now() - start)
   }
   return { losses, milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024 }

@@ -10,9 +10,10 @@ import {
   unflatten,
 } from '../trainer/src/network/parameters.ts'
 import { defaultUNet, parameterSpecs } from '../trainer/src/network/unet.ts'
+import { coefficientNames } from '../trainer/src/objective/denoising.ts'
 import { decodeSafetensors, encodeSafetensors } from '../trainer/src/run/safetensors.ts'
 import type { Batch } from '../trainer/src/step/engine.ts'
-import { coefficientNames, type StepSpec } from '../trainer/src/step/step.ts'
+import type { StepSpec } from '../trainer/src/step/spec.ts'
 import { batchMaker } from '../trainer/src/training/batches.ts'
 
 /** The task of both sides: `task.json` in a folder with the initial weights and the batches. */

@@ -42,7 +42,7 @@ after(async () => {
   await rm(folder, { recursive: true })
 })
 
-/** A training as its user starts it. */
+/** A training command in a child process. */
 interface Training {
   readonly process: ChildProcess
   readonly output: () => string
@@ -54,13 +54,13 @@ function train(...args: string[]): Training {
   children.push(child)
   let output = ''
   const url = new Promise<string>((resolve, reject) => {
-    const take = (text: string) => {
+    const read = (text: string) => {
       output += text
-      const found = /Watch it at (\S+)/.exec(output)?.[1]
-      if (found) resolve(found)
+      const url = /Watch it at (\S+)/.exec(output)?.[1]
+      if (url) resolve(url)
     }
-    child.stdout.setEncoding('utf8').on('data', take)
-    child.stderr.setEncoding('utf8').on('data', take)
+    child.stdout.setEncoding('utf8').on('data', read)
+    child.stderr.setEncoding('utf8').on('data', read)
     child.on('exit', () => reject(new Error(output)))
   })
   url.catch(() => {})
@@ -90,7 +90,7 @@ function metrics(): { steps: Map<number, Line>; validation: Map<number, number> 
   }
 }
 
-/** The row of numbers, as it stands at one moment. */
+/** Reads the row of current values at one moment. */
 async function shownFacts(page: Page): Promise<Map<string, number>> {
   const pairs = await page
     .locator('#facts > div')
@@ -103,9 +103,9 @@ async function shownFacts(page: Page): Promise<Map<string, number>> {
   return new Map(pairs.map(([label, value]) => [label!, Number(value)]))
 }
 
-/** What is written in at least three digits stands for a value. */
+/** Asserts that a number shown with at least three digits equals a value. */
 function assertShows(shown: number | undefined, value: number, what: string): void {
-  assert.ok(Math.abs(shown! - value) <= 6e-3 * Math.abs(value), `${what}: ${shown} for ${value}`)
+  assert.ok(Math.abs(shown! - value) <= 6e-3 * Math.abs(value), `${what}: expected ${value}, got ${shown}`)
 }
 
 function assertFactsAreMetrics(facts: Map<string, number>): void {
@@ -121,16 +121,16 @@ function assertFactsAreMetrics(facts: Map<string, number>): void {
 const stepShown = async (page: Page) => (await shownFacts(page)).get('Step')!
 const untilStep = (page: Page, step: number) =>
   page.waitForFunction(
-    (wanted) => Number(document.querySelector('#facts dd')?.firstChild?.textContent) >= wanted,
+    (step) => Number(document.querySelector('#facts dd')?.firstChild?.textContent) >= step,
     step,
   )
 const untilState = (page: Page, state: string) => page.locator(`#state[data-state="${state}"]`).waitFor()
 
-/** Points at a place of the loss curves; returns the step and the values that the keys then say. */
+/** Moves the pointer over the loss chart. Returns the step and the values that the legend shows for it. */
 async function pointAt(page: Page, fraction: number): Promise<{ step: number; keys: Map<string, number> }> {
   const box = (await page.locator('.chart.wide .u-over').boundingBox())!
   await page.mouse.move(box.x + box.width * fraction, box.y + box.height / 2)
-  // At one moment: the run goes on, and the chart with it.
+  // Read in one call, because the run continues to update the chart.
   const { hint, texts } = await page.locator('.chart.wide').evaluate((chart) => ({
     hint: chart.querySelector('.hint')!.textContent!,
     texts: [...chart.querySelectorAll('.key')].map((key) => key.textContent!),
@@ -145,13 +145,13 @@ async function pointAt(page: Page, fraction: number): Promise<{ step: number; ke
 async function assertCurvesAreMetrics(page: Page): Promise<void> {
   for (const fraction of [0.001, 0.3, 0.62, 0.999]) {
     const { step, keys } = await pointAt(page, fraction)
-    // Read after the page was: the run goes on.
+    // Read after the page, because the run continues.
     const { steps, validation } = metrics()
     assertShows(keys.get('raw'), steps.get(step)!.loss, `loss at step ${step}`)
     const validated = [...validation.keys()].filter((at) => at <= step).at(-1)
     if (validated)
       assertShows(keys.get('validation'), validation.get(validated)!, `validation at step ${step}`)
-    // The smoothed curve by its definition: weights 0.9^k over the steps before, normalised.
+    // Definition of the smoothed curve: normalised weights 0.9^k over the previous steps.
     let [sum, weights] = [0, 0]
     for (let at = 1; at <= step; at++) {
       const weight = 0.9 ** (step - at)
@@ -163,11 +163,11 @@ async function assertCurvesAreMetrics(page: Page): Promise<void> {
 }
 
 suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
-  test('shows a run as it goes, survives a reload, a stop, a kill and resumptions', async () => {
+  test('follows a run through a reload, a stop, a kill and two resumptions', async () => {
     const first = train(...tiny, '--out', 'run', '--dashboard', '0')
     const url = await first.url
     const page = await browser.newPage()
-    // 600 steps, on a machine that may have other work.
+    // Long enough for 600 steps on a busy machine.
     page.setDefaultTimeout(120_000)
     const errors: string[] = []
     page.on('pageerror', ({ message }) => errors.push(message))
@@ -200,7 +200,7 @@ suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
     killed.process.kill('SIGKILL')
     await untilState(page, 'lost')
 
-    // What came after the last checkpoint is done again; its samples are not shown before.
+    // Steps after the last checkpoint run again. Their samples are hidden until then.
     assert.equal(await resume().url, url)
     await untilState(page, 'running')
     const shown = await page.evaluate(() =>
@@ -219,7 +219,7 @@ suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
     await page.close()
   })
 
-  test('leaves a report that needs no server and no network', async () => {
+  test('writes a report that needs no server and no network', async () => {
     const page = await browser.newPage({ viewport: { width: 390, height: 844 } })
     const requests: string[] = []
     page.on('request', (request) => {
@@ -248,13 +248,16 @@ suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
     await page.keyboard.press('ArrowRight')
     assert.equal(await shownSample(), file(80))
 
-    const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
-    assert.ok(needed! <= given!, `${needed} pixels wide on a screen of ${given}`)
+    const [contentWidth, screenWidth] = await page.evaluate(() => [
+      document.documentElement.scrollWidth,
+      innerWidth,
+    ])
+    assert.ok(contentWidth! <= screenWidth!, `${contentWidth} pixels wide on a screen of ${screenWidth}`)
     assert.deepEqual(requests, [url])
     await page.close()
   })
 
-  test('a port that is taken is named before anything is trained', async () => {
+  test('reports a port that is in use before training starts', async () => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     const { port } = taken.address() as AddressInfo

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { command } from '../support/command.ts'
 
-test('npm run doctor: every engine on every device, measured or with what would make it work', async () => {
-  // Without a Vulkan driver, whatever this machine has.
+test('npm run doctor measures every engine on every device or prints what to install', async () => {
+  // Hides all Vulkan drivers of this machine.
   const { status, stdout, stderr } = await command(['doctor'], {
     VK_ICD_FILENAMES: '/nowhere.json',
     VK_DRIVER_FILES: '',

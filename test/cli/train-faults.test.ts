@@ -246,7 +246,7 @@ test('a diverging run reports the step and the layer, and saves finite weights',
   const [, step] = /Training stopped at step (\d+): loss /.exec(output) ?? []
   assert.match(
     output,
-    /\nIt shows first in the (forward pass, behind|backward pass, in the gradient of) \w[\w.]+\w[.,]/,
+    /\nThe first non-finite value is in the (forward pass, after|backward pass, in the gradient of) \w[\w.]+\w[.;]/,
   )
   assert.match(output, /The last good checkpoint is wild\//)
   const { checkpoint } = openCheckpoint(join(folder, 'wild'))

@@ -15,8 +15,8 @@ import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-
 import { serve } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
+import { nodeNetwork } from './images.ts'
 import { exportTinyModel } from './model.ts'
-import { nodeNetwork } from './pictures.ts'
 
 /** A server with one tiny model, and the same model in Node. */
 export interface Studio {

@@ -12,7 +12,7 @@ import {
   x0Weights,
 } from '@ddpm/shared'
 import type { Page } from 'playwright-core'
-import { assertSameImages } from '../../support/pictures.ts'
+import { assertSameImages } from '../../support/images.ts'
 import {
   eventually,
   quickSettings,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { toRgba } from '@ddpm/shared'
 import { launch } from '../../support/browser.ts'
-import { assertSameImages } from '../../support/pictures.ts'
+import { assertSameImages } from '../../support/images.ts'
 import {
   quickOptions,
   quickSettings,

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { classOf, slerp } from '@ddpm/shared'
 import type { Page } from 'playwright-core'
 import sharp from 'sharp'
-import { assertSameImages } from '../../support/pictures.ts'
+import { assertSameImages } from '../../support/images.ts'
 import {
   concat,
   eventually,

@@ -5,15 +5,16 @@ import { candidates, nameOf } from '../engines/choose.ts'
 import { probe } from '../engines/probe.ts'
 import { isSoftware } from '../engines/vulkan.ts'
 import { defaultUNet } from '../network/unet.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 
 const command = new Command('npm run doctor --')
   .description(
-    'Shows what this machine can train with: every engine on every device, with a measured training step.',
+    'Measures a training step of every engine on every device of this machine, and prints what to install for the ' +
+      'ones that do not work.',
   )
   .action(main)
 
-/** Small, so that the slowest engine is done with it in seconds; it has every kind of layer. */
+/** A network with every kind of layer, small enough for the slowest engine to finish in seconds. */
 const spec: StepSpec = {
   unet: {
     ...defaultUNet,
@@ -30,30 +31,32 @@ const spec: StepSpec = {
   clipNorm: 1,
 }
 
-/** Seconds until a device counts as one that does not answer. */
-const patience = 90
+/** Timeout of each measurement. */
+const timeoutSeconds = 90
 
 async function main(): Promise<void> {
   const memory = (totalmem() / 2 ** 30).toFixed(0)
   console.log(
     `Node ${process.versions.node}, ${process.platform} ${process.arch}; ${availableParallelism()} threads of ` +
       `${cpus()[0]?.model.trim() ?? 'an unknown processor'}, ${memory} GiB of memory\n` +
-      `A training step of a small network, ${spec.batch} pictures of ${spec.width}×${spec.height}:\n`,
+      `Time of a training step of a small network (batch of ${spec.batch} images, ${spec.width}×${spec.height}):\n`,
   )
   for (const candidate of candidates) {
-    const finding = await probe(candidate, spec, { seconds: patience })
-    if (finding.works) {
-      const remark = isSoftware(finding.description) ? ' (software, no graphics card)' : ''
-      const rate = (1000 * spec.batch) / finding.milliseconds
+    const result = await probe(candidate, spec, { seconds: timeoutSeconds })
+    if (result.works) {
+      const note = isSoftware(result.description) ? ' (software renderer, not a graphics card)' : ''
+      const rate = (1000 * spec.batch) / result.milliseconds
       console.log(
-        `  yes  ${nameOf(candidate)}: ${finding.milliseconds.toFixed(1)} ms, ${rate.toPrecision(3)} images/s\n` +
-          `       ${finding.description}${remark}\n`,
+        `  yes  ${nameOf(candidate)}: ${result.milliseconds.toFixed(1)} ms, ${rate.toPrecision(3)} images/s\n` +
+          `       ${result.description}${note}\n`,
       )
     } else {
-      console.log(`  no   ${nameOf(candidate)}\n       ${finding.reason.replaceAll('\n', '\n       ')}\n`)
+      console.log(`  no   ${nameOf(candidate)}\n       ${result.reason.replaceAll('\n', '\n       ')}\n`)
     }
   }
-  console.log('npm run train takes the fastest for its network; --engine and --device choose another.')
+  console.log(
+    'By default, npm run train uses the fastest engine for its network. Choose another with --engine and --device.',
+  )
 }
 
 await runCommand(command)

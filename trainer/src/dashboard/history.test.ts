@@ -3,8 +3,8 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { readMetrics } from './files.ts'
 import { createHistory } from './history.ts'
+import { openMetricsReader } from './run-files.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-history-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -19,8 +19,8 @@ const line = (step: number) =>
     imagesPerSecond: 50,
   })
 
-suite('the history of a run', () => {
-  test('is what metrics.jsonl says while it is short', () => {
+suite('history of a run', () => {
+  test('a short history equals metrics.jsonl', () => {
     const history = createHistory(100)
     for (let step = 1; step <= 100; step++) history.add(line(step))
     history.add('{"step": 50, "validationLoss": 0.25}')
@@ -36,7 +36,7 @@ suite('the history of a run', () => {
     assert.deepEqual(history.curves(98).steps, [99, 100])
   })
 
-  test('becomes means of neighbours when it is long, whatever step it begins with', () => {
+  test('a long history averages neighbouring steps, whatever its first step is', () => {
     for (const first of [1, 38]) {
       const history = createHistory(50)
       for (let step = first; step <= 333; step++) history.add(line(step))
@@ -53,8 +53,8 @@ suite('the history of a run', () => {
     }
   })
 
-  test('is read as the file grows, half lines once they are whole', () => {
-    const { history, read } = readMetrics(folder)
+  test('the reader follows a growing file and waits for incomplete lines', () => {
+    const { history, read } = openMetricsReader(folder)
     assert.equal(read(), false)
     const path = join(folder, 'metrics.jsonl')
     writeFileSync(path, `${line(1)}\n${line(2).slice(0, 20)}`)

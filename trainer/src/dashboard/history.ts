@@ -1,7 +1,8 @@
 import { type Quantity, quantities, type StepLine, type Update } from './protocol.ts'
 
-/** A point of the curves: sums over neighbouring steps. */
-interface Cell {
+/** A point of the curves: sums over `count` consecutive steps. */
+interface Point {
+  /** The last of the steps. */
   step: number
   count: number
   readonly sums: Record<Quantity, number>
@@ -9,45 +10,42 @@ interface Cell {
 
 export type Curves = Pick<Update, 'from' | 'stride' | 'steps' | 'values' | 'validation' | 'latest'>
 
-/** What metrics.jsonl says, thinned to what a page can show. */
+/** The metrics of a run, reduced to a number of points that a page can show. */
 export interface History {
-  /** Takes one line; one that is not whole is passed over. */
+  /** Adds a line of metrics.jsonl. Invalid lines are ignored. */
   add(line: string): void
-  /** The points from number `from` on. */
+  /** Returns the points from index `from` on. */
   curves(from: number): Curves
-  /** The last step that was added. */
+  /** Returns the last added step. */
   latest(): StepLine | null
-  /** Number of points so far, and of steps in each. */
+  /** Returns the number of points, and the number of steps per point. */
   extent(): { readonly points: number; readonly stride: number }
 }
 
-/**
- * A history of at most `limit` points: when there would be more, neighbours become one, and a point stands for twice as
- * many steps as before.
- */
-export function createHistory(limit = 2000): History {
-  let cells: Cell[] = []
+/** Creates a history of at most `maxPoints` points. Beyond that, neighbouring points are merged in pairs. */
+export function createHistory(maxPoints = 2000): History {
+  let points: Point[] = []
   let stride = 1
   let latest: StepLine | null = null
   const validation = new Map<number, number>()
 
-  function put(step: number, count: number, sums: Readonly<Record<Quantity, number>>): void {
-    const last = cells.at(-1)
-    const place = Math.floor((step - 1) / stride)
-    if (last && Math.floor((last.step - 1) / stride) === place) {
+  function append(step: number, count: number, sums: Readonly<Record<Quantity, number>>): void {
+    const last = points.at(-1)
+    const group = Math.floor((step - 1) / stride)
+    if (last && Math.floor((last.step - 1) / stride) === group) {
       last.step = step
       last.count += count
       for (const name of quantities) last.sums[name] += sums[name]
     } else {
-      cells.push({ step, count, sums: { ...sums } })
+      points.push({ step, count, sums: { ...sums } })
     }
   }
 
-  function merge(): void {
-    const finer = cells
-    cells = []
+  function mergePairs(): void {
+    const finer = points
+    points = []
     stride *= 2
-    for (const { step, count, sums } of finer) put(step, count, sums)
+    for (const { step, count, sums } of finer) append(step, count, sums)
   }
 
   return {
@@ -62,11 +60,11 @@ export function createHistory(limit = 2000): History {
       if (typeof entry.validationLoss === 'number') validation.set(entry.step, entry.validationLoss)
       if (!quantities.every((name) => typeof entry[name] === 'number')) return
       latest = entry as StepLine
-      put(latest.step, 1, latest)
-      while (cells.length > limit) merge()
+      append(latest.step, 1, latest)
+      while (points.length > maxPoints) mergePairs()
     },
     curves(from) {
-      const shown = cells.slice(from)
+      const shown = points.slice(from)
       const means = (name: Quantity) => shown.map(({ count, sums }) => sums[name] / count)
       return {
         from,
@@ -83,6 +81,6 @@ export function createHistory(limit = 2000): History {
       }
     },
     latest: () => latest,
-    extent: () => ({ points: cells.length, stride }),
+    extent: () => ({ points: points.length, stride }),
   }
 }

@@ -1,18 +1,20 @@
-/** What is said to the page about a run; all of it is JSON. */
+/** JSON messages from the dashboard server to its page. */
 
-/** The quantities of a step that are drawn, as metrics.jsonl names them. */
+/** Quantities that the page plots, by their names in metrics.jsonl. */
 export const quantities = ['loss', 'gradientNorm', 'learningRate', 'imagesPerSecond'] as const
 export type Quantity = (typeof quantities)[number]
 
-/** One step as metrics.jsonl has it. */
+/** A training step in metrics.jsonl. */
 export type StepLine = Readonly<Record<Quantity, number>> & { readonly step: number }
 
-/** What stays the same while a run goes on. */
+/** Facts that do not change during a run. */
 export interface RunFacts {
   readonly name: string
+  /** Description of the dataset. */
   readonly images: string
+  /** Number of trained parameters. */
   readonly parameters: number
-  /** Floating point operations of a step. */
+  /** Floating-point operations per step. */
   readonly flops: number
   readonly steps: number
   readonly batchSize: number
@@ -27,23 +29,23 @@ export interface Sample {
   readonly url: string
 }
 
-/** Points of the curves, and where the run is. */
+/** New points of the curves, and the current state of the run. */
 export interface Update {
-  /** The points from this one on are replaced. */
+  /** Index of the first point in this update. It replaces all points from there on. */
   readonly from: number
-  /** How many steps a point is the mean of; its step is the last of them. */
+  /** Number of steps per point. A point is the mean over its steps and lies at the last of them. */
   readonly stride: number
   readonly steps: readonly number[]
   readonly values: Readonly<Record<Quantity, readonly number[]>>
   readonly validation: readonly { readonly step: number; readonly loss: number }[]
   readonly samples: readonly Sample[]
-  /** The last step done. */
+  /** The last finished step. */
   readonly latest: StepLine | null
   readonly state: RunState
 }
 
-/** What a page is built with: in a report everything, in a live page nothing. */
-export interface Inlined {
+/** Content of a report, inlined in its page. */
+export interface ReportData {
   readonly facts: RunFacts
   readonly update: Update
 }

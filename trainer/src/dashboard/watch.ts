@@ -4,61 +4,65 @@ import { UserError } from '@ddpm/shared'
 import { type Recipe, recipeFields } from '../run/recipes.ts'
 import { type Run, runName } from '../run/run.ts'
 import type { StepCost } from '../training/estimate.ts'
-import { buildPage } from './page.ts'
+import { buildPage } from './build-page.ts'
 import type { RunFacts, RunState } from './protocol.ts'
 import { writeReport } from './report.ts'
 import type { ServerData, ServerMessage } from './server.ts'
 
-/** A run under the eyes of people. */
+/** The dashboard and report of a run. */
 export interface Watch {
-  /** Where the dashboard is, or null where none was asked for. */
+  /** URL of the dashboard; null without --dashboard. */
   readonly url: string | null
-  /** Says how the run ended, closes the dashboard and writes the report. */
+  /** Shows the final state in the dashboard, closes it and writes the report. */
   end(state: RunState): Promise<void>
 }
 
-/** TensorBoard's port, where people look for curves. */
-const usualPort = 6006
+/** TensorBoard's port. */
+const defaultPort = 6006
 
 /**
- * Watches a run.
- * @param dashboard the port to serve on (0 is any), true for the usual one, undefined for a report alone
- * @throws UserError where the port cannot be had
+ * Starts the dashboard of a run, if requested.
+ * @param dashboard port (0 for any free port), true for the default port, undefined to write only the report
+ * @throws UserError if the dashboard cannot listen on the port
  */
 export async function watchRun(run: Run, cost: StepCost, dashboard?: number | true): Promise<Watch> {
-  const facts = factsFor(run, cost)
+  const facts = describeRun(run, cost)
   const server = dashboard === undefined ? null : await serve(run.folder, facts, dashboard)
   return {
     url: server && `http://localhost:${server.port}`,
     async end(state) {
       await server?.end(state)
-      // What was trained is saved by now: a report that cannot be written is no reason to fail.
+      // The training is saved at this point, so an error while writing the report must not fail the command.
       await writeReport(run.folder, facts, state).then(
-        (path) => console.log(`The curves and samples are in ${path}`),
-        (error: Error) => console.error(`There is no report: ${error.message}`),
+        (path) => console.log(`Report with charts and samples: ${path}`),
+        (error: Error) => console.error(`Cannot write the report: ${error.message}`),
       )
     },
   }
 }
 
-function factsFor(run: Run, { parameters, flops }: StepCost): RunFacts {
-  const { recipe, dataset: images } = run.config
-  const { name, count, channels, height, width, classes } = images
-  const kinds = classes.length === 0 ? '' : `, ${classes.length} classes`
+function describeRun(run: Run, { parameters, flops }: StepCost): RunFacts {
+  const { recipe, dataset } = run.config
+  const { name, count, channels, height, width, classes } = dataset
+  const channelName = channels === 1 ? 'grayscale' : 'RGB'
+  const classCount = classes.length === 0 ? '' : `, ${classes.length} classes`
   return {
     name: runName(run),
-    images: `${count.toLocaleString('en')} pictures of ${name}, ${channels === 1 ? 'grey' : 'RGB'} ${height}×${width}${kinds}`,
+    images: `${count.toLocaleString('en')} images of ${name}, ${channelName} ${height}×${width}${classCount}`,
     parameters,
     flops: flops.forward + flops.backward,
     steps: recipe.steps,
     batchSize: recipe.batchSize,
     sampleEvery: recipe.sampleEvery,
-    recipe: inOrder(recipe),
+    recipe: sortFields(recipe),
   }
 }
 
-/** A recipe's fields in the order of the command line: the page takes facts that are written otherwise for another run. */
-function inOrder(recipe: Recipe): Record<string, unknown> {
+/**
+ * Returns the recipe's fields in the order of the command line. The page compares facts as JSON text, so a resumed
+ * run must give the same order.
+ */
+function sortFields(recipe: Recipe): Record<string, unknown> {
   const fields = ['recipe', ...Object.keys(recipeFields)] as (keyof Recipe)[]
   return Object.fromEntries(fields.map((field) => [field, recipe[field]]))
 }
@@ -73,25 +77,28 @@ async function serve(folder: string, facts: RunFacts, dashboard: number | true) 
     await worker.terminate()
     return message
   }
-  const wanted = dashboard === true ? usualPort : dashboard
-  let started = await start(wanted)
+  const requestedPort = dashboard === true ? defaultPort : dashboard
+  let started = await start(requestedPort)
   if ('error' in started && dashboard === true) started = await start(0)
   if ('error' in started) {
     throw new UserError(
-      `The dashboard cannot listen on port ${wanted} (${started.error}). Name another with --dashboard PORT.`,
+      `The dashboard cannot listen on port ${requestedPort} (${started.error}). ` +
+        'Choose another port with --dashboard PORT.',
     )
   }
   const { worker, port } = started
-  // A dashboard that fails does not take the training with it, nor does it keep the process alive.
-  const gone = new Promise((resolve) => worker.once('exit', resolve))
-  worker.on('error', (error) => console.error(`The dashboard has stopped: ${error.message}`))
+  // An error in the dashboard must not stop the training, and the thread must not keep the process alive.
+  const exited = new Promise((resolve) => worker.once('exit', resolve))
+  worker.on('error', (error) =>
+    console.error(`The dashboard has stopped (${error.message}). Training continues.`),
+  )
   worker.unref()
   return {
     port,
     async end(state: RunState) {
       worker.ref()
       worker.postMessage(state)
-      await gone
+      await exited
     },
   }
 }

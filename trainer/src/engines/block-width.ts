@@ -4,41 +4,44 @@ import { createGraph, type Node } from '../algebra/graph.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
 
-/** Widths that onnxruntime has: AVX-512, AVX and NEON. */
+/** onnxruntime's block widths: AVX-512, AVX and NEON. */
 const candidates = [16, 8, 4]
 
-let found: Promise<number | null> | undefined
+let cached: Promise<number | null> | undefined
 
 /**
- * The block width of onnxruntime's blocked layout on this processor, or null where its blocked convolutions are not to
- * be had. Nothing tells it and a wrong one gives wrong numbers without an error: each candidate computes one of
- * everything that is lowered to blocks, and is taken where that is what the plain operators compute.
+ * Returns the block width of onnxruntime's blocked layout (NCHWc) on this processor, or null if blocked convolutions
+ * are not available.
+ *
+ * onnxruntime does not report the width, and a wrong one gives wrong numbers without an error. Therefore, each
+ * candidate computes every operation that has a blocked version, and the results must agree with the plain operators.
  */
 export function findBlockWidth(): Promise<number | null> {
-  found ??= search()
-  return found
+  cached ??= search()
+  return cached
 }
 
 async function search(): Promise<number | null> {
-  const plain = await everything(null)
-  if (plain === null) throw new Error('onnxruntime cannot compute a convolution.')
+  const plain = await runOps(null)
+  if (plain === null) throw new Error('onnxruntime cannot compute a convolution on this machine.')
   for (const width of candidates) {
-    const blocked = await everything(width)
+    const blocked = await runOps(width)
     if (blocked?.every((values, i) => agree(values, plain[i]!))) return width
   }
   return null
 }
 
 function agree(a: Float32Array, b: Float32Array): boolean {
-  const size = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-  return a.every((value, i) => Math.abs(value - b[i]!) <= 1e-5 * size)
+  const scale = b.reduce((max, value) => Math.max(max, Math.abs(value)), 0)
+  return a.every((value, i) => Math.abs(value - b[i]!) <= 1e-5 * scale)
 }
 
 /**
- * One of everything that is computed in blocks, for two pictures; null where onnxruntime refuses. Channels are two
- * blocks at least.
+ * Computes every operation that has a blocked version, for two images and at least two blocks of channels.
+ * @param blockWidth null to use the plain operators
+ * @returns null if onnxruntime cannot run the graph
  */
-async function everything(blockWidth: number | null): Promise<Float32Array[] | null> {
+async function runOps(blockWidth: number | null): Promise<Float32Array[] | null> {
   const graph = createGraph()
   const { ops, input } = graph
   const image = [2, 32, 4, 6] as const
@@ -79,7 +82,7 @@ async function everything(blockWidth: number | null): Promise<Float32Array[] | n
     }),
   )
   try {
-    // A refusal is an answer here, not something to warn of.
+    // Failing is an expected result here, so nothing is logged.
     const options = { logSeverityLevel: 4, graphOptimizationLevel: 'disabled' } as const
     const session = await ort.InferenceSession.create(
       toOnnx(outputs, { dialect: 'onnxruntime', blockWidth }),

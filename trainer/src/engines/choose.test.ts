@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { defaultUNet } from '../network/unet.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 import { chooseEngine, type EngineRequest, nameOf } from './choose.ts'
 import { type ProbeResult, probe } from './probe.ts'
 
@@ -14,7 +14,7 @@ const spec: StepSpec = {
   clipNorm: null,
 }
 
-/** A machine with a graphics card, on which steps take what is given; what is left out does not work. */
+/** A machine with a graphics card and the given step times. Candidates without a time do not work. */
 function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVIDIA GeForce RTX 4090') {
   const measured: string[] = []
   return {
@@ -32,7 +32,7 @@ function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVI
 const auto: EngineRequest = { engine: 'auto', device: 'auto' }
 
 suite('auto', () => {
-  test('takes the fastest, by the step of the network itself, and says the times', async () => {
+  test('chooses the fastest candidate and reports the measured times', async () => {
     const times = { 'onnxruntime on webgpu': 12, 'tfjs on webgpu': 30, 'onnxruntime on cpu': 300 }
     const choice = await chooseEngine(auto, spec, {}, machine(times))
     assert.equal(nameOf(choice), 'onnxruntime on webgpu')
@@ -46,17 +46,17 @@ suite('auto', () => {
     assert.equal(nameOf(slow), 'onnxruntime on cpu')
   })
 
-  test('software that acts as a graphics card is none', async () => {
+  test('ignores software renderers', async () => {
     const swiftshader = machine(
       { 'onnxruntime on webgpu': 1, 'onnxruntime on cpu': 300 },
       'WebGPU, libvk_swiftshader',
     )
     const choice = await chooseEngine(auto, spec, {}, swiftshader)
     assert.equal(nameOf(choice), 'onnxruntime on cpu')
-    assert.match(choice.reason!, /swiftshader is no graphics card/)
+    assert.match(choice.reason!, /swiftshader is a software renderer, not a graphics card/)
   })
 
-  test('does not look for what cannot be', async () => {
+  test('measures nothing if there is no graphics card or no choice', async () => {
     const bare = { ...machine({}), hasGraphicsCard: () => false }
     assert.equal(nameOf(await chooseEngine(auto, spec, {}, bare)), 'onnxruntime on cpu')
     assert.equal(
@@ -70,34 +70,37 @@ suite('auto', () => {
     assert.deepEqual(bare.measured, [])
   })
 
-  test('a device that was asked for and works with no engine is an error with the reasons', async () => {
+  test('throws with the reasons if no engine works on the requested device', async () => {
     await assert.rejects(chooseEngine({ engine: 'auto', device: 'cuda' }, spec, {}, machine({})), {
       name: 'UserError',
-      message: /Nothing computes on cuda here:\n {2}onnxruntime on cuda: missing\n {2}tfjs on cuda: missing/,
+      message: /Cannot train on --device cuda:\n {2}onnxruntime on cuda: missing\n {2}tfjs on cuda: missing/,
     })
   })
 })
 
-suite('probing in a process of its own', () => {
-  test('a step that works is measured', async () => {
-    const finding = await probe({ engine: 'onnxruntime', device: 'cpu' }, spec, { seconds: 60 })
-    assert.ok(finding.works && finding.milliseconds > 0, JSON.stringify(finding))
+suite('probing in a child process', () => {
+  test('measures a step of a working engine', async () => {
+    const result = await probe({ engine: 'onnxruntime', device: 'cpu' }, spec, { seconds: 60 })
+    assert.ok(result.works && result.milliseconds > 0, JSON.stringify(result))
   })
 
-  test('what is missing is said as its user would read it', async () => {
-    const finding = await probe({ engine: 'onnxruntime', device: 'cuda' }, spec, { seconds: 60 })
-    if (finding.works) return
-    assert.match(finding.reason, /onnxruntime-node-install=cuda12/)
+  test('reports what to install for a missing engine', async () => {
+    const result = await probe({ engine: 'onnxruntime', device: 'cuda' }, spec, { seconds: 60 })
+    if (result.works) return
+    assert.match(result.reason, /onnxruntime-node-install=cuda12/)
   })
 
-  test('no answer in time is an answer', async () => {
-    const finding = await probe({ engine: 'onnxruntime', device: 'cpu' }, spec, { seconds: 0.01 })
-    assert.deepEqual(finding, { works: false, reason: 'it did not do a few steps within 0.01 s' })
+  test('reports a timeout', async () => {
+    const result = await probe({ engine: 'onnxruntime', device: 'cpu' }, spec, { seconds: 0.01 })
+    assert.deepEqual(result, {
+      works: false,
+      reason: 'timeout: its training steps did not finish within 0.01 s',
+    })
   })
 
-  test('a process that ends without an answer is named with how it ended', async () => {
+  test('reports how the child process failed', async () => {
     const impossible = { ...spec, batch: -1 }
-    const finding = await probe({ engine: 'onnxruntime', device: 'cpu' }, impossible, { seconds: 60 })
-    assert.ok(!finding.works && finding.reason.length > 0)
+    const result = await probe({ engine: 'onnxruntime', device: 'cpu' }, impossible, { seconds: 60 })
+    assert.ok(!result.works && result.reason.length > 0)
   })
 })

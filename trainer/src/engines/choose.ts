@@ -1,23 +1,23 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { UserError } from '@ddpm/shared'
 import type { Candidate, Device, EngineName } from '../step/engine.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 import type { EngineOptions } from './open.ts'
 import { type ProbeResult, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
 
-/** What was asked for on the command line. */
+/** Values of --engine and --device. */
 export interface EngineRequest {
   readonly engine: EngineName | 'auto'
   readonly device: Device | 'auto'
 }
 
 export interface Choice extends Candidate {
-  /** Why this one; null where there was nothing to choose. */
+  /** Why this candidate was chosen; null if the request allows only one. */
   readonly reason: string | null
 }
 
-/** All there are, the likely fastest first. */
+/** All candidates, ordered by expected speed. */
 export const candidates: readonly Candidate[] = [
   { engine: 'onnxruntime', device: 'cuda' },
   { engine: 'tfjs', device: 'cuda' },
@@ -27,73 +27,75 @@ export const candidates: readonly Candidate[] = [
   { engine: 'tfjs', device: 'cpu' },
 ]
 
-/** Long enough for a graphics card to compile its programs; one that needs longer would not be the fastest. */
-const patience = 60
+/**
+ * Timeout of a probe. Graphics cards compile their shaders first; a card that needs longer would not be the fastest.
+ */
+const timeoutSeconds = 60
 
-/** What the choice looks at; tests look at something else. */
-interface Surroundings {
+/** Access to the machine, replaced in tests. */
+interface Machine {
   readonly hasGraphicsCard: () => boolean
   readonly measure: (candidate: Candidate) => Promise<ProbeResult>
 }
 
 /**
- * Chooses engine and device for a network: of those that work here, the fastest at its own training step, each measured
- * in a process of its own. Where no graphics card can be, it does not look for one.
- * @throws UserError where nothing that was asked for works, with the reasons
+ * Chooses an engine and a device for a network: the fastest candidate that works, measured on the network's own
+ * training step in a child process. If the machine has no graphics card, nothing is measured.
+ * @throws UserError if no requested candidate works, with the reasons
  */
 export async function chooseEngine(
-  wish: EngineRequest,
+  request: EngineRequest,
   spec: StepSpec,
   options: EngineOptions = {},
   {
     hasGraphicsCard = mayHaveGraphicsCard,
-    measure = (candidate) => probe(candidate, spec, { seconds: patience, ...options }),
-  }: Partial<Surroundings> = {},
+    measure = (candidate) => probe(candidate, spec, { seconds: timeoutSeconds, ...options }),
+  }: Partial<Machine> = {},
 ): Promise<Choice> {
-  const asked = candidates.filter(
+  const requested = candidates.filter(
     ({ engine, device }) =>
-      (wish.engine === 'auto' || wish.engine === engine) &&
-      (wish.device === 'auto' || wish.device === device),
+      (request.engine === 'auto' || request.engine === engine) &&
+      (request.device === 'auto' || request.device === device),
   )
-  const [first] = asked
-  if (asked.length === 1) return { ...first!, reason: null }
+  if (requested.length === 1) return { ...requested[0]!, reason: null }
 
-  // On a CPU the compiled step is many times faster than the eager one: not worth measuring.
-  const onCpu = asked.find(({ device }) => device === 'cpu')
-  const onCards = asked.filter(({ device }) => device !== 'cpu')
-  if (onCards.length === 0) return { ...onCpu!, reason: 'the faster of the two on a CPU' }
-  if (onCpu && !hasGraphicsCard()) return { ...onCpu, reason: 'this machine shows no graphics card' }
+  // On a CPU, onnxruntime's compiled step is many times faster than TensorFlow.js: no need to measure both.
+  const onCpu = requested.find(({ device }) => device === 'cpu')
+  const onCards = requested.filter(({ device }) => device !== 'cpu')
+  if (onCards.length === 0) return { ...onCpu!, reason: 'the faster engine on a CPU' }
+  if (onCpu && !hasGraphicsCard()) return { ...onCpu, reason: 'this machine has no graphics card' }
 
   const working: { candidate: Candidate; milliseconds: number }[] = []
   const failures: string[] = []
-  const look = async (candidate: Candidate, mayBeSoftware: boolean) => {
-    const finding = await measure(candidate)
-    if (!finding.works) failures.push(`${nameOf(candidate)}: ${finding.reason.split('\n')[0]}`)
-    else if (!mayBeSoftware && isSoftware(finding.description))
-      failures.push(`${nameOf(candidate)}: ${finding.description} is no graphics card`)
-    else working.push({ candidate, milliseconds: finding.milliseconds })
+  const tryCandidate = async (candidate: Candidate, allowSoftware: boolean) => {
+    const result = await measure(candidate)
+    if (!result.works) failures.push(`${nameOf(candidate)}: ${result.reason.split('\n')[0]}`)
+    else if (!allowSoftware && isSoftware(result.description))
+      failures.push(`${nameOf(candidate)}: ${result.description} is a software renderer, not a graphics card`)
+    else working.push({ candidate, milliseconds: result.milliseconds })
   }
-  for (const candidate of onCards) await look(candidate, wish.device === candidate.device)
+  for (const candidate of onCards) await tryCandidate(candidate, request.device === candidate.device)
   if (working.length === 0) {
-    if (onCpu) return { ...onCpu, reason: `no graphics card works (${failures.join('; ')})` }
+    if (onCpu) return { ...onCpu, reason: `no graphics card can be used (${failures.join('; ')})` }
     throw new UserError(
-      `Nothing computes on ${wish.device} here:\n${failures.map((line) => `  ${line}\n`).join('')}` +
-        'Use --device cpu; `npm run doctor` says what would make each of them work.',
+      `Cannot train on --device ${request.device}:\n${failures.map((line) => `  ${line}\n`).join('')}` +
+        'Use --device cpu, or run `npm run doctor` to see what to install.',
     )
   }
-  if (onCpu) await look(onCpu, true)
+  if (onCpu) await tryCandidate(onCpu, true)
   working.sort((a, b) => a.milliseconds - b.milliseconds)
   const times = working.map(
     ({ candidate, milliseconds }) => `${nameOf(candidate)} ${milliseconds.toFixed(0)} ms`,
   )
-  return { ...working[0]!.candidate, reason: `a training step takes ${times.join(', ')}` }
+  return { ...working[0]!.candidate, reason: `fastest training step (${times.join(', ')})` }
 }
 
+/** Formats a candidate for messages, such as "onnxruntime on cpu". */
 export function nameOf({ engine, device }: Candidate): string {
   return `${engine} on ${device}`
 }
 
-/** Whether the system shows a graphics card at all; looking for one otherwise would only take time. */
+/** Returns false if the system certainly has no graphics card, to save the time of probing. */
 function mayHaveGraphicsCard(): boolean {
   if (process.platform !== 'linux') return true
   if (['/dev/nvidiactl', '/dev/dxg', '/dev/kfd'].some((path) => existsSync(path))) return true

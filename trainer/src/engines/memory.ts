@@ -1,38 +1,46 @@
 import ort from 'onnxruntime-node'
 import { createGraph, type Node } from '../algebra/graph.ts'
 import { type Chunk, chunksOf, type Layout, singlesOf } from '../network/parameters.ts'
+import { chunkName, type VectorName } from '../step/chunked-parameters.ts'
 import type { TrainingState } from '../step/engine.ts'
-import { type AdamConfig, adamStepInPlace, type StepScalars, stepScalarNames } from '../step/optimizer.ts'
-import { chunkName, mapState, stateNames, updateGraph } from '../step/step.ts'
+import {
+  type AdamConfig,
+  adamStepInPlace,
+  mapState,
+  type StepScalars,
+  stateNames,
+} from '../step/optimizer.ts'
+import { packScalars, updateGraph } from '../step/training-graphs.ts'
 
-/** Values by the name of the graph's input or output. */
+/** Tensors by the name of a graph's input or output. */
 export type Tensors = Readonly<Record<string, ort.Tensor>>
-/** Where a run shall put its results; null lets it make the tensors itself. */
+/** Preallocated outputs of a run; null lets onnxruntime allocate the tensor. */
 export type Fetches = Readonly<Record<string, ort.Tensor | null>>
 
-/** Where the state of a training and its gradients are, as the graphs take and give them (see step.ts). */
+/** Holds the training state and the gradients as inputs and outputs of the graphs in step/training-graphs.ts. */
 export interface Memory {
-  /** The chunks in which graphs are to take parameters and give gradients. */
+  /** Chunks in which the graphs take parameters and return gradients. */
   readonly chunks: readonly Chunk[]
-  /** Parameters, or their moving average in their place. */
+  /** Returns the inputs `parameters`: the raw parameters or their EMA. */
   parameters(weights: 'raw' | 'ema'): Tensors
-  /** What was accumulated, of gradients that are; zero at the beginning of a step. */
+  /**
+   * Returns the inputs `accumulated`.
+   * @param first whether this is the first micro-batch of a step; the gradients are then reset to zero
+   */
   accumulated(first: boolean): Tensors
+  /** Returns where a run writes the outputs `gradients`. */
   gradientFetches(): Fetches
-  /** Takes over the gradients among the results of a run. */
-  takeGradients(results: Tensors): void
-  /** Adam's step, and that of the moving average. */
-  update(gradientScale: number, scalars: Float32Array): Promise<void>
-  /** The state as it is now; valid until the next update. */
+  /** Stores the gradients from the results of a run. */
+  storeGradients(results: Tensors): void
+  /** Applies one step of Adam and of the EMA. */
+  update(gradientScale: number, scalars: StepScalars<number>): Promise<void>
+  /** Returns the current state. It is valid until the next update. */
   state(): Promise<TrainingState>
   dispose(): Promise<void>
 }
 
-type Name = Parameters<typeof chunkName>[0]
-type NameOf = (name: Name, chunk: number) => string
-
-/** Chunks of a flat vector as tensors that lie in it. */
-function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: Name): Tensors {
+/** Returns the chunks of a flat vector as tensors that share its memory. */
+function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName): Tensors {
   return Object.fromEntries(
     chunks.map(({ start, end, shape }, i) => [
       chunkName(name, i),
@@ -42,9 +50,9 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: Name): Tens
 }
 
 /**
- * In host memory a tensor is a view of a vector. Every parameter has one, so that no graph needs to cut it out, and
- * gradients go where the update reads them.
- * @param state taken over, not copied
+ * Keeps the state in host memory. Each parameter is a tensor that views the flat vector, so that no graph has to
+ * slice it. Gradients are written directly to the vector that the update reads.
+ * @param state initial state; it is updated in place
  */
 export function hostMemory(state: TrainingState, layout: Layout, adam: AdamConfig): Memory {
   const chunks = singlesOf(layout)
@@ -63,101 +71,107 @@ export function hostMemory(state: TrainingState, layout: Layout, adam: AdamConfi
       return accumulated
     },
     gradientFetches: () => fetches,
-    takeGradients() {},
+    // Already written in place, see gradientFetches.
+    storeGradients() {},
     async update(gradientScale, scalars) {
-      const byName = Object.fromEntries(stepScalarNames.map((name, i) => [name, scalars[i]!]))
-      adamStepInPlace(state, gradients, gradientScale, byName as unknown as StepScalars<number>, adam)
+      adamStepInPlace(state, gradients, gradientScale, scalars, adam)
     },
     state: async () => state,
     async dispose() {},
   }
 }
 
-/** Elements of a chunk on a device: a buffer of WebGPU may have 128 MiB, these have half as many, or a parameter's. */
-const deviceChunk = 2 ** 24
+/**
+ * Target number of elements per chunk on a device: 64 MiB, half of WebGPU's buffer limit. A parameter larger than
+ * that has a larger chunk of its own.
+ */
+const deviceChunkSize = 2 ** 24
 
-/** Compiles a graph some of whose results stay on the device. */
+/** Compiles a graph whose `deviceOutputs` stay on the device. */
 type Compile = (
   outputs: Readonly<Record<string, Node>>,
-  kept: readonly string[],
+  deviceOutputs: readonly string[],
 ) => Promise<ort.InferenceSession>
 
-/** The memory of a graphics card: tensors stay there, and each run makes new ones. In Node only WebGPU can. */
+/**
+ * Keeps the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only on
+ * WebGPU.
+ */
 export async function deviceMemory(
   state: TrainingState,
   layout: Layout,
   adam: AdamConfig,
   compile: Compile,
 ): Promise<Memory> {
-  const chunks = chunksOf(layout, deviceChunk)
-  const next: NameOf = (name, chunk) => `next.${chunkName(name, chunk)}`
-  const namesOf = (names: readonly Name[], nameOf: NameOf = chunkName) =>
+  const chunks = chunksOf(layout, deviceChunkSize)
+  const nextName = (name: VectorName, chunk: number) => `next.${chunkName(name, chunk)}`
+  const chunkNames = (names: readonly VectorName[], nameOf = chunkName) =>
     names.flatMap((name) => chunks.map((_, i) => nameOf(name, i)))
-  /** Tensors under other names. */
-  const renamed = (tensors: Tensors, from: readonly string[], to: readonly string[]): Tensors =>
+  const rename = (tensors: Tensors, from: readonly string[], to: readonly string[]): Tensors =>
     Object.fromEntries(to.map((name, i) => [name, tensors[from[i]!]!]))
-  const drop = (tensors: Tensors) => {
+  const disposeAll = (tensors: Tensors) => {
     for (const tensor of Object.values(tensors)) tensor.dispose()
   }
-  const stateTensors = namesOf(stateNames)
-  const update = await compile(updateGraph(chunks, adam), namesOf(stateNames, next))
+  const stateInputs = chunkNames(stateNames)
+  const stateOutputs = chunkNames(stateNames, nextName)
+  const gradientNames = chunkNames(['gradients'])
+  const updateSession = await compile(updateGraph(chunks, adam), stateOutputs)
 
-  let present: Tensors = Object.assign({}, ...stateNames.map((name) => viewsOf(state[name], chunks, name)))
+  let current: Tensors = Object.assign({}, ...stateNames.map((name) => viewsOf(state[name], chunks, name)))
   let gradients: Tensors = {}
-  let download: ort.InferenceSession | null = null
+  let copySession: ort.InferenceSession | null = null
   return {
     chunks,
     parameters: (weights) =>
-      renamed(present, namesOf([weights === 'raw' ? 'parameters' : 'ema']), namesOf(['parameters'])),
+      rename(current, chunkNames([weights === 'raw' ? 'parameters' : 'ema']), chunkNames(['parameters'])),
     accumulated(first) {
       if (first) {
-        drop(gradients)
+        disposeAll(gradients)
         gradients = viewsOf(new Float32Array(layout.size), chunks, 'gradients')
       }
-      return renamed(gradients, namesOf(['gradients']), namesOf(['accumulated']))
+      return rename(gradients, gradientNames, chunkNames(['accumulated']))
     },
-    gradientFetches: () => Object.fromEntries(namesOf(['gradients']).map((name) => [name, null])),
-    takeGradients(results) {
-      drop(gradients)
-      gradients = renamed(results, namesOf(['gradients']), namesOf(['gradients']))
+    gradientFetches: () => Object.fromEntries(gradientNames.map((name) => [name, null])),
+    storeGradients(results) {
+      disposeAll(gradients)
+      gradients = rename(results, gradientNames, gradientNames)
     },
     async update(gradientScale, scalars) {
-      const one = (values: Float32Array) => new ort.Tensor('float32', values, [values.length])
-      const results = await update.run(
+      const vector = (values: Float32Array) => new ort.Tensor('float32', values, [values.length])
+      const results = await updateSession.run(
         {
-          ...present,
+          ...current,
           ...gradients,
-          scalars: one(scalars),
-          gradientScale: one(Float32Array.of(gradientScale)),
+          scalars: vector(packScalars(scalars)),
+          gradientScale: vector(Float32Array.of(gradientScale)),
         },
-        Object.fromEntries(namesOf(stateNames, next).map((name) => [name, null])),
+        Object.fromEntries(stateOutputs.map((name) => [name, null])),
       )
-      drop(present)
-      present = renamed(results, namesOf(stateNames, next), stateTensors)
+      disposeAll(current)
+      current = rename(results, stateOutputs, stateInputs)
     },
     async state() {
-      // Tensor.getData() of onnxruntime-node 1.30 ends the process; a graph that hands its inputs on does not.
-      download ??= await compile(copyGraph(chunks), [])
-      const found = await download.run(present)
-      const whole = (name: Name) => {
+      // Tensor.getData() crashes the process (onnxruntime-node 1.30). A graph that returns its inputs works.
+      copySession ??= await compile(copyGraph(chunks), [])
+      const copies = await copySession.run(current)
+      return mapState((name) => {
         const flat = new Float32Array(layout.size)
         for (const [i, { start }] of chunks.entries())
-          flat.set(found[`copy.${chunkName(name, i)}`]!.data as Float32Array, start)
+          flat.set(copies[`copy.${chunkName(name, i)}`]!.data as Float32Array, start)
         return flat
-      }
-      return mapState(whole)
+      })
     },
     async dispose() {
-      // Tensors first: a session takes the memory of its outputs along.
-      drop(gradients)
-      drop(present)
-      await update.release()
-      await download?.release()
+      // Tensors first: releasing a session frees the memory of its outputs.
+      disposeAll(gradients)
+      disposeAll(current)
+      await updateSession.release()
+      await copySession?.release()
     },
   }
 }
 
-/** Every vector of the state as it is. */
+/** Records a graph that returns every vector of the state unchanged, with the prefix `copy.`. */
 function copyGraph(chunks: readonly Chunk[]): Record<string, Node> {
   const { input } = createGraph()
   return Object.fromEntries(

@@ -6,20 +6,22 @@ import { toOnnx } from '../compile/onnx/model.ts'
 import { layoutOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
+import { predictionGraph } from '../step/inference-graphs.ts'
 import { clipScale } from '../step/optimizer.ts'
-import { gradientGraph, predictionGraph, type StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
+import { gradientGraph } from '../step/training-graphs.ts'
 import { findBlockWidth } from './block-width.ts'
-import { cudaAdvice, noAdapter } from './install-hints.ts'
+import { noWebgpuAdapter, onnxruntimeCudaHint } from './install-hints.ts'
 import { deviceMemory, hostMemory, type Tensors } from './memory.ts'
 import { vulkanDrivers } from './vulkan.ts'
 
-// What goes wrong comes as an exception; the log would say it again, in its own words.
+// Errors are thrown as exceptions; the log would only repeat them.
 ort.env.logLevel = 'fatal'
 
-/** Graphs that run once or few times are not worth optimising; onnxruntime's rewrites do not speed up the step. */
+/** onnxruntime's graph optimizations do not speed up the step, and cost time in graphs that run only a few times. */
 const sessionOptions = {
   graphOptimizationLevel: 'disabled',
-  // Planning memory ahead costs half as much again at the same speed: measured on the training step.
+  // Memory patterns take 1.5 times the memory at the same speed (measured on the training step).
   enableMemPattern: false,
 } as const satisfies ort.InferenceSession.SessionOptions
 
@@ -29,15 +31,17 @@ interface CompileOptions extends ort.InferenceSession.SessionOptions {
 }
 
 /**
- * Compiles recorded outputs for this process.
- * @throws UserError where onnxruntime cannot compute on the device
+ * Compiles a recorded graph into an onnxruntime session.
+ * @param tables constants of the graph by input name
+ * @throws UserError if onnxruntime cannot compute on the device
  */
 export async function compile(
   outputs: Readonly<Record<string, Node>>,
   tables: ReadonlyMap<string, Float32Array>,
   { device = 'cpu', blockWidth = null, ...options }: CompileOptions = {},
 ): Promise<ort.InferenceSession> {
-  // WebGPU has no FusedMatMul: each of them would fetch its factors from the device and bring the product back.
+  // WebGPU has no FusedMatMul: onnxruntime would run it on the CPU and copy its inputs and output between the
+  // devices.
   const dialect = device === 'cpu' ? 'onnxruntime' : 'standard'
   const bytes = toOnnx(outputs, { dialect, weights: tables, blockWidth })
   try {
@@ -48,18 +52,19 @@ export async function compile(
     })
   } catch (error) {
     const message = (error as Error).message.trim().split('\n').at(-1)!
-    if (device === 'webgpu' && /adapter/i.test(message)) throw new UserError(noAdapter)
-    if (device === 'cuda') throw new UserError(cudaAdvice(message))
+    if (device === 'webgpu' && /adapter/i.test(message)) throw new UserError(noWebgpuAdapter)
+    if (device === 'cuda') throw new UserError(onnxruntimeCudaHint(message))
     throw error
   }
 }
 
 /**
- * Training by compiled graphs: one computes gradients, the other one updates, when the gradients are known to be finite;
- * the state before a step that went wrong is still there. On WebGPU state and gradients stay on the device.
- * @param state taken over, not copied
- * @param options.threads as many as there are cores unless told; results are the same bit for bit at the same number
- * @throws UserError where onnxruntime cannot compute on the device
+ * Creates an engine that trains with compiled graphs. The first graph computes the gradients; the update follows only
+ * if they are finite, so a failed step leaves the state unchanged. On WebGPU, the state and the gradients stay on the
+ * device.
+ * @param state initial state; the engine overwrites it
+ * @param options.threads Default: one per core. Results are bit-identical for the same number of threads.
+ * @throws UserError if onnxruntime cannot compute on the device
  */
 export async function createOnnxruntimeEngine(
   spec: StepSpec,
@@ -67,28 +72,30 @@ export async function createOnnxruntimeEngine(
   state: TrainingState,
   { device = 'cpu', threads = availableParallelism() }: { device?: Device; threads?: number } = {},
 ): Promise<Engine> {
-  const stays = device === 'webgpu'
+  const onDevice = device === 'webgpu'
   const blockWidth = device === 'cpu' ? await findBlockWidth() : null
-  const compileHere = (outputs: Readonly<Record<string, Node>>, kept: readonly string[] = []) =>
+  const compileStepGraph = (outputs: Readonly<Record<string, Node>>, deviceOutputs: readonly string[] = []) =>
     compile(outputs, tables, {
       device,
       intraOpNumThreads: threads,
       blockWidth,
-      ...(stays && {
-        preferredOutputLocation: Object.fromEntries(kept.map((name) => [name, 'gpu-buffer' as const])),
+      ...(onDevice && {
+        preferredOutputLocation: Object.fromEntries(
+          deviceOutputs.map((name) => [name, 'gpu-buffer' as const]),
+        ),
       }),
     })
   const { unet: config, height, width, accumulate = 1 } = spec
   const channels = config.inputChannels
   const layout = layoutOf(parameterSpecs(config))
-  const memory = stays
-    ? await deviceMemory(state, layout, spec.adam, compileHere)
+  const memory = onDevice
+    ? await deviceMemory(state, layout, spec.adam, compileStepGraph)
     : hostMemory(state, layout, spec.adam)
-  const differentiation = await compileHere(
+  const gradientSession = await compileStepGraph(
     gradientGraph(spec, memory.chunks),
     Object.keys(memory.gradientFetches()),
   )
-  let prediction: ort.InferenceSession | null = null
+  let predictionSession: ort.InferenceSession | null = null
 
   function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
@@ -104,15 +111,15 @@ export async function createOnnxruntimeEngine(
   }
 
   return {
-    description: `onnxruntime ${ort.env.versions.node ?? ''} on ${describe(device, threads)}`,
+    description: `onnxruntime ${ort.env.versions.node ?? ''} on ${describeDevice(device, threads)}`,
 
     async step(batches, scalars): Promise<StepResult> {
       if (batches.length !== accumulate)
-        throw new Error(`Found ${batches.length} micro-batches; this engine was made for ${accumulate}.`)
-      let total = 0
-      let length = 0
+        throw new Error(`Invalid step: expected ${accumulate} micro-batches, got ${batches.length}.`)
+      let lossSum = 0
+      let accumulatedNorm = 0
       for (const [i, batch] of batches.entries()) {
-        const results = await differentiation.run(
+        const results = await gradientSession.run(
           {
             ...batchFeeds(batch),
             ...memory.parameters('raw'),
@@ -120,22 +127,22 @@ export async function createOnnxruntimeEngine(
           },
           { loss: null, gradientNorm: null, ...memory.gradientFetches() },
         )
-        memory.takeGradients(results)
-        total += numberIn('loss', results)
-        length = numberIn('gradientNorm', results)
+        memory.storeGradients(results)
+        lossSum += scalarIn('loss', results)
+        accumulatedNorm = scalarIn('gradientNorm', results)
       }
-      const [loss, gradientNorm] = [total / accumulate, length / accumulate]
+      const [loss, gradientNorm] = [lossSum / accumulate, accumulatedNorm / accumulate]
       const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
       if (finite) await memory.update(clipScale(gradientNorm, spec.clipNorm) / accumulate, scalars)
       return { loss, gradientNorm, finite }
     },
 
     async predict(weights, x, timestep, label) {
-      prediction ??= await compile(predictionGraph(spec, memory.chunks), tables, {
+      predictionSession ??= await compile(predictionGraph(spec, memory.chunks), tables, {
         device,
         intraOpNumThreads: threads,
       })
-      const { output } = await prediction.run({
+      const { output } = await predictionSession.run({
         ...memory.parameters(weights),
         x: new ort.Tensor('float32', x, [timestep.length, channels, height, width]),
         timestep: vector(timestep),
@@ -148,18 +155,18 @@ export async function createOnnxruntimeEngine(
 
     async dispose() {
       await memory.dispose()
-      await differentiation.release()
-      await prediction?.release()
+      await gradientSession.release()
+      await predictionSession?.release()
     },
   }
 }
 
-function describe(device: Device, threads: number): string {
+function describeDevice(device: Device, threads: number): string {
   if (device === 'cpu') return `the CPU, ${threads} thread${threads === 1 ? '' : 's'}`
   return device === 'cuda' ? 'CUDA' : ['WebGPU', ...vulkanDrivers()].join(', ')
 }
 
-function numberIn(name: string, results: Tensors): number {
+function scalarIn(name: string, results: Tensors): number {
   return (results[name]!.data as Float32Array)[0]!
 }
 

@@ -1,16 +1,16 @@
 import type { Candidate, Engine, TrainingState } from '../step/engine.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 
 export interface EngineOptions {
-  /** Of the CPU; as many as there are cores unless told. */
+  /** Number of CPU threads. Default: one per core. */
   readonly threads?: number
 }
 
 /**
- * Opens an engine; what the others need is not loaded.
- * @param tables what the network reads but does not train, by name
- * @param state what to begin with: taken over, not copied
- * @throws UserError where the engine cannot compute on the device, with what would make it
+ * Opens an engine. Only the packages of this engine are loaded.
+ * @param tables constants of the network by name, such as the time embedding
+ * @param state initial state; the engine owns it from now on and may overwrite it
+ * @throws UserError if the engine cannot compute on the device, with what to install
  */
 export async function openEngine(
   { engine, device }: Candidate,

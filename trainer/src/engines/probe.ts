@@ -1,26 +1,26 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Candidate } from '../step/engine.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 import type { EngineOptions } from './open.ts'
 
-/** What the other process is asked. */
+/** Message to the child process: what to measure. */
 export interface ProbeRequest {
   readonly candidate: Candidate
   readonly spec: StepSpec
   readonly options: EngineOptions
 }
 
-/** Whether a candidate works here, and how fast a step is, or why it does not. */
+/** Message from the child process: the median time of a step, or why the candidate does not work. */
 export type ProbeResult =
   | { readonly works: true; readonly description: string; readonly milliseconds: number }
   | { readonly works: false; readonly reason: string }
 
-const program = fileURLToPath(new URL('measure.ts', import.meta.url))
+const program = fileURLToPath(new URL('probe-process.ts', import.meta.url))
 
 /**
- * Measures a training step in a process of its own: a driver may take its process down with it, or never answer.
- * @param seconds to wait at most
+ * Measures a training step in a child process, because a graphics driver may crash its process or hang.
+ * @param options.seconds timeout
  */
 export function probe(
   candidate: Candidate,
@@ -31,23 +31,23 @@ export function probe(
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
-  let complaint = ''
+  let stderr = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-    complaint = (complaint + text).slice(-2000)
+    stderr = (stderr + text).slice(-2000)
   })
   child.send({ candidate, spec, options } satisfies ProbeRequest)
   return new Promise((resolve) => {
-    const late = setTimeout(() => {
+    const timeout = setTimeout(() => {
       child.kill('SIGKILL')
-      resolve({ works: false, reason: `it did not do a few steps within ${seconds} s` })
+      resolve({ works: false, reason: `timeout: its training steps did not finish within ${seconds} s` })
     }, seconds * 1000)
-    child.on('message', (finding) => resolve(finding as ProbeResult))
+    child.on('message', (result) => resolve(result as ProbeResult))
     child.on('close', (code, signal) => {
-      clearTimeout(late)
-      const last = complaint.trim().split('\n').at(-1)
+      clearTimeout(timeout)
+      const lastLine = stderr.trim().split('\n').at(-1)
       resolve({
         works: false,
-        reason: `its process ended with ${signal ?? `status ${code}`}${last ? `: ${last}` : ''}`,
+        reason: `its process ended with ${signal ?? `status ${code}`}${lastLine ? `: ${lastLine}` : ''}`,
       })
     })
   })

@@ -1,31 +1,31 @@
 import { UserError } from '@ddpm/shared'
 import * as tf from '@tensorflow/tfjs-core'
 import type { Device } from '../step/engine.ts'
-import { noAdapter } from './install-hints.ts'
+import { noWebgpuAdapter } from './install-hints.ts'
 
-/** A backend of TensorFlow.js that is ready to be set. */
+/** A registered backend of TensorFlow.js, ready for tf.setBackend. */
 export interface Backend {
   readonly name: string
-  /** What it computes on, for people. */
+  /** Name of the device and its driver, for messages. */
   readonly description: string
 }
 
-/** The version of the optional packages; one of its parts of another version would be a second library beside it. */
+/** Version of the optional packages. Another version would load a second copy of TensorFlow.js. */
 const version = tf.version_core
 
 /**
- * Dawn, WebGPU's implementation in Chrome, as a library for Node. Not a dependency: 130 MB of drivers for five systems,
- * for something that onnxruntime has inside it already.
+ * Dawn, Chrome's implementation of WebGPU, as a Node package. It is not a dependency, because it is 130 MB of
+ * binaries for five systems and onnxruntime already contains Dawn.
  */
 const dawnPackage = 'webgpu'
 const dawnVersion = '0.6.2'
 
 /**
- * Brings up what TensorFlow.js needs for a device.
- * @throws UserError that says what is missing and how to get it
+ * Loads the TensorFlow.js backend for a device.
+ * @throws UserError that names what is missing and the command that installs it
  */
 export async function openBackend(device: Device): Promise<Backend> {
-  // Without it, the backend in plain JavaScript recommends the others at length.
+  // Suppresses the advertisement for other backends that the JavaScript backend prints.
   tf.env().set('PROD', true)
   switch (device) {
     case 'cuda':
@@ -37,35 +37,44 @@ export async function openBackend(device: Device): Promise<Backend> {
   }
 }
 
-const cudaAdvice =
-  `npm install --no-save @tensorflow/tfjs-node-gpu@${version}\n` +
-  'It fetches libtensorflow 2.9.1 and needs Linux or Windows on x64, CUDA 11.2, cuDNN 8.1 and Node up to 22 ' +
-  `(this is Node ${process.versions.node}). Cards newer than CUDA 11.2 (Ada, Hopper, Blackwell) are better served by ` +
-  '--engine onnxruntime --device webgpu, which needs nothing but their driver, or --engine onnxruntime --device cuda.'
+const cudaInstall = `npm install --no-save @tensorflow/tfjs-node-gpu@${version}`
+const cudaRequirements =
+  'It downloads libtensorflow 2.9.1 and needs Linux or Windows on x64, CUDA 11.2, cuDNN 8.1 and Node 22 or older ' +
+  `(this is Node ${process.versions.node}). For cards newer than CUDA 11.2 (Ada, Hopper, Blackwell), use ` +
+  '--engine onnxruntime --device webgpu, which needs only the graphics driver, or --engine onnxruntime --device cuda.'
 
 async function cuda(): Promise<Backend> {
-  const found = await optional('@tensorflow/tfjs-node-gpu', cudaAdvice)
-  if (!found) {
+  const loaded = await importOptional(
+    '@tensorflow/tfjs-node-gpu',
+    `Reinstall it:\n  ${cudaInstall}\n${cudaRequirements}`,
+  )
+  if (!loaded) {
     throw new UserError(
-      `TensorFlow.js computes on CUDA with @tensorflow/tfjs-node-gpu, which is not installed. Install it: ${cudaAdvice}`,
+      'TensorFlow.js needs the package @tensorflow/tfjs-node-gpu for CUDA, which is not installed.\n' +
+        `Install it:\n  ${cudaInstall}\n${cudaRequirements}`,
     )
   }
   await tf.setBackend('tensorflow')
   if (!(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
     throw new UserError(
-      '@tensorflow/tfjs-node-gpu is installed but found no CUDA device, or not the CUDA and cuDNN it needs. ' +
-        `Check nvidia-smi and LD_LIBRARY_PATH. ${cudaAdvice.split('\n')[1]}`,
+      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device, or not its CUDA and cuDNN versions.\n' +
+        `Check the output of nvidia-smi and the folders in LD_LIBRARY_PATH. ${cudaRequirements}`,
     )
   }
   return { name: 'tensorflow', description: 'CUDA, libtensorflow' }
 }
 
 async function cpu(): Promise<Backend> {
-  const advice = `Install it again: npm install --no-save @tensorflow/tfjs-node@${version}, or remove it.`
-  if (await optional('@tensorflow/tfjs-node', advice))
+  const hint =
+    `Reinstall it:\n  npm install --no-save @tensorflow/tfjs-node@${version}\n` +
+    'or remove the folder node_modules/@tensorflow/tfjs-node.'
+  if (await importOptional('@tensorflow/tfjs-node', hint))
     return { name: 'tensorflow', description: 'the CPU, libtensorflow' }
   await import('@tensorflow/tfjs-backend-cpu')
-  return { name: 'cpu', description: 'the CPU, plain JavaScript (@tensorflow/tfjs-node would be faster)' }
+  return {
+    name: 'cpu',
+    description: 'the CPU, plain JavaScript (the package @tensorflow/tfjs-node is faster)',
+  }
 }
 
 interface Dawn {
@@ -78,43 +87,47 @@ interface Dawn {
 }
 
 /**
- * Once per process: Dawn ends with the last reference to what `create` returned, and the backend's device with it.
+ * Opened once per process. Dawn stops, and the backend loses its device, when the object that `create` returned is
+ * garbage-collected.
  */
 let dawnBackend: Promise<Backend> | undefined
 
 async function webgpu(): Promise<Backend> {
   const install = `npm install --no-save ${dawnPackage}@${dawnVersion} @tensorflow/tfjs-backend-webgpu@${version}`
-  const advice = `Install again: ${install}`
-  const dawn = await optional<Dawn>(dawnPackage, advice)
+  const hint = `Reinstall it:\n  ${install}`
+  const dawn = await importOptional<Dawn>(dawnPackage, hint)
   if (dawn) {
     Object.assign(globalThis, dawn.globals)
     const gpu = dawn.create([])
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
-    if (!adapter) throw new UserError(noAdapter)
-    // The backend asks for an adapter of its own, through the global that browsers have.
+    if (!adapter) throw new UserError(noWebgpuAdapter)
+    // The backend requests its own adapter through navigator.gpu, as in a browser.
     Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true })
-    if (await optional('@tensorflow/tfjs-backend-webgpu', advice)) {
+    if (await importOptional('@tensorflow/tfjs-backend-webgpu', hint)) {
       const { description, device, architecture, vendor } = adapter.info
       return { name: 'webgpu', description: `WebGPU, ${description || device || architecture || vendor}` }
     }
   }
   throw new UserError(
-    `TensorFlow.js computes on WebGPU with the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu, which are not ` +
-      `both installed. Install them: ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
+    `TensorFlow.js needs the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu for WebGPU, ` +
+      `which are not both installed.\nInstall them:\n  ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
   )
 }
 
 /**
- * Imports a package that need not be installed.
- * @returns null where it is not
- * @throws UserError where it is, but does not load
+ * Imports an optional package.
+ * @param hint what to do if the package is installed but cannot be loaded
+ * @returns null if the package is not installed
+ * @throws UserError if it is installed but cannot be loaded
  */
-async function optional<T = unknown>(name: string, advice: string): Promise<T | null> {
+async function importOptional<T = unknown>(name: string, hint: string): Promise<T | null> {
   try {
     return await import(name)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return null
-    throw new UserError(`${name} is installed but does not load: ${message.split('\n')[0]}\n${advice}`)
+    throw new UserError(
+      `The package ${name} is installed but cannot be loaded: ${message.split('\n')[0]}\n${hint}`,
+    )
   }
 }

@@ -13,10 +13,10 @@ import { tfjs } from './tfjs-ops.ts'
 await tf.setBackend((await openBackend('cpu')).name)
 const ops = createOps(tfjs)
 
-/** Only the hand-written derivatives of the graph use these; TensorFlow.js does not differentiate its own. */
-const unused = new Set<Op>(['conv2dWeightGrad', 'within'])
+/** Ops that only the gradients in grad.ts use. TensorFlow.js never differentiates them. */
+const notDifferentiated = new Set<Op>(['conv2dWeightGrad', 'within'])
 
-suite('TensorFlow.js computes every primitive as float64 defines it, and differentiates it as grad.ts does', () => {
+suite('TensorFlow.js agrees with the float64 interpreter on every primitive, and with grad.ts on its gradient', () => {
   for (const op of Object.keys(cases) as Op[]) {
     for (const [number, c] of cases[op].entries()) test(`${op} ${number}`, () => check(op, c as Case<Op>))
   }
@@ -30,10 +30,10 @@ function check<O extends Op>(op: O, c: Case<O>): void {
   const feeds = new Map(values.map((value, i) => [`input${i}`, value]))
   const [expected] = evaluate([output], float64, feeds)
   const tensors = values.map(({ shape, data }) => tfjs.constant(data, shape))
-  const found = tfjs.apply(op, tensors, c.attributes)
-  assert.deepEqual(found.shape, expected!.shape)
-  close(found, expected!, 'result')
-  if (c.fixed?.[0] || unused.has(op)) return
+  const actual = tfjs.apply(op, tensors, c.attributes)
+  assert.deepEqual(actual.shape, expected!.shape)
+  assertClose(actual, expected!, 'result')
+  if (c.fixed?.[0] || notDifferentiated.has(op)) return
 
   // Σ y·w for random weights w.
   const weights = random(99, expected!.shape)
@@ -41,7 +41,8 @@ function check<O extends Op>(op: O, c: Case<O>): void {
   const axes = weights.shape.map((_, axis) => axis)
   const loss = graph.ops.reshape(graph.ops.reduceSum(product, axes), [1])
   const free = inputs.filter((_, i) => !c.fixed?.[i])
-  const wanted = op === 'stopGradient' ? [] : evaluate(gradients(graph, loss, free), float64, feeds)
+  const expectedGradients =
+    op === 'stopGradient' ? [] : evaluate(gradients(graph, loss, free), float64, feeds)
   const differentiated = tf.grads((...free: tf.Tensor[]) => {
     const all = tensors.map((tensor, i) => (c.fixed?.[i] ? tensor : free.shift()!))
     return ops.reduceSum(
@@ -50,18 +51,21 @@ function check<O extends Op>(op: O, c: Case<O>): void {
     )
   })(tensors.filter((_, i) => !c.fixed?.[i]))
   for (const [i, gradient] of differentiated.entries()) {
-    close(
+    assertClose(
       gradient,
-      wanted[i] ?? { shape: gradient.shape, data: new Float64Array(sizeOf(gradient.shape)) },
+      expectedGradients[i] ?? { shape: gradient.shape, data: new Float64Array(sizeOf(gradient.shape)) },
       `gradient ${i}`,
     )
   }
 }
 
-function close(found: tf.Tensor, { data }: Tensor, what: string): void {
-  for (const [i, value] of found.dataSync().entries()) {
-    const wanted = data[i]!
-    const bound = 2e-5 * Math.max(1, Math.abs(wanted))
-    assert.ok(Math.abs(value - wanted) <= bound, `${what}, element ${i}: ${value}, not ${wanted}`)
+function assertClose(actual: tf.Tensor, { data }: Tensor, what: string): void {
+  for (const [i, value] of actual.dataSync().entries()) {
+    const expected = data[i]!
+    const bound = 2e-5 * Math.max(1, Math.abs(expected))
+    assert.ok(
+      Math.abs(value - expected) <= bound,
+      `${what}, element ${i}: expected ${expected}, got ${value}`,
+    )
   }
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-// Registers the kernels' derivatives: of the packages that Node can load, only this and the far larger union do.
+// Imported for its side effect: it registers the gradients of the kernels. Among the packages that Node can load,
+// only this one and the much larger @tensorflow/tfjs do.
 import '@tensorflow/tfjs-layers'
 import type { Convolution, Interpreter, Op, Primitives } from '../algebra/ops.ts'
 
@@ -15,7 +16,7 @@ const two =
   ([a, b]: readonly tf.Tensor[]) =>
     f(a!, b!)
 
-// Every backend has convolutions over channels-last pictures; over channels-first ones only some have.
+// All backends support NHWC convolutions, only some support NCHW.
 const channelsLast = (x: tf.Tensor) => tf.transpose(x, [0, 2, 3, 1]) as tf.Tensor4D
 const channelsFirst = (x: tf.Tensor) => tf.transpose(x, [0, 3, 1, 2])
 /** [O, I, K, K] → [K, K, I, O] */
@@ -23,8 +24,9 @@ const kernelLast = (weight: tf.Tensor) => tf.transpose(weight, [2, 3, 1, 0]) as 
 const kernelFirst = (weight: tf.Tensor) => tf.transpose(weight, [3, 2, 0, 1])
 
 /**
- * How TensorFlow is told about padding: 'same' where that means these zeros, otherwise they are put around the picture
- * first. (libtensorflow's filter gradient takes no explicit padding, and 'same' at stride 2 is another one.)
+ * Converts padding to TensorFlow's: 'same' if that adds the same zeros, otherwise the image is padded first and the
+ * convolution is 'valid'. libtensorflow's filter gradient takes no explicit padding, and 'same' at stride 2 pads
+ * differently.
  */
 function paddingOf({ stride, padding }: Convolution, kernel: number) {
   const [top, left, bottom, right] = padding
@@ -47,13 +49,13 @@ function paddingOf({ stride, padding }: Convolution, kernel: number) {
       }
 }
 
-/** Rows of pixels, so that neighbours in a picture can be counted by axes of a tensor of rank 4. */
+/** Merges the axes N, C and H, so that resampling needs only tensors of rank 4. */
 function rowsOf(x: tf.Tensor): { rows: number; columns: number; shape: Size4 } {
   const shape = x.shape as Size4
   return { rows: shape[0] * shape[1] * shape[2], columns: shape[3], shape }
 }
 
-const whole = (x: tf.Tensor) => tf.cast(tf.round(x), 'int32') as tf.Tensor1D
+const toInteger = (x: tf.Tensor) => tf.cast(tf.round(x), 'int32') as tf.Tensor1D
 
 function groupStatistics(x: tf.Tensor, { groups, eps }: Primitives['groupNorm']) {
   const [n, channels, height, width] = x.shape as Size4
@@ -102,8 +104,8 @@ const rules: { [O in Op]: Rule<O> } = {
 
   matmul: ([a, b], { transposeA, transposeB }) => tf.matMul(a!, b!, transposeA, transposeB),
   softmax: one(tf.softmax),
-  gather: two((table, index) => tf.gather(table, whole(index))),
-  oneHot: ([index], { depth }) => tf.oneHot(whole(index!), depth, 1, 0, 'float32'),
+  gather: two((table, index) => tf.gather(table, toInteger(index))),
+  oneHot: ([index], { depth }) => tf.oneHot(toInteger(index!), depth, 1, 0, 'float32'),
 
   conv2d([x, weight, bias], attributes) {
     const { pad, surround } = paddingOf(attributes, weight!.shape[2]!)
@@ -157,7 +159,7 @@ const rules: { [O in Op]: Rule<O> } = {
   },
 }
 
-/** The algebra, computed at once by TensorFlow.js on whichever backend is set. */
+/** Interprets the ops eagerly with TensorFlow.js, on the backend of the last tf.setBackend. */
 export const tfjs: Interpreter<tf.Tensor> = {
   apply: (op, inputs, attributes) => (rules[op] as Rule<typeof op>)(inputs, attributes),
   shape: (x) => x.shape,

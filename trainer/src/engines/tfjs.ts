@@ -2,28 +2,22 @@ import * as tf from '@tensorflow/tfjs-core'
 import { createOps } from '../algebra/ops.ts'
 import { type Layout, layoutOf } from '../network/parameters.ts'
 import { parameterSpecs, unet } from '../network/unet.ts'
+import { type DenoisingInputs, denoisingLoss } from '../objective/denoising.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
-import {
-  adamStep,
-  clipScale,
-  norm,
-  type OptimizerState,
-  type StepScalars,
-  stepScalarNames,
-} from '../step/optimizer.ts'
-import { type BatchInputs, denoisingLoss, mapState, type StepSpec, stateNames } from '../step/step.ts'
+import { adamStep, clipScale, mapState, norm, type OptimizerState, stateNames } from '../step/optimizer.ts'
+import type { StepSpec } from '../step/spec.ts'
 import { openBackend } from './tfjs-backend.ts'
 import { tfjs } from './tfjs-ops.ts'
 
 const ops = createOps(tfjs)
 
 /**
- * Training with TensorFlow.js: the same network and loss, run at once, and differentiated by TensorFlow.js itself.
+ * Creates an engine that trains with TensorFlow.js: the same network and loss, executed eagerly and differentiated by
+ * TensorFlow.js.
  *
- * The optimizer is ours over the same tensors: tf.train.adam has no weight decay and a learning rate that is fixed for
- * good, and keeps its moments by variable, where checkpoints have them as the parameters.
- * @param state taken over, not copied
- * @throws UserError where the device or what drives it is missing
+ * The optimizer is `adamStep` instead of tf.train.adam, which has no weight decay and a fixed learning rate, and
+ * stores its moments per variable, whereas checkpoints store flat vectors.
+ * @throws UserError if the device, its driver or a package is missing
  */
 export async function createTfjsEngine(
   spec: StepSpec,
@@ -36,7 +30,7 @@ export async function createTfjsEngine(
   const { name: backend, description } = await openBackend(device)
   await tf.setBackend(backend)
 
-  const heldTables = new Map(
+  const tableTensors = new Map(
     layout.tables.map(({ name, shape }) => [name, tf.tensor(tables.get(name)!, [...shape])]),
   )
   let current: OptimizerState<tf.Tensor> = mapState((name) => tf.tensor1d(state[name]))
@@ -45,32 +39,32 @@ export async function createTfjsEngine(
     tf.tensor4d(values, [n, config.inputChannels, height, width])
   const columns = (values: Float32Array, n: number) => tf.tensor2d(values, [n, values.length / n])
 
-  function inputsOf({ x0, noise, timestep, label, coefficients, dropout }: Batch): BatchInputs<tf.Tensor> {
-    const n = timestep.length
+  function inputsOf(batch: Batch): DenoisingInputs<tf.Tensor> {
+    const n = batch.timestep.length
     return {
-      x0: images(x0, n),
-      noise: images(noise, n),
-      timestep: tf.tensor1d(timestep),
-      label: label && tf.tensor1d(label),
-      coefficients: columns(coefficients, n),
-      dropout: dropout && columns(dropout, n),
+      x0: images(batch.x0, n),
+      noise: images(batch.noise, n),
+      timestep: tf.tensor1d(batch.timestep),
+      label: batch.label && tf.tensor1d(batch.label),
+      coefficients: columns(batch.coefficients, n),
+      dropout: batch.dropout && columns(batch.dropout, n),
     }
   }
 
-  /** Hands out the given parameters, in the layout's order, and the tables. */
+  /** Looks up parameters among `views` (in the layout's order) and the tables. */
   const parametersFrom = (views: readonly tf.Tensor[]) => {
     const byName = new Map(layout.entries.map(({ name }, i) => [name, views[i]!]))
-    return ({ name }: { name: string }) => byName.get(name) ?? heldTables.get(name)!
+    return ({ name }: { name: string }) => byName.get(name) ?? tableTensors.get(name)!
   }
 
-  interface Differentiated {
+  interface LossAndGradient {
     /** [1] */
     readonly loss: tf.Tensor
     /** [P] */
     readonly gradient: tf.Tensor
   }
 
-  function differentiate(batch: Batch): Differentiated {
+  function differentiate(batch: Batch): LossAndGradient {
     const inputs = inputsOf(batch)
     const loss = (...views: tf.Tensor[]) => denoisingLoss(ops, spec, parametersFrom(views), inputs)
     const { value, grads } = tf.valueAndGrads(loss)(viewsOf(layout, current.parameters))
@@ -83,9 +77,9 @@ export async function createTfjsEngine(
     }
   }
 
-  /** The mean over batches; of what came before only the sums are held. */
-  function meanOf(batches: readonly Batch[]): Differentiated {
-    const total = batches.reduce<Differentiated | null>((sum, batch) => {
+  /** Returns the mean over the micro-batches. Only the running sums stay in memory. */
+  function meanOf(batches: readonly Batch[]): LossAndGradient {
+    const total = batches.reduce<LossAndGradient | null>((sum, batch) => {
       const next = tf.tidy(() => {
         const { loss, gradient } = differentiate(batch)
         return sum
@@ -108,22 +102,22 @@ export async function createTfjsEngine(
         const { loss, gradient } = meanOf(batches)
         return { loss, gradient, gradientNorm: norm(ops, [gradient]) }
       })
-      const [[loss], [gradientNorm]] = (await Promise.all([
-        tensors.loss.data(),
-        tensors.gradientNorm.data(),
-      ])) as unknown as [[number], [number]]
+      const [lossData, normData] = await Promise.all([tensors.loss.data(), tensors.gradientNorm.data()])
+      const [loss, gradientNorm] = [lossData[0]!, normData[0]!]
       const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm)
       if (finite) {
         const next = tf.tidy(() => {
           const clipped = ops.scale(tensors.gradient, clipScale(gradientNorm, clipNorm))
-          const fed = Object.fromEntries(
-            stepScalarNames.map((name, i) => [name, tf.tensor1d([scalars[i]!])]),
-          ) as unknown as StepScalars<tf.Tensor>
-          const moved = adamStep(ops, current, clipped, fed, adam)
-          return stateNames.map((name) => moved[name])
+          const scalarTensors = {
+            stepSize: tf.tensor1d([scalars.stepSize]),
+            rootCorrection: tf.tensor1d([scalars.rootCorrection]),
+            weightScale: tf.tensor1d([scalars.weightScale]),
+            emaRate: tf.tensor1d([scalars.emaRate]),
+          }
+          return { ...adamStep(ops, current, clipped, scalarTensors, adam) }
         })
-        tf.dispose(stateNames.map((name) => current[name]))
-        current = mapState((_, i) => next[i]!)
+        tf.dispose({ ...current })
+        current = next
       }
       tf.dispose([tensors.loss, tensors.gradient, tensors.gradientNorm])
       return { loss, gradientNorm, finite }
@@ -145,17 +139,20 @@ export async function createTfjsEngine(
     },
 
     async state() {
-      const values = await Promise.all(stateNames.map((name) => current[name].data()))
-      return mapState((_, i) => values[i] as Float32Array)
+      const values = await Promise.all(
+        stateNames.map(async (name) => [name, (await current[name].data()) as Float32Array] as const),
+      )
+      const byName = new Map(values)
+      return mapState((name) => byName.get(name)!)
     },
 
     async dispose() {
-      tf.dispose([...heldTables.values(), ...stateNames.map((name) => current[name])])
+      tf.dispose([...tableTensors.values(), ...stateNames.map((name) => current[name])])
     },
   }
 }
 
-/** The parameters of a flat vector as tensors, in the layout's order. */
+/** Returns the parameters of a flat vector as tensors, in the layout's order. */
 function viewsOf({ entries }: Layout, flat: tf.Tensor): tf.Tensor[] {
   return entries.map(({ shape, offset, size }) => tf.reshape(tf.slice(flat, offset, size), [...shape]))
 }

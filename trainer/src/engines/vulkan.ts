@@ -1,23 +1,25 @@
 import { readFileSync } from 'node:fs'
 
-/** Drivers and adapters that compute on the CPU what a graphics card would: for tests, and slower than any CPU engine. */
-const software = /swiftshader|llvmpipe|lavapipe|libvulkan_lvp|basic render/i
+/**
+ * Names of Vulkan and Direct3D drivers that run on the CPU. They exist for tests and are slower than any CPU engine.
+ */
+const softwareDrivers = /swiftshader|llvmpipe|lavapipe|libvulkan_lvp|basic render/i
 
-/** Whether what an engine says of its adapter or driver names software that acts as a graphics card. */
+/** Returns whether an engine's description names a software renderer instead of a graphics card. */
 export function isSoftware(description: string): boolean {
-  return software.test(description)
+  return softwareDrivers.test(description)
 }
 
 /**
- * The Vulkan drivers that this process has loaded, on Linux: onnxruntime does not tell which adapter it took. A real one
- * comes before those that compute on the CPU, so these are named only where there is no other.
+ * Returns the Vulkan drivers that this process has loaded (Linux only), because onnxruntime does not report its
+ * adapter. Hardware drivers take precedence, so software drivers are returned only if there is no other.
  */
 export function vulkanDrivers(): string[] {
   if (process.platform !== 'linux') return []
-  const files = readFileSync('/proc/self/maps', 'utf8').matchAll(
+  const matches = readFileSync('/proc/self/maps', 'utf8').matchAll(
     /\/(libvk_\w+|libvulkan_\w+|lib(?:GLX|EGL)_nvidia)\.so/g,
   )
-  const drivers = [...new Set([...files].map(([, name]) => name!))]
-  const real = drivers.filter((name) => !isSoftware(name))
-  return real.length > 0 ? real : drivers
+  const drivers = [...new Set([...matches].map(([, name]) => name!))]
+  const hardware = drivers.filter((name) => !isSoftware(name))
+  return hardware.length > 0 ? hardware : drivers
 }

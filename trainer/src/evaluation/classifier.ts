@@ -107,14 +107,14 @@ function trainingGraph(spec: ClassifierSpec, layout: Layout, batch: number): Rec
     0,
   )
   const scalars = input('scalars', [stepScalarNames.length])
-  const [stepSize, rootCorrection, keep, emaRate] = stepScalarNames.map((_, i) =>
+  const [stepSize, rootCorrection, weightScale, emaRate] = stepScalarNames.map((_, i) =>
     ops.slice(scalars, { axis: 0, start: i, end: i + 1 }),
   )
   const next = adamStep(
     ops,
     { parameters: parameters!, firstMoment: firstMoment!, secondMoment: secondMoment!, ema: parameters! },
     gradient,
-    { stepSize: stepSize!, rootCorrection: rootCorrection!, keep: keep!, emaRate: emaRate! },
+    { stepSize: stepSize!, rootCorrection: rootCorrection!, weightScale: weightScale!, emaRate: emaRate! },
     adam,
   )
   return { loss, ...Object.fromEntries(stateNames.map((name) => [`next.${name}`, next[name]])) }

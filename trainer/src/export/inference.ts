@@ -19,7 +19,7 @@ import { type ModelFile, toTfjs } from '../compile/tfjs/model.ts'
 import { unflatten } from '../network/parameters.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
 import { layoutOfRun, modelInfoOf, networkOf, openCheckpoint, type RunConfig } from '../run/run.ts'
-import { networkGraph } from '../step/step.ts'
+import { networkGraph } from '../step/inference-graphs.ts'
 
 /** Names of inputs and output in exported graphs. */
 export const graphNames = { sample: 'x', timestep: 'timestep', label: 'label', output: 'output' } as const

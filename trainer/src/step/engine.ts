@@ -1,9 +1,9 @@
-import type { OptimizerState } from './optimizer.ts'
+import type { OptimizerState, StepScalars } from './optimizer.ts'
 
 export const engineNames = ['onnxruntime', 'tfjs'] as const
 export type EngineName = (typeof engineNames)[number]
 
-/** Where an engine computes; `webgpu` is any graphics card (Vulkan, Metal or Direct3D 12), `cuda` one of NVIDIA's. */
+/** Compute devices. `webgpu` is any graphics card (through Vulkan, Metal or Direct3D 12), `cuda` an NVIDIA card. */
 export const devices = ['cpu', 'webgpu', 'cuda'] as const
 export type Device = (typeof devices)[number]
 
@@ -13,10 +13,10 @@ export interface Candidate {
   readonly device: Device
 }
 
-/** Parameters, Adam's moments and the moving average: flat vectors [P], float32. */
+/** Parameters, Adam's moments and the exponential moving average (EMA): flat float32 vectors [P]. */
 export type TrainingState = OptimizerState<Float32Array>
 
-/** Returns the state before the first step: the given weights and zero moments; the average starts at the weights. */
+/** Returns the state before the first step: the given weights, zero moments, and an EMA equal to the weights. */
 export function initialState(parameters: Float32Array): TrainingState {
   return {
     parameters,
@@ -26,46 +26,48 @@ export function initialState(parameters: Float32Array): TrainingState {
   }
 }
 
-/** What one training step is fed; everything random in it was drawn before. */
+/**
+ * Inputs of one training step. All random numbers are part of the batch, so that every engine computes the same step.
+ */
 export interface Batch {
-  /** Pictures and standard normal noise: [N, C, H, W]. */
+  /** Images [N, C, H, W]. */
   readonly x0: Float32Array
+  /** Standard normal noise [N, C, H, W]. */
   readonly noise: Float32Array
-  /** [N], 0 … T−1 */
+  /** Timesteps [N], 0 to T−1. */
   readonly timestep: Float32Array
-  /** [N], or null where the network has no classes. */
+  /** Class labels [N], or null if the network has no classes. */
   readonly label: Float32Array | null
-  /** [N, 5]: see coefficientNames. */
+  /** Coefficients of the training objective [N, 5], in the order of `coefficientNames`. */
   readonly coefficients: Float32Array
-  /** [N, masks of all blocks], 0 or 1/(1 − p), see dropoutLayout; null without dropout. */
+  /** Dropout masks of all blocks [N, size of `dropoutLayout`], 0 or 1/(1 − p); null without dropout. */
   readonly dropout: Float32Array | null
 }
 
 export interface StepResult {
   readonly loss: number
-  /** Before clipping. */
+  /** Norm of the gradient before clipping. */
   readonly gradientNorm: number
-  /** False where the loss or the gradient was not finite; the state is then as before the step. */
+  /** False if the loss or the gradient was not finite. The state is then the same as before the step. */
   readonly finite: boolean
 }
 
-/** Something that can train one network: every engine does the same arithmetic. */
+/** Trains one network. All engines do the same arithmetic. */
 export interface Engine {
   readonly description: string
   /**
-   * One step of the optimizer, on the mean of the gradients of its micro-batches; the reported loss is their mean too.
-   * @param batches `accumulate` of them (see StepSpec), all of the same size
-   * @param scalars in the order of stepScalarNames
+   * Runs one optimizer step on the mean gradient of the micro-batches and returns their mean loss.
+   * @param batches `StepSpec.accumulate` micro-batches of equal size
    */
-  step(batches: readonly Batch[], scalars: Float32Array): Promise<StepResult>
-  /** The network's output for x [N, C, H, W], timestep [N] and label [N]. */
+  step(batches: readonly Batch[], scalars: StepScalars<number>): Promise<StepResult>
+  /** Returns the network's output [N, C, H, W] for x [N, C, H, W], timestep [N] and label [N]. */
   predict(
     weights: 'raw' | 'ema',
     x: Float32Array,
     timestep: Float32Array,
     label: Float32Array | null,
   ): Promise<Float32Array>
-  /** The state as it is now; valid until the next step. */
+  /** Returns the current state. It is valid until the next step. */
   state(): Promise<TrainingState>
   dispose(): Promise<void>
 }

@@ -1,29 +1,29 @@
 import type { Ops } from '../algebra/ops.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
 
-/** What Adam needs to know once. */
+/** Constants of Adam (Kingma & Ba 2015). */
 export interface AdamConfig {
   readonly beta1: number
   readonly beta2: number
   readonly eps: number
 }
 
-/** What changes from step to step, computed in float64 outside the graph. */
+/** Values that change from step to step. They are computed outside the graph, in float64. */
 export interface StepScalars<T> {
   /** learning rate / (1 − β₁ᵗ) */
   readonly stepSize: T
   /** 1/√(1 − β₂ᵗ) */
   readonly rootCorrection: T
   /** 1 − learning rate · weight decay (AdamW) */
-  readonly keep: T
-  /** 1 − decay of the moving average */
+  readonly weightScale: T
+  /** 1 − EMA decay */
   readonly emaRate: T
 }
 
-/** Names of the scalars in the order in which they are fed. */
-export const stepScalarNames = ['stepSize', 'rootCorrection', 'keep', 'emaRate'] as const
+/** Order of the scalars in a graph that takes them as one tensor. */
+export const stepScalarNames = ['stepSize', 'rootCorrection', 'weightScale', 'emaRate'] as const
 
-/** The scalars of step t = 1, 2, … */
+/** Returns the scalars of step t = 1, 2, …, rounded to float32 so that every engine uses the same values. */
 export function stepScalars(
   { beta1, beta2 }: AdamConfig,
   {
@@ -34,14 +34,14 @@ export function stepScalars(
   }: { step: number; learningRate: number; weightDecay: number; emaDecay: number },
 ): StepScalars<number> {
   return {
-    stepSize: learningRate / (1 - beta1 ** step),
-    rootCorrection: 1 / Math.sqrt(1 - beta2 ** step),
-    keep: 1 - learningRate * weightDecay,
-    emaRate: 1 - emaDecay,
+    stepSize: Math.fround(learningRate / (1 - beta1 ** step)),
+    rootCorrection: Math.fround(1 / Math.sqrt(1 - beta2 ** step)),
+    weightScale: Math.fround(1 - learningRate * weightDecay),
+    emaRate: Math.fround(1 - emaDecay),
   }
 }
 
-/** Flat vectors [P] that a step turns into the next ones. */
+/** The vectors [P] that a training step updates. */
 export interface OptimizerState<T> {
   readonly parameters: T
   readonly firstMoment: T
@@ -49,9 +49,22 @@ export interface OptimizerState<T> {
   readonly ema: T
 }
 
+/** Names of the state's vectors. */
+export const stateNames = ['parameters', 'firstMoment', 'secondMoment', 'ema'] as const
+
+/** Builds a state by calling `f` once for each name, in the order of `stateNames`. */
+export function mapState<T>(f: (name: (typeof stateNames)[number]) => T): OptimizerState<T> {
+  return {
+    parameters: f('parameters'),
+    firstMoment: f('firstMoment'),
+    secondMoment: f('secondMoment'),
+    ema: f('ema'),
+  }
+}
+
 /**
- * ‖g‖₂ over tensors of any shapes: [1]. The squares come in the order of the tensors, and onnxruntime computes first what
- * the last of them needs: with gradients in the order of the network, each as soon as the backward pass has come to it.
+ * Computes ‖g‖₂ [1] over tensors of any shapes. The sum follows the order of the tensors. With gradients in the order
+ * of the network, onnxruntime computes each gradient as soon as the backward pass reaches it.
  */
 export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
   const squares = gradients.map((gradient) => {
@@ -61,57 +74,59 @@ export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
   return ops.sqrt(ops.reduceSum(ops.concat(squares, 0), [0]))
 }
 
-/** min(1, bound/‖g‖): what torch.nn.utils.clip_grad_norm_ multiplies gradients by; 1 where there is no bound. */
-export function clipScale(gradientNorm: number, bound: number | null): number {
-  return bound === null ? 1 : Math.min(1, bound / (gradientNorm + 1e-6))
+/**
+ * Returns min(1, maxNorm/‖g‖), the factor by which torch.nn.utils.clip_grad_norm_ multiplies gradients.
+ * @param maxNorm null to disable clipping
+ */
+export function clipScale(gradientNorm: number, maxNorm: number | null): number {
+  return maxNorm === null ? 1 : Math.min(1, maxNorm / (gradientNorm + 1e-6))
 }
 
 /**
- * One step of Adam (Kingma & Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov & Hutter 2019), and of the
- * moving average of the parameters.
+ * Computes one step of Adam (Kingma & Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov & Hutter 2019),
+ * and updates the EMA of the parameters.
  */
 export function adamStep<T>(
   ops: Ops<T>,
   { parameters, firstMoment, secondMoment, ema }: OptimizerState<T>,
   gradient: T,
-  { stepSize, rootCorrection, keep, emaRate }: StepScalars<T>,
+  { stepSize, rootCorrection, weightScale, emaRate }: StepScalars<T>,
   { beta1, beta2, eps }: AdamConfig,
 ): OptimizerState<T> {
   // m ← m + (1 − β₁)(g − m), v ← v + (1 − β₂)(g² − v)
-  const towards = (from: T, to: T, rate: number) => ops.add(from, ops.scale(ops.sub(to, from), rate))
-  const m = towards(firstMoment, gradient, 1 - beta1)
-  const v = towards(secondMoment, ops.mul(gradient, gradient), 1 - beta2)
+  const interpolate = (from: T, to: T, rate: number) => ops.add(from, ops.scale(ops.sub(to, from), rate))
+  const m = interpolate(firstMoment, gradient, 1 - beta1)
+  const v = interpolate(secondMoment, ops.mul(gradient, gradient), 1 - beta2)
 
   const denominator = ops.add(ops.mul(ops.sqrt(v), rootCorrection), ops.scalarLike(v, eps))
-  const moved = ops.sub(ops.mul(parameters, keep), ops.mul(ops.div(m, denominator), stepSize))
+  const updated = ops.sub(ops.mul(parameters, weightScale), ops.mul(ops.div(m, denominator), stepSize))
   return {
-    parameters: moved,
+    parameters: updated,
     firstMoment: m,
     secondMoment: v,
-    ema: ops.add(ema, ops.mul(ops.sub(moved, ema), emaRate)),
+    ema: ops.add(ema, ops.mul(ops.sub(updated, ema), emaRate)),
   }
 }
 
 /**
- * The same step on the numbers themselves, where they lie: one pass, which is faster than a graph of elementwise
- * operations that all go through memory.
- * @param gradientScale what the gradient is multiplied by
+ * Computes the same step in place on arrays. One pass over memory is faster than a graph of elementwise operations.
+ * @param gradientScale factor applied to the gradient
  */
 export function adamStepInPlace(
   { parameters, firstMoment, secondMoment, ema }: OptimizerState<Float32Array>,
   gradient: Float32Array,
   gradientScale: number,
-  { stepSize, rootCorrection, keep, emaRate }: StepScalars<number>,
+  { stepSize, rootCorrection, weightScale, emaRate }: StepScalars<number>,
   { beta1, beta2, eps }: AdamConfig,
 ): void {
   for (let i = 0; i < gradient.length; i++) {
     const g = gradient[i]! * gradientScale
     const m = firstMoment[i]! + (1 - beta1) * (g - firstMoment[i]!)
     const v = secondMoment[i]! + (1 - beta2) * (g * g - secondMoment[i]!)
-    const moved = keep * parameters[i]! - (stepSize * m) / (rootCorrection * Math.sqrt(v) + eps)
+    const updated = weightScale * parameters[i]! - (stepSize * m) / (rootCorrection * Math.sqrt(v) + eps)
     firstMoment[i] = m
     secondMoment[i] = v
-    parameters[i] = moved
-    ema[i] = ema[i]! + emaRate * (moved - ema[i]!)
+    parameters[i] = updated
+    ema[i] = ema[i]! + emaRate * (updated - ema[i]!)
   }
 }

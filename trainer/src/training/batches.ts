@@ -10,10 +10,10 @@ import {
 import { type Dataset, imageSize, writeImage } from '../data/dataset.ts'
 import { gather } from '../data/gather.ts'
 import { dropoutLayout, type UNetConfig } from '../network/unet.ts'
+import { coefficientNames } from '../objective/denoising.ts'
 import { dropMasks } from '../objective/dropout.ts'
 import type { Recipe } from '../run/recipes.ts'
 import type { Batch } from '../step/engine.ts'
-import { coefficientNames } from '../step/step.ts'
 
 export type BatchOptions = Pick<
   Recipe,
@@ -21,10 +21,10 @@ export type BatchOptions = Pick<
 >
 
 /**
- * Makes the batch of any step. Everything random is a function of the seed and the step, so a run that was stopped
- * goes on with the batches it would have had.
- * @param dataset all of it in memory
- * @returns for step 0, 1, …: the batch, in memory of its own
+ * Creates a function that returns the batch of step 0, 1, …. All random numbers depend only on the seed and the step,
+ * so a resumed run gets the batches that it would have had without the interruption.
+ * @param dataset images, all in memory
+ * @returns a function whose batches do not share memory
  */
 export function batchMaker(
   dataset: Dataset,
@@ -32,53 +32,56 @@ export function batchMaker(
   config: UNetConfig,
   options: BatchOptions,
 ): (step: number) => Batch {
-  const batchOf = batchForm(dataset, schedule, config, options)
-  const indicesAt = imageOrder(dataset.count, options)
-  return (step) => batchOf(step, dataset, indicesAt(step))
+  const makeBatch = createBatchFunction(dataset, schedule, config, options)
+  const indicesAt = createImageOrder(dataset.count, options)
+  return (step) => makeBatch(step, dataset, indicesAt(step))
 }
 
-/** The same batches from pictures that need not be in memory: those that are not are decoded for it. */
+/**
+ * Creates a function that returns the same batches as `batchMaker` for a dataset whose images may still be in files.
+ * Those images are decoded for each batch.
+ */
 export function batchReader(
   dataset: Dataset,
   schedule: Schedule,
   config: UNetConfig,
   options: BatchOptions,
 ): (step: number) => Promise<Batch> {
-  const batchOf = batchForm(dataset, schedule, config, options)
-  const indicesAt = imageOrder(dataset.count, options)
-  const inPlace = Uint32Array.from({ length: options.batchSize }, (_, i) => i)
-  return async (step) => batchOf(step, await gather(dataset, indicesAt(step)), inPlace)
+  const makeBatch = createBatchFunction(dataset, schedule, config, options)
+  const indicesAt = createImageOrder(dataset.count, options)
+  const allIndices = Uint32Array.from({ length: options.batchSize }, (_, i) => i)
+  return async (step) => makeBatch(step, await gather(dataset, indicesAt(step)), allIndices)
 }
 
-/** What becomes of the pictures of a step, which `indices` finds in `held`. */
-function batchForm(
+/** Creates a function that makes the batch of a step from the images `indices` of a dataset in memory. */
+function createBatchFunction(
   shape: Dataset,
   schedule: Schedule,
   config: UNetConfig,
   options: BatchOptions,
-): (step: number, held: Dataset, indices: Uint32Array) => Batch {
+): (step: number, images: Dataset, indices: Uint32Array) => Batch {
   const { seed, batchSize: n } = options
   const size = imageSize(shape)
-  const masked = dropoutLayout(config, shape).size
+  const maskSize = dropoutLayout(config, shape).size
 
-  return (step, held, indices) => {
+  return (step, images, indices) => {
     const x0 = new Float32Array(n * size)
     const noise = new Float32Array(n * size)
     const timestep = new Float32Array(n)
     const label = config.classes > 0 ? new Float32Array(n) : null
     const coefficients = new Float32Array(n * coefficientNames.length)
-    const dropout = masked > 0 ? new Float32Array(n * masked) : null
-    const one = (domain: number) => uniforms(seed, { domain, image: 0, step }, n)
+    const dropout = maskSize > 0 ? new Float32Array(n * maskSize) : null
+    const perImage = (domain: number) => uniforms(seed, { domain, image: 0, step }, n)
     const [offset] = uniforms(seed, { domain: domains.trainingTimestep, image: 0, step }, 1)
-    const flips = one(domains.augmentation)
-    const unlabelled = one(domains.labelDropout)
+    const flips = perImage(domains.augmentation)
+    const unlabelled = perImage(domains.labelDropout)
     for (const [i, index] of indices.entries()) {
-      writeImage(held, index, x0, i * size, options.flip && flips[i]! < 0.5)
+      writeImage(images, index, x0, i * size, options.flip && flips[i]! < 0.5)
       normals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
-      // Spread evenly over 0 … T−1 from a random start: each uniform, together with less variance than independent
-      // ones (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
+      // Evenly spaced over 0 … T−1 from a random offset. Each timestep is uniform, and the variance is lower than
+      // with independent timesteps (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
-      if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : held.labels![index]!
+      if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : images.labels![index]!
     }
     writeCoefficients(coefficients, timestep, schedule, options)
     if (dropout) dropMasks(seed, step, config.dropout, dropout)
@@ -86,7 +89,7 @@ function batchForm(
   }
 }
 
-/** A batch cut into `count` of equal size, as views: what a step of several micro-batches takes. */
+/** Splits a batch into `count` micro-batches of equal size. They are views of the batch's memory. */
 export function microBatches(batch: Batch, count: number): Batch[] {
   const part = (values: Float32Array, i: number) =>
     values.subarray((i * values.length) / count, ((i + 1) * values.length) / count)
@@ -100,22 +103,23 @@ export function microBatches(batch: Batch, count: number): Batch[] {
   }))
 }
 
-/** Which pictures a step takes: every one once per epoch, each epoch in an order of its own. */
-function imageOrder(count: number, { seed, batchSize }: BatchOptions): (step: number) => Uint32Array {
-  let known = -1
+/** Creates a function that returns the image indices of a step. Every epoch is a new random permutation. */
+function createImageOrder(count: number, { seed, batchSize }: BatchOptions): (step: number) => Uint32Array {
+  let orderEpoch = -1
   let order: Uint32Array = new Uint32Array()
   return (step) =>
     Uint32Array.from({ length: batchSize }, (_, i) => {
       const position = step * batchSize + i
       const epoch = Math.floor(position / count)
-      if (epoch !== known) {
+      if (epoch !== orderEpoch) {
         order = permutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, count)
-        known = epoch
+        orderEpoch = epoch
       }
       return order[position % count]!
     })
 }
 
+/** Writes the `coefficientNames` of each image [N, 5]. */
 function writeCoefficients(
   out: Float32Array,
   timestep: Float32Array,

@@ -5,9 +5,8 @@ import { shapes } from '../data/shapes-dataset.ts'
 import { initialize, layoutOf, tablesOf, unflatten } from '../network/parameters.ts'
 import { defaultUNet, parameterSpecs } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'
-import type { Batch } from '../step/engine.ts'
-import { initialState } from '../step/engine.ts'
-import type { StepSpec } from '../step/step.ts'
+import { type Batch, initialState } from '../step/engine.ts'
+import type { StepSpec } from '../step/spec.ts'
 import { batchMaker } from './batches.ts'
 import { diagnose } from './diagnosis.ts'
 
@@ -32,38 +31,41 @@ const spec: StepSpec = {
 const layout = layoutOf(parameterSpecs(spec.unet))
 const tables = tablesOf(layout)
 
-function broken(spoil: (weights: Map<string, Float32Array>, batch: Batch) => void): Promise<string> {
+/** Runs the diagnosis on a step after `corrupt` has changed its weights or batch. */
+function diagnoseCorrupted(
+  corrupt: (weights: Map<string, Float32Array>, batch: Batch) => void,
+): Promise<string> {
   const state = initialState(initialize(layout, 0))
   const options = { ...recipes['shapes']!, batchSize: 2 }
   const batch = batchMaker(dataset, createSchedule(paperSchedule), spec.unet, options)(0)
-  spoil(new Map([...unflatten(layout, state.parameters)].map(([name, { data }]) => [name, data])), batch)
+  corrupt(new Map([...unflatten(layout, state.parameters)].map(([name, { data }]) => [name, data])), batch)
   return diagnose(spec, tables, state, [batch])
 }
 
-suite('where a number stops being finite', () => {
+suite('diagnosis of a step that is not finite', () => {
   const convolutions = layout.entries.filter(({ shape }) => shape.length === 4 && shape[2] === 3)
   for (const { name } of [convolutions[0]!, convolutions[3]!, convolutions.at(-1)!]) {
-    test(`forward, behind ${name}`, async () => {
-      const found = await broken((weights) => weights.get(name)!.fill(3e38))
-      assert.equal(found, `It shows first in the forward pass, behind ${name}.`)
+    test(`forward pass, after ${name}`, async () => {
+      const message = await diagnoseCorrupted((weights) => weights.get(name)!.fill(3e38))
+      assert.equal(message, `The first non-finite value is in the forward pass, after ${name}.`)
     })
   }
 
-  test('backward only: the last layer’s gradient is the first', async () => {
+  test('backward pass only: the gradient of the last layer is named', async () => {
     const last = layout.entries.slice(-2).map(({ name }) => name)
-    const found = await broken((_, { coefficients }) => {
+    const message = await diagnoseCorrupted((_, { coefficients }) => {
       for (let i = 4; i < coefficients.length; i += 5) coefficients[i] = 1e33
     })
-    const [, name] = /first in the backward pass, in the gradient of (\S+),/.exec(found) ?? []
-    assert.ok(last.includes(name!), `${found} (the last: ${last})`)
+    const [, name] = /in the backward pass, in the gradient of (\S+);/.exec(message) ?? []
+    assert.ok(last.includes(name!), `${message} (expected one of: ${last})`)
   })
 
-  test('weights that were spoiled before, and a step that is fine', async () => {
+  test('weights that were not finite before the step, and a step without an error', async () => {
     const { name } = layout.entries[5]!
-    const spoiled = await broken((weights) => {
+    const nonFinite = await diagnoseCorrupted((weights) => {
       weights.get(name)![0] = Number.NaN
     })
-    assert.equal(spoiled, `Before it, the weights of ${name} were not finite.`)
-    assert.equal(await broken(() => {}), 'It does not show when the step is computed again on the CPU.')
+    assert.equal(nonFinite, `Before this step, the weights of ${name} were already not finite.`)
+    assert.equal(await diagnoseCorrupted(() => {}), 'The same step on the CPU gives only finite values.')
   })
 })

@@ -4,15 +4,18 @@ import { createGraph, type Graph, type Node } from '../algebra/graph.ts'
 import { compile } from '../engines/onnxruntime.ts'
 import { type Layout, layoutOf, unflatten } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
+import { denoisingLoss } from '../objective/denoising.ts'
 import type { Batch, TrainingState } from '../step/engine.ts'
-import { batchInputs, denoisingLoss, type StepSpec, stateNames } from '../step/step.ts'
+import { stateNames } from '../step/optimizer.ts'
+import type { StepSpec } from '../step/spec.ts'
+import { batchInputs } from '../step/training-graphs.ts'
 
 /**
- * Where numbers of a training step stop being finite: computes it again, on the CPU, and looks behind every parameter.
- * Slow; for steps that went wrong.
- * @param state before the step
- * @param batches what the step was fed
- * @returns a sentence
+ * Finds where the numbers of a failed training step stop being finite. Runs the step again on the CPU and checks the
+ * result of every operation that uses a parameter, and every gradient. Slow.
+ * @param state state before the step
+ * @param batches micro-batches of the step
+ * @returns a sentence for the error message
  */
 export async function diagnose(
   spec: StepSpec,
@@ -22,57 +25,57 @@ export async function diagnose(
 ): Promise<string> {
   const layout = layoutOf(parameterSpecs(spec.unet))
   const before = notFiniteIn(layout, state)
-  if (before !== null) return `Before it, ${before} were not finite.`
+  if (before !== null) return `Before this step, ${before} were already not finite.`
 
   const graph = createGraph()
-  const fed = batchInputs(graph, spec)
-  const loss = denoisingLoss(graph.ops, spec, ({ name, shape }) => graph.input(name, shape), fed)
+  const inputs = batchInputs(graph, spec)
+  const loss = denoisingLoss(graph.ops, spec, ({ name, shape }) => graph.input(name, shape), inputs)
   const parameters = layout.entries.map(({ name, shape }) => graph.input(name, shape))
   const forward = usesOf(graph, new Map(parameters.map((node, i) => [node, layout.entries[i]!.name])))
   const backward = gradients(graph, loss, parameters)
     .map((node, i) => ({ node, name: layout.entries[i]!.name }))
-    // The backward pass makes them in the order of creation.
+    // Node ids follow the order of the backward pass.
     .sort((a, b) => a.node.id - b.node.id)
-    // The norm sees squares: those that are beyond float32 are a find, though the gradient is not.
+    // The gradient norm sums squares, so an overflow of the square counts even if the gradient itself is finite.
     .map(({ node, name }) => ({ node: graph.ops.mul(node, node), name }))
   const session = await compile({ loss, ...sums(graph, 'f', forward), ...sums(graph, 'b', backward) }, tables)
   const weights = [...unflatten(layout, state.parameters)].map(
     ([name, { shape, data }]) => [name, new ort.Tensor('float32', data, shape)] as const,
   )
   const feeds = (batch: Batch) =>
-    (Object.entries(fed) as [keyof Batch, Node | null][]).flatMap(([name, node]) =>
+    (Object.entries(inputs) as [keyof Batch, Node | null][]).flatMap(([name, node]) =>
       node ? [[name, new ort.Tensor('float32', batch[name]!, node.shape as readonly number[])] as const] : [],
     )
   try {
     for (const batch of batches) {
       const results = await session.run(Object.fromEntries([...weights, ...feeds(batch)]))
-      const fine = (key: string) => Number.isFinite(results[key]!.data[0] as number)
-      const output = forward.find((_, i) => !fine(`f${i}`))
-      if (output) return `It shows first in the forward pass, behind ${output.name}.`
-      if (!fine('loss')) return 'It shows first in the loss itself.'
-      const spoiled = backward.filter((_, i) => !fine(`b${i}`))
-      if (spoiled.length > 0)
+      const finite = (key: string) => Number.isFinite(results[key]!.data[0] as number)
+      const output = forward.find((_, i) => !finite(`f${i}`))
+      if (output) return `The first non-finite value is in the forward pass, after ${output.name}.`
+      if (!finite('loss')) return 'The first non-finite value is the loss.'
+      const nonFinite = backward.filter((_, i) => !finite(`b${i}`))
+      if (nonFinite.length > 0)
         return (
-          `It shows first in the backward pass, in the gradient of ${spoiled[0]!.name}, ` +
-          `and is in ${spoiled.length} of ${backward.length} gradients.`
+          `The first non-finite value is in the backward pass, in the gradient of ${nonFinite[0]!.name}; ` +
+          `${nonFinite.length} of ${backward.length} gradients are affected.`
         )
     }
   } finally {
     await session.release()
   }
-  return 'It does not show when the step is computed again on the CPU.'
+  return 'The same step on the CPU gives only finite values.'
 }
 
-interface Named {
+interface NamedNode {
   readonly node: Node
   readonly name: string
 }
 
-/** The operations that bring a parameter and something else together, in the order of computation. */
-function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): Named[] {
-  /** Nodes that are a parameter in another shape. */
+/** Returns the operations that combine a parameter with other values, in the order of computation. */
+function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): NamedNode[] {
+  /** Nodes that are reshaped or scaled parameters, with the parameter's name. */
   const owner = new Map(names)
-  const uses: Named[] = []
+  const uses: NamedNode[] = []
   for (const node of graph.nodes) {
     if (node.kind !== 'op') continue
     const owners = node.inputs.map((input) => owner.get(input))
@@ -85,10 +88,12 @@ function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): Named[] {
   return uses
 }
 
-/** A tensor's sum is finite only where the tensor is, but for sums beyond float32, which are as much of a find. */
-function sums({ ops }: Graph, prefix: string, found: readonly Named[]): Record<string, Node> {
+/**
+ * Records the sum of each tensor. It is finite only if all elements are. A sum that overflows float32 also counts.
+ */
+function sums({ ops }: Graph, prefix: string, tensors: readonly NamedNode[]): Record<string, Node> {
   return Object.fromEntries(
-    found.map(({ node }, i) => [`${prefix}${i}`, ops.reduceSum(node, [...node.shape.keys()])]),
+    tensors.map(({ node }, i) => [`${prefix}${i}`, ops.reduceSum(node, [...node.shape.keys()])]),
   )
 }
 
@@ -96,15 +101,15 @@ const partNames = {
   parameters: 'the weights of',
   firstMoment: "Adam's first moments of",
   secondMoment: "Adam's second moments of",
-  ema: 'the averaged weights of',
+  ema: 'the EMA weights of',
 }
 
-/** The first part of a state that holds NaN or an infinity, in words; null where all is finite. */
+/** Describes the first part of the state that contains NaN or an infinity; returns null if all values are finite. */
 export function notFiniteIn(layout: Layout, state: TrainingState): string | null {
   for (const part of stateNames) {
-    const at = state[part].findIndex((value) => !Number.isFinite(value))
-    if (at === -1) continue
-    const { name } = layout.entries.findLast(({ offset }) => offset <= at)!
+    const index = state[part].findIndex((value) => !Number.isFinite(value))
+    if (index === -1) continue
+    const { name } = layout.entries.findLast(({ offset }) => offset <= index)!
     return `${partNames[part]} ${name}`
   }
   return null

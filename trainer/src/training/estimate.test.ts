@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { defaultUNet } from '../network/unet.ts'
-import type { StepSpec } from '../step/step.ts'
+import type { StepSpec } from '../step/spec.ts'
 import { describeForecast, type StepCost, stepCost } from './estimate.ts'
 
-/** The published CIFAR-10 network's size. */
+/** The published CIFAR-10 network. */
 const cifar10: StepSpec = {
   unet: {
     ...defaultUNet,
@@ -19,20 +19,21 @@ const cifar10: StepSpec = {
   clipNorm: 1,
 }
 
-test('the CIFAR-10 network costs what is published: 35.7 M parameters, 6.1 G multiplications', () => {
-  // Fang, Ma & Wang 2023 (Structural Pruning for Diffusion Models), table 1. Their counter leaves out attention's own two
-  // products, pixels² · channels each: 5 blocks at 16×16 and one at 4×4.
+test('the CIFAR-10 network has the published cost: 35.7 M parameters, 6.1 G multiply-adds', () => {
+  // Fang, Ma & Wang 2023 (Structural Pruning for Diffusion Models), table 1. Their counter omits the two matrix
+  // products of attention, pixels² · channels each: 5 blocks at 16×16 and one at 4×4.
   const { parameters, flops } = stepCost(cifar10)
   assert.equal(parameters, 35_746_307)
   const attention = 2 * 256 * (5 * 256 ** 2 + 16 ** 2)
   assert.equal(((flops.forward / 2 - attention) / 1e9).toFixed(1), '6.1')
-  // Each product's derivative is two as large, but for the first convolution's, whose input is not trained.
+  // The derivative of each product is two products of the same size, except in the first layers: their inputs have no
+  // gradient.
   const first = 2 * 128 * 3 * 9 * 32 * 32
   const embedding = 2 * 128 * 512
   assert.equal(flops.backward, 2 * flops.forward - first - embedding)
 })
 
-test('operations grow with the batch; memory is at least the state and the gradients, and grows with large batches', () => {
+test('operations and memory grow with the batch; memory includes the state and the gradients', () => {
   const [one, ...large] = [1, 64, 128, 192].map((batch) => stepCost({ ...cifar10, batch })) as [
     StepCost,
     ...StepCost[],
@@ -45,20 +46,20 @@ test('operations grow with the batch; memory is at least the state and the gradi
   assert.equal(c.bytes - b.bytes, b.bytes - a.bytes)
 })
 
-test('a step in micro-batches computes as much and holds less', () => {
+test('micro-batches need the same operations and less memory', () => {
   const whole = stepCost({ ...cifar10, batch: 128 })
   const cut = stepCost({ ...cifar10, batch: 32, accumulate: 4 })
   assert.deepEqual(cut.flops, whole.flops)
-  // Batch 128 of this network is to fit into 8 GB.
+  // Requirement: batch 128 of this network fits into 8 GB.
   assert.ok(cut.bytes < 8e9 && cut.bytes < whole.bytes, `${cut.bytes}, ${whole.bytes}`)
 })
 
-test('a forecast counts with the middle step, not with the first', () => {
+test('the forecast uses the median step, not the first', () => {
   const cost = { parameters: 1, flops: { forward: 20e9, backward: 40e9 }, bytes: 1 }
-  const words = describeForecast(cost, [3000, 200, 210, 190, 205], 600, 512e6)
+  const text = describeForecast(cost, [3000, 200, 210, 190, 205], 600, 512e6)
   assert.equal(
-    words,
-    '5 steps measured: 205 ms each (293 GFLOP/s), 512 MB of memory at most; the other 600 take about 2:03, without ' +
-      'validation and samples',
+    text,
+    '5 steps measured: 205 ms each (293 GFLOP/s), 512 MB peak memory; the remaining 600 take about 2:03, not ' +
+      'counting validation and samples',
   )
 })

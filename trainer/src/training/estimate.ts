@@ -3,23 +3,25 @@ import type { Op, Primitives, Shape } from '../algebra/ops.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
 import { layoutOf, singlesOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
-import { gradientGraph, type StepSpec, stateNames } from '../step/step.ts'
+import { stateNames } from '../step/optimizer.ts'
+import type { StepSpec } from '../step/spec.ts'
+import { gradientGraph } from '../step/training-graphs.ts'
 import { formatDuration } from '../support/duration.ts'
 
-/** What a training step costs, read off its recorded graph. */
+/** Cost of a training step, computed from its recorded graph. */
 export interface StepCost {
-  /** Trained parameters. */
+  /** Number of trained parameters. */
   readonly parameters: number
-  /** Floating point operations of convolutions and matrix products; a multiplication and its addition are two. */
+  /** Floating-point operations of convolutions and matrix products. A multiply-add counts as two. */
   readonly flops: { readonly forward: number; readonly backward: number }
   /**
-   * Bytes that are needed at once: the state, the gradients and the values that wait for their last reader. Engines that
+   * Peak memory in bytes: the state, the gradients and the intermediate values that are still needed. Engines that
    * rearrange data for their kernels need more.
    */
   readonly bytes: number
 }
 
-/** What one step of this network and batch costs: where it is cut into micro-batches, all of them. */
+/** Returns the cost of one training step, over all of its micro-batches. */
 export function stepCost(spec: StepSpec): StepCost {
   const layout = layoutOf(parameterSpecs(spec.unet))
   const { size } = layout
@@ -27,12 +29,12 @@ export function stepCost(spec: StepSpec): StepCost {
   const outputs = gradientGraph(spec, singlesOf(layout))
   const all = reachable(Object.values(outputs))
   const forward = flopsOf(reachable([outputs['loss']!]))
-  // The graph of gradients sees the parameters; moments and average wait for the update.
-  const waiting = (stateNames.length - 1) * 4 * size
+  // The parameters are inputs of the gradient graph. The moments and the EMA are in memory next to it.
+  const otherState = (stateNames.length - 1) * 4 * size
   return {
     parameters: size,
     flops: { forward: accumulate * forward, backward: accumulate * (flopsOf(all) - forward) },
-    bytes: peakBytes(all, Object.values(outputs)) + waiting,
+    bytes: peakBytes(all, Object.values(outputs)) + otherState,
   }
 }
 
@@ -40,7 +42,7 @@ function flopsOf(nodes: readonly Node[]): number {
   return nodes.reduce((sum, node) => sum + (node.kind === 'op' ? flopsOfNode(node) : 0), 0)
 }
 
-/** Every element of dy, or of the output, was made of, or goes to, all inputs under the kernel: two for each pair. */
+/** Counts a multiply-add for each pair of an output element and an element of its kernel window. */
 function flopsOfNode({ op, inputs, attributes, shape }: OpNode): number {
   const shapes = inputs.map((input) => input.shape)
   const pairs = (output: Shape, weight: Shape) => (2 * sizeOf(output) * sizeOf(weight)) / Number(weight[0])
@@ -60,12 +62,12 @@ function flopsOfNode({ op, inputs, attributes, shape }: OpNode): number {
   }
 }
 
-/** Operations whose result is their input's memory. */
+/** Operations that return a view of their input's memory. */
 const views: ReadonlySet<Op> = new Set<Op>(['reshape', 'stopGradient'])
 
 /**
- * The most that is held at once when nodes are computed in the order in which they were recorded: inputs, constants and
- * outputs all the time, what lies between until its last reader is done.
+ * Returns the peak memory if nodes are computed in the recorded order. Inputs, constants and outputs stay in memory,
+ * intermediate values until their last reader is done.
  */
 function peakBytes(nodes: readonly Node[], outputs: readonly Node[]): number {
   const bytesOf = ({ shape }: Node) => 4 * sizeOf(shape)
@@ -76,45 +78,45 @@ function peakBytes(nodes: readonly Node[], outputs: readonly Node[]): number {
     owner.set(node, isView ? owner.get(node.inputs[0]!)! : node)
     for (const input of node.kind === 'op' ? node.inputs : []) lastReader.set(owner.get(input)!, node)
   }
-  const standing = new Set([
+  const permanent = new Set([
     ...nodes.filter(({ kind }) => kind !== 'op'),
     ...outputs.map((node) => owner.get(node)!),
   ])
   const freedBy = new Map<Node, number>()
   for (const [value, reader] of lastReader) {
-    if (!standing.has(value)) freedBy.set(reader, (freedBy.get(reader) ?? 0) + bytesOf(value))
+    if (!permanent.has(value)) freedBy.set(reader, (freedBy.get(reader) ?? 0) + bytesOf(value))
   }
-  let held = [...standing].reduce((sum, node) => sum + bytesOf(node), 0)
-  let peak = held
+  let allocated = [...permanent].reduce((sum, node) => sum + bytesOf(node), 0)
+  let peak = allocated
   for (const node of nodes) {
-    if (owner.get(node) === node && !standing.has(node)) held += bytesOf(node)
-    peak = Math.max(peak, held)
-    held -= freedBy.get(node) ?? 0
+    if (owner.get(node) === node && !permanent.has(node)) allocated += bytesOf(node)
+    peak = Math.max(peak, allocated)
+    allocated -= freedBy.get(node) ?? 0
   }
   return peak
 }
 
-function billions(operations: number): string {
+function formatGiga(operations: number): string {
   return (operations / 1e9).toPrecision(3)
 }
 
-function megabytes(bytes: number): string {
+function formatMegabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6).toLocaleString('en')} MB`
 }
 
-/** A step's cost in words. */
+/** Formats the cost of a step. */
 export function describeCost({ flops: { forward, backward }, bytes }: StepCost): string {
   return (
-    `${billions(forward + backward)} GFLOP per step (${billions(forward)} forward, ${billions(backward)} backward, in ` +
-    `convolutions and matrix products); at least ${megabytes(bytes)} of memory, by the sizes in the graph`
+    `${formatGiga(forward + backward)} GFLOP per step (${formatGiga(forward)} forward, ${formatGiga(backward)} backward, in ` +
+    `convolutions and matrix products); at least ${formatMegabytes(bytes)} of memory, from the tensor sizes in the graph`
   )
 }
 
 /**
- * What a run will take, told from its first steps, in words.
- * @param milliseconds that the steps took; the middle one counts, for the first warms up
- * @param left steps to go
- * @param peak bytes of memory at most so far
+ * Formats a forecast of a run's duration from its first steps.
+ * @param milliseconds durations of the first steps; the median counts, because the first step is a warm-up
+ * @param left number of remaining steps
+ * @param peak peak memory of the process so far, in bytes
  */
 export function describeForecast(
   { flops }: StepCost,
@@ -125,7 +127,7 @@ export function describeForecast(
   const seconds = milliseconds.toSorted((a, b) => a - b)[Math.floor(milliseconds.length / 2)]! / 1000
   return (
     `${milliseconds.length} steps measured: ${(seconds * 1000).toFixed(0)} ms each ` +
-    `(${billions((flops.forward + flops.backward) / seconds)} GFLOP/s), ${megabytes(peak)} of memory at most; the other ` +
-    `${left} take about ${formatDuration(seconds * left)}, without validation and samples`
+    `(${formatGiga((flops.forward + flops.backward) / seconds)} GFLOP/s), ${formatMegabytes(peak)} peak memory; the remaining ` +
+    `${left} take about ${formatDuration(seconds * left)}, not counting validation and samples`
   )
 }

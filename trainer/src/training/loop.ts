@@ -1,15 +1,26 @@
+// One training step, from image files to new weights:
+//
+// 1. prefetch-worker.ts makes the batch in a worker thread, one step ahead. batches.ts selects the images and samples
+//    timesteps, noise, flips and dropout masks. data/gather.ts decodes the images that are not in memory.
+// 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
+// 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.
+// 4. engines/onnxruntime.ts runs the gradient graph on each micro-batch. (engines/tfjs.ts does the same eagerly.)
+//    step/training-graphs.ts records this graph: the loss (objective/denoising.ts) of the prediction (network/unet.ts),
+//    differentiated by algebra/grad.ts.
+// 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA, which engines/memory.ts holds.
+// 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
 import type { UNetConfig } from '../network/unet.ts'
+import { coefficientNames } from '../objective/denoising.ts'
 import type { Recipe } from '../run/recipes.ts'
 import { scheduleOf } from '../run/run.ts'
 import type { Batch, Engine } from '../step/engine.ts'
-import { type StepScalars, stepScalarNames, stepScalars } from '../step/optimizer.ts'
-import { coefficientNames } from '../step/step.ts'
+import { type StepScalars, stepScalars } from '../step/optimizer.ts'
 import { batchReader, microBatches } from './batches.ts'
 import { prefetch } from './prefetch.ts'
 
-/** The learning rate of step 0, 1, …: a linear rise, then constant or half a cosine down to 0. */
+/** Returns the learning rate of step 0, 1, …: linear warm-up, then constant or cosine decay to 0. */
 export function learningRateAt(
   { learningRate, warmup, learningRateSchedule, steps }: Recipe,
   step: number,
@@ -20,38 +31,38 @@ export function learningRateAt(
   return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
 }
 
-/** The moving average's decay at step 0, 1, …: short at first, when the weights are still far from good. */
+/** Returns the EMA decay of step 0, 1, …. It starts low, so that the average forgets the initial weights. */
 export function emaDecayAt({ emaDecay }: Pick<Recipe, 'emaDecay'>, step: number): number {
   return Math.min(emaDecay, (1 + step) / (10 + step))
 }
 
-/** The scalars of step 0, 1, … in the order in which an engine takes them. */
-function scalarsAt(recipe: Recipe, step: number): Float32Array {
-  const scalars: StepScalars<number> = stepScalars(recipe, {
+/** Returns the optimizer's scalars of step 0, 1, …. */
+function scalarsAt(recipe: Recipe, step: number): StepScalars<number> {
+  return stepScalars(recipe, {
     step: step + 1,
     learningRate: learningRateAt(recipe, step),
     weightDecay: recipe.weightDecay,
     emaDecay: emaDecayAt(recipe, step),
   })
-  return Float32Array.from(stepScalarNames, (name) => scalars[name])
 }
 
 export interface StepReport {
-  /** Steps done, this one included. */
+  /** Number of finished steps, including this one. */
   readonly step: number
   readonly loss: number
   readonly gradientNorm: number
   readonly learningRate: number
-  /** The part of the step's time that passed waiting for its batch, 0 … 1. */
+  /** Fraction of the step's time spent waiting for its batch, 0 to 1. */
   readonly dataWait: number
 }
 
-/** Loss or gradient stopped being finite: the state is as it was before `step`. */
+/** The loss or the gradient is not finite. The state is the same as before `step`. */
 export class NotFinite extends Error {
   override readonly name = 'NotFinite'
   readonly step: number
+  /** Loss and gradient norm of the step, or the part of the state that is not finite. */
   readonly found: string
-  /** What the step was fed. */
+  /** Micro-batches of the step. */
   readonly batches: readonly Batch[]
   constructor(step: number, found: string, batches: readonly Batch[]) {
     super(`Step ${step}: ${found}`)
@@ -62,9 +73,10 @@ export class NotFinite extends Error {
 }
 
 /**
- * Trains from step `from` to the recipe's last.
- * @param onStep after every step; returns true to stop
- * @throws NotFinite
+ * Trains from step `from` to the last step of the recipe.
+ * @param options.onStep called after every step; returns true to stop
+ * @throws NotFinite if a loss or gradient is not finite
+ * @throws ImageMissing if an image file can no longer be read
  */
 export async function train(
   engine: Engine,
@@ -76,20 +88,20 @@ export async function train(
   const source = prefetch({ dataset, schedule: scheduleOf(recipe), config, options: recipe }, recipe.steps)
   try {
     for (let step = from; step < recipe.steps; step++) {
-      const began = performance.now()
+      const start = performance.now()
       const batches = microBatches(await source.batchAt(step), recipe.accumulate)
-      const waited = performance.now() - began
+      const waited = performance.now() - start
       const { loss, gradientNorm, finite } = await engine.step(batches, scalarsAt(recipe, step))
-      const dataWait = Number((waited / (performance.now() - began)).toFixed(4))
+      const dataWait = Number((waited / (performance.now() - start)).toFixed(4))
       if (!finite) throw new NotFinite(step + 1, `loss ${loss}, gradient norm ${gradientNorm}`, batches)
-      const done = {
+      const report = {
         step: step + 1,
         loss,
         gradientNorm,
         learningRate: learningRateAt(recipe, step),
         dataWait,
       }
-      if (await onStep(done)) return
+      if (await onStep(report)) return
     }
   } finally {
     await source.close()
@@ -150,7 +162,7 @@ function namedCoefficients(
   return Object.fromEntries(entries) as Record<(typeof entries)[number][0], number>
 }
 
-/** The engine's averaged weights as the network that a sampler asks. */
+/** Returns the engine's EMA weights as a network for samplers. */
 export function emaNetwork(engine: Engine): Network {
   return (x, timestep, label) => engine.predict('ema', x, timestep, label)
 }

@@ -21,7 +21,7 @@ const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length 
 const options = { ...recipes['shapes']!, batchSize: 8, flip: true, labelDropout: 0.3 }
 const data = { dataset, schedule: paperSchedule, config, options }
 
-/** A batch's values in short: a failure that showed them would take minutes to write. */
+/** Hashes the values of a batch. A failed comparison of the values themselves would take minutes to print. */
 function digest(batch: Batch): Record<string, string | null> {
   const hash = ({ buffer, byteOffset, byteLength }: Float32Array) =>
     createHash('sha256')
@@ -35,21 +35,21 @@ function digest(batch: Batch): Record<string, string | null> {
   )
 }
 
-/** A thread that ends with the test, also when that fails. */
-function opened(t: TestContext, data: BatchWorkerData, until: number): Prefetch {
+/** Starts a prefetch thread that ends with the test, even if the test fails. */
+function start(t: TestContext, data: BatchWorkerData, until: number): Prefetch {
   const source = prefetch(data, until)
   t.after(() => source.close())
   return source
 }
 
-test('batches of the thread are bit for bit those of batchMaker, from any step on', async (t) => {
+test('batches from the thread are bit-identical to those of batchMaker, from any start step', async (t) => {
   const batchAt = batchMaker(dataset, createSchedule(paperSchedule), config, options)
   for (const [from, until] of [
     [0, 12],
     [7, 9],
   ] as const) {
-    const source = opened(t, data, until)
-    // Kept until the end: a batch must not change when the next ones are made.
+    const source = start(t, data, until)
+    // All batches are compared at the end: a batch must not change while later ones are made.
     const made = []
     for (let step = from; step < until; step++) made.push(await source.batchAt(step))
     made.forEach((batch, i) => {
@@ -58,7 +58,7 @@ test('batches of the thread are bit for bit those of batchMaker, from any step o
   }
 })
 
-test('batches of pictures that stay in their files are those of the same pictures in memory', async (t) => {
+test('batches of images in files equal those of the same images in memory', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'prefetch-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   const image = { width: 32, height: 32, channels: 3 } as const
@@ -72,17 +72,17 @@ test('batches of pictures that stay in their files are those of the same picture
   const whole = await parts()
   const batchAt = batchMaker(whole, createSchedule(paperSchedule), config, options)
   for (const cache of [0, 20 * 3072]) {
-    const source = opened(t, { ...data, dataset: await parts(cache) }, 20)
+    const source = start(t, { ...data, dataset: await parts(cache) }, 20)
     for (let step = 0; step < 9; step++)
       assert.deepEqual(digest(await source.batchAt(step)), digest(batchAt(step)))
   }
 
-  const source = opened(t, { ...data, dataset: await parts(0) }, 20)
+  const source = start(t, { ...data, dataset: await parts(0) }, 20)
   await rm(folder, { recursive: true })
   await assert.rejects(source.batchAt(0), ImageMissing)
 })
 
-test('a thread that fails is heard of', async (t) => {
-  const source = opened(t, { ...data, dataset: { ...dataset, labels: null } }, 10)
+test('an error in the thread rejects the batch', async (t) => {
+  const source = start(t, { ...data, dataset: { ...dataset, labels: null } }, 10)
   await assert.rejects(source.batchAt(0), TypeError)
 })

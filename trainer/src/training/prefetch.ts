@@ -6,7 +6,7 @@ import type { UNetConfig } from '../network/unet.ts'
 import type { Batch } from '../step/engine.ts'
 import type { BatchOptions } from './batches.ts'
 
-/** What the thread that makes batches is started with. */
+/** Start data of the worker thread (prefetch-worker.ts). */
 export interface BatchWorkerData {
   readonly dataset: Dataset
   readonly schedule: ScheduleConfig
@@ -14,45 +14,53 @@ export interface BatchWorkerData {
   readonly options: BatchOptions
 }
 
-/** What it answers a step's number with: its batch, or why there is none. */
-export type BatchMessage = { readonly step: number } & ({ readonly batch: Batch } | { readonly gone: string })
+/** Message from the worker: the batch of a step, or the message of an ImageMissing error. */
+export type BatchMessage = { readonly step: number } & (
+  | { readonly batch: Batch }
+  | { readonly missing: string }
+)
 
 export interface Prefetch {
-  /** The batch of a step; steps are asked for one after the other. */
+  /**
+   * Returns the batch of a step. Steps must be requested in order.
+   * @throws ImageMissing if an image file can no longer be read
+   */
   batchAt(step: number): Promise<Batch>
   close(): Promise<void>
 }
 
 /**
- * Batches that are made while a step runs. One hides all that can be hidden, and with elementwise dropout a batch of the
- * published CIFAR-10 network takes half a gigabyte.
+ * Number of batches made in advance. One already overlaps all data work with the training step. With elementwise
+ * dropout, a batch of the published CIFAR-10 network takes half a gigabyte.
  */
-const ahead = 1
+const maxAhead = 1
 
 /**
- * The batches of batchReader, made in a thread of its own while the step before them runs: an engine may block this one
- * from beginning to end. Their memory changes hands and is not copied.
- * @param data its pixels are shared with the thread where they lie in a SharedArrayBuffer, and copied otherwise
- * @param until makes none from this step on
+ * Makes the batches of `batchReader` in a worker thread while the previous step runs, because an engine may block the
+ * main thread for a whole step. The memory of a batch is transferred, not copied.
+ * @param data start data; pixels in a SharedArrayBuffer are shared with the thread, others are copied
+ * @param until first step for which no batch is made
  */
 export function prefetch(data: BatchWorkerData, until: number): Prefetch {
-  const worker = new Worker(new URL('batch-worker.ts', import.meta.url), { workerData: data })
+  const worker = new Worker(new URL('prefetch-worker.ts', import.meta.url), { workerData: data })
+  /** Requested batches that batchAt has not yet returned, by step. */
   const promises = new Map<number, Promise<Batch>>()
-  const waiting = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
+  /** Requests without an answer, by step. */
+  const pending = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
   worker.on('message', (message: BatchMessage) => {
-    const asker = waiting.get(message.step)
-    if ('batch' in message) asker?.resolve(message.batch)
-    else asker?.reject(new ImageMissing(message.gone))
-    waiting.delete(message.step)
+    const request = pending.get(message.step)
+    if ('batch' in message) request?.resolve(message.batch)
+    else request?.reject(new ImageMissing(message.missing))
+    pending.delete(message.step)
   })
   worker.on('error', (error: Error) => {
-    for (const { reject } of waiting.values()) reject(error)
+    for (const { reject } of pending.values()) reject(error)
   })
 
   function request(step: number): void {
     if (promises.has(step)) return
-    const promise = new Promise<Batch>((resolve, reject) => waiting.set(step, { resolve, reject }))
-    // A failure is heard of by whoever asks for the batch.
+    const promise = new Promise<Batch>((resolve, reject) => pending.set(step, { resolve, reject }))
+    // Node must not report an unhandled rejection before batchAt returns the promise to its caller.
     promise.catch(() => {})
     promises.set(step, promise)
     worker.postMessage(step)
@@ -60,10 +68,10 @@ export function prefetch(data: BatchWorkerData, until: number): Prefetch {
 
   return {
     batchAt(step) {
-      for (let next = step; next <= step + ahead && next < until; next++) request(next)
+      for (let next = step; next <= step + maxAhead && next < until; next++) request(next)
       const promise = promises.get(step)
       promises.delete(step)
-      return promise ?? Promise.reject(new Error(`Step ${step} is not before ${until}.`))
+      return promise ?? Promise.reject(new Error(`Invalid step ${step}: expected a step before ${until}.`))
     },
     async close() {
       await worker.terminate()

@@ -3,7 +3,7 @@ import type uPlot from 'uplot'
 import type { Quantity, Update } from '../protocol.ts'
 import { createChart } from './chart.ts'
 
-/** Exponential moving average, corrected for its start as Adam's moments are (Kingma & Ba 2015, section 3). */
+/** Computes the exponential moving average with bias correction (Kingma & Ba 2015, section 3). */
 export function smooth(values: readonly number[], decay: number): number[] {
   let average = 0
   let weight = 0
@@ -14,14 +14,14 @@ export function smooth(values: readonly number[], decay: number): number[] {
   })
 }
 
-/** Values at some steps among all the steps that are drawn. */
-function align(steps: readonly number[], at: ReadonlyMap<number, number>): (number | null)[] {
-  return steps.map((step) => at.get(step) ?? null)
+/** Returns the value at each step, or null where there is none. */
+function align(steps: readonly number[], values: ReadonlyMap<number, number>): (number | null)[] {
+  return steps.map((step) => values.get(step) ?? null)
 }
 
 type Points = Pick<Update, 'steps' | 'values' | 'validation' | 'stride'>
 
-/** The charts; the returned function shows points. */
+/** Creates the charts. The returned function shows new points. */
 export function createCurves(): (points: Points) => void {
   const decay = make('input', { type: 'range', min: '0', max: '0.99', step: '0.01', value: '0.9' })
   const log = make('input', { type: 'checkbox', checked: '' })
@@ -66,7 +66,7 @@ export function createCurves(): (points: Points) => void {
   }
 
   function showLoss(): void {
-    // Validation falls on steps of its own once points are means of several.
+    // If a point is the mean of several steps, validation may be at a step that has no point.
     const validation = new Map(shown.validation.map(({ step, loss }) => [step, loss]))
     const training = new Map(shown.steps.map((step, i) => [step, shown.values.loss[i]!]))
     const smoothed = smooth(shown.values.loss, Number(decay.value))
@@ -80,8 +80,8 @@ export function createCurves(): (points: Points) => void {
   return (points) => {
     shown = points
     note.textContent =
-      (points.stride > 1 ? `A point is the mean of ${points.stride} steps. ` : '') +
-      'Drag over a chart to zoom in, double-click to see all.'
+      (points.stride > 1 ? `Each point is the mean of ${points.stride} steps. ` : '') +
+      'Drag over a chart to zoom in. Double-click to reset the zoom.'
     showLoss()
     for (const { name, chart } of others) {
       const column = name === 'gradientNorm' ? positive(points.values[name]) : [...points.values[name]]
@@ -90,7 +90,7 @@ export function createCurves(): (points: Points) => void {
   }
 }
 
-/** A logarithmic scale has no place for zero. */
+/** Replaces zeros and negative values by null, because a logarithmic scale cannot show them. */
 function positive(values: readonly number[]): (number | null)[] {
   return values.map((value) => (value > 0 ? value : null))
 }

@@ -1,35 +1,35 @@
 import { byId, make } from '@ddpm/shared/dom'
 import { formatDuration } from '../../support/duration.ts'
-import { type Inlined, quantities, type RunFacts, type RunState, type Update } from '../protocol.ts'
+import { quantities, type ReportData, type RunFacts, type RunState, type Update } from '../protocol.ts'
 import { createCurves } from './curves.ts'
-import { createSamples } from './samples.ts'
-import { large, short } from './words.ts'
+import { formatLarge, formatNumber } from './format.ts'
+import { createSamplePlayer } from './sample-player.ts'
 
-const stateWords: Record<RunState | 'lost', string> = {
+const stateLabels: Record<RunState | 'lost', string> = {
   running: 'training',
   finished: 'finished',
   stopped: 'stopped',
   failed: 'failed',
-  lost: 'connection lost, trying again',
+  lost: 'connection lost, reconnecting',
 }
 
-/** What is known of the run; updates replace its tail. */
-interface Known {
+/** All points received so far. */
+interface Points {
   steps: number[]
   values: Record<(typeof quantities)[number], number[]>
 }
 
 function showState(state: RunState | 'lost'): void {
   const element = byId('state', HTMLElement)
-  element.textContent = stateWords[state]
+  element.textContent = stateLabels[state]
   element.dataset['state'] = state
 }
 
-/** Title, description and recipe: what stays. */
+/** Shows the title, description and recipe. */
 function showRun({ name, images, parameters, flops, batchSize, recipe }: RunFacts): void {
   byId('name', HTMLElement).textContent = name
   byId('about', HTMLElement).textContent =
-    `${images}. ${large(parameters)} parameters, ${large(flops)}FLOP per step of ${batchSize}.`
+    `${images}. ${formatLarge(parameters)} parameters, ${formatLarge(flops)}FLOP per step with batch size ${batchSize}.`
   byId('recipe', HTMLElement).replaceChildren(
     ...Object.entries(recipe).map(([field, value]) =>
       make('div', {}, make('dt', {}, field), make('dd', {}, String(value))),
@@ -37,30 +37,35 @@ function showRun({ name, images, parameters, flops, batchSize, recipe }: RunFact
   )
 }
 
-/** The row of numbers: where the run is now. */
+/** Label, value and an optional detail. */
+type Fact = [string, string, string?]
+
+/** Shows the row of current values. */
 function showFacts(facts: RunFacts, { latest, validation, state }: Update): void {
   const step = latest?.step ?? 0
   const left = latest ? ((facts.steps - step) * facts.batchSize) / latest.imagesPerSecond : Number.NaN
-  const at = new Date(Date.now() + left * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  const endTime = new Date(Date.now() + left * 1000).toLocaleTimeString([], {
+    hour: '2-digit',
+    minute: '2-digit',
+  })
   const running = state === 'running' && latest
-  const numbers: [string, string, string?][] = [
+  const timeLeft: Fact = ['Time left', formatDuration(left), left < 86400 ? `until ${endTime}` : '']
+  const numbers: Fact[] = [
     ['Step', `${step}`, `of ${facts.steps}`],
-    ...(running
-      ? [['Time left', formatDuration(left), left < 86400 ? `until ${at}` : ''] as [string, string, string]]
-      : []),
-    ['Loss', short(latest?.loss)],
-    ['Validation loss', short(validation.at(-1)?.loss)],
-    ['Gradient norm', short(latest?.gradientNorm)],
-    ['Learning rate', short(latest?.learningRate)],
-    ['Images/s', short(latest?.imagesPerSecond)],
+    ...(running ? [timeLeft] : []),
+    ['Loss', formatNumber(latest?.loss)],
+    ['Validation loss', formatNumber(validation.at(-1)?.loss)],
+    ['Gradient norm', formatNumber(latest?.gradientNorm)],
+    ['Learning rate', formatNumber(latest?.learningRate)],
+    ['Images/s', formatNumber(latest?.imagesPerSecond)],
   ]
   byId('facts', HTMLElement).replaceChildren(
-    ...numbers.map(([label, value, more]) =>
+    ...numbers.map(([label, value, detail]) =>
       make(
         'div',
         {},
         make('dt', {}, label),
-        make('dd', {}, value, ...(more ? [' ', make('small', {}, more)] : [])),
+        make('dd', {}, value, ...(detail ? [' ', make('small', {}, detail)] : [])),
       ),
     ),
   )
@@ -68,44 +73,47 @@ function showFacts(facts: RunFacts, { latest, validation, state }: Update): void
   document.title = `${step}/${facts.steps} · ${facts.name}`
 }
 
-/** Makes the page for a run; the returned function takes what happens to it. */
-function present(facts: RunFacts): (update: Update) => void {
+/** Shows a run. The returned function shows an update of it. */
+function showRunPage(facts: RunFacts): (update: Update) => void {
   const showCurves = createCurves()
-  const showSamples = createSamples(facts.sampleEvery)
-  const known: Known = {
+  const showSamples = createSamplePlayer(facts.sampleEvery)
+  const points: Points = {
     steps: [],
     values: { loss: [], gradientNorm: [], learningRate: [], imagesPerSecond: [] },
   }
   showRun(facts)
   return (update) => {
-    known.steps.splice(update.from, Number.POSITIVE_INFINITY, ...update.steps)
+    points.steps.splice(update.from, Number.POSITIVE_INFINITY, ...update.steps)
     for (const name of quantities) {
-      known.values[name].splice(update.from, Number.POSITIVE_INFINITY, ...update.values[name])
+      points.values[name].splice(update.from, Number.POSITIVE_INFINITY, ...update.values[name])
     }
     showState(update.state)
     showFacts(facts, update)
-    showCurves({ ...known, validation: update.validation, stride: update.stride })
+    showCurves({ ...points, validation: update.validation, stride: update.stride })
     showSamples(update.samples)
   }
 }
 
-/** Listens to the server; where it went away, until it is back: perhaps with the run resumed. */
+/**
+ * Receives events from the server. If the connection is lost, retries until a server answers, perhaps of a resumed
+ * run.
+ */
 function listen(): void {
   let facts: RunFacts | null = null
-  let take: ((update: Update) => void) | null = null
+  let showUpdate: ((update: Update) => void) | null = null
   let state: RunState = 'running'
   const connect = () => {
     const events = new EventSource('events')
     events.addEventListener('facts', ({ data }) => {
-      // Another run, or the same with more steps to go.
+      // The server now shows another run, or the same run with other settings.
       if (facts && JSON.stringify(facts) !== data) location.reload()
       facts = JSON.parse(data) as RunFacts
-      take ??= present(facts)
+      showUpdate ??= showRunPage(facts)
     })
     events.addEventListener('update', ({ data }) => {
       const update = JSON.parse(data) as Update
       state = update.state
-      take?.(update)
+      showUpdate?.(update)
     })
     events.addEventListener('error', () => {
       if (state === 'running') showState('lost')
@@ -115,6 +123,6 @@ function listen(): void {
   connect()
 }
 
-const inlined = JSON.parse(byId('data', HTMLScriptElement).text) as Inlined | null
-if (inlined) present(inlined.facts)(inlined.update)
+const inlined = JSON.parse(byId('data', HTMLScriptElement).text) as ReportData | null
+if (inlined) showRunPage(inlined.facts)(inlined.update)
 else listen()

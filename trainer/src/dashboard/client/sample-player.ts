@@ -1,39 +1,39 @@
 import { byId } from '@ddpm/shared/dom'
 import type { Sample } from '../protocol.ts'
 
-const triangle = 'M2 0l7 5-7 5z'
-const bars = 'M1 0h3v10H1zM6 0h3v10H6z'
+const playIcon = 'M2 0l7 5-7 5z'
+const pauseIcon = 'M1 0h3v10H1zM6 0h3v10H6z'
 const framesPerSecond = 6
 
-/** The sample grids as a timeline: a slider that stays at the newest one until it is moved. */
-export function createSamples(sampleEvery: number): (samples: readonly Sample[]) => void {
+/** Creates the timeline of sample grids. Its slider follows the newest grid until the user moves it. */
+export function createSamplePlayer(sampleEvery: number): (samples: readonly Sample[]) => void {
   const viewer = byId('viewer', HTMLElement)
   const image = byId('sample', HTMLImageElement)
   const position = byId('position', HTMLInputElement)
-  const step = byId('sample-step', HTMLOutputElement)
+  const stepLabel = byId('sample-step', HTMLOutputElement)
   const play = byId('play', HTMLButtonElement)
-  const shape = byId('play-shape', SVGPathElement)
-  const none = byId('no-samples', HTMLElement)
-  /** Held, so that the browser has them decoded when the slider comes by. */
+  const icon = byId('play-icon', SVGPathElement)
+  const emptyNote = byId('no-samples', HTMLElement)
+  /** Preloaded, so that the slider shows them without a delay. */
   let images: { sample: Sample; element: HTMLImageElement }[] = []
   let playing: ReturnType<typeof setInterval> | null = null
 
-  none.textContent = `The first pictures come at step ${sampleEvery}.`
-  shape.setAttribute('d', triangle)
+  emptyNote.textContent = `The first samples are generated at step ${sampleEvery}.`
+  icon.setAttribute('d', playIcon)
 
   function show(): void {
-    const shown = images[Number(position.value)]
-    if (!shown) return
-    image.src = shown.element.src
-    image.alt = `Pictures drawn at step ${shown.sample.step}`
-    step.value = `step ${shown.sample.step}`
-    position.setAttribute('aria-valuetext', step.value)
+    const current = images[Number(position.value)]
+    if (!current) return
+    image.src = current.element.src
+    image.alt = `Samples at step ${current.sample.step}`
+    stepLabel.value = `step ${current.sample.step}`
+    position.setAttribute('aria-valuetext', stepLabel.value)
   }
 
   function stop(): void {
     if (playing !== null) clearInterval(playing)
     playing = null
-    shape.setAttribute('d', triangle)
+    icon.setAttribute('d', playIcon)
   }
 
   position.addEventListener('input', () => {
@@ -42,7 +42,7 @@ export function createSamples(sampleEvery: number): (samples: readonly Sample[])
   })
   play.addEventListener('click', () => {
     if (playing !== null) return stop()
-    shape.setAttribute('d', bars)
+    icon.setAttribute('d', pauseIcon)
     if (position.value === position.max) position.value = '0'
     show()
     playing = setInterval(() => {
@@ -54,16 +54,16 @@ export function createSamples(sampleEvery: number): (samples: readonly Sample[])
 
   return (samples) => {
     const atEnd = images.length === 0 || position.value === position.max
-    const held = new Map(images.map((entry) => [entry.sample.url, entry]))
+    const loaded = new Map(images.map((entry) => [entry.sample.url, entry]))
     images = samples.map((sample) => {
-      const known = held.get(sample.url)
-      if (known) return known
+      const entry = loaded.get(sample.url)
+      if (entry) return entry
       const element = new Image()
       element.src = sample.url
       return { sample, element }
     })
     viewer.hidden = samples.length === 0
-    none.hidden = samples.length > 0
+    emptyNote.hidden = samples.length > 0
     position.max = String(Math.max(0, samples.length - 1))
     if (atEnd && playing === null) position.value = position.max
     show()

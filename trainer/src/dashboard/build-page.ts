@@ -1,16 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import type { Inlined } from './protocol.ts'
+import type { ReportData } from './protocol.ts'
 
 const client = fileURLToPath(new URL('client/', import.meta.url))
 
 /**
- * The page as one HTML document that fetches nothing: script, style and uPlot are inside. uPlot draws the curves: small
- * (50 kB), fast with thousands of points, kept up, MIT.
- * @param inlined what a report shows; without it the page listens to `events`
+ * Builds the dashboard page as one HTML document with inline script and style. uPlot renders the charts: it is small
+ * (50 kB), fast with thousands of points, maintained and MIT-licensed.
+ * @param inlined content of a report; null for the live page, which receives its content from `events`
  */
-export async function buildPage(inlined: Inlined | null = null): Promise<string> {
+export async function buildPage(inlined: ReportData | null = null): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [`${client}main.ts`, `${client}style.css`],
     bundle: true,

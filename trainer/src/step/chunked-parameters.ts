@@ -1,0 +1,36 @@
+import type { Graph, Node } from '../algebra/graph.ts'
+import { sameShape } from '../algebra/shape-rules.ts'
+import type { Parameters } from '../network/layers.ts'
+import type { Chunk } from '../network/parameters.ts'
+import type { stateNames } from './optimizer.ts'
+
+/** Flat vectors [P] that the graphs of a step take or return in chunks. */
+export type VectorName = (typeof stateNames)[number] | 'accumulated' | 'gradients'
+
+/** Returns the name of a vector's chunk as an input or output of a graph. */
+export function chunkName(name: VectorName, chunk: number): string {
+  return `${name}.${chunk}`
+}
+
+/** Parameters that are views of chunks. */
+export interface ChunkedParameters {
+  /** Parameter tensors of each chunk. */
+  readonly views: readonly (readonly Node[])[]
+  readonly parameters: Parameters<Node>
+}
+
+/** Adds one input per chunk to a graph. Parameters that are in no chunk become inputs under their own names. */
+export function chunkedParameters({ ops, input }: Graph, chunks: readonly Chunk[]): ChunkedParameters {
+  const views = chunks.map((chunk, i) => {
+    const whole = input(chunkName('parameters', i), chunk.shape)
+    return chunk.entries.map(({ shape, offset, size }) => {
+      if (sameShape(shape, chunk.shape)) return whole
+      const start = offset - chunk.start
+      return ops.reshape(ops.slice(whole, { axis: 0, start, end: start + size }), shape)
+    })
+  })
+  const byName = new Map(
+    chunks.flatMap(({ entries }, i) => entries.map(({ name }, j) => [name, views[i]![j]!] as const)),
+  )
+  return { views, parameters: ({ name, shape }) => byName.get(name) ?? input(name, shape) }
+}

@@ -121,10 +121,13 @@ async function main(path: string, options: Options): Promise<void> {
   const floor = await kept(bench, 'real', async () => compare(real, await extractor.extract(others)))
 
   const measured: Measured[] = []
+  const planText = Object.entries(plan)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
   const write = () => {
     const title =
       `${count} pictures a cell against ${reference} real ones, guidance ${options.guidance}, ` +
-      `${plan.spacing} spacing, seed ${seed}; ± is half of ` +
+      `${planText}, seed ${seed}; ± is half of ` +
       `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
     writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
     writeAtomically(join(folder, 'quality-by-steps.svg'), qualityChart(measured, floor!))

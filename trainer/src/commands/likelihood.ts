@@ -9,7 +9,7 @@ import {
   type BoundState,
   emptyBound,
   measureBound,
-  summarize,
+  summarizeBound,
 } from '../evaluation/likelihood.ts'
 import { describeLikelihood, formatLikelihood, plotLikelihood } from '../evaluation/likelihood-report.ts'
 import { type LikelihoodOptions, prepareLikelihood } from '../evaluation/likelihood-request.ts'
@@ -70,7 +70,7 @@ async function main(path: string, { pictures, ...options }: Options): Promise<vo
   const state = readCached<{ state: BoundState }>(file)?.state ?? emptyBound(request.schedule.timesteps)
   console.log(describeLikelihood(model, set, prepared))
 
-  const save = () => writeCached(file, { settings, ...summarize(state), state })
+  const save = () => writeCached(file, { settings, ...summarizeBound(state), state })
   const stopped = await measure(request, state, save)
   await model.dispose()
   if (stopped !== null) {
@@ -81,7 +81,7 @@ async function main(path: string, { pictures, ...options }: Options): Promise<vo
     process.exitCode = stopped
     return
   }
-  const summary = summarize(state)
+  const summary = summarizeBound(state)
   const plot = file.replace(/json$/, 'svg')
   writeAtomically(plot, plotLikelihood(summary))
   console.log(`${formatLikelihood(summary, conditioning, model)}\nWrote all terms to ${file} and ${plot}`)

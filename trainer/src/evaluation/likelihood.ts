@@ -57,11 +57,11 @@ export async function measureBound(
   const { dataset, schedule, seed, terms, images } = request
   const size = dataset.channels * dataset.height * dataset.width
   const order = permutation(seed, { domain: domains.selection, image: 0, step: 0 }, dataset.count)
-  const strata = strataOf(schedule.timesteps, terms)
-  const group = Math.max(1, Math.floor(batch / terms))
+  const strata = splitIntoStrata(schedule.timesteps, terms)
+  const imagesPerCall = Math.max(1, Math.floor(batch / terms))
 
   while (state.totals.length < images) {
-    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + group, images))
+    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + imagesPerCall, images))
     const x0s = Array.from(chosen, (index) => {
       const x0 = new Float32Array(size)
       writeImage(dataset, index, x0, 0, false)
@@ -103,7 +103,7 @@ export interface Stratum {
  * by a constant factor: the terms fall like a power of t, so every stratum contributes a similar part of their sum.
  * @param count number of strata, 2 to `timesteps`; with `timesteps` strata each holds one timestep
  */
-export function strataOf(timesteps: number, count: number): Stratum[] {
+export function splitIntoStrata(timesteps: number, count: number): Stratum[] {
   const strata: Stratum[] = [{ start: 0, end: 1 }]
   for (let start = 1, k = 1; k < count; k++) {
     const geometric = Math.round(timesteps ** (k / (count - 1)))
@@ -159,7 +159,7 @@ export interface BoundSummary {
 }
 
 /** Computes the means over the images measured so far. */
-export function summarize({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
+export function summarizeBound({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
   const images = totals.length
   const mean = totals.reduce((sum, bits) => sum + bits, 0) / images
   const variance = totals.reduce((sum, bits) => sum + (bits - mean) ** 2, 0) / (images - 1)

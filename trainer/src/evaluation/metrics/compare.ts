@@ -40,32 +40,32 @@ export function compare(
     frechetDistance(momentsOf(real, weights), momentsOf(generated, ofGenerated[r])),
   )
 
-  const once = { a: new Float64Array(real.count).fill(1), b: new Float64Array(generated.count).fill(1) }
+  const unweighted = { a: new Float64Array(real.count).fill(1), b: new Float64Array(generated.count).fill(1) }
   const [kid, ...kids] = kernelDistances(real, generated, [
-    once,
+    unweighted,
     ...ofReal.map((a, r) => ({ a, b: ofGenerated[r]! })),
   ])
 
-  const equal = Math.min(real.count, generated.count)
-  const measures = manifoldMeasures(firstRows(real, equal), firstRows(generated, equal), neighbours)
+  const count = Math.min(real.count, generated.count)
+  const measures = manifoldMeasures(firstRows(real, count), firstRows(generated, count), neighbours)
   // Resampling the sets would duplicate images, and duplicates shrink the neighbourhoods. So the manifolds stay as they
   // are, and only the averages over images are resampled.
-  const means = resamplings(equal, replicates, { seed, set: 2 })
-  const scored = (value: number, all: ArrayLike<number>): Score => ({
+  const means = resamplings(count, replicates, { seed, set: 2 })
+  const withErrorBar = (value: number, replicateValues: ArrayLike<number>): Score => ({
     value,
-    halfWidth: replicates > 0 ? halfWidth(all) : null,
+    halfWidth: replicates > 0 ? halfWidth(replicateValues) : null,
   })
-  const scoreOf = (values: Float64Array) =>
-    scored(
-      values.reduce((sum, value) => sum + value, 0) / equal,
-      means.map((weights) => weights.reduce((sum, weight, i) => sum + weight * values[i]!, 0) / equal),
+  const meanScore = (values: Float64Array) =>
+    withErrorBar(
+      values.reduce((sum, value) => sum + value, 0) / count,
+      means.map((weights) => weights.reduce((sum, weight, i) => sum + weight * values[i]!, 0) / count),
     )
   return {
-    fid: scored(fid, fids),
-    kid: scored(kid!, kids),
-    precision: scoreOf(measures.precision),
-    recall: scoreOf(measures.recall),
-    density: scoreOf(measures.density),
-    coverage: scoreOf(measures.coverage),
+    fid: withErrorBar(fid, fids),
+    kid: withErrorBar(kid!, kids),
+    precision: meanScore(measures.precision),
+    recall: meanScore(measures.recall),
+    density: meanScore(measures.density),
+    coverage: meanScore(measures.coverage),
   }
 }

@@ -240,7 +240,7 @@ suite('npm run evaluate', () => {
     [
       'an unknown split',
       ['runs/tiny', '--data', 'shapes:3', '--split', 'half'],
-      /expected train, validation, all/,
+      /one of train, validation, all/,
     ],
     ['k of 0', ['runs/tiny', '--nearest', '0'], /Invalid --nearest 0: expected a positive integer/],
     [

@@ -1,29 +1,35 @@
 import { join } from 'node:path'
-import {
-  evaluationsOf,
-  planFor,
-  type Sampler,
-  samplers,
-  type TimestepSpacing,
-  timestepSpacings,
-  UserError,
-} from '@ddpm/shared'
+import { evaluationsOf, planFor, type Sampler, type SamplerOptions, samplers, UserError } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { working } from '../trainer/src/commands/terminal/long-task.ts'
-import { keyOf, readCached, writeCached } from '../trainer/src/evaluation/cache.ts'
-import type { Extractor } from '../trainer/src/evaluation/extractor.ts'
-import { sampleCached } from '../trainer/src/evaluation/generated.ts'
-import { chooseImages, countOf, folderOf, openEvaluated } from '../trainer/src/evaluation/images.ts'
-import { classifierFolder, classifierOf, labelledOf } from '../trainer/src/evaluation/labelled.ts'
+import { runLongTask } from '../trainer/src/commands/terminal/long-task.ts'
+import {
+  addPlanOptions,
+  type PlanFlags,
+  planOptionsOf,
+} from '../trainer/src/commands/terminal/sampler-options.ts'
+import {
+  classifierFolder,
+  openClassifierData,
+  openClassifierExtractor,
+} from '../trainer/src/evaluation/features/classifier.ts'
+import type { Extractor } from '../trainer/src/evaluation/features/extractor.ts'
+import { cacheKey, readCached, writeCached } from '../trainer/src/evaluation/inputs/cache.ts'
+import { describeStop, sampleCached } from '../trainer/src/evaluation/inputs/generated.ts'
+import {
+  countImages,
+  modelFolder,
+  openEvaluationSet,
+  selectImages,
+} from '../trainer/src/evaluation/inputs/images.ts'
 import { compare, compareDefaults, type Scores } from '../trainer/src/evaluation/metrics/compare.ts'
 import type { Features } from '../trainer/src/evaluation/metrics/features.ts'
 import { formatScore } from '../trainer/src/evaluation/report.ts'
-import { type OpenedModel, openModel } from '../trainer/src/export/inference.ts'
+import { type OpenedModel, openModel } from '../trainer/src/inference/model.ts'
 import { writeAtomically } from '../trainer/src/support/files.ts'
 import { type Measured, qualityChart, qualityTable } from './quality-table.ts'
 
-interface Options {
+interface Options extends PlanFlags {
   data?: string
   out?: string
   samplers: Sampler[]
@@ -32,7 +38,6 @@ interface Options {
   reference: number
   seed: number
   guidance: number
-  spacing: TimestepSpacing
 }
 
 const list =
@@ -40,11 +45,12 @@ const list =
   (text: string) =>
     text.split(',').map((part) => item(part.trim()))
 
-const command = new Command('npm run bench:quality --')
-  .description(
+const command = addPlanOptions(
+  new Command('npm run bench:quality --').description(
     'Measures the quality of every sampler over its steps: a table and a chart. Finished cells and generated images are ' +
       'cached: stop with Ctrl+C and resume with the same command.',
-  )
+  ),
+)
   .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images")
   .option('--data <source>', 'real images, as for train (default: those of the run)')
   .option('--out <folder>', 'output folder (default: MODEL/evaluation)')
@@ -58,7 +64,6 @@ const command = new Command('npm run bench:quality --')
   .option('--reference <n>', 'real images to compare with', wholeNumber, 10_000)
   .option('--seed <n>', 'seed of the samples and the bootstrap', wholeNumber, 0)
   .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
-  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings), 'trailing')
   .addHelpText(
     'after',
     `
@@ -88,33 +93,41 @@ function cellsOf({ samplers: asked, steps }: Options): Cell[] {
 }
 
 async function main(path: string, options: Options): Promise<void> {
-  const { count, reference, seed, spacing, data, out } = options
+  const { count, reference, seed, data, out } = options
+  const plan = { spacing: 'trailing', ...planOptionsOf(options) } as const
   const model = await openModel(path, 'ema')
-  const { dataset } = await openEvaluated(path, model.facts, { data }, 'train')
+  const { dataset } = await openEvaluationSet(path, model.info, { data }, 'train')
   if (dataset.count < reference + count) {
     throw new UserError(
       `Not enough real images: expected ${reference} to compare with and ${count} more for the row "real images", ` +
         `got ${dataset.count}. Lower --reference or --count.`,
     )
   }
-  const folder = out ?? join(folderOf(path), 'evaluation')
-  const { value: extractor } = await working('Training a classifier, %', 100, async (report) =>
-    classifierOf(await labelledOf(path, dataset), out ?? classifierFolder(path), async (step, steps) => {
-      if (await report((100 * step) / steps))
-        throw new UserError('Stopped. The classifier will be trained again from the start.')
-    }),
+  const folder = out ?? join(modelFolder(path), 'evaluation')
+  const { value: extractor } = await runLongTask('Training a classifier, %', 100, async (report) =>
+    openClassifierExtractor(
+      await openClassifierData(path, dataset),
+      out ?? classifierFolder(path),
+      async (step, steps) => {
+        if (await report((100 * step) / steps))
+          throw new UserError('Stopped. The classifier will be trained again from the start.')
+      },
+    ),
   )
   console.log(`${model.description}\nFeatures of ${extractor.description}`)
-  const real = await extractor.extract(chooseImages(dataset, reference, seed))
-  const others = chooseImages(dataset, count, seed, reference)
-  const bench = { folder, model, extractor, real, options }
+  const real = await extractor.extract(selectImages(dataset, reference, seed))
+  const others = selectImages(dataset, count, seed, reference)
+  const bench = { folder, model, extractor, real, plan, options }
   const floor = await kept(bench, 'real', async () => compare(real, await extractor.extract(others)))
 
   const measured: Measured[] = []
+  const planText = Object.entries(plan)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
   const write = () => {
     const title =
       `${count} samples per cell compared with ${reference} real images, guidance ${options.guidance}, ` +
-      `${options.spacing} spacing, seed ${seed}; ± is half of ` +
+      `${planText}, seed ${seed}; ± is half of ` +
       `the bootstrap's 95 % interval; features of ${extractor.description}; ${model.description}`
     writeAtomically(join(folder, 'quality-by-steps.md'), qualityTable(measured, floor!, title))
     writeAtomically(join(folder, 'quality-by-steps.svg'), qualityChart(measured, floor!))
@@ -122,7 +135,7 @@ async function main(path: string, options: Options): Promise<void> {
   for (const cell of cellsOf(options)) {
     const scores = await measure(bench, cell)
     if (scores === null) break
-    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.facts, { ...cell, spacing })), scores })
+    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.info, { ...plan, ...cell })), scores })
     console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
     write()
   }
@@ -136,6 +149,8 @@ interface Bench {
   readonly model: OpenedModel
   readonly extractor: Extractor
   readonly real: Features
+  /** Plan options of all cells. */
+  readonly plan: Partial<SamplerOptions>
   readonly options: Options
 }
 
@@ -146,7 +161,7 @@ async function kept(
   compute: () => Promise<Scores | null>,
 ): Promise<Scores | null> {
   const settings = { what, features: extractor.digest, count, reference, seed, compareDefaults }
-  const path = join(folder, `cell-${keyOf(settings)}.json`)
+  const path = join(folder, `cell-${cacheKey(settings)}.json`)
   const found = readCached<{ scores: Scores }>(path)?.scores
   if (found) return found
   const scores = await compute()
@@ -156,27 +171,22 @@ async function kept(
 
 /** Measures one cell; returns null if it was stopped. */
 async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
-  const { folder, model, extractor, real, options } = bench
-  const { count, seed, guidance, spacing } = options
-  const drawing = { ...cell, spacing, seed, guidance }
-  return kept(
-    bench,
-    { model: model.digest, plan: planFor(model.facts, { ...cell, spacing }), guidance },
-    async () => {
-      const { value: pixels, stopped } = await working(
-        `${cell.sampler}, ${cell.steps} steps`,
-        count,
-        (report) => sampleCached(folder, model, drawing, count, report),
-      )
-      const images = { ...model.facts.shape, pixels }
-      if (countOf(images) < count) {
-        console.log(`Stopped at ${countOf(images)} of ${count} images. Run the same command to resume.`)
-        process.exitCode = stopped ?? 1
-        return null
-      }
-      return compare(real, await extractor.extract(images))
-    },
-  )
+  const { folder, model, extractor, real, plan, options } = bench
+  const { count, seed, guidance } = options
+  const sampling = { ...plan, ...cell }
+  return kept(bench, { model: model.digest, plan: planFor(model.info, sampling), guidance }, async () => {
+    const { value: images, stopped } = await runLongTask(
+      `${cell.sampler}, ${cell.steps} steps`,
+      count,
+      (report) => sampleCached(folder, model, { ...sampling, seed, guidance }, count, report),
+    )
+    if (countImages(images) < count) {
+      console.log(describeStop(images, count))
+      process.exitCode = stopped ?? 1
+      return null
+    }
+    return compare(real, await extractor.extract(images))
+  })
 }
 
 await runCommand(command)

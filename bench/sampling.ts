@@ -13,7 +13,8 @@ import {
 } from '@ddpm/shared'
 import { runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { openGraph, toModel } from '../trainer/src/export/inference.ts'
+import { toOnnxModel } from '../trainer/src/inference/graph.ts'
+import { openGraph } from '../trainer/src/inference/model.ts'
 import { initialize, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { recipes } from '../trainer/src/run/recipes.ts'
@@ -71,7 +72,7 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
 async function evaluationTime(count: number, size: number): Promise<number> {
   const layout = layoutOf(parameterSpecs(networkOf(config).unet))
   const trained = { state: initialState(initialize(layout, 1)), tables: tablesOf(layout) }
-  const { network, dispose } = await openGraph(toModel(config, trained, 'raw'), modelInfoOf(config))
+  const { network, dispose } = await openGraph(toOnnxModel(config, trained, 'raw'), modelInfoOf(config))
   const [x, t, label] = [new Float32Array(count * size), new Float32Array(count), new Float32Array(count)]
   const times: number[] = []
   for (let i = 0; i < 12; i++) {

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from '@ddpm/shared'
-import { exportGraphModel, exportModel } from '../../trainer/src/export/export.ts'
+import { exportModel, exportTfjsModel } from '../../trainer/src/export/export.ts'
 import { initialize, layoutOf, tablesOf, unflatten } from '../../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../../trainer/src/network/unet.ts'
 import { type Recipe, recipes } from '../../trainer/src/run/recipes.ts'
@@ -75,7 +75,7 @@ export async function writeNetwork(
     folder: join(folder, 'export'),
     preview: 0,
   })
-  exportGraphModel(run, checkpoint, { ...described, folder: join(folder, 'tfjs') })
+  exportTfjsModel(run, checkpoint, { ...described, folder: join(folder, 'tfjs') })
 
   const weights = new Map([
     ...unflatten(layout, values),

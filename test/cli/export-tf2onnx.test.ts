@@ -20,39 +20,42 @@ function exportVia(python: string): { status: number | null; output: string } {
   return { status, output: stdout + stderr }
 }
 
-function refused(python: string, message: RegExp): void {
+function assertRejected(python: string, message: RegExp): void {
   const { status, output } = exportVia(python)
   assert.equal(status, 1, output)
   assert.match(output, message)
-  assert.match(output, /Plain `npm run export` .* needs none of them/)
+  assert.match(output, /Or run `npm run export` without --via/)
   assert.doesNotMatch(output, /\n\s+at /)
   assert.ok(!existsSync(join(folder, 'via')))
 }
 
 suite('npm run export -- --via tf2onnx', () => {
-  test('without Python says so', () => {
-    refused(join(folder, 'nowhere/python3'), /Found no Python that runs as ".*nowhere\/python3".*ENOENT/)
+  test('without Python: says how to install it', () => {
+    assertRejected(join(folder, 'nowhere/python3'), /Cannot run Python as ".*nowhere\/python3".*ENOENT/)
   })
 
-  const lacking = spawnSync('python3', ['-c', 'import tf2onnx']).status !== 0
-  const bare = spawnSync('python3', ['--version']).status === 0 && lacking
-  test('where Python lacks tf2onnx, says what is missing and how to get it', {
-    skip: bare ? false : 'the Python of this machine has tf2onnx, or there is none',
+  const hasNoTf2onnx = spawnSync('python3', ['-c', 'import tf2onnx']).status !== 0
+  const bare = spawnSync('python3', ['--version']).status === 0 && hasNoTf2onnx
+  test('without tf2onnx: names the missing modules and how to install them', {
+    skip: bare ? false : 'python3 has tf2onnx, or there is no python3',
   }, () => {
-    refused('python3', /python3 has no .*tf2onnx.*TensorFlow 2\.13 to 2\.15: python3 -m pip install/)
+    assertRejected(
+      'python3',
+      /Missing Python modules of python3: .*tf2onnx.*TensorFlow 2\.13 to 2\.15\): python3 -m pip install/,
+    )
   })
 
   const installed = spawnSync('python3', ['-c', 'import tensorflow, tf2onnx']).status === 0
-  test('writes a model that was checked against our own', {
-    skip: installed ? false : 'python3 has no TensorFlow and tf2onnx here',
+  test('writes a model whose predictions were compared with our own export', {
+    skip: installed ? false : 'python3 has no TensorFlow and tf2onnx',
   }, () => {
     const { status, output } = exportVia('python3')
     assert.equal(status, 0, output)
     rmSync(join(folder, 'via'), { recursive: true })
   })
 
-  // What follows tries everything around tf2onnx: a stand-in takes its command line and leaves a given file.
-  const standIn = (name: string, action: string): string => {
+  // The other tests replace tf2onnx with a script that takes its command line and writes a given file.
+  const fakePython = (name: string, action: string): string => {
     const path = join(folder, name)
     writeFileSync(
       path,
@@ -61,43 +64,45 @@ suite('npm run export -- --via tf2onnx', () => {
     chmodSync(path, 0o755)
     return path
   }
-  const leave = (file: string) =>
+  const writes = (file: string) =>
     `while [ "$1" != --output ]; do shift; done; cp '${join(folder, file)}' "$2"`
-  const windows = { skip: process.platform === 'win32' ? 'the stand-in is a shell script' : false }
+  const windows = { skip: process.platform === 'win32' ? 'the fake Python is a shell script' : false }
 
-  test(
-    'hands over the graph model, checks what comes back and describes it as plain export does',
-    windows,
-    () => {
-      const python = standIn('right', `test -s "$4" || exit 3; ${leave('export/model.onnx')}`)
-      const { status, output } = exportVia(python)
-      assert.equal(status, 0, output)
-      assert.match(
-        readFileSync(`${python}.args`, 'utf8'),
-        /^-m tf2onnx.convert --tfjs \S+\/model.json --output \S+ --inputs x:0,timestep:0,label:0 --rename-inputs x,timestep,label$/m,
-      )
-      const read = (name: string) => readFileSync(join(folder, name))
-      assert.deepEqual(read('via/model.onnx'), read('export/model.onnx'))
-      const facts = (name: string) => {
-        const manifest = parseManifest(read(`${name}/manifest.json`).toString(), name)
-        const { shape, classes, inputs, output, training, scheduler, sampling, files } = manifest
-        return { shape, classes, inputs, output, training, scheduler, sampling, graph: files[0] }
-      }
-      assert.deepEqual(facts('via'), facts('export'))
-      rmSync(join(folder, 'via'), { recursive: true })
-    },
-  )
-
-  test('throws away a model that predicts something else', windows, async () => {
-    await exportTinyModel(join(folder, 'other/export'), { steps: 3 })
-    refused(standIn('wrong', leave('other/export/model.onnx')), /predicts something else.*batch 1/)
+  test('passes the graph model, checks the result and describes it like plain export', windows, () => {
+    const python = fakePython('right', `test -s "$4" || exit 3; ${writes('export/model.onnx')}`)
+    const { status, output } = exportVia(python)
+    assert.equal(status, 0, output)
+    assert.match(
+      readFileSync(`${python}.args`, 'utf8'),
+      /^-m tf2onnx.convert --tfjs \S+\/model.json --output \S+ --inputs x:0,timestep:0,label:0 --rename-inputs x,timestep,label$/m,
+    )
+    const read = (name: string) => readFileSync(join(folder, name))
+    assert.deepEqual(read('via/model.onnx'), read('export/model.onnx'))
+    const infoOf = (name: string) => {
+      const manifest = parseManifest(read(`${name}/manifest.json`).toString(), name)
+      const { shape, classes, inputs, output, training, scheduler, sampling, files } = manifest
+      return { shape, classes, inputs, output, training, scheduler, sampling, graph: files[0] }
+    }
+    assert.deepEqual(infoOf('via'), infoOf('export'))
+    rmSync(join(folder, 'via'), { recursive: true })
   })
 
-  test('shows how the conversion failed; a file that is no model is refused', windows, () => {
-    refused(
-      standIn('failing', 'echo "ValueError: no such operator" >&2; exit 1'),
+  test('discards a model that predicts something else', windows, async () => {
+    await exportTinyModel(join(folder, 'other/export'), { steps: 3 })
+    assertRejected(
+      fakePython('wrong', writes('other/export/model.onnx')),
+      /predicts something else: at batch size 1/,
+    )
+  })
+
+  test('shows the output of a failed conversion, and rejects a file that is not a model', windows, () => {
+    assertRejected(
+      fakePython('failing', 'echo "ValueError: no such operator" >&2; exit 1'),
       /ValueError: no such operator/,
     )
-    refused(standIn('garbling', leave('export/manifest.json')), /onnxruntime cannot open what tf2onnx wrote/)
+    assertRejected(
+      fakePython('garbling', writes('export/manifest.json')),
+      /onnxruntime cannot open the output of tf2onnx/,
+    )
   })
 })

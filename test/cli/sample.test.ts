@@ -1,20 +1,24 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import sharp from 'sharp'
 import { command } from '../support/command.ts'
-import { trainTinyRun } from '../support/model.ts'
+import { exportTinyModel } from '../support/model.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-sample-'))
 const run = join(folder, 'run')
-before(() => trainTinyRun(run))
+before(() => exportTinyModel(join(folder, 'export')))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Runs the command in few steps; returns what it printed. */
-async function sample(...args: string[]): Promise<string> {
-  const { status, stdout, stderr } = await command(['sample', run, '--steps', '6', ...args])
+/** Runs the command with few steps and returns its output. */
+function sample(...args: string[]): Promise<string> {
+  return sampleFrom(run, '--steps', '6', ...args)
+}
+
+async function sampleFrom(model: string, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await command(['sample', model, ...args])
   assert.equal(status, 0, stdout + stderr)
   return stdout
 }
@@ -22,7 +26,7 @@ async function sample(...args: string[]): Promise<string> {
 const at = (name: string) => join(folder, name)
 const pixels = (name: string) => sharp(at(name)).removeAlpha().raw().toBuffer()
 
-/** A picture of the run's size: a square of one colour on another. */
+/** Writes an image of the run's size: a square of one colour on another. */
 async function paint(name: string, ground: string, square: string): Promise<void> {
   const inner = await sharp({ create: { width: 8, height: 8, channels: 3, background: square } })
     .png()
@@ -33,9 +37,10 @@ async function paint(name: string, ground: string, square: string): Promise<void
     .toFile(at(name))
 }
 
-test('a grid, single pictures and a moving grid show the same pictures', async () => {
+test('a grid, single images and an animated grid show the same images', async () => {
   const args = ['--count', '3', '--scale', '1', '--columns', '3']
-  await sample(...args, '--out', at('grid.png'))
+  const output = await sample(...args, '--out', at('grid.png'))
+  assert.match(output, /\nWrote 3 images to \S+grid\.png\n$/)
   await sample(...args, '--out', `${at('singles')}/`)
   await sample(...args, '--out', at('moving.gif'))
   const grid = await sharp(at('grid.png')).metadata()
@@ -51,15 +56,26 @@ test('a grid, single pictures and a moving grid show the same pictures', async (
   }
   const moving = await sharp(at('moving.gif'), { animated: true }).metadata()
   assert.deepEqual([moving.pages, moving.pageHeight, moving.loop], [6, 20, 0])
-  // The last frame is the grid, but for GIF's palette.
+  // The last frame equals the grid except for GIF's palette.
   const last = await sharp(at('moving.gif'), { page: 5 }).removeAlpha().toColourspace('srgb').raw().toBuffer()
-  const wanted = await pixels('grid.png')
-  const mean = last.reduce((sum, value, i) => sum + Math.abs(value - wanted[i]!), 0) / wanted.length
+  const expected = await pixels('grid.png')
+  const mean = last.reduce((sum, value, i) => sum + Math.abs(value - expected[i]!), 0) / expected.length
   assert.ok(mean < 4, `frames differ from the grid by ${mean} on average`)
 })
 
-test('every sampler draws, and another one draws otherwise', async () => {
-  const drawn = new Set<string>()
+test('generates the same images from the run and from its export, and others with another seed', async () => {
+  const args = ['--count', '4', '--steps', '5']
+  await sampleFrom(run, ...args, '--out', at('run.png'))
+  await sampleFrom(join(folder, 'export'), ...args, '--out', at('export.png'))
+  await sampleFrom(run, ...args, '--seed', '1', '--out', at('seed.png'))
+  const [ofRun, ofExport] = [await pixels('run.png'), await pixels('export.png')]
+  const difference = ofRun.reduce((max, value, i) => Math.max(max, Math.abs(value - ofExport[i]!)), 0)
+  assert.ok(difference <= 1, `pixels differ by ${difference}`)
+  assert.notDeepEqual(ofRun, await pixels('seed.png'))
+})
+
+test('every sampler generates different images', async () => {
+  const grids = new Set<string>()
   for (const args of [
     ['ddpm'],
     ['ddim', '--eta', 'hat'],
@@ -70,34 +86,34 @@ test('every sampler draws, and another one draws otherwise', async () => {
     ['heun'],
   ]) {
     await sample('--count', '2', '--out', at('sampler.png'), '--sampler', ...args)
-    drawn.add((await pixels('sampler.png')).toString('base64'))
+    grids.add((await pixels('sampler.png')).toString('base64'))
   }
-  assert.equal(drawn.size, 7)
+  assert.equal(grids.size, 7)
 })
 
-suite('from another picture', () => {
+suite('from an image', () => {
   before(() => Promise.all([paint('mask.png', 'black', 'white'), paint('sketch.png', '#141414', '#f07828')]))
 
-  test('SDEdit: the weaker, the nearer it stays', async () => {
+  test('SDEdit: a lower strength stays nearer to the image', async () => {
     const sketch = await pixels('sketch.png')
     const distance = async (strength: string) => {
       const args = ['--from', at('sketch.png'), '--strength', strength, '--count', '1', '--scale', '1']
       await sample(...args, '--out', `${at(`strength-${strength}`)}/`)
-      const found = await pixels(`strength-${strength}/0.png`)
-      return found.reduce((sum, value, i) => sum + Math.abs(value - sketch[i]!), 0)
+      const result = await pixels(`strength-${strength}/0.png`)
+      return result.reduce((sum, value, i) => sum + Math.abs(value - sketch[i]!), 0)
     }
     assert.equal(await distance('0'), 0)
     assert.ok((await distance('0.35')) < (await distance('1')))
   })
 
-  test('inpainting keeps every pixel under the black of the mask', async () => {
+  test('inpainting retains every pixel under the black area of the mask', async () => {
     const args = ['--from', at('sketch.png'), '--mask', at('mask.png'), '--count', '2', '--scale', '1']
     await sample(...args, '--jump', '2', '--resample', '2', '--out', `${at('inpainted')}/`)
     const [sketch, mask] = [await pixels('sketch.png'), await pixels('mask.png')]
     for (const name of ['0.png', '1.png']) {
-      const found = await pixels(`inpainted/${name}`)
+      const result = await pixels(`inpainted/${name}`)
       let changed = 0
-      for (const [i, value] of found.entries()) {
+      for (const [i, value] of result.entries()) {
         if (mask[i] === 0) assert.equal(value, sketch[i])
         else if (value !== sketch[i]) changed++
       }
@@ -105,27 +121,20 @@ suite('from another picture', () => {
     }
   })
 
-  test('inversion leads back to the pictures it came from, and says how near', async () => {
+  test('inversion reconstructs the image and prints the PSNR', async () => {
     const out = at('inverted.png')
-    const printed = await sample(
-      '--from',
-      at('sketch.png'),
-      '--invert',
-      '--count',
-      '1',
-      '--steps',
-      '60',
-      '--out',
-      out,
-    )
+    const args = ['--from', at('sketch.png'), '--invert', '--count', '1', '--steps', '60']
+    const output = await sample(...args, '--out', out)
     const [, psnr] =
-      /PSNR of what came back: ([\d.]+) dB over all.*has mean -?[\d.]+ and deviation [\d.]+\./.exec(printed)!
-    assert.ok(Number(psnr) > 12, printed)
+      /PSNR of the reconstructions: ([\d.]+) dB overall.*has mean -?[\d.]+ and standard deviation [\d.]+\./.exec(
+        output,
+      )!
+    assert.ok(Number(psnr) > 12, output)
     assert.ok(existsSync(out))
   })
 })
 
-test('between two seeds: the ends are the seeds’ own first pictures', async () => {
+test('an interpolation starts and ends with the first images of its seeds', async () => {
   const single = ['--scale', '1', '--class', 'light', '--sampler', 'ddim']
   await sample('--seed', '3', '--to-seed', '4', '--count', '5', ...single, '--out', `${at('between')}/`)
   for (const [seed, name] of [
@@ -133,23 +142,28 @@ test('between two seeds: the ends are the seeds’ own first pictures', async ()
     ['4', '4.png'],
   ] as const) {
     await sample('--seed', seed, '--count', '1', ...single, '--out', `${at(`seed-${seed}`)}/`)
-    const [wanted, found] = [await pixels(`seed-${seed}/0.png`), await pixels(`between/${name}`)]
-    const furthest = wanted.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i]!)), 0)
-    assert.ok(furthest <= 1, `pixels differ by ${furthest}`)
+    const [expected, actual] = [await pixels(`seed-${seed}/0.png`), await pixels(`between/${name}`)]
+    const difference = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - actual[i]!)), 0)
+    assert.ok(difference <= 1, `pixels differ by ${difference}`)
   }
   assert.notDeepEqual(await pixels('between/2.png'), await pixels('between/0.png'))
 })
 
-test('what does not go together is said before anything is opened', async () => {
+test('rejects invalid and conflicting options', async () => {
   for (const [args, message] of [
-    [['--strength', '0.5'], /--strength goes with --from/],
-    [['--mask', 'm.png'], /--mask goes with --from/],
-    [['--invert'], /--invert goes with --from/],
-    [['--from', 'a.png', '--to-seed', '1'], /leave one out/],
-    [['--from', 'a.png', '--invert', '--strength', '1'], /leave out --strength/],
-    [['--from', 'nowhere.png'], /Cannot read nowhere\.png/],
-    [['--order', '4'], /Found --order 4/],
-    [['--count', '0'], /Found --count 0/],
+    [['--strength', '0.5'], /Missing --from: --strength requires/],
+    [['--mask', 'm.png'], /Missing --from: --mask requires/],
+    [['--invert'], /Missing --from: --invert requires/],
+    [['--from', 'a.png', '--to-seed', '1'], /Conflicting --to-seed and --from.*Remove one of them/],
+    [['--from', 'a.png', '--invert', '--strength', '1'], /Conflicting --invert.*Remove --strength/],
+    [['--from', 'nowhere.png'], /Cannot read the picture nowhere\.png/],
+    [['--order', '4'], /Invalid --order 4: expected 1, 2 or 3/],
+    [['--count', '0'], /Invalid --count 0: expected a positive integer/],
+    [['--jump', '0'], /Invalid --jump 0: expected a positive integer/],
+    [['--class', 'blue'], /class "blue".*light, warm/],
+    [['--sampler', 'pndm'], /ddpm, ddim/],
+    [['--sampler', 'dmpp'], /Did you mean "dpmpp"\?/],
+    [['--steps', '5000'], /5000 steps|steps.*5000/],
   ] as const) {
     const { status, stdout, stderr } = await command(['sample', run, ...args])
     assert.equal(status, 1, stdout + stderr)
@@ -158,50 +172,14 @@ test('what does not go together is said before anything is opened', async () => 
   }
 })
 
-suite('npm run plan', () => {
-  const plan = async (...args: string[]) => {
-    const { status, stdout, stderr } = await command(['plan', ...args])
-    return { status, said: stdout + stderr }
+test('rejects a path that is not a model', async () => {
+  for (const [path, message] of [
+    [at('nowhere'), /nowhere/],
+    [folder, /no training run in/i],
+  ] as const) {
+    const { status, stdout, stderr } = await command(['sample', path])
+    assert.equal(status, 1, stdout + stderr)
+    assert.match(stderr, message)
+    assert.doesNotMatch(stderr, /\n\s+at /)
   }
-
-  test('prints the table and draws the levels of a run, of diffusers’ block, and of the paper', async () => {
-    const block = { _class_name: 'UniPCMultistepScheduler', solver_order: 3, use_karras_sigmas: true }
-    writeFileSync(at('scheduler_config.json'), JSON.stringify(block))
-    for (const [args, first] of [
-      [[run], /^ddpm, 50 network evaluations/],
-      [[at('scheduler_config.json'), '--steps', '9'], /^unipc of order 3, 9 network evaluations/],
-      [[folder, '--steps', '9'], /^unipc of order 3, 9 network evaluations/],
-      [['--sampler', 'heun', '--steps', '4'], /^heun, 7 network evaluations/],
-    ] as const) {
-      const { status, said } = await plan(...args)
-      assert.equal(status, 0, said)
-      assert.match(said, first)
-      assert.match(said, /Noise level √\(1−ᾱ\) after each row:\n *0 {2}(1\.000|0\.999|0\.9\d\d) {2}█+/)
-      assert.match(said, /\n *\d+ {2}0\.000\n$/)
-    }
-  })
-
-  test('draws an SVG on request', async () => {
-    const { status, said } = await plan('--steps', '12', '--no-chart', '--svg', at('levels.svg'))
-    assert.equal(status, 0, said)
-    assert.doesNotMatch(said, /█/)
-    const svg = readFileSync(at('levels.svg'), 'utf8')
-    assert.equal(svg.match(/<circle/g)!.length, 2 * 12)
-    const { width } = await sharp(Buffer.from(svg)).metadata()
-    assert.ok(width! > 0)
-  })
-
-  test('refuses what it cannot follow by its name', async () => {
-    const block = { _class_name: 'UniPCMultistepScheduler', use_flow_sigmas: true }
-    writeFileSync(at('flow.json'), JSON.stringify(block))
-    for (const [args, message] of [
-      [[at('flow.json')], /Unsupported scheduler configuration [\s\S]*use_flow_sigmas/],
-      [['nowhere'], /There is no nowhere/],
-      [['--steps', '5000'], /Invalid steps: .* got 5000/],
-    ] as const) {
-      const { status, said } = await plan(...args)
-      assert.equal(status, 1, said)
-      assert.match(said, message)
-    }
-  })
 })

@@ -1,49 +1,53 @@
 import { join } from 'node:path'
-import {
-  defaultSampling,
-  evaluationsOf,
-  planFor,
-  type SamplerOptions,
-  samplers,
-  timestepSpacings,
-  UserError,
-} from '@ddpm/shared'
+import { UserError } from '@ddpm/shared'
 import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { type Dataset, toSigned } from '../data/dataset.ts'
-import { keyOf, writeCached } from '../evaluation/cache.ts'
-import { type Extractor, openExtractor } from '../evaluation/extractor.ts'
-import { factorDistances, readShapes } from '../evaluation/factors.ts'
-import { type SampleOptions, sampleCached } from '../evaluation/generated.ts'
 import {
-  chooseImages,
-  countOf,
-  type Evaluated,
-  folderOf,
+  type ParsedShapes,
+  parseShapes,
+  type ShapeStatistics,
+  shapeStatistics,
+} from '../evaluation/factors.ts'
+import {
+  classifierFolder,
+  openClassifierData,
+  openClassifierExtractor,
+} from '../evaluation/features/classifier.ts'
+import type { Extractor } from '../evaluation/features/extractor.ts'
+import { openOnnxExtractor } from '../evaluation/features/onnx-extractor.ts'
+import { describeStop, type SampleOptions, sampleCached } from '../evaluation/inputs/generated.ts'
+import {
+  countImages,
+  type EvaluationSet,
   type Images,
-  openEvaluated,
+  modelFolder,
+  openEvaluationSet,
   type Split,
   splits,
-} from '../evaluation/images.ts'
-import { classifierFolder, classifierOf, labelledOf } from '../evaluation/labelled.ts'
-import { compare, compareDefaults } from '../evaluation/metrics/compare.ts'
-import { nearestRows } from '../evaluation/metrics/neighbours.ts'
-import { formatReport, type QualityReport } from '../evaluation/report.ts'
-import { type OpenedModel, openModel, type WeightsKind } from '../export/inference.ts'
-import { gridPng } from '../image/grid.ts'
+} from '../evaluation/inputs/images.ts'
+import { compareDefaults } from '../evaluation/metrics/compare.ts'
+import { findNearestImages } from '../evaluation/nearest.ts'
+import {
+  checkCounts,
+  measureQuality,
+  type QualityReport,
+  type QualityRequest,
+  saveReport,
+  selectRealShapes,
+} from '../evaluation/quality.ts'
+import { formatReport } from '../evaluation/report.ts'
+import type { WeightsKind } from '../inference/graph.ts'
+import { type OpenedModel, openModel } from '../inference/model.ts'
 import { writeAtomically } from '../support/files.ts'
 import { likelihoodCommand } from './likelihood.ts'
-import { working } from './terminal/long-task.ts'
+import { runLongTask } from './terminal/long-task.ts'
+import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './terminal/sampler-options.ts'
 
-interface Options {
+interface Options extends SamplerFlags {
   data?: string
   split?: Split
   count: number
   reference: number
-  sampler?: SamplerOptions['sampler']
-  steps?: number
-  spacing?: SamplerOptions['spacing']
-  eta?: number
   guidance?: number
   class?: string
   seed: number
@@ -59,30 +63,28 @@ interface Options {
   out?: string
 }
 
-const numbers = (text: string) => text.split(',').map(realNumber)
+const numberList = (text: string) => text.split(',').map(realNumber)
 
-const command = new Command('npm run evaluate --')
-  .description(
-    'Holds drawn pictures to real ones: FID, KID, precision, recall, density and coverage, with error bars; of the ' +
-      'built-in shapes also how many are clean and how their factors are distributed. Ctrl+C keeps what is drawn; the ' +
-      'same command goes on.',
-  )
-  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model")
-  .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
-  .option(
-    '--split <name>',
-    `${splits.join(', ')} (default: train of the run's own, all of --data)`,
-    choice(splits),
-  )
-  .option('--count <n>', 'pictures to draw', wholeNumber, 2000)
-  .option('--reference <n>', 'real pictures to hold them to, chosen at random', wholeNumber, 10_000)
-  .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
-  .option('--steps <n>', "steps of the sampler (default: the model's)", wholeNumber)
-  .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
-  .option('--eta <η>', 'DDIM: 0 is deterministic, 1 as noisy as DDPM', realNumber)
+const command = addSamplerOptions(
+  new Command('npm run evaluate --')
+    .description(
+      'Compares generated images with real ones: FID, KID, precision, recall, density and coverage, with error bars. For ' +
+        'the built-in shapes it also counts clean figures and compares the distributions of their factors. After Ctrl+C ' +
+        'the same command resumes.',
+    )
+    .argument('<model>', "a run's folder, one of its checkpoints, or an exported model")
+    .option('--data <source>', "real images, as for train --data (default: the run's own)")
+    .option(
+      '--split <name>',
+      `${splits.join(', ')} (default: train of the run's own images, all of --data)`,
+      choice(splits),
+    )
+    .option('--count <n>', 'number of images to generate', wholeNumber, 2000)
+    .option('--reference <n>', 'max number of real images, selected at random', wholeNumber, 10_000),
+)
   .option('--guidance <scale>', "classifier-free guidance, 1 for none (default: the model's)", realNumber)
-  .option('--class <name>', 'draw only this class')
-  .option('--seed <n>', 'of the drawn pictures, the choice of real ones and the bootstrap', wholeNumber, 0)
+  .option('--class <name>', 'generate only this class')
+  .option('--seed <n>', 'seed of the samples, the selection of real images and the bootstrap', wholeNumber, 0)
   .option(
     '--weights <kind>',
     'ema (averaged) or raw; exported models have one kind',
@@ -91,12 +93,17 @@ const command = new Command('npm run evaluate --')
   )
   .option(
     '--features <file.onnx>',
-    'a feature extractor (default: a classifier trained here on the labelled pictures)',
+    'feature extractor (default: a classifier that is trained on the labelled images)',
   )
-  .option('--features-size <pixels>', 'side of the pictures that it takes', wholeNumber, 299)
-  .option('--features-mean <list>', 'subtracted from 0 … 1, one number or one per channel', numbers, [0.5])
-  .option('--features-std <list>', 'what that is divided by', numbers, [0.5])
-  .option('--features-output <name>', 'its output (default: the first)')
+  .option('--features-size <pixels>', 'side of the input images of the extractor', wholeNumber, 299)
+  .option(
+    '--features-mean <list>',
+    'subtracted from values in 0 … 1: one number, or one per channel',
+    numberList,
+    [0.5],
+  )
+  .option('--features-std <list>', 'divisor after that: one number, or one per channel', numberList, [0.5])
+  .option('--features-output <name>', 'output of the extractor (default: the first)')
   .option(
     '--nearest <k>',
     'k of precision, recall, density and coverage',
@@ -105,17 +112,17 @@ const command = new Command('npm run evaluate --')
   )
   .option(
     '--bootstrap <n>',
-    'replicates for the error bars, 0 for none',
+    'number of replicates for the error bars, 0 for none',
     wholeNumber,
     compareDefaults.replicates,
   )
   .option(
     '--neighbours [n]',
-    'instead, a PNG of n (16) drawn pictures with the nearest training pictures below: by pixels, by features',
+    'instead of scores: a PNG of n (default: 16) samples above their nearest real images, by pixels and by features',
     wholeNumber,
   )
-  .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
-  // What stands behind `likelihood` is its own, also where both have an option of the same name.
+  .option('--out <folder>', 'output folder, also for cached samples (default: MODEL/evaluation)')
+  // Options after `likelihood` belong to that command, also if both commands have an option of the same name.
   .enablePositionalOptions()
   .addCommand(likelihoodCommand)
   .addHelpText(
@@ -132,15 +139,17 @@ Examples:
 
 async function main(path: string, options: Options): Promise<void> {
   for (const [name, value] of Object.entries({ nearest: options.nearest, neighbours: options.neighbours })) {
-    if (value === 0) throw new UserError(`Found --${name} 0; expected a whole number of at least 1.`)
+    if (value === 0) throw new UserError(`Invalid --${name} 0: expected a positive integer.`)
   }
+  const sampling = samplingOf(options)
   const model = await openModel(path, options.weights)
-  const evaluated = await openEvaluated(path, model.facts, options, 'train')
-  const folder = options.out ?? join(folderOf(path), 'evaluation')
-  const extractor = await extractorFor(path, options, evaluated.dataset)
+  const set = await openEvaluationSet(path, model.info, options, 'train')
+  const folder = options.out ?? join(modelFolder(path), 'evaluation')
+  const extractor = await openExtractor(path, options, set)
   try {
-    if (options.neighbours === undefined) await score({ model, evaluated, folder, extractor, options })
-    else await showNeighbours({ model, evaluated, folder, extractor, options })
+    const evaluation = { model, set, folder, extractor, sampling, options }
+    if (options.neighbours === undefined) await score(evaluation)
+    else await showNeighbours(evaluation, options.neighbours === true ? 16 : options.neighbours)
   } finally {
     await extractor.dispose()
     await model.dispose()
@@ -149,155 +158,104 @@ async function main(path: string, options: Options): Promise<void> {
 
 interface Evaluation {
   readonly model: OpenedModel
-  readonly evaluated: Evaluated
+  readonly set: EvaluationSet
   readonly folder: string
   readonly extractor: Extractor
+  readonly sampling: SampleOptions
   readonly options: Options
 }
 
-/** The extractor that was named, or a classifier of the run's own pictures, of whichever split is held to. */
-async function extractorFor(path: string, options: Options, dataset: Dataset): Promise<Extractor> {
-  const {
-    features,
-    featuresSize: size,
-    featuresMean: mean,
-    featuresStd: std,
-    featuresOutput = null,
-  } = options
-  if (features !== undefined) return openExtractor(features, { size, mean, std }, featuresOutput)
-  const labelled = await labelledOf(path, dataset)
-  const { value } = await working('Training a classifier, %', 100, (report) =>
-    classifierOf(labelled, classifierFolder(path), async (step, steps) => {
-      if (await report((100 * step) / steps))
-        throw new UserError('Stopped; the classifier will be trained from the start.')
-    }),
-  )
-  return value
-}
-
-function drawingOf({
-  sampler,
-  steps,
-  spacing,
-  eta,
-  guidance,
-  class: className,
-  seed,
-}: Options): SampleOptions {
+function samplingOf(options: Options): SampleOptions {
+  const { guidance, class: className, seed } = options
   return {
+    ...samplerOptionsOf(options),
     seed,
-    ...(sampler !== undefined && { sampler }),
-    ...(steps !== undefined && { steps }),
-    ...(spacing !== undefined && { spacing }),
-    ...(eta !== undefined && { eta }),
     ...(guidance !== undefined && { guidance }),
     ...(className !== undefined && { className }),
   }
 }
 
-/** Draws, or takes what was drawn before; null where it was stopped. */
-async function drawn({ model, folder, options }: Evaluation, count: number): Promise<Images | null> {
-  const { value: pixels, stopped } = await working('Drawing', count, (report) =>
-    sampleCached(folder, model, drawingOf(options), count, report),
+/** Opens the extractor of --features, or else a classifier of the run's own images, whatever split is evaluated. */
+async function openExtractor(path: string, options: Options, { dataset }: EvaluationSet): Promise<Extractor> {
+  const { features, featuresSize: size, featuresMean: mean, featuresStd: std, featuresOutput } = options
+  if (features !== undefined) return openOnnxExtractor(features, { size, mean, std }, featuresOutput ?? null)
+  const labelled = await openClassifierData(path, dataset)
+  const { value } = await runLongTask('Training a classifier, %', 100, (report) =>
+    openClassifierExtractor(labelled, classifierFolder(path), async (step, steps) => {
+      if (await report((100 * step) / steps)) {
+        throw new UserError('Stopped. The next run trains the classifier from the start.')
+      }
+    }),
   )
-  const images = { ...model.facts.shape, pixels }
-  if (countOf(images) === count) return images
-  console.log(`Stopped at ${countOf(images)} of ${count} pictures, which are kept. The same command goes on.`)
+  return value
+}
+
+async function score(evaluation: Evaluation): Promise<void> {
+  const { model, set, folder, extractor, sampling, options } = evaluation
+  const request: QualityRequest = {
+    model,
+    weights: options.weights,
+    set,
+    extractor,
+    sampling,
+    count: options.count,
+    reference: Math.min(options.reference, set.dataset.count),
+    neighbours: options.nearest,
+    replicates: options.bootstrap,
+  }
+  checkCounts(request)
+  const generated = await generateImages(evaluation, options.count)
+  if (generated === null) return
+  console.log(`Comparing ${request.count} generated with ${request.reference} real images …`)
+  const quality = await measureQuality(request, generated)
+  const report: QualityReport = {
+    ...quality,
+    ...(set.dataset.name === 'shapes' && { shapes: await compareShapes(generated, set, options.seed) }),
+  }
+  const path = saveReport(folder, report)
+  console.log(`${formatReport(report)}\nWrote the report to ${path}`)
+}
+
+/** Generates images or reads cached ones; null if stopped. */
+async function generateImages(
+  { model, folder, sampling }: Evaluation,
+  count: number,
+): Promise<Images | null> {
+  const { value: images, stopped } = await runLongTask('Generating', count, (report) =>
+    sampleCached(folder, model, sampling, count, report),
+  )
+  if (countImages(images) === count) return images
+  console.log(describeStop(images, count))
   process.exitCode = stopped ?? 1
   return null
 }
 
-async function score(evaluation: Evaluation): Promise<void> {
-  const { model, evaluated, folder, extractor, options } = evaluation
-  const { count, seed, nearest, bootstrap: replicates } = options
-  const { dataset, source, split } = evaluated
-  const reference = Math.min(options.reference, dataset.count)
-  if (Math.min(count, reference) <= nearest) {
-    throw new UserError(
-      `Found ${count} pictures to draw and ${reference} to hold them to; expected more than ${nearest} of either (--nearest).`,
-    )
-  }
-  const generated = await drawn(evaluation, count)
-  if (generated === null) return
-  console.log(`Comparing ${count} drawn with ${reference} real pictures …`)
-  const real = await extractor.extract(chooseImages(dataset, reference, seed))
-  const features = await extractor.extract(generated)
-  const { facts } = model
-  const report: QualityReport = {
-    model: { description: model.description, weights: options.weights, digest: model.digest },
-    drawn: {
-      count,
-      sampler: options.sampler ?? facts.sampling.sampler,
-      steps: options.steps ?? facts.sampling.steps,
-      evaluations: evaluationsOf(planFor(facts, drawingOf(options))),
-      spacing: options.spacing ?? facts.sampling.spacing,
-      eta: options.eta ?? defaultSampling.eta,
-      guidance: options.guidance ?? facts.sampling.guidance,
-      className: options.class ?? null,
-      seed,
-    },
-    reference: { source, split, count: reference, of: dataset.count },
-    features: { description: extractor.description, dims: features.dims, digest: extractor.digest },
-    neighbours: nearest,
-    replicates,
-    scores: compare(real, features, { neighbours: nearest, replicates, seed }),
-    ...(dataset.name === 'shapes' && { shapes: await shapesIn(generated, dataset, seed) }),
-  }
-  const { scores, shapes, ...settings } = report
-  const path = join(folder, `quality-${keyOf(settings)}.json`)
-  writeCached(path, report)
-  console.log(`${formatReport(report)}\nAll of it is in ${path}`)
-}
-
-/** Figures of the data that the drawn ones are held to. */
-const readFigures = 1000
-
-async function shapesIn(
-  generated: Images,
-  dataset: Dataset,
-  seed: number,
-): Promise<NonNullable<QualityReport['shapes']>> {
-  const read = async (images: Images, whose: string) => {
-    const { value } = await working(`Reading ${whose} figures`, countOf(images), (report) =>
-      readShapes(images.pixels, async (done) => {
-        if (await report(done)) throw new UserError('Stopped. What was drawn is kept.')
+async function compareShapes(generated: Images, set: EvaluationSet, seed: number): Promise<ShapeStatistics> {
+  const parse = async (images: Images, kind: string): Promise<ParsedShapes> => {
+    const { value } = await runLongTask(`Parsing ${kind} figures`, countImages(images), (report) =>
+      parseShapes(images.pixels, async (done) => {
+        if (await report(done)) throw new UserError('Stopped. The generated images are saved.')
       }),
     )
     return value
   }
-  const { shapes, rejected } = await read(generated, 'drawn')
-  const own = await read(chooseImages(dataset, readFigures, seed), 'real')
-  const factors = shapes.length === 0 ? [] : factorDistances(own.shapes, shapes, seed)
-  return { valid: shapes.length, rejected, factors }
+  const parsed = await parse(generated, 'generated')
+  return shapeStatistics(await parse(selectRealShapes(set, seed), 'real'), parsed, seed)
 }
 
-/** Drawn pictures, and below each the nearest of the real ones: by pixels, then by features. */
-async function showNeighbours(evaluation: Evaluation): Promise<void> {
-  const { evaluated, folder, extractor, options } = evaluation
-  const { dataset, source, split } = evaluated
-  const count = options.neighbours === true ? 16 : options.neighbours!
-  const images = await drawn(evaluation, count)
-  if (images === null) return
-  console.log(`Looking through ${dataset.count} pictures of ${source} (${split}) …`)
-  const size = images.pixels.length / count
-  const pixelsOf = (pixels: Uint8Array) => ({
-    count: pixels.length / size,
-    dims: size,
-    values: Float32Array.from(pixels, toSigned),
-  })
-  const byPixels = nearestRows(pixelsOf(images.pixels), pixelsOf(dataset.pixels))
-  const byFeatures = nearestRows(await extractor.extract(images), await extractor.extract(dataset))
-  const found = [...byPixels, ...byFeatures].flatMap(({ index }) => [
-    ...dataset.pixels.subarray(index * size, (index + 1) * size),
-  ])
+async function showNeighbours(evaluation: Evaluation, count: number): Promise<void> {
+  const { set, folder, extractor } = evaluation
+  const samples = await generateImages(evaluation, count)
+  if (samples === null) return
+  console.log(`Searching ${set.dataset.count} images of ${set.source} (${set.split}) …`)
+  const { png, distances } = await findNearestImages(samples, set.dataset, extractor)
   const path = join(folder, 'neighbours.png')
-  const values = Float32Array.from([...images.pixels, ...found], toSigned)
-  writeAtomically(path, await gridPng(values, images, { columns: count }))
-  const distances = (neighbours: typeof byPixels) =>
-    neighbours.map(({ distance }) => (distance / Math.sqrt(size)).toFixed(3)).join(' ')
+  writeAtomically(path, png)
   console.log(
-    `Root mean square differences to the nearest by pixels, −1 … 1:\n  ${distances(byPixels)}\n` +
-      `First row: drawn; second: nearest by pixels; third: nearest by features of ${extractor.description}.\n${path}`,
+    'Root mean square difference to the nearest image by pixels, with values in −1 … 1:\n' +
+      `  ${distances.map((distance) => distance.toFixed(3)).join(' ')}\n` +
+      `Wrote ${path}: samples in the first row, their nearest images by pixels in the second, and those by features of ` +
+      `${extractor.description} in the third.`,
   )
 }
 

@@ -13,14 +13,14 @@ interface Options extends SamplerFlags {
 
 const command = addSamplerOptions(
   new Command('npm run plan --')
-    .description("Prints a sampler's table of coefficients and draws its noise levels.")
+    .description("Prints a sampler's table of coefficients and a chart of its noise levels.")
     .argument(
       '[source]',
-      "a run's or an exported folder, a manifest.json, or a scheduler_config.json of diffusers (default: the paper's schedule)",
+      "a run's folder, an exported model, a manifest.json, or a scheduler_config.json of diffusers (default: the schedule of the DDPM paper)",
     ),
 )
-  .option('--svg <file>', 'draw the noise levels into this file as well')
-  .option('--no-chart', 'only the table')
+  .option('--svg <file>', 'write the chart of the noise levels to an SVG file as well')
+  .option('--no-chart', 'print only the table')
   .addHelpText(
     'after',
     `
@@ -30,7 +30,7 @@ Examples:
   npm run plan -- runs/shapes --sampler unipc --order 3 --steps 10
   npm run plan -- --sampler dpmpp --spacing karras --steps 20 --svg levels.svg
   npm run plan -- downloaded/scheduler/scheduler_config.json --steps 25
-npm run bench:samplers shows how fast each of them converges.`,
+Use npm run bench:samplers to measure how fast the samplers converge.`,
   )
   .action(main)
 
@@ -40,7 +40,7 @@ function main(path: string | undefined, { svg, chart, ...flags }: Options): void
   if (chart) console.log(`\n${noiseBars(plan)}`)
   if (svg === undefined) return
   writeAtomically(svg, noiseSvg(plan))
-  console.log(`\nNoise levels drawn in ${svg}`)
+  console.log(`\nWrote the noise levels to ${svg}`)
 }
 
 await runCommand(command)

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createSchedule, domains, type Network, normals, paperSchedule, priorTerm } from '@ddpm/shared'
 import { type Dataset, toSigned } from '../data/dataset.ts'
-import { type BoundRequest, emptyBound, measureBound, strataOf, summarize } from './likelihood.ts'
+import { type BoundRequest, emptyBound, measureBound, splitIntoStrata, summarizeBound } from './likelihood.ts'
 
 const schedule = createSchedule({ ...paperSchedule, timesteps: 200, betaEnd: 0.1 })
 const [mu, s] = [0.1, 0.25]
 
-/** Pictures of independent pixels, N(μ, s²) brought to bytes. */
+/** Creates images of independent pixels, N(μ, s²), rounded to bytes. */
 function gaussianImages(count: number, side: number): Dataset {
   const values = new Float32Array(count * side * side)
   normals(1, { domain: domains.sampling, image: 0, step: 0 }, values)
@@ -24,7 +24,7 @@ function gaussianImages(count: number, side: number): Dataset {
   }
 }
 
-/** The optimal prediction of x_0, and the share of the learned variance's range that makes the reverse step exact. */
+/** Predicts the optimal x̂₀, and the position in the learned variance's range that makes the reverse step exact. */
 const optimal: Network = (x, timestep) => {
   const size = x.length / timestep.length
   const out = new Float32Array(2 * x.length)
@@ -56,13 +56,13 @@ const request: BoundRequest = {
   seed: 3,
 }
 
-async function measured(changes: Partial<BoundRequest> = {}) {
+async function measure(changes: Partial<BoundRequest> = {}) {
   const state = emptyBound(schedule.timesteps)
   await measureBound({ ...request, ...changes }, state, () => false)
   return state
 }
 
-test('strata share out the timesteps, the first one alone, widening by a factor; as many as timesteps are one each', () => {
+test('strata cover all timesteps: timestep 0 alone, then widths that grow by a factor', () => {
   for (const [timesteps, count] of [
     [1000, 20],
     [1000, 3],
@@ -70,7 +70,7 @@ test('strata share out the timesteps, the first one alone, widening by a factor;
     [7, 7],
     [5, 2],
   ] as const) {
-    const strata = strataOf(timesteps, count)
+    const strata = splitIntoStrata(timesteps, count)
     assert.equal(strata.length, count)
     assert.deepEqual(
       strata.map(({ start }) => start),
@@ -80,28 +80,28 @@ test('strata share out the timesteps, the first one alone, widening by a factor;
     assert.ok(strata.every(({ start, end }) => end > start) && strata[0]!.end === 1)
   }
   assert.deepEqual(
-    strataOf(1000, 10).map(({ end }) => end),
+    splitIntoStrata(1000, 10).map(({ end }) => end),
     [1, 2, 5, 10, 22, 46, 100, 215, 464, 1000],
   )
 })
 
-test('the bound of Gaussian pictures under the exact reverse process is their entropy', async () => {
-  // h(x) − log 2/255 of a Gaussian, and what the chain still knows of the picture at its end.
+test('the bound of Gaussian images under the exact reverse process is their entropy', async () => {
+  // h(x) − log 2/255 of a Gaussian, plus the KL divergence of the last x_t from standard normal noise.
   const alphaBar = schedule.alphasCumprod.at(-1)!
-  const forgotten = 0.5 * (alphaBar * (s ** 2 + mu ** 2 - 1) - Math.log(1 - alphaBar + alphaBar * s ** 2))
-  const entropy = 0.5 * Math.log2(2 * Math.PI * Math.E * s ** 2) - Math.log2(2 / 255) + forgotten / Math.LN2
-  const { total } = summarize(await measured({ terms: 200 }))
+  const priorGap = 0.5 * (alphaBar * (s ** 2 + mu ** 2 - 1) - Math.log(1 - alphaBar + alphaBar * s ** 2))
+  const entropy = 0.5 * Math.log2(2 * Math.PI * Math.E * s ** 2) - Math.log2(2 / 255) + priorGap / Math.LN2
+  const { total } = summarizeBound(await measure({ terms: 200 }))
   assert.ok(Math.abs(total.mean - entropy) < 4 * total.standardError!, `${total.mean}, entropy ${entropy}`)
   assert.ok(total.standardError! < 0.03)
 })
 
-test('one timestep in each stratum estimates the exact sum on the same pictures, within its standard error', async () => {
-  const [exact, estimated] = [await measured({ terms: 200 }), await measured()]
+test('one timestep per stratum estimates the exact sum on the same images, within its standard error', async () => {
+  const [exact, estimated] = [await measure({ terms: 200 }), await measure()]
   const differences = estimated.totals.map((bits, i) => bits - exact.totals[i]!)
   const mean = differences.reduce((sum, value) => sum + value) / differences.length
   const deviation = Math.sqrt(differences.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 59)
   assert.ok(Math.abs(mean) < (3 * deviation) / Math.sqrt(60), `${mean} ± ${deviation / Math.sqrt(60)}`)
-  const { total, prior, reconstruction, diffusion } = summarize(exact)
+  const { total, prior, reconstruction, diffusion } = summarizeBound(exact)
   assert.ok(Math.abs(prior + reconstruction + diffusion - total.mean) < 1e-12)
   const terms = exact.termSums.map((sum, t) => sum / exact.termCounts[t]!)
   assert.ok(Math.abs(terms.slice(1).reduce((sum, bits) => sum + bits) - diffusion) < 1e-9)
@@ -109,35 +109,35 @@ test('one timestep in each stratum estimates the exact sum on the same pictures,
   assert.ok(Math.abs(prior - priorTerm(schedule, x0)) < 1e-9)
 })
 
-test('stopped and gone on with it is the same to the last bit; fewer pictures are the first of more', async () => {
-  const whole = await measured()
+test('a resumed measurement is bit-identical, and fewer images are the first ones of more', async () => {
+  const complete = await measure()
   const state = emptyBound(schedule.timesteps)
   await measureBound(request, state, (done) => done >= 20)
   assert.ok(state.totals.length >= 20 && state.totals.length < 60)
-  const kept = JSON.parse(JSON.stringify(state)) as typeof state
-  await measureBound(request, kept, () => false)
-  assert.deepEqual(kept, whole)
-  assert.deepEqual((await measured({ images: 25 })).totals, whole.totals.slice(0, 25))
+  const restored = JSON.parse(JSON.stringify(state)) as typeof state
+  await measureBound(request, restored, () => false)
+  assert.deepEqual(restored, complete)
+  assert.deepEqual((await measure({ images: 25 })).totals, complete.totals.slice(0, 25))
 })
 
-test('a network is asked with each picture’s own label', async () => {
-  const asked = new Map<number, Set<number>>()
+test('the model is conditioned on each image’s own label', async () => {
+  const received = new Map<number, Set<number>>()
   const labels = Array.from({ length: 60 }, (_, i) => i % 5)
   const { pixels } = request.dataset
   const network: Network = (x, timestep, label) => {
     timestep.forEach((t, n) => {
-      // At the least noise a picture is known by its first pixels.
+      // At the lowest noise level the nearest image is the original one.
       if (t === 0) {
         const first = x.subarray(n * 144, n * 144 + 144)
         const distance = (i: number) =>
           first.reduce((sum, value, k) => sum + (value - toSigned(pixels[i * 144 + k]!)) ** 2, 0)
         const nearest = labels.map((_, i) => distance(i))
-        asked.set(nearest.indexOf(Math.min(...nearest)), new Set([label![n]!]))
+        received.set(nearest.indexOf(Math.min(...nearest)), new Set([label![n]!]))
       }
     })
     return optimal(x, timestep, label)
   }
-  await measured({ network, labels, terms: 200, images: 30 })
-  assert.equal(asked.size, 30)
-  for (const [i, found] of asked) assert.deepEqual([...found], [labels[i]])
+  await measure({ network, labels, terms: 200, images: 30 })
+  assert.equal(received.size, 30)
+  for (const [i, label] of received) assert.deepEqual([...label], [labels[i]])
 })

@@ -12,35 +12,13 @@ import {
 } from '@ddpm/shared'
 import { type Dataset, writeImage } from '../data/dataset.ts'
 
-/** Consecutive timesteps, of which one speaks for all. */
-export interface Stratum {
-  readonly start: number
-  readonly end: number
-}
-
-/**
- * The timesteps in strata: 0 alone, whose term is L_0, then ones that widen by the same factor, for the terms fall like a
- * power of t: each stratum holds a like part of their sum. As many strata as timesteps take each on its own.
- * @param count from 2 to `timesteps`
- */
-export function strataOf(timesteps: number, count: number): Stratum[] {
-  const strata: Stratum[] = [{ start: 0, end: 1 }]
-  for (let start = 1, k = 1; k < count; k++) {
-    const geometric = Math.round(timesteps ** (k / (count - 1)))
-    // At least one timestep in this one, and enough left for one in each of the others.
-    const end = Math.min(Math.max(geometric, start + 1), timesteps - (count - 1 - k))
-    strata.push({ start, end })
-    start = end
-  }
-  return strata
-}
-
-/** What is measured so far. Numbers alone, to be kept as JSON. */
+/** Measurements so far, as plain numbers for JSON. */
 export interface BoundState {
-  /** Of each picture done, its whole bound: L_T, L_0 and the estimated sum of the terms between. */
+  /** Whole bound of each image done: L_T, L_0 and the estimated sum of the terms between. */
   readonly totals: number[]
-  /** Sums over the pictures done of L_T, and by timestep of the terms asked for and how many they were. */
+  /** Sum of L_T over the images done. */
   prior: number
+  /** Sum of the evaluated terms of each timestep, and their number. */
   readonly termSums: number[]
   readonly termCounts: number[]
 }
@@ -54,22 +32,22 @@ export interface BoundRequest extends BoundOptions {
   readonly schedule: Schedule
   readonly network: Network
   readonly dataset: Dataset
-  /** [count] of each picture's label; null where the network has no classes. */
+  /** [count] label of each image; null if the model has no classes. */
   readonly labels: ArrayLike<number> | null
-  /** How many pictures: a random choice by the seed, the first of which are those of a smaller number. */
+  /** Number of images, selected at random by the seed. A smaller number selects the first ones of a larger number. */
   readonly images: number
-  /** Timesteps asked per picture, one in each stratum; T is the exact sum. */
+  /** Timesteps evaluated per image, one in each stratum; T computes the exact sum. */
   readonly terms: number
   readonly seed: number
 }
 
-/** Evaluations of the network per call. */
+/** Max evaluations of the model per call. */
 const batch = 64
 
 /**
- * Measures the bound picture by picture, from where `state` is. What is drawn for a picture and a timestep depends on
- * the seed and on these two alone.
- * @param onProgress after each group of pictures; returns true to stop
+ * Measures the bound image by image and updates `state`, where an earlier measurement resumes. The noise of an image at a
+ * timestep is a function of the seed, the image and the timestep.
+ * @param onProgress receives the number of images after each group; returns true to stop
  */
 export async function measureBound(
   request: BoundRequest,
@@ -79,11 +57,11 @@ export async function measureBound(
   const { dataset, schedule, seed, terms, images } = request
   const size = dataset.channels * dataset.height * dataset.width
   const order = permutation(seed, { domain: domains.selection, image: 0, step: 0 }, dataset.count)
-  const strata = strataOf(schedule.timesteps, terms)
-  const group = Math.max(1, Math.floor(batch / terms))
+  const strata = splitIntoStrata(schedule.timesteps, terms)
+  const imagesPerCall = Math.max(1, Math.floor(batch / terms))
 
   while (state.totals.length < images) {
-    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + group, images))
+    const chosen = order.subarray(state.totals.length, Math.min(state.totals.length + imagesPerCall, images))
     const x0s = Array.from(chosen, (index) => {
       const x0 = new Float32Array(size)
       writeImage(dataset, index, x0, 0, false)
@@ -101,9 +79,9 @@ export async function measureBound(
     const totals = x0s.map((x0) => priorTerm(schedule, x0))
     state.prior += totals.reduce((sum, bits) => sum + bits, 0)
     for (let from = 0; from < rows.length; from += batch) {
-      const asked = rows.slice(from, from + batch)
-      const bits = await termsOf(request, asked, x0s)
-      asked.forEach(({ i, t, weight }, k) => {
+      const evaluated = rows.slice(from, from + batch)
+      const bits = await evaluateTerms(request, evaluated, x0s)
+      evaluated.forEach(({ i, t, weight }, k) => {
         totals[i]! += weight * bits[k]!
         state.termSums[t]! += bits[k]!
         state.termCounts[t]! += 1
@@ -114,8 +92,31 @@ export async function measureBound(
   }
 }
 
-/** The bound's terms at some pictures and timesteps, in one call of the network. */
-async function termsOf(
+/** Consecutive timesteps that one of them represents: end is exclusive. */
+export interface Stratum {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * Splits the timesteps into strata. The first one is timestep 0 alone, whose term is L_0. The widths of the others grow
+ * by a constant factor: the terms fall like a power of t, so every stratum contributes a similar part of their sum.
+ * @param count number of strata, 2 to `timesteps`; with `timesteps` strata each holds one timestep
+ */
+export function splitIntoStrata(timesteps: number, count: number): Stratum[] {
+  const strata: Stratum[] = [{ start: 0, end: 1 }]
+  for (let start = 1, k = 1; k < count; k++) {
+    const geometric = Math.round(timesteps ** (k / (count - 1)))
+    // At least one timestep in this one, and enough left for one in each of the others.
+    const end = Math.min(Math.max(geometric, start + 1), timesteps - (count - 1 - k))
+    strata.push({ start, end })
+    start = end
+  }
+  return strata
+}
+
+/** Evaluates the bound's terms at some images and timesteps, in one call of the network. @returns bits/dim */
+async function evaluateTerms(
   request: BoundRequest,
   rows: readonly { readonly i: number; readonly index: number; readonly t: number }[],
   x0s: readonly Float32Array[],
@@ -140,7 +141,7 @@ async function termsOf(
   )
 }
 
-/** A mean in bits per dimension, with the standard error of that mean over the pictures; null of a single one. */
+/** Mean in bits per dimension, and its standard error over the images; null for a single image. */
 export interface BitsPerDim {
   readonly mean: number
   readonly standardError: number | null
@@ -153,16 +154,17 @@ export interface BoundSummary {
   readonly prior: number
   readonly reconstruction: number
   readonly diffusion: number
-  /** The mean of L_t at each timestep; null where none was drawn. */
+  /** Mean of L_t at each timestep; null if none was evaluated. */
   readonly terms: readonly (number | null)[]
 }
 
-export function summarize({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
+/** Computes the means over the images measured so far. */
+export function summarizeBound({ totals, prior, termSums, termCounts }: BoundState): BoundSummary {
   const images = totals.length
   const mean = totals.reduce((sum, bits) => sum + bits, 0) / images
   const variance = totals.reduce((sum, bits) => sum + (bits - mean) ** 2, 0) / (images - 1)
   const terms = termSums.map((sum, t) => (termCounts[t]! > 0 ? sum / termCounts[t]! : null))
-  // Timestep 0 is a stratum of its own.
+  // Timestep 0 is its own stratum, so its term is always evaluated.
   const reconstruction = terms[0]!
   return {
     images,

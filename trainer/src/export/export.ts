@@ -4,44 +4,32 @@ import { join } from 'node:path'
 import { type Dtype, formatManifest, type Manifest, type ManifestFile, manifestVersion } from '@ddpm/shared'
 import type { ModelFile } from '../compile/tfjs/model.ts'
 import { gridPng } from '../image/grid.ts'
+import { graphNames, toOnnxModel, toTfjsModel, type WeightsKind } from '../inference/graph.ts'
+import { openModel } from '../inference/model.ts'
+import { sample } from '../inference/sample.ts'
 import { layoutOf } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
 import { modelInfoOf, networkOf, type Run } from '../run/run.ts'
 import { writeAtomically } from '../support/files.ts'
-import { graphNames, openModel, sample, toGraphModel, toModel, type WeightsKind } from './inference.ts'
 
 export interface ExportOptions {
+  /** Output folder. */
   readonly folder: string
-  /** owner/name */
+  /** Model name: owner/name. */
   readonly name: string
   readonly description: string
   readonly licence: string
   readonly weights: WeightsKind
-  /** 'fp16' writes a second graph beside the first, whose weights are stored in half precision. */
+  /** 'fp16' writes a second graph whose weights are stored in half precision. Default: 'fp32'. */
   readonly dtype?: Dtype
-  /** Pictures in the preview; 0 leaves it out. */
+  /** Number of images in the preview; 0 omits it. */
   readonly preview: number
 }
 
-function describeFile(
-  role: ManifestFile['role'],
-  path: string,
-  mediaType: string,
-  bytes: Uint8Array,
-): ManifestFile {
-  return {
-    role,
-    path,
-    mediaType,
-    bytes: bytes.length,
-    sha256: createHash('sha256').update(bytes).digest('hex'),
-  }
-}
-
 /**
- * Writes `model.onnx`, `model.fp16.onnx` where it is asked for, `preview.png` and, last, `manifest.json`.
- * @param convert makes another ONNX file of the same network from ours
+ * Writes `model.onnx`, `model.fp16.onnx` for dtype 'fp16', `manifest.json` and `preview.png`.
+ * @param convert replaces our ONNX file with one that another tool made of the same network
  * @returns the manifest
  */
 export async function exportModel(
@@ -51,9 +39,9 @@ export async function exportModel(
   convert?: (plain: Uint8Array) => Promise<Uint8Array>,
 ): Promise<Manifest> {
   const { config } = run
-  const facts = modelInfoOf(config)
+  const info = modelInfoOf(config)
   const { name, description, licence } = options
-  const plain = toModel(config, checkpoint, options.weights, { name, description, licence })
+  const plain = toOnnxModel(config, checkpoint, options.weights, { name, description, licence })
   const graph = convert ? await convert(plain) : plain
   const files: ManifestFile[] = []
   const write = (role: ManifestFile['role'], path: string, mediaType: string, bytes: Uint8Array) => {
@@ -63,7 +51,7 @@ export async function exportModel(
   const onnx = 'application/octet-stream'
   write('graph', 'model.onnx', onnx, graph)
   if (options.dtype === 'fp16') {
-    const half = toModel(config, checkpoint, options.weights, { name, description, licence }, true)
+    const half = toOnnxModel(config, checkpoint, options.weights, { name, description, licence }, true)
     write('graph-fp16', 'model.fp16.onnx', onnx, half)
   }
   const manifest: Manifest = {
@@ -71,12 +59,12 @@ export async function exportModel(
     name,
     description,
     licence,
-    ...facts,
+    ...info,
     files,
     inputs: {
       sample: graphNames.sample,
       timestep: graphNames.timestep,
-      label: facts.classes.length > 0 ? graphNames.label : null,
+      label: info.classes.length > 0 ? graphNames.label : null,
     },
     output: graphNames.output,
     training: {
@@ -96,29 +84,44 @@ export async function exportModel(
   writeAtomically(manifestPath, formatManifest(manifest))
   if (options.preview === 0) return manifest
 
-  // Drawn from the files just written, as their readers will.
+  // The preview comes from the files just written, so that it shows what their users will get.
   const model = await openModel(options.folder, options.weights)
-  const images = await sample(facts, model.network, { seed: 0, count: options.preview })
+  const images = await sample(info, model.network, { seed: 0, count: options.preview })
   await model.dispose()
-  const png = await gridPng(images, facts.shape)
+  const png = await gridPng(images, info.shape)
   write('preview', 'preview.png', 'image/png', png)
   const complete = { ...manifest, files }
   writeAtomically(manifestPath, formatManifest(complete))
   return complete
 }
 
+function describeFile(
+  role: ManifestFile['role'],
+  path: string,
+  mediaType: string,
+  bytes: Uint8Array,
+): ManifestFile {
+  return {
+    role,
+    path,
+    mediaType,
+    bytes: bytes.length,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+  }
+}
+
 /**
- * Writes a TensorFlow.js graph model: the shards of its weights and, last, `model.json`, whose metadata say all that a
- * sampler needs to know.
+ * Writes a TensorFlow.js graph model: the shards of its weights and, last, `model.json`. The metadata of `model.json`
+ * hold everything that a sampler needs. Removes the shards of an earlier export.
  * @returns the files written
  */
-export function exportGraphModel(
+export function exportTfjsModel(
   run: Run,
   checkpoint: Checkpoint,
-  { folder, name, description, licence, weights }: Omit<ExportOptions, 'preview'>,
+  { folder, name, description, licence, weights }: Omit<ExportOptions, 'preview' | 'dtype'>,
 ): ModelFile[] {
   const metadata = { name, description, licence, ...modelInfoOf(run.config) }
-  const files = toGraphModel(run.config, checkpoint, weights, metadata)
+  const files = toTfjsModel(run.config, checkpoint, weights, metadata)
   for (const { path, bytes } of files) writeAtomically(join(folder, path), bytes)
   const written = new Set(files.map(({ path }) => path))
   for (const path of readdirSync(folder)) {

@@ -26,11 +26,11 @@ export async function writeImages(
   const count = images.length / (shape.channels * shape.height * shape.width)
   if (isMoving(path)) {
     writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
-    return `${count} images in ${frames.length} frames in ${path}`
+    return `Wrote ${count} images in ${frames.length} frames to ${path}`
   }
   if (!path.endsWith('/') && !(existsSync(path) && statSync(path).isDirectory())) {
     writeAtomically(path, await gridPng(images, shape, { scale, ...grid }))
-    return `${count} images in ${path}`
+    return `Wrote ${count} images to ${path}`
   }
   mkdirSync(path, { recursive: true })
   const digits = String(count - 1).length
@@ -38,5 +38,5 @@ export async function writeImages(
     const name = `${String(i).padStart(digits, '0')}.png`
     writeAtomically(join(path, name), await singlePng(images, i, shape, scale))
   }
-  return `${count} images in ${path}`
+  return `Wrote ${count} images to ${path}`
 }

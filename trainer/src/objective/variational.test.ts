@@ -19,7 +19,7 @@ import { gradients } from '../algebra/grad.ts'
 import { createGraph, evaluate, type Node } from '../algebra/graph.ts'
 import { createOps } from '../algebra/ops.ts'
 import { emptyBound, measureBound } from '../evaluation/likelihood.ts'
-import { openModel } from '../export/inference.ts'
+import { openModel } from '../inference/model.ts'
 import { variationalTable, variationalTerm } from './variational.ts'
 
 const schedule = createSchedule(paperSchedule)

@@ -1,32 +1,30 @@
 import { setImmediate } from 'node:timers/promises'
-import { formatLeft } from '../../support/duration.ts'
-import { progressBar } from './progress.ts'
+import { timedProgress } from './progress.ts'
 import { stopOnSignals } from './signals.ts'
 
-/** Tells how far work is; resolves to true where it shall stop. */
-export type Report = (done: number) => Promise<boolean>
+/** Reports how much of a task is done. Resolves to true if the task should stop. */
+export type ReportProgress = (done: number) => Promise<boolean>
 
 /**
- * Carries out long work under a bar with the time left. The first Ctrl+C asks it to stop, the second one ends the process.
- * @param total what `done` will be at the end
- * @returns what the work returns, and the exit code where it was asked to stop
+ * Runs a long task under a progress bar with the time left. The first Ctrl+C asks the task to stop; the second one ends
+ * the process.
+ * @param total value of `done` at the end of the task
+ * @returns the task's result, and the exit code if it was stopped
  */
-export async function working<T>(
+export async function runLongTask<T>(
   label: string,
   total: number,
-  work: (report: Report) => Promise<T>,
+  task: (report: ReportProgress) => Promise<T>,
 ): Promise<{ value: T; stopped: number | null }> {
-  const bar = progressBar(label)
-  const stop = stopOnSignals((signal) => bar.log(`${signal}: stopping as soon as it can be gone on from …`))
-  // The pace counts from the first report: what was done before this run took no time in it.
-  let first: { done: number; at: number } | null = null
+  const bar = timedProgress(label)
+  const stop = stopOnSignals((signal) =>
+    bar.log(`${signal}: stopping at the next point that can be resumed …`),
+  )
   try {
-    const value = await work(async (done) => {
-      // Networks block the event loop: signals are heard only when it turns.
+    const value = await task(async (done) => {
+      // Inference blocks the event loop, which delivers signals only between its turns.
       await setImmediate()
-      const now = performance.now()
-      first ??= { done, at: now }
-      bar.show(Math.floor(done), total, formatLeft(now - first.at, done - first.done, total - first.done))
+      bar.show(done, total)
       return stop.signal !== null
     })
     return { value, stopped: stop.signal === null ? null : stop.exitCode }

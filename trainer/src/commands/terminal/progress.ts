@@ -1,18 +1,21 @@
+import { formatLeft } from '../../support/duration.ts'
+
 export interface ProgressBar {
-  /** Shows how far the work is; `facts` stand behind the bar. */
-  show(done: number, total: number, facts?: string): void
-  /** A line of its own above the bar. */
+  /** Shows the progress; `details` follow the bar. */
+  show(done: number, total: number, details?: string): void
+  /** Prints a line above the bar. */
   log(line: string): void
-  /** Ends the bar, leaving it as it is. */
+  /** Ends the bar and leaves it on the screen. */
   end(): void
 }
 
 const barWidth = 24
-const quietSeconds = 10
+/** Seconds between two updates on a terminal, and between two lines elsewhere. */
+const interval = { terminal: 0.1, file: 10 }
 
 /**
- * One line that is drawn over and over on a terminal; elsewhere a line every ten seconds.
- * @param label what is being done
+ * Creates a progress bar: a line that is rewritten on a terminal, or a new line every ten seconds elsewhere.
+ * @param label name of the task
  */
 export function progressBar(label: string, out: NodeJS.WriteStream = process.stdout): ProgressBar {
   let line = ''
@@ -20,15 +23,15 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
   const elapsed = () => (performance.now() - shown) / 1000
 
   return {
-    show(done, total, facts = '') {
+    show(done, total, details = '') {
       const filled = Math.floor((barWidth * done) / total)
       const bar = '━'.repeat(filled) + '╌'.repeat(barWidth - filled)
-      line = `${label} ${bar} ${done}/${total}  ${facts}`.trimEnd()
+      line = `${label} ${bar} ${done}/${total}  ${details}`.trimEnd()
       if (out.isTTY) {
-        if (done < total && elapsed() < 0.1) return
+        if (done < total && elapsed() < interval.terminal) return
         out.write(`\r\x1b[2K${line.slice(0, (out.columns ?? 80) - 1)}`)
       } else {
-        if (done < total && elapsed() < quietSeconds) return
+        if (done < total && elapsed() < interval.file) return
         out.write(`${line}\n`)
       }
       shown = performance.now()
@@ -39,6 +42,23 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
     end() {
       if (out.isTTY && line !== '') out.write(`\r\x1b[2K${line}\n`)
       line = ''
+    },
+  }
+}
+
+/**
+ * Creates a progress bar that estimates the time left from the pace since the first report: work that was cached by an
+ * earlier run takes no time in this one. Fractions of `done` are rounded down.
+ */
+export function timedProgress(label: string): ProgressBar {
+  const bar = progressBar(label)
+  let first: { done: number; at: number } | null = null
+  return {
+    ...bar,
+    show(done, total) {
+      const now = performance.now()
+      first ??= { done, at: now }
+      bar.show(Math.floor(done), total, formatLeft(now - first.at, done - first.done, total - first.done))
     },
   }
 }

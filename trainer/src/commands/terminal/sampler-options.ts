@@ -1,11 +1,9 @@
-import { type SamplerOptions, samplers, timestepSpacings, UserError } from '@ddpm/shared'
+import { type SamplerOptions, samplers, timestepSpacings, UserError, varianceTypes } from '@ddpm/shared'
 import { choice, realNumber, wholeNumber } from '@ddpm/shared/cli'
 import type { Command } from 'commander'
 
-/** The options of a command line that decide a plan. */
-export interface SamplerFlags {
-  sampler?: SamplerOptions['sampler']
-  steps?: number
+/** Parsed flags that change the plan of any sampler. */
+export interface PlanFlags {
   spacing?: SamplerOptions['spacing']
   eta?: SamplerOptions['eta']
   order?: number
@@ -13,33 +11,65 @@ export interface SamplerFlags {
   epsilon?: SamplerOptions['epsilon']
 }
 
-const variances = ['fixedSmall', 'fixedLarge', 'learnedRange'] as const
-
-/** Adds them to a command. */
-export function addSamplerOptions(command: Command): Command {
-  return command
-    .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
-    .option('--steps <n>', "steps; heun asks the network twice in each (default: the model's)", wholeNumber)
-    .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
-    .option('--eta <η>', 'ddim: 0 is deterministic, 1 as noisy as ddpm, hat has the larger σ̂', etaOf)
-    .option('--order <n>', 'dpmpp and unipc: 1, 2 or 3; sde-dpmpp: 1 or 2', wholeNumber)
-    .option('--variance <kind>', `ddpm: ${variances.join(', ')}`, choice(variances))
-    .option('--epsilon <kind>', 'ddim after clamping: rederived or raw', choice(['rederived', 'raw']))
+/** Parsed flags that choose a sampler and its plan. */
+export interface SamplerFlags extends PlanFlags {
+  sampler?: SamplerOptions['sampler']
+  steps?: number
 }
 
-function etaOf(text: string): number | 'hat' {
+/** Adds the flags that choose a sampler and its plan to a command. */
+export function addSamplerOptions(command: Command): Command {
+  return addPlanOptions(
+    command
+      .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
+      .option(
+        '--steps <n>',
+        "number of steps; heun evaluates the model twice per step (default: the model's)",
+        wholeNumber,
+      ),
+  )
+}
+
+/** Adds the flags that change the plan of any sampler to a command. */
+export function addPlanOptions(command: Command): Command {
+  return command
+    .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
+    .option(
+      '--eta <η>',
+      'ddim: noise, 0 (deterministic) to 1 (as ddpm); hat: the larger variance σ̂',
+      parseEta,
+    )
+    .option('--order <n>', 'dpmpp and unipc: 1, 2 or 3; sde-dpmpp: 1 or 2', wholeNumber)
+    .option('--variance <kind>', `ddpm: ${varianceTypes.join(', ')}`, choice(varianceTypes))
+    .option('--epsilon <kind>', 'ddim: ε rederived from the clamped x̂₀, or raw', choice(['rederived', 'raw']))
+}
+
+function parseEta(text: string): number | 'hat' {
   return text === 'hat' ? 'hat' : realNumber(text)
 }
 
-/** What was said, in the planner's words. */
-export function samplerOptionsOf({ variance, order, ...flags }: SamplerFlags): Partial<SamplerOptions> {
-  const { sampler, steps, spacing, eta, epsilon } = flags
-  if (order !== undefined && order !== 1 && order !== 2 && order !== 3) {
-    throw new UserError(`Found --order ${order}; expected 1, 2 or 3.`)
-  }
+/**
+ * Converts parsed flags to sampler options, without those that were not given.
+ * @throws UserError for an invalid order
+ */
+export function samplerOptionsOf({ sampler, steps, ...flags }: SamplerFlags): Partial<SamplerOptions> {
   return {
     ...(sampler && { sampler }),
     ...(steps !== undefined && { steps }),
+    ...planOptionsOf(flags),
+  }
+}
+
+/**
+ * Converts the flags of `addPlanOptions` to sampler options, without those that were not given.
+ * @throws UserError for an invalid order
+ */
+export function planOptionsOf(flags: PlanFlags): Partial<SamplerOptions> {
+  const { spacing, eta, order, variance, epsilon } = flags
+  if (order !== undefined && order !== 1 && order !== 2 && order !== 3) {
+    throw new UserError(`Invalid --order ${order}: expected 1, 2 or 3.`)
+  }
+  return {
     ...(spacing && { spacing }),
     ...(eta !== undefined && { eta }),
     ...(order && { order }),

@@ -3,19 +3,19 @@ type Signal = keyof typeof numbers
 const signals = Object.keys(numbers) as Signal[]
 
 export interface Stop {
-  /** The signal that asked to stop; null until one does. */
+  /** First signal received; null before. */
   readonly signal: Signal | null
-  /** What a process that ended by the signal returns, as shells count. */
+  /** Exit code of a process that ends by the signal: 128 + its number, as shells report it. */
   readonly exitCode: number
-  /** Signals end the process again, as they did before. */
+  /** Restores the default handling of signals. */
   release(): void
 }
 
 /**
- * Turns Ctrl+C, SIGTERM and a terminal that was closed into a wish to stop, which whoever works looks at between steps.
- * A second Ctrl+C finds no handler and ends the process at once, even in the middle of a step; the other signals may
- * come more than once for one cause, from the system and from npm, and are not counted.
- * @param onSignal told of the first signal
+ * Converts SIGINT (Ctrl+C), SIGTERM and SIGHUP (closed terminal) into a stop flag that long tasks poll between steps.
+ * A second SIGINT ends the process at once, even in the middle of a step. The other signals may arrive more than once
+ * for one cause, from the system and from npm, so repetitions are ignored.
+ * @param onSignal receives the first signal
  */
 export function stopOnSignals(onSignal: (signal: string) => void): Stop {
   let signal: Signal | null = null
@@ -26,7 +26,7 @@ export function stopOnSignals(onSignal: (signal: string) => void): Stop {
     onSignal(received)
   }
   for (const name of signals) process.on(name, stop)
-  // Writing to a terminal that is gone fails; the training is worth more than what it would say.
+  // Writing to a closed terminal fails. The task must survive that to save its results.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   return {
     get signal() {

@@ -4,7 +4,7 @@ import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/c
 import type { Metrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf } from '../../run/run.ts'
 import type { Engine } from '../../step/engine.ts'
-import type { StepSpec } from '../../step/step.ts'
+import type { StepSpec } from '../../step/spec.ts'
 import type { WriteError } from '../../support/files.ts'
 import { diagnose, notFiniteIn } from '../../training/diagnosis.ts'
 import type { StepCost } from '../../training/estimate.ts'

@@ -1,10 +1,10 @@
 import { domains, uniforms } from '@ddpm/shared'
 
 /**
- * Bootstrap samples (Efron 1979) as weights: how often each of `count` pictures is drawn in `count` draws with
- * replacement. A function of the seed, the set and the replicate.
- * @param set tells the pictures that are resampled from others: each set is drawn on its own
- * @returns [replicates] of [count]
+ * Computes bootstrap resamples (Efron 1979) as weights: how often each of `count` images occurs in `count` draws with
+ * replacement. The weights are a function of the seed, the set and the replicate.
+ * @param set index of the set of images: sets are resampled independently
+ * @returns one weight vector [count] per replicate
  */
 export function resamplings(
   count: number,
@@ -20,7 +20,7 @@ export function resamplings(
   })
 }
 
-/** The quantile of a sample, between its order statistics where it falls between two. */
+/** Returns the p-quantile, linearly interpolated between order statistics. */
 export function quantile(values: ArrayLike<number>, p: number): number {
   const sorted = Float64Array.from(values).sort()
   const position = p * (sorted.length - 1)
@@ -29,7 +29,7 @@ export function quantile(values: ArrayLike<number>, p: number): number {
   return sorted[below]! + (position - below) * (sorted[above]! - sorted[below]!)
 }
 
-/** Half the width of the interval that holds the middle 95 % of the replicates. */
+/** Returns half the width of the 95 % percentile interval of bootstrap replicates. */
 export function halfWidth(replicates: ArrayLike<number>): number {
   return (quantile(replicates, 0.975) - quantile(replicates, 0.025)) / 2
 }

@@ -10,15 +10,15 @@ import { frechetDistance, momentsOf } from './frechet.ts'
 import { kernelDistances } from './kernel.ts'
 import { manifoldMeasures } from './manifold.ts'
 
-function close(found: number, wanted: number, tolerance: number, what = ''): void {
-  assert.ok(Math.abs(found - wanted) <= tolerance, `${what} ${found}, not ${wanted}`)
+function close(actual: number, expected: number, tolerance: number, what = ''): void {
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${what} ${actual}, expected ${expected}`)
 }
 
 function features(rows: readonly (readonly number[])[]): Features {
   return { count: rows.length, dims: rows[0]!.length, values: Float32Array.from(rows.flat()) }
 }
 
-/** Standard normal rows. */
+/** Creates standard normal rows. */
 function gaussian(count: number, dims: number, seed: number): Features {
   const values = new Float32Array(count * dims)
   normals(seed, { domain: domains.sampling, image: 0, step: 0 }, values)
@@ -71,16 +71,16 @@ suite('Fréchet distance', () => {
     close(frechetDistance(gaussianOf([0, 0], A), gaussianOf([0, 0], B)), 3 + 4 - 2 * cross, 1e-12)
   })
 
-  test('of samples it tends to that of their distributions', () => {
+  test('of samples approaches that of their distributions', () => {
     const a = gaussian(20_000, 4, 1)
     const b = map(gaussian(20_000, 4, 2), (value, dim) => value * (1 + dim / 2) + (dim === 0 ? 2 : 0))
     close(frechetDistance(momentsOf(a), momentsOf(b)), 4 + 0.25 + 1 + 2.25, 0.1)
-    // A rigid motion of both changes nothing; a translation of one adds its squared length.
+    // A translation of one sample by d adds ‖d‖².
     const moved = map(a, (value) => value + 3)
     close(frechetDistance(momentsOf(a), momentsOf(moved)), 36, 1e-4)
   })
 
-  test('a weight of two is a row that is there twice', () => {
+  test('a weight of two equals a repeated row', () => {
     const a = gaussian(9, 3, 4)
     const weights = [2, 0, 1, 1, 3, 0, 1, 1, 0]
     const repeated = features(
@@ -89,15 +89,17 @@ suite('Fréchet distance', () => {
         return new Array<number[]>(weight).fill(values)
       }),
     )
-    const [found, wanted] = [momentsOf(a, weights), momentsOf(repeated)]
-    found.mean.forEach((value, k) => {
-      close(value, wanted.mean[k]!, 1e-12)
+    const [actual, expected] = [momentsOf(a, weights), momentsOf(repeated)]
+    actual.mean.forEach((value, k) => {
+      close(value, expected.mean[k]!, 1e-12)
     })
-    close(Matrix.sub(found.covariance, wanted.covariance).norm(), 0, 1e-12)
+    close(Matrix.sub(actual.covariance, expected.covariance).norm(), 0, 1e-12)
   })
 
   const scipy = spawnSync('python3', ['-c', 'import scipy.linalg']).status === 0
-  test('scipy’s sqrtm and numpy’s cov say the same', { skip: !scipy && 'no python3 with scipy' }, () => {
+  test('equals the result of scipy’s sqrtm and numpy’s cov', {
+    skip: !scipy && 'python3 has no scipy',
+  }, () => {
     const a = map(gaussian(40, 12, 5), (value, dim) => value * (1 + dim))
     const b = map(gaussian(8, 12, 6), (value, dim) => value + dim / 3)
     const script = `
@@ -111,10 +113,10 @@ print(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(A + B - 2 * linalg.sqrtm(A
       Array.from({ length: count }, (_, i) => [...values.subarray(i * dims, (i + 1) * dims)])
     const input = JSON.stringify([rows(a), rows(b)])
     const { stdout, stderr } = spawnSync('python3', ['-c', script], { input, encoding: 'utf8' })
-    const wanted = Number(stdout)
-    assert.ok(wanted > 100, stderr)
-    // b has fewer pictures than dimensions: its covariance is singular, which costs sqrtm some digits.
-    close(frechetDistance(momentsOf(a), momentsOf(b)) / wanted, 1, 1e-5)
+    const expected = Number(stdout)
+    assert.ok(expected > 100, stderr)
+    // b has fewer images than dimensions, so its covariance is singular and sqrtm is less accurate.
+    close(frechetDistance(momentsOf(a), momentsOf(b)) / expected, 1, 1e-5)
   })
 })
 
@@ -123,13 +125,13 @@ suite('kernel distance', () => {
     { a: new Float64Array(a.count).fill(1), b: new Float64Array(b.count).fill(1) },
   ]
 
-  test('by hand', () => {
-    // k(x, y) = (xy + 1)³: 1 within either set; 1, 1, 1 and 27 between them.
+  test('equals a result by hand', () => {
+    // k(x, y) = (xy + 1)³: 1 within both sets; 1, 1, 1 and 27 between them.
     const [a, b] = [features([[0], [1]]), features([[0], [2]])]
     close(kernelDistances(a, b, ones(a, b))[0]!, 1 + 1 - 2 * 7.5, 1e-12)
   })
 
-  test('as the sum over pairs, and under weights as that over repeated pictures', () => {
+  test('equals the sum over pairs, and with weights the sum over repeated images', () => {
     const [a, b] = [gaussian(7, 5, 1), map(gaussian(6, 5, 2), (value) => value + 0.5)]
     const weightings = [
       ...ones(a, b),
@@ -140,22 +142,22 @@ suite('kernel distance', () => {
       for (let k = 0; k < 5; k++) dot += x.values[i * 5 + k]! * y.values[j * 5 + k]!
       return (dot / 5 + 1) ** 3
     }
-    /** Draws as a list of rows; two draws of one row are no pair of a set. */
+    /** Averages the kernel over lists of rows; repetitions of a row do not form a pair within a set. */
     const meanOver = (x: Features, xs: number[], y: Features, ys: number[]) => {
       const pairs = xs.flatMap((i) => ys.filter((j) => x !== y || i !== j).map((j) => kernel(x, i, y, j)))
       return pairs.reduce((sum, value) => sum + value) / pairs.length
     }
-    const drawn = (weights: Float64Array) =>
+    const rowsOf = (weights: Float64Array) =>
       [...weights].flatMap((weight, row) => new Array<number>(weight).fill(row))
-    const found = kernelDistances(a, b, weightings)
+    const distances = kernelDistances(a, b, weightings)
     for (const [w, weights] of weightings.entries()) {
-      const [xs, ys] = [drawn(weights.a), drawn(weights.b)]
-      const wanted = meanOver(a, xs, a, xs) + meanOver(b, ys, b, ys) - 2 * meanOver(a, xs, b, ys)
-      close(found[w]!, wanted, 1e-9, `weighting ${w}:`)
+      const [xs, ys] = [rowsOf(weights.a), rowsOf(weights.b)]
+      const expected = meanOver(a, xs, a, xs) + meanOver(b, ys, b, ys) - 2 * meanOver(a, xs, b, ys)
+      close(distances[w]!, expected, 1e-9, `weighting ${w}:`)
     }
   })
 
-  test('is unbiased: around 0 for sets of one distribution', () => {
+  test('is unbiased: around 0 for two samples of a distribution', () => {
     const values = Array.from({ length: 200 }, (_, i) => {
       const [a, b] = [gaussian(10, 3, 2 * i), gaussian(10, 3, 2 * i + 1)]
       return kernelDistances(a, b, ones(a, b))[0]!
@@ -168,8 +170,8 @@ suite('kernel distance', () => {
 })
 
 suite('precision, recall, density, coverage', () => {
-  test('by hand, on a line', () => {
-    // Nearest neighbours at 1, 1, 1 and 6 of the real ones; at 0.5, 0.5 and 9 of the generated ones.
+  test('equal results by hand, on a line', () => {
+    // Distances to the nearest neighbour: real 1, 1, 1 and 6; generated 0.5, 0.5 and 9.
     const real = features([[0], [1], [2], [8]])
     const generated = features([[0.25], [0.75], [-8.75]])
     const measures = manifoldMeasures(real, generated, 1)
@@ -177,14 +179,14 @@ suite('precision, recall, density, coverage', () => {
     // 0.25 lies within 1 of 0 and 1; 0.75 of 0 and 1. Neither within 1 of 2, nor within 6 of 8.
     assert.deepEqual([...measures.density], [2, 2, 0])
     assert.deepEqual([...measures.coverage], [1, 1, 0, 0])
-    // The generated balls reach over [−0.25, 0.75], [0.25, 1.25] and [−17.75, 0.25].
+    // The generated balls are [−0.25, 0.75], [0.25, 1.25] and [−17.75, 0.25].
     assert.deepEqual([...measures.recall], [1, 1, 0, 0])
   })
 
-  test('with k = 2, by hand', () => {
+  test('equal results by hand with k = 2', () => {
     const real = features([[0], [1], [3], [10]])
     const generated = features([[4], [5], [40]])
-    // Radii of the real ones: 3, 2, 3, 9; of the generated ones: 36, 35, 36.
+    // Radii: real 3, 2, 3 and 9; generated 36, 35 and 36.
     const measures = manifoldMeasures(real, generated, 2)
     assert.deepEqual([...measures.density], [2 / 2, 2 / 2, 0])
     assert.deepEqual([...measures.precision], [1, 1, 0])
@@ -192,18 +194,18 @@ suite('precision, recall, density, coverage', () => {
     assert.deepEqual([...measures.recall], [1, 1, 1, 1])
   })
 
-  test('as the definitions say, of points in the plane', () => {
+  test('follow their definitions for points in the plane', () => {
     const [real, generated] = [gaussian(60, 2, 1), map(gaussian(50, 2, 2), (value) => value * 1.1 + 1)]
     const at = ({ values }: Features, i: number) => [values[2 * i]!, values[2 * i + 1]!] as const
-    const apart = (a: readonly [number, number], b: readonly [number, number]) =>
+    const distance = (a: readonly [number, number], b: readonly [number, number]) =>
       Math.hypot(a[0] - b[0], a[1] - b[1])
     const points = (set: Features) => Array.from({ length: set.count }, (_, i) => at(set, i))
     const [xs, ys] = [points(real), points(generated)]
     const k = 3
     const radius = (all: (readonly [number, number])[], i: number) =>
-      all.map((other) => apart(all[i]!, other)).sort((a, b) => a - b)[k]!
+      all.map((other) => distance(all[i]!, other)).sort((a, b) => a - b)[k]!
     const inBallOf = (all: (readonly [number, number])[], point: readonly [number, number]) =>
-      all.filter((centre, i) => apart(centre, point) <= radius(all, i)).length
+      all.filter((centre, i) => distance(centre, point) <= radius(all, i)).length
     const measures = manifoldMeasures(real, generated, k)
     assert.deepEqual(
       [...measures.precision],
@@ -215,7 +217,7 @@ suite('precision, recall, density, coverage', () => {
     )
     assert.deepEqual(
       [...measures.coverage],
-      xs.map((x, i) => Number(ys.some((y) => apart(x, y) <= radius(xs, i)))),
+      xs.map((x, i) => Number(ys.some((y) => distance(x, y) <= radius(xs, i)))),
     )
     measures.density.forEach((value, j) => {
       close(value, inBallOf(xs, ys[j]!) / k, 1e-12)
@@ -223,7 +225,7 @@ suite('precision, recall, density, coverage', () => {
     assert.ok(measures.precision.includes(0) && measures.recall.includes(0) && measures.coverage.includes(0))
   })
 
-  test('of sets of one distribution: density around 1, coverage around 1 − ½ᵏ', () => {
+  test('for two samples of a distribution: density around 1, coverage around 1 − ½ᵏ', () => {
     // Naeem et al. 2020, section 3.3: the expected coverage of equal sets is 1 − Π (n−i)/(2n−i) over i = 1 … k.
     const { density, coverage } = manifoldMeasures(gaussian(1500, 4, 1), gaussian(1500, 4, 2), 5)
     const mean = (values: Float64Array) => values.reduce((sum, value) => sum + value) / values.length
@@ -239,16 +241,16 @@ suite('bootstrap', () => {
     assert.equal(quantile([3, 1, 2], 1), 3)
   })
 
-  test('weights are counts of as many draws; sets and replicates are drawn apart, a seed the same again', () => {
-    const draw = (set: number, seed = 0) => resamplings(50, 3, { seed, set })
-    for (const weights of draw(0)) {
+  test('weights count draws; sets and replicates differ, and a seed is reproducible', () => {
+    const resample = (set: number, seed = 0) => resamplings(50, 3, { seed, set })
+    for (const weights of resample(0)) {
       assert.equal(
         weights.reduce((sum, weight) => sum + weight),
         50,
       )
     }
-    assert.deepEqual(draw(0), draw(0))
-    const all = [...draw(0), ...draw(1), ...draw(0, 1)].map(String)
+    assert.deepEqual(resample(0), resample(0))
+    const all = [...resample(0), ...resample(1), ...resample(0, 1)].map(String)
     assert.equal(new Set(all).size, 9)
   })
 
@@ -262,7 +264,7 @@ suite('bootstrap', () => {
     close(halfWidth(means) / ((1.96 * deviation) / Math.sqrt(400)), 1, 0.06)
   })
 
-  test('the error bars hold what other samples of the distributions say', () => {
+  test('the error bars match the spread of other samples of the distributions', () => {
     const shifted = (seed: number) => map(gaussian(300, 3, seed), (value) => value * 1.2 + 0.5)
     const options = { neighbours: 5, replicates: 200, seed: 0 }
     const scores = compare(gaussian(300, 3, 100), shifted(200), options)
@@ -272,8 +274,8 @@ suite('bootstrap', () => {
         return compare(gaussian(300, 3, 300 + i), shifted(400 + i), without)[name].value
       })
       const spread = halfWidth(others)
-      const found = scores[name].halfWidth!
-      assert.ok(found > spread / 2 && found < spread * 2, `${name}: ± ${found}, others spread by ${spread}`)
+      const bar = scores[name].halfWidth!
+      assert.ok(bar > spread / 2 && bar < spread * 2, `${name}: ± ${bar}, spread of other samples ${spread}`)
     }
   })
 })

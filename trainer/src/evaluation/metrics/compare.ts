@@ -4,7 +4,7 @@ import { frechetDistance, momentsOf } from './frechet.ts'
 import { kernelDistances } from './kernel.ts'
 import { manifoldMeasures } from './manifold.ts'
 
-/** A figure and its error bar: half the width of the bootstrap's 95 % interval; null without a bootstrap. */
+/** A metric and its error bar: half the width of the bootstrap's 95 % interval; null without a bootstrap. */
 export interface Score {
   readonly value: number
   readonly halfWidth: number | null
@@ -14,9 +14,9 @@ export const scoreNames = ['fid', 'kid', 'precision', 'recall', 'density', 'cove
 export type Scores = Readonly<Record<(typeof scoreNames)[number], Score>>
 
 export interface CompareOptions {
-  /** k of precision, recall, density and coverage; 5 as in Naeem et al. 2020. */
+  /** k of precision, recall, density and coverage. Default: 5, as in Naeem et al. 2020. */
   readonly neighbours: number
-  /** Bootstrap replicates; 0 leaves the error bars out. */
+  /** Number of bootstrap replicates; 0 omits the error bars. */
   readonly replicates: number
   readonly seed: number
 }
@@ -24,8 +24,8 @@ export interface CompareOptions {
 export const compareDefaults: CompareOptions = { neighbours: 5, replicates: 100, seed: 0 }
 
 /**
- * How far generated pictures are from real ones, by features. Fréchet and kernel distance take all pictures; the other
- * four, which depend on the ratio of the two counts, the first ones of both sets, equally many.
+ * Compares generated images with real ones by their features. Fréchet and kernel distance use all images. The other four
+ * metrics depend on the ratio of the two counts, so they use equally many images: the first ones of both sets.
  */
 export function compare(
   real: Features,
@@ -40,31 +40,32 @@ export function compare(
     frechetDistance(momentsOf(real, weights), momentsOf(generated, ofGenerated[r])),
   )
 
-  const once = { a: new Float64Array(real.count).fill(1), b: new Float64Array(generated.count).fill(1) }
+  const unweighted = { a: new Float64Array(real.count).fill(1), b: new Float64Array(generated.count).fill(1) }
   const [kid, ...kids] = kernelDistances(real, generated, [
-    once,
+    unweighted,
     ...ofReal.map((a, r) => ({ a, b: ofGenerated[r]! })),
   ])
 
-  const equal = Math.min(real.count, generated.count)
-  const measures = manifoldMeasures(firstRows(real, equal), firstRows(generated, equal), neighbours)
-  // With duplicates in it, a set's neighbourhoods would shrink: the manifolds stay, and who is asked is resampled.
-  const means = resamplings(equal, replicates, { seed, set: 2 })
-  const scored = (value: number, all: ArrayLike<number>): Score => ({
+  const count = Math.min(real.count, generated.count)
+  const measures = manifoldMeasures(firstRows(real, count), firstRows(generated, count), neighbours)
+  // Resampling the sets would duplicate images, and duplicates shrink the neighbourhoods. So the manifolds stay as they
+  // are, and only the averages over images are resampled.
+  const means = resamplings(count, replicates, { seed, set: 2 })
+  const withErrorBar = (value: number, replicateValues: ArrayLike<number>): Score => ({
     value,
-    halfWidth: replicates > 0 ? halfWidth(all) : null,
+    halfWidth: replicates > 0 ? halfWidth(replicateValues) : null,
   })
-  const scoreOf = (values: Float64Array) =>
-    scored(
-      values.reduce((sum, value) => sum + value, 0) / equal,
-      means.map((weights) => weights.reduce((sum, weight, i) => sum + weight * values[i]!, 0) / equal),
+  const meanScore = (values: Float64Array) =>
+    withErrorBar(
+      values.reduce((sum, value) => sum + value, 0) / count,
+      means.map((weights) => weights.reduce((sum, weight, i) => sum + weight * values[i]!, 0) / count),
     )
   return {
-    fid: scored(fid, fids),
-    kid: scored(kid!, kids),
-    precision: scoreOf(measures.precision),
-    recall: scoreOf(measures.recall),
-    density: scoreOf(measures.density),
-    coverage: scoreOf(measures.coverage),
+    fid: withErrorBar(fid, fids),
+    kid: withErrorBar(kid!, kids),
+    precision: meanScore(measures.precision),
+    recall: meanScore(measures.recall),
+    density: meanScore(measures.density),
+    coverage: meanScore(measures.coverage),
   }
 }

@@ -1,16 +1,16 @@
-/** What an extractor sees in pictures: [count, dims], row by row. */
+/** Feature vectors of images, row by row: [count, dims]. */
 export interface Features {
   readonly count: number
   readonly dims: number
   readonly values: Float32Array
 }
 
-/** The first rows, as a view. */
+/** Returns the first rows, as a view. */
 export function firstRows({ dims, values }: Features, count: number): Features {
   return { count, dims, values: values.subarray(0, count * dims) }
 }
 
-/** ‖a_i − b_j‖² of a row of each. */
+/** Computes ‖a_i − b_j‖² of row i of `a` and row j of `b`. */
 export function squaredDistance(a: Features, i: number, b: Features, j: number): number {
   const { dims } = a
   const [from, to] = [i * dims, j * dims]

@@ -1,41 +1,21 @@
 import { type Features, squaredDistance } from './features.ts'
 
-/** For each picture, what the mean of which over the pictures is the measure of that name. */
+/** Contribution of each image: the mean over the images is the metric of that name. */
 export interface ManifoldMeasures {
-  /** [generated] 1 where a picture lies among the real ones, else 0 (Kynkäänniemi et al. 2019, eq. 2). */
+  /** [generated] 1 if the image lies in the manifold of the real images, else 0 (Kynkäänniemi et al. 2019, eq. 2). */
   readonly precision: Float64Array
-  /** [real] 1 where it lies among the generated ones, else 0. */
+  /** [real] 1 if the image lies in the manifold of the generated images, else 0. */
   readonly recall: Float64Array
-  /** [generated] in how many of the real ones' neighbourhoods it lies, divided by k (Naeem et al. 2020, eq. 2). */
+  /** [generated] number of real images whose neighbourhood contains it, divided by k (Naeem et al. 2020, eq. 2). */
   readonly density: Float64Array
-  /** [real] 1 where its own neighbourhood holds a generated picture, else 0 (Naeem et al. 2020, eq. 3). */
+  /** [real] 1 if its neighbourhood contains a generated image, else 0 (Naeem et al. 2020, eq. 3). */
   readonly coverage: Float64Array
 }
 
-/** Of each picture the squared distance to its k-th nearest other one. */
-function squaredRadii(features: Features, k: number): Float64Array {
-  /** The k smallest so far of each row, rising. */
-  const nearest = Array.from({ length: features.count }, () => new Float64Array(k).fill(Infinity))
-  const insert = (kept: Float64Array, distance: number) => {
-    if (distance >= kept[k - 1]!) return
-    let at = k - 1
-    for (; at > 0 && kept[at - 1]! > distance; at--) kept[at] = kept[at - 1]!
-    kept[at] = distance
-  }
-  for (let i = 0; i < features.count; i++) {
-    for (let j = 0; j < i; j++) {
-      const distance = squaredDistance(features, i, features, j)
-      insert(nearest[i]!, distance)
-      insert(nearest[j]!, distance)
-    }
-  }
-  return Float64Array.from(nearest, (kept) => kept[k - 1]!)
-}
-
 /**
- * Precision, recall, density and coverage. A set's manifold is the union of balls around its pictures that reach to
- * their k-th nearest neighbour in the set.
- * @param k less than the number of pictures of either set
+ * Computes precision, recall, density and coverage. The manifold of a set is the union of balls around its images; each
+ * ball reaches to the k-th nearest neighbour in the set.
+ * @param k less than the number of images of either set
  */
 export function manifoldMeasures(real: Features, generated: Features, k: number): ManifoldMeasures {
   const realRadii = squaredRadii(real, k)
@@ -58,4 +38,24 @@ export function manifoldMeasures(real: Features, generated: Features, k: number)
     }
   }
   return measures
+}
+
+/** Computes the squared distance of each image to its k-th nearest neighbour. */
+function squaredRadii(features: Features, k: number): Float64Array {
+  /** The k smallest distances of each row so far, ascending. */
+  const nearest = Array.from({ length: features.count }, () => new Float64Array(k).fill(Infinity))
+  const insert = (smallest: Float64Array, distance: number) => {
+    if (distance >= smallest[k - 1]!) return
+    let at = k - 1
+    for (; at > 0 && smallest[at - 1]! > distance; at--) smallest[at] = smallest[at - 1]!
+    smallest[at] = distance
+  }
+  for (let i = 0; i < features.count; i++) {
+    for (let j = 0; j < i; j++) {
+      const distance = squaredDistance(features, i, features, j)
+      insert(nearest[i]!, distance)
+      insert(nearest[j]!, distance)
+    }
+  }
+  return Float64Array.from(nearest, (smallest) => smallest[k - 1]!)
 }

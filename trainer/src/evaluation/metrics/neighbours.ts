@@ -2,18 +2,18 @@ import { type Features, squaredDistance } from './features.ts'
 
 export interface Neighbour {
   readonly index: number
-  /** Euclidean. */
+  /** Euclidean distance. */
   readonly distance: number
 }
 
-/** For each row of `asked` the nearest row of `among`. */
-export function nearestRows(asked: Features, among: Features): Neighbour[] {
-  return Array.from({ length: asked.count }, (_, i) => {
-    let [index, least] = [0, Infinity]
-    for (let j = 0; j < among.count; j++) {
-      const distance = squaredDistance(asked, i, among, j)
-      if (distance < least) [index, least] = [j, distance]
+/** Finds the nearest row of `candidates` for each row of `queries`. */
+export function nearestRows(queries: Features, candidates: Features): Neighbour[] {
+  return Array.from({ length: queries.count }, (_, i) => {
+    let [index, min] = [0, Infinity]
+    for (let j = 0; j < candidates.count; j++) {
+      const distance = squaredDistance(queries, i, candidates, j)
+      if (distance < min) [index, min] = [j, distance]
     }
-    return { index, distance: Math.sqrt(least) }
+    return { index, distance: Math.sqrt(min) }
   })
 }

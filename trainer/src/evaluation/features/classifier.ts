@@ -1,0 +1,88 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { UserError } from '@ddpm/shared'
+import { type Dataset, split, toSigned } from '../../data/dataset.ts'
+import { openData } from '../../data/open.ts'
+import { decodeSafetensors, encodeSafetensors } from '../../run/safetensors.ts'
+import { writeAtomically } from '../../support/files.ts'
+import { cacheKey, digest } from '../inputs/cache.ts'
+import { findRun, modelFolder } from '../inputs/images.ts'
+import { openClassifier, specOf } from './classifier-network.ts'
+import {
+  classifierTraining,
+  type OnClassifierStep,
+  trainClassifier,
+  validateClassifier,
+} from './classifier-training.ts'
+import { type Extractor, extractInBatches } from './extractor.ts'
+
+/** Share of the labelled images that the classifier is validated on. */
+const validationShare = 0.1
+
+/**
+ * Opens the features of a classifier that is trained on a labelled dataset. The classifier is cached in `folder`, under a
+ * name that depends on the images, their labels and the training.
+ * @throws UserError if the images have no classes
+ */
+export async function openClassifierExtractor(
+  dataset: Dataset,
+  folder: string,
+  onStep: OnClassifierStep,
+): Promise<Extractor> {
+  if (dataset.labels === null || dataset.classes.length < 2) {
+    throw new UserError(
+      `Cannot train a classifier for the features: ${dataset.name} has no classes. Pass a feature extractor with ` +
+        '--features network.onnx.',
+    )
+  }
+  const spec = specOf(dataset)
+  // The version changes with the numbers that training results in: it invalidates the classifiers cached before.
+  const training = { ...classifierTraining, held: validationShare, version: 2 }
+  const key = cacheKey({ spec, training, images: digest(dataset.pixels, dataset.labels) })
+  const path = join(folder, `${dataset.name.replace(/[^\w.-]/g, '_')}-${key}.safetensors`)
+
+  if (!existsSync(path)) {
+    const { train, validation } = split(dataset, validationShare, training.seed)
+    const parameters = await trainClassifier(train, training, onStep)
+    const classifier = await openClassifier(spec, parameters)
+    const { accuracy, featureScale } = await validateClassifier(classifier, validation)
+    await classifier.dispose()
+    const tensors = new Map([['parameters', { shape: [parameters.length], data: parameters }]])
+    const metadata = { accuracy: String(accuracy), featureScale: String(featureScale) }
+    writeAtomically(path, encodeSafetensors({ tensors, metadata }))
+  }
+  const { tensors, metadata } = decodeSafetensors(readFileSync(path), path)
+  const parameters = tensors.get('parameters')!.data
+  const classifier = await openClassifier(spec, parameters)
+  // The kernel of KID, a third power, requires features of about 1: they are divided by their root mean square.
+  const scale = Number(metadata['featureScale'])
+  const accuracy = (100 * Number(metadata['accuracy'])).toFixed(2)
+  return {
+    description:
+      `a classifier of ${dataset.name}, accuracy ${accuracy} % on ` +
+      `${Math.round(validationShare * dataset.count)} validation images (${path})`,
+    digest: digest(parameters),
+    extract: (images) =>
+      extractInBatches(images, async (pixels, n) => {
+        const { features } = await classifier.run(Float32Array.from(pixels, toSigned), n)
+        return features.map((value) => value / scale)
+      }),
+    dispose: () => classifier.dispose(),
+  }
+}
+
+/**
+ * Opens the images that a model's classifier is trained on: the run's own dataset, so that all evaluations of the run use
+ * the same features; for an exported model the images it is compared with.
+ */
+export async function openClassifierData(path: string, evaluated: Dataset): Promise<Dataset> {
+  const run = findRun(path)
+  if (run === null) return evaluated
+  const { data, size, channels, seed } = run.config.recipe
+  return openData(data, { ...(size !== null && { size }), channels, seed })
+}
+
+/** Returns the cache folder next to a run's folder, so that runs on the same images share a classifier. */
+export function classifierFolder(path: string): string {
+  return join(dirname(resolve(modelFolder(path))), 'classifiers')
+}

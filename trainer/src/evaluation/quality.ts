@@ -1,0 +1,106 @@
+import { join } from 'node:path'
+import { evaluationsOf, planFor, resolveSampling, type SamplerOptions, UserError } from '@ddpm/shared'
+import type { WeightsKind } from '../inference/graph.ts'
+import type { OpenedModel } from '../inference/model.ts'
+import type { ShapeStatistics } from './factors.ts'
+import type { Extractor } from './features/extractor.ts'
+import { cacheKey, writeCached } from './inputs/cache.ts'
+import type { SampleOptions } from './inputs/generated.ts'
+import { type EvaluationSet, type Images, type Split, selectImages } from './inputs/images.ts'
+import { compare, type Scores } from './metrics/compare.ts'
+
+/** Result of an evaluation and everything that determines it, as stored in JSON. */
+export interface QualityReport {
+  readonly model: { readonly description: string; readonly weights: string; readonly digest: string }
+  /** How the images were generated: the effective sampler options, resolved from manifest and flags, and the rest. */
+  readonly drawn: SamplerOptions & {
+    readonly count: number
+    /** Evaluations of the model per image, not counting guidance. */
+    readonly evaluations: number
+    readonly guidance: number
+    readonly className: string | null
+    readonly seed: number
+  }
+  readonly reference: {
+    readonly source: string
+    readonly split: Split
+    readonly count: number
+    readonly of: number
+  }
+  readonly features: { readonly description: string; readonly dims: number; readonly digest: string }
+  /** k of precision, recall, density and coverage. */
+  readonly neighbours: number
+  /** Number of bootstrap replicates. */
+  readonly replicates: number
+  readonly scores: Scores
+  /** Of models of the built-in `shapes` dataset only. */
+  readonly shapes?: ShapeStatistics
+}
+
+export interface QualityRequest {
+  readonly model: OpenedModel
+  readonly weights: WeightsKind
+  readonly set: EvaluationSet
+  readonly extractor: Extractor
+  readonly sampling: SampleOptions
+  /** Number of generated images. */
+  readonly count: number
+  /** Number of real images, selected at random. */
+  readonly reference: number
+  /** k of precision, recall, density and coverage. */
+  readonly neighbours: number
+  /** Number of bootstrap replicates. */
+  readonly replicates: number
+}
+
+/** @throws UserError if there are too few images for k neighbours */
+export function checkCounts({ count, reference, neighbours }: QualityRequest): void {
+  if (Math.min(count, reference) > neighbours) return
+  throw new UserError(
+    `Too few images: expected more than ${neighbours} (--nearest) generated and real ones each, got ${count} generated ` +
+      `and ${reference} real images.`,
+  )
+}
+
+/** Compares generated images with real ones. */
+export async function measureQuality(request: QualityRequest, generated: Images): Promise<QualityReport> {
+  const { model, set, extractor, sampling, count, reference, neighbours, replicates } = request
+  const { dataset, source, split } = set
+  const { info } = model
+  const { seed, className = null, guidance = info.sampling.guidance, ...given } = sampling
+  const { options } = resolveSampling(info, given)
+  const real = await extractor.extract(selectImages(dataset, reference, seed))
+  const features = await extractor.extract(generated)
+  return {
+    model: { description: model.description, weights: request.weights, digest: model.digest },
+    drawn: {
+      ...options,
+      count,
+      evaluations: evaluationsOf(planFor(info, given)),
+      guidance,
+      className,
+      seed,
+    },
+    reference: { source, split, count: reference, of: dataset.count },
+    features: { description: extractor.description, dims: features.dims, digest: extractor.digest },
+    neighbours,
+    replicates,
+    scores: compare(real, features, { neighbours, replicates, seed }),
+  }
+}
+
+/** Writes a report under a name that depends on its settings. @returns the path */
+export function saveReport(folder: string, report: QualityReport): string {
+  const { scores, shapes, ...settings } = report
+  const path = join(folder, `quality-${cacheKey(settings)}.json`)
+  writeCached(path, report)
+  return path
+}
+
+/** Number of images of the dataset that the shapes of generated images are compared with. */
+const realShapes = 1000
+
+/** Selects the images of the dataset that the shapes of generated images are compared with. */
+export function selectRealShapes({ dataset }: EvaluationSet, seed: number): Images {
+  return selectImages(dataset, realShapes, seed)
+}

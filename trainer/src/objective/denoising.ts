@@ -33,7 +33,7 @@ const variationalWeight = 0.001
  *
  * A network that learns variances uses L_hybrid = L_simple + 0.001·L_vlb (Improved DDPM eq. 16). L_vlb is T times the
  * mean of its terms, in bits per dimension.
- * @param options.variational `variationalTable` of the schedule, if the network learns variances
+ * @param options.variational table of the schedule (variational.ts), if the network learns variances
  */
 export function denoisingLoss<T>(
   ops: Ops<T>,
@@ -68,8 +68,8 @@ export function denoisingLoss<T>(
   const elements = shape.reduce((a, b) => a * b, 1)
   const simple = ops.reshape(ops.scale(total, 1 / elements), [1])
   if (variational === undefined) return simple
-  const place = half(config.inputChannels)
-  const terms = variationalTerm(ops, variational, { timestep, x0, error, place })
+  const varianceInterpolation = half(config.inputChannels)
+  const terms = variationalTerm(ops, variational, { timestep, x0, error, place: varianceInterpolation })
   const bound = ops.scale(ops.reduceSum(terms, [0]), config.timesteps / shape[0]!)
   return ops.add(simple, ops.reshape(ops.scale(bound, variationalWeight), [1]))
 }

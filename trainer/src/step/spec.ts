@@ -17,6 +17,6 @@ export interface StepSpec extends NetworkSpec {
   readonly adam: AdamConfig
   /** Max norm of the gradient; null to disable clipping. */
   readonly clipNorm: number | null
-  /** `variationalTable` of the schedule, if the network learns variances. */
+  /** Variational table of the schedule (objective/variational.ts), if the network learns variances. */
   readonly variational?: Float32Array
 }

@@ -38,7 +38,7 @@ export function batchMaker(
 }
 
 /**
- * Creates a function that returns the same batches as `batchMaker` for a dataset whose images may still be in files.
+ * Creates a function that returns the same batches for a dataset whose images may still be in files.
  * Those images are decoded for each batch.
  */
 export function batchReader(

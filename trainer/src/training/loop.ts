@@ -76,7 +76,7 @@ export class NotFinite extends Error {
  * Trains from step `from` to the last step of the recipe.
  * @param options.onStep called after every step; returns true to stop
  * @throws NotFinite if a loss or gradient is not finite
- * @throws ImageMissing if an image file can no longer be read
+ * @throws MissingImageError if an image file can no longer be read
  */
 export async function train(
   engine: Engine,

@@ -14,7 +14,7 @@ export interface BatchWorkerData {
   readonly options: BatchOptions
 }
 
-/** Message from the worker: the batch of a step, or the message of an ImageMissing error. */
+/** Message from the worker: the batch of a step, or the message of a MissingImageError. */
 export type BatchMessage = { readonly step: number } & (
   | { readonly batch: Batch }
   | { readonly missing: string }
@@ -23,7 +23,7 @@ export type BatchMessage = { readonly step: number } & (
 export interface Prefetch {
   /**
    * Returns the batch of a step. Steps must be requested in order.
-   * @throws ImageMissing if an image file can no longer be read
+   * @throws MissingImageError if an image file can no longer be read
    */
   batchAt(step: number): Promise<Batch>
   close(): Promise<void>
@@ -36,7 +36,7 @@ export interface Prefetch {
 const maxAhead = 1
 
 /**
- * Makes the batches of `batchReader` in a worker thread while the previous step runs, because an engine may block the
+ * Makes batches in a worker thread while the previous step runs, because an engine may block the
  * main thread for a whole step. The memory of a batch is transferred, not copied.
  * @param data start data; pixels in a SharedArrayBuffer are shared with the thread, others are copied
  * @param until first step for which no batch is made

@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
 import { createGraph } from '../../trainer/src/algebra/graph.ts'
 import { toOnnx } from '../../trainer/src/compile/onnx/model.ts'
-import { shapes } from '../../trainer/src/data/shapes-dataset.ts'
+import { shapes } from '../../trainer/src/data/shapes/dataset.ts'
 import {
   classifierTraining,
   openClassifier,

@@ -63,7 +63,7 @@ test('split gives both sets at least one image, or throws', () => {
 test('pad centres images on black', () => {
   const padded = pad(numbered(2), 5)
   assert.deepEqual([padded.height, padded.width, padded.pixels.length], [5, 5, 2 * 2 * 25])
-  const plane = [...padded.pixels.subarray(75, 100)] // picture 1, channel 1
+  const plane = [...padded.pixels.subarray(75, 100)] // image 1, channel 1
   assert.deepEqual(plane.slice(10, 15), [0, 13, 14, 15, 0])
   assert.equal(plane.filter((byte) => byte !== 0).length, 3)
   assert.equal(

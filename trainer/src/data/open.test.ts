@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
 import { type OpenOptions, openData } from './open.ts'
-import { shapes } from './shapes-dataset.ts'
+import { shapes } from './shapes/dataset.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'open-'))
 after(() => rm(scratch, { recursive: true }))
@@ -23,7 +23,7 @@ await mkdir(images)
 const image = sharp({ create: { width: 40, height: 40, channels: 3, background: '#c04020' } })
 await image.toFile(join(images, 'a.png'))
 await image.toFile(join(scratch, 'single.png'))
-await writeFile(join(scratch, 'pictures.tar'), 'packed')
+await writeFile(join(scratch, 'images.tar'), 'packed')
 
 test('shapes and shapes:COUNT open the built-in set with the seed', async () => {
   assert.deepEqual(await openData('shapes:12', { seed: 4 }), shapes(12, 4))
@@ -54,7 +54,7 @@ const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
   ['a missing path', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Use "shapes"/],
   ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
   ['an image', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
-  ['an archive', join(scratch, 'pictures.tar'), {}, /unpack it first/],
+  ['an archive', join(scratch, 'images.tar'), {}, /unpack it first/],
   ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /magic number 0x00000803 .*, got 0x00000801/],
   ['a file larger than Node can read', large, {}, /Cannot read .*large.*greater than 2 GiB/],
   ['a count that is not a number', 'shapes:many', {}, /"shapes:many".*shapes:COUNT/],

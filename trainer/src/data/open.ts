@@ -5,7 +5,7 @@ import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
 import { isIdxImages, readIdx } from './idx.ts'
-import { shapes, side } from './shapes-dataset.ts'
+import { shapes, side } from './shapes/dataset.ts'
 
 export interface OpenOptions extends Partial<FolderOptions> {
   /** Seed of the built-in set. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { shapes } from '../data/shapes-dataset.ts'
+import { shapes } from '../data/shapes/dataset.ts'
 import { factorDistances, parseShapes, totalVariation } from './factors.ts'
 
 function close(actual: number, expected: number, tolerance: number): void {

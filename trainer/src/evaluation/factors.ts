@@ -1,6 +1,6 @@
 import { domains, uniforms } from '@ddpm/shared'
-import { side, type ToyShape } from '../data/shapes-dataset.ts'
-import { parseShape } from '../data/shapes-parser.ts'
+import { side, type ToyShape } from '../data/shapes/dataset.ts'
+import { parseShape } from '../data/shapes/parser.ts'
 
 /** Images of the built-in `shapes` dataset, parsed back to their factors. */
 export interface ParsedShapes {

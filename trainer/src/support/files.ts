@@ -55,8 +55,8 @@ const temporaryEnding = '.part'
  * Writes a file atomically: after a crash or a power failure the path holds the old or the new content, complete.
  * Writes a temporary file next to the path, flushes it to disk, renames it and flushes the folder.
  *
- * The package write-file-atomic does not flush the folder, and its temporary files have no recognizable name, so those of
- * a killed process could not be removed.
+ * The package write-file-atomic is not used: it does not detect short writes or flush the folder, and the names of its
+ * temporary files are random, so those of a killed process could not be removed.
  * @throws WriteError
  */
 export function writeAtomically(path: string, bytes: Uint8Array | string): void {

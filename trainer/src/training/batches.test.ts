@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
-import { shapes } from '../data/shapes-dataset.ts'
+import { shapes } from '../data/shapes/dataset.ts'
 import { defaultUNet } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'
 import { batchMaker } from './batches.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
-import { shapes } from '../data/shapes-dataset.ts'
+import { shapes } from '../data/shapes/dataset.ts'
 import { initialize, layoutOf, tablesOf, unflatten } from '../network/parameters.ts'
 import { defaultUNet, parameterSpecs } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'

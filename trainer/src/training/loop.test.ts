@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { shapes } from '../data/shapes-dataset.ts'
+import { shapes } from '../data/shapes/dataset.ts'
 import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
 import { initialize, layoutOf, tablesOf } from '../network/parameters.ts'
 import { defaultUNet, parameterSpecs } from '../network/unet.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { shapes } from '../../data/shapes-dataset.ts'
+import { shapes } from '../../data/shapes/dataset.ts'
 import { openClassifier, specOf } from './classifier-network.ts'
 import { classifierTraining, trainClassifier, validateClassifier } from './classifier-training.ts'
 

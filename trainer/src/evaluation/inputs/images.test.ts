@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { shapes } from '../../data/shapes-dataset.ts'
+import { shapes } from '../../data/shapes/dataset.ts'
 import { selectImages } from './images.ts'
 
 test('selects random images once each; a later part of the selection holds the others', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { background, colourNames, palette, ranges, shapeAt, shapes, side } from './shapes-dataset.ts'
-import { figures } from './shapes-figures.ts'
+import { background, colourNames, palette, ranges, shapeAt, shapes, side } from './dataset.ts'
+import { figures } from './figures.ts'
 
 const bytes = 3 * side * side
 

@@ -1,5 +1,5 @@
-import { isRound, ranges, side } from './shapes-dataset.ts'
-import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
+import { isRound, ranges, side } from './dataset.ts'
+import { type Figure, figures, type Pose, renderFigure } from './figures.ts'
 
 /** A figure in the pose that fits an image best. */
 export interface Fit extends Pose {

@@ -1,6 +1,6 @@
 import { domains, uniforms } from '@ddpm/shared'
-import type { Dataset } from './dataset.ts'
-import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
+import type { Dataset } from '../dataset.ts'
+import { type Figure, figures, type Pose, renderFigure } from './figures.ts'
 
 /**
  * Side of the images of the built-in toy set in pixels. Each image shows one figure in a flat colour on a paper-coloured

@@ -6,9 +6,9 @@ import {
   palette,
   side,
   type ToyShape,
-} from './shapes-dataset.ts'
-import { renderFigure } from './shapes-figures.ts'
-import { fitFigures } from './shapes-fit.ts'
+} from './dataset.ts'
+import { renderFigure } from './figures.ts'
+import { fitFigures } from './fit.ts'
 
 /** Result of parsing an image: the factors of one clean figure, or the reason why there is none. */
 export type ParsedShape =

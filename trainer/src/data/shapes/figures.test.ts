@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { type Figure, figures, type Pose, renderFigure } from './shapes-figures.ts'
+import { type Figure, figures, type Pose, renderFigure } from './figures.ts'
 
 const size = 32
 const poses: Pose[] = [

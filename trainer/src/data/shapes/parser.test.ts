@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { normals } from '@ddpm/shared'
-import { toSigned } from './dataset.ts'
+import { toSigned } from '../dataset.ts'
 import {
   background,
   colourNames,
@@ -11,9 +11,9 @@ import {
   shapeAt,
   side,
   type ToyShape,
-} from './shapes-dataset.ts'
-import { figures } from './shapes-figures.ts'
-import { limits, parseShape } from './shapes-parser.ts'
+} from './dataset.ts'
+import { figures } from './figures.ts'
+import { limits, parseShape } from './parser.ts'
 
 const area = side * side
 const seed = 20

@@ -30,7 +30,7 @@ describe('studio: results', { timeout: 900_000 }, () => {
     assert.deepEqual(x, middle[0])
     // Half way, the predicted image is closer to the result than the current image.
     assert.ok(distance(x0, end[0]!) < distance(x, end[0]!))
-    await page.getByRole('button', { name: 'Image 4' }).click()
+    await page.getByRole('button', { name: 'Image 4', exact: true }).click()
     assert.deepEqual(await readCanvas(page, '#current'), middle[3])
     await page.getByRole('button', { name: 'Play' }).click()
     await page.locator('#play[aria-pressed="false"]').waitFor()
@@ -50,7 +50,7 @@ describe('studio: results', { timeout: 900_000 }, () => {
       ])
       return { name: file.suggestedFilename(), contents: await readFile(await file.path()) }
     }
-    await page.getByRole('button', { name: 'Image 3' }).click()
+    await page.getByRole('button', { name: 'Image 3', exact: true }).click()
     await page.getByRole('button', { name: 'Enlarge' }).click()
     const original = await download('Download PNG, 8 × 8')
     assert.equal(original.name, 'discs-seed11-3.png')
@@ -79,7 +79,7 @@ describe('studio: results', { timeout: 900_000 }, () => {
     const page = await open(`/?${quickSettings}`, context, (url) => requests.push(url))
     await waitForImages(page)
     const images = await readImages(page)
-    await page.getByRole('button', { name: 'Image 2' }).click()
+    await page.getByRole('button', { name: 'Image 2', exact: true }).click()
     await page.getByRole('button', { name: 'Favourite', exact: true }).click()
     assert.equal(await page.getAttribute('#favourite', 'aria-pressed'), 'true')
     await page.fill('#seed', '99')
@@ -105,7 +105,10 @@ describe('studio: results', { timeout: 900_000 }, () => {
       requests.filter((url) => url.includes('/api/')),
       [],
     )
-    assert.equal(await page.getByRole('button', { name: 'Image 2' }).getAttribute('aria-pressed'), 'true')
+    assert.equal(
+      await page.getByRole('button', { name: 'Image 2', exact: true }).getAttribute('aria-pressed'),
+      'true',
+    )
     await page.getByRole('button', { name: 'Favourite', exact: true }).click()
     assert.equal(await page.locator('#favourites').isVisible(), false)
     await context.close()

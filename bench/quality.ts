@@ -46,12 +46,16 @@ const list =
     text.split(',').map((part) => item(part.trim()))
 
 const command = addPlanOptions(
-  new Command('npm run bench:quality --').description(
-    'Measures quality against steps: a table and a chart of every sampler on a trained run. Cells and images are cached; ' +
-      'after Ctrl+C the same command resumes.',
-  ),
+  new Command('npm run bench:quality --')
+    .description(
+      'Measures quality against steps: a table and a chart of every sampler on a trained run. Cells and images are ' +
+        'cached; after Ctrl+C the same command resumes.',
+    )
+    .argument(
+      '<model>',
+      "a run's folder, one of its checkpoints, or an exported model; trained on labelled images",
+    ),
 )
-  .argument('<model>', "a run's folder, one of its checkpoints, or an exported model; of labelled pictures")
   .option('--data <source>', "real pictures, as train takes them (default: the run's own)")
   .option('--out <folder>', 'where everything goes that is kept (default: MODEL/evaluation)')
   .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])

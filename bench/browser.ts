@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { choice, runCommand, wholeBetween } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumberWithin, runCommand } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
 import type { Browser } from 'playwright-core'
 import { launch, launchWithProfile } from '../test/support/browser.ts'
@@ -18,7 +18,7 @@ const visitSteps = 15
 const sittingsInAll = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
-const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(choice(allowed))
+const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(parseChoice(allowed))
 const command = new Command('npm run bench:browser --')
   .description('Measures the sampler module in a real Chromium, next to other ways to generate there.')
   .addOption(
@@ -31,13 +31,22 @@ const command = new Command('npm run bench:browser --')
   )
   .addOption(
     new Option('--threads <list>', 'of WebAssembly')
-      .argParser((text) => text.split(',').map(wholeBetween(1, 64)))
+      .argParser((text) => text.split(',').map(parseWholeNumberWithin(1, 64)))
       .default([1, 2], '1,2'),
   )
-  .option('--count <n>', 'images at once (default: 4; cifar10 and WebGPU: 1)', wholeBetween(1, 256))
-  .option('--steps <n>', 'steps per turn (default: 15; cifar10 and WebGPU: 3)', wholeBetween(1, 1000))
+  .option('--count <n>', 'images at once (default: 4; cifar10 and WebGPU: 1)', parseWholeNumberWithin(1, 256))
+  .option(
+    '--steps <n>',
+    'steps per turn (default: 15; cifar10 and WebGPU: 3)',
+    parseWholeNumberWithin(1, 1000),
+  )
   .option('--sampler <name>', 'as in npm run sample', 'ddpm')
-  .option('--seconds <n>', 'time limit per table, beyond its first rounds', wholeBetween(0, 3600), 30)
+  .option(
+    '--seconds <n>',
+    'time limit per table, beyond its first rounds',
+    parseWholeNumberWithin(0, 3600),
+    30,
+  )
   .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
   .addHelpText(
     'after',

@@ -5,14 +5,14 @@ import { formatManifest, type Manifest, UserError } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import type { BrowserContext } from 'playwright-core'
-import { buildClient } from '../edge/build/site.ts'
-import { localBucket } from '../edge/commands/hosting/local-bucket.ts'
-import { sendRuntime, storageTarget } from '../edge/commands/hosting/runtime-files.ts'
-import { serve } from '../edge/commands/hosting/workerd.ts'
+import { buildSite } from '../edge/build/site.ts'
+import { openLocalBucket } from '../edge/commands/hosting/local-bucket.ts'
+import { storageTarget, uploadRuntimeFiles } from '../edge/commands/hosting/runtime-files.ts'
+import { serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { readExported } from '../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../edge/commands/publishing/registry.ts'
 import { launch } from '../test/support/browser.ts'
-import { type Asked, type Between, startProxy } from '../test/support/proxy.ts'
+import { type FaultyProxy, type ProxiedRequest, startProxy } from '../test/support/proxy.ts'
 
 const command = new Command('npm run bench:bytes --')
   .description('Counts the bytes that a first visit transfers, for each backend that a browser can use.')
@@ -40,15 +40,15 @@ async function main(folder: string): Promise<void> {
   const { manifest, files } = await readExported(folder)
   const place = await mkdtemp(join(tmpdir(), 'ddpm-bytes-'))
   try {
-    const { publicFolder, runtimeFiles } = await buildClient()
-    const bucket = await localBucket(place)
-    await sendRuntime(storageTarget(bucket.storage), runtimeFiles)
+    const { publicFolder, runtimeFiles } = await buildSite()
+    const bucket = await openLocalBucket(place)
+    await uploadRuntimeFiles(storageTarget(bucket.storage), runtimeFiles)
     const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
     const { version } = await registry.begin(manifest, formatManifest(manifest))
     for (const file of files) await registry.send(file, () => {})
     await registry.commit(manifest.name, version, [])
     await bucket.close()
-    const serving = await serve({ port: 0, persistTo: place, publicFolder, quiet: true })
+    const serving = await serveOnWorkerd({ port: 0, persistTo: place, publicFolder, quiet: true })
     const proxy = await startProxy(serving.url)
     try {
       console.log(`| first visit, kB | ${parts.join(' | ')} | total | requests |`)
@@ -65,16 +65,16 @@ async function main(folder: string): Promise<void> {
 
 async function visit(
   { webgpu, script }: (typeof ways)[number],
-  proxy: Between,
+  proxy: FaultyProxy,
   { name }: Manifest,
-): Promise<Asked[]> {
+): Promise<ProxiedRequest[]> {
   const browser = await launch({ webgpu })
   try {
     const context = await browser.newContext({ serviceWorkers: 'block' })
     if (script) await context.addInitScript(script)
-    const from = proxy.asked.length
+    const from = proxy.requests.length
     await loadOn(context, proxy.url, name)
-    return proxy.asked.slice(from).filter(({ path }) => path !== '/blank')
+    return proxy.requests.slice(from).filter(({ path }) => path !== '/blank')
   } finally {
     await browser.close()
   }
@@ -106,13 +106,13 @@ async function loadOn(context: BrowserContext, url: string, name: string): Promi
 
 const parts = ['module and worker', 'onnxruntime', 'model'] as const
 
-function row(name: string, asked: readonly Asked[], { files }: Manifest): string {
+function row(name: string, asked: readonly ProxiedRequest[], { files }: Manifest): string {
   const hashes = new Set(files.map(({ sha256 }) => `/files/${sha256}`))
-  const partOf = ({ path }: Asked): (typeof parts)[number] => {
+  const partOf = ({ path }: ProxiedRequest): (typeof parts)[number] => {
     if (hashes.has(path) || path.startsWith('/api/')) return 'model'
     return path.startsWith('/files/') || path.startsWith('/ort-') ? 'onnxruntime' : 'module and worker'
   }
-  const bytes = (some: readonly Asked[]) => some.reduce((sum, answer) => sum + answer.bytes, 0)
+  const bytes = (some: readonly ProxiedRequest[]) => some.reduce((sum, answer) => sum + answer.bytes, 0)
   const cells = [
     ...parts.map((part) => bytes(asked.filter((one) => partOf(one) === part))),
     bytes(asked),

@@ -9,16 +9,16 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { formatManifest, UserError } from '@ddpm/shared'
-import { realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { localBucket } from '../edge/commands/hosting/local-bucket.ts'
-import { freePort, serve } from '../edge/commands/hosting/workerd.ts'
+import { openLocalBucket } from '../edge/commands/hosting/local-bucket.ts'
+import { findFreePort, serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { wranglerOrFail } from '../edge/commands/hosting/wrangler.ts'
 import { keys } from '../edge/server/registry/keys.ts'
 import { begin, commit } from '../edge/server/registry/publishing.ts'
 import { folderStorage } from '../edge/server/storage/folder.ts'
 import type { Storage } from '../edge/server/storage/storage.ts'
-import { writeManifest } from '../test/support/exported.ts'
+import { createManifest } from '../test/support/exported.ts'
 
 const connections = [1, 10, 100]
 
@@ -52,7 +52,7 @@ async function contenders(
   const content = randomBytes(modelBytes)
   const sha256 = createHash('sha256').update(content).digest('hex')
   const graph = { role: 'graph', path: 'model.onnx', mediaType: 'application/octet-stream' } as const
-  const manifest = writeManifest('ada/shapes', [{ ...graph, bytes: modelBytes, sha256 }])
+  const manifest = createManifest('ada/shapes', [{ ...graph, bytes: modelBytes, sha256 }])
   const text = formatManifest(manifest)
   const publicFolder = join(folder, 'public')
   await mkdir(publicFolder)
@@ -61,8 +61,8 @@ async function contenders(
   const storage = folderStorage(join(folder, 'store'))
   await publish(storage, content, text, manifest.name)
   const persistTo = join(folder, 'state')
-  const onWorkerd = await serve({ port: 0, persistTo, publicFolder, quiet: true })
-  const bucket = await localBucket(persistTo)
+  const onWorkerd = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
+  const bucket = await openLocalBucket(persistTo)
   await publish(bucket.storage, content, text, manifest.name)
   await bucket.close()
   const nginx = await startNginx(folder, text)
@@ -108,7 +108,7 @@ function workerdPid(): number | null {
 
 /** Starts nginx on the files of the folder storage, with one worker process, as the others have. */
 async function startNginx(folder: string, manifest: string): Promise<Contender> {
-  const port = await freePort(0, 'localhost')
+  const port = await findFreePort(0, 'localhost')
   const root = join(folder, 'store')
   await mkdir(join(root, 'static'), { recursive: true })
   await writeFile(join(root, 'static/manifest.json'), manifest)
@@ -274,7 +274,7 @@ async function bundle(folder: string): Promise<void> {
     `\nWorker: ${(code.length / 1e3).toFixed(0)} kB minified, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
   )
   const began = performance.now()
-  const { url, stop } = await serve({ port: 0, persistTo: join(folder, 'cold'), quiet: true })
+  const { url, stop } = await serveOnWorkerd({ port: 0, persistTo: join(folder, 'cold'), quiet: true })
   const started = performance.now()
   await fetch(`${url}/api/models`)
   const first = performance.now() - started
@@ -326,12 +326,12 @@ const command = new Command('npm run bench:edge --')
   .option(
     '--bytes <n>',
     'size of the model; default: about that of the recipe shapes',
-    wholeNumber,
+    parseWholeNumber,
     5_000_000,
   )
-  .option('--seconds <n>', 'duration of each measurement', wholeNumber, 3)
-  .option('--downloads <n>', 'downloads of the model for the memory measurement', wholeNumber, 10_000)
-  .option('--minutes <n>', 'time limit for the downloads from each server', realNumber, 10)
+  .option('--seconds <n>', 'duration of each measurement', parseWholeNumber, 3)
+  .option('--downloads <n>', 'downloads of the model for the memory measurement', parseWholeNumber, 10_000)
+  .option('--minutes <n>', 'time limit for the downloads from each server', parseNumber, 10)
   .addHelpText(
     'after',
     '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +

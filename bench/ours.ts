@@ -2,7 +2,7 @@
 // contender.ts; peer.py is the counterpart.
 import { createInterface } from 'node:readline'
 import { createOnnxruntimeEngine } from '../trainer/src/engines/onnxruntime.ts'
-import { flatten, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
+import { createParameterLayout, createTables, flatten } from '../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { initialState } from '../trainer/src/step/engine.ts'
 import { stepScalars } from '../trainer/src/step/optimizer.ts'
@@ -14,9 +14,9 @@ process.on('SIGINT', () => {})
 
 async function prepare(folder: string) {
   const { task, weights, batches } = readTask(folder)
-  const layout = layoutOf(parameterSpecs(task.unet))
+  const layout = createParameterLayout(parameterSpecs(task.unet))
   const state = initialState(flatten(layout, weights, 'weights.safetensors'))
-  return { task, batches, engine: await createOnnxruntimeEngine(task, tablesOf(layout), state, task) }
+  return { task, batches, engine: await createOnnxruntimeEngine(task, createTables(layout), state, task) }
 }
 
 const { task, batches, engine } = await prepare(process.argv[2]!)

@@ -2,7 +2,7 @@ import { UserError } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import type { Browser, Page } from 'playwright-core'
-import { freePort } from '../edge/commands/hosting/workerd.ts'
+import { findFreePort } from '../edge/commands/hosting/workerd.ts'
 import { launch } from '../test/support/browser.ts'
 
 interface Options {
@@ -111,7 +111,7 @@ async function audit(module: string, url: string): Promise<void> {
     return
   }
   const { default: lighthouse, desktopConfig } = found as { default: Lighthouse; desktopConfig: object }
-  const port = await freePort(0, 'localhost')
+  const port = await findFreePort(0, 'localhost')
   await withBrowser(async () => {
     for (const [name, config] of [
       ['phone', undefined],

@@ -1,6 +1,13 @@
 import { join } from 'node:path'
-import { evaluationsOf, planFor, type Sampler, type SamplerOptions, samplers, UserError } from '@ddpm/shared'
-import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import {
+  countEvaluations,
+  planFor,
+  type Sampler,
+  type SamplerOptions,
+  samplers,
+  UserError,
+} from '@ddpm/shared'
+import { parseChoice, parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { runLongTask } from '../trainer/src/commands/terminal/long-task.ts'
 import {
@@ -46,24 +53,25 @@ const list =
     text.split(',').map((part) => item(part.trim()))
 
 const command = addPlanOptions(
-  new Command('npm run bench:quality --').description(
-    'Measures the quality of every sampler over its steps: a table and a chart. Finished cells and generated images are ' +
-      'cached: stop with Ctrl+C and resume with the same command.',
-  ),
+  new Command('npm run bench:quality --')
+    .description(
+      'Measures the quality of every sampler over its steps: a table and a chart. Finished cells and generated images are ' +
+        'cached: stop with Ctrl+C and resume with the same command.',
+    )
+    .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images"),
 )
-  .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images")
   .option('--data <source>', 'real images, as for train (default: those of the run)')
   .option('--out <folder>', 'output folder (default: MODEL/evaluation)')
-  .option('--samplers <list>', `of ${samplers.join(', ')}`, list(choice(samplers)), [...samplers])
+  .option('--samplers <list>', `of ${samplers.join(', ')}`, list(parseChoice(samplers)), [...samplers])
   .option(
     '--steps <list>',
     'steps per sampler (default: 10,20,50; ddpm and ddim also 100,250; ddpm also 1000)',
-    list(wholeNumber),
+    list(parseWholeNumber),
   )
-  .option('--count <n>', 'samples per cell', wholeNumber, 2000)
-  .option('--reference <n>', 'real images to compare with', wholeNumber, 10_000)
-  .option('--seed <n>', 'seed of the samples and the bootstrap', wholeNumber, 0)
-  .option('--guidance <scale>', 'classifier-free guidance', realNumber, 1)
+  .option('--count <n>', 'samples per cell', parseWholeNumber, 2000)
+  .option('--reference <n>', 'real images to compare with', parseWholeNumber, 10_000)
+  .option('--seed <n>', 'seed of the samples and the bootstrap', parseWholeNumber, 0)
+  .option('--guidance <scale>', 'classifier-free guidance', parseNumber, 1)
   .addHelpText(
     'after',
     `
@@ -135,7 +143,11 @@ async function main(path: string, options: Options): Promise<void> {
   for (const cell of cellsOf(options)) {
     const scores = await measure(bench, cell)
     if (scores === null) break
-    measured.push({ ...cell, evaluations: evaluationsOf(planFor(model.info, { ...plan, ...cell })), scores })
+    measured.push({
+      ...cell,
+      evaluations: countEvaluations(planFor(model.info, { ...plan, ...cell })),
+      scores,
+    })
     console.log(`${cell.sampler}, ${cell.steps} steps: FID ${formatScore(scores, 'fid')}`)
     write()
   }

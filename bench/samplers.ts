@@ -1,5 +1,5 @@
 import { UserError } from '@ddpm/shared'
-import { runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type Convergence, measureConvergence } from '../test/support/convergence.ts'
 
@@ -10,7 +10,7 @@ const command = new Command('npm run bench:samplers --')
   .option(
     '--steps <list>',
     'increasing numbers of steps',
-    (text) => text.split(',').map(wholeNumber),
+    (text) => text.split(',').map(parseWholeNumber),
     [16, 32, 64, 128, 256, 512],
   )
   .addHelpText(
@@ -38,7 +38,7 @@ function main({ steps }: { steps: number[] }): void {
   function table(title: string, rows: readonly Convergence[]): void {
     console.log(`\n| ${[title, 'expected order', ...steps, 'measured order'].join(' | ')} |`)
     console.log(`|${' --- |'.repeat(steps.length + 3)}`)
-    for (const { name, order, errors, found } of rows) {
+    for (const { name, order, errors, measuredOrder: found } of rows) {
       const cells = [name, order, ...errors.map((error) => error.toExponential(1)), found.toFixed(2)]
       console.log(`| ${cells.join(' | ')} |`)
     }

@@ -3,7 +3,7 @@ import {
   createSchedule,
   defaultSampling,
   domains,
-  normals,
+  fillNormals,
   paperSchedule,
   planFor,
   planSampler,
@@ -11,11 +11,11 @@ import {
   type SamplerOptions,
   samplers,
 } from '@ddpm/shared'
-import { runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { toOnnxModel } from '../trainer/src/inference/graph.ts'
 import { openGraph } from '../trainer/src/inference/model.ts'
-import { initialize, layoutOf, tablesOf } from '../trainer/src/network/parameters.ts'
+import { createParameterLayout, createTables, initialize } from '../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { recipes } from '../trainer/src/run/recipes.ts'
 import { modelInfoOf, networkOf, type RunConfig } from '../trainer/src/run/run.ts'
@@ -23,8 +23,8 @@ import { initialState } from '../trainer/src/step/engine.ts'
 
 const command = new Command('npm run bench:sampling --')
   .description('Measures what sampling costs besides the network: planning, the loop, and memory per step.')
-  .option('--count <n>', 'images at once', wholeNumber, 16)
-  .option('--steps <n>', 'steps of each plan', wholeNumber, 50)
+  .option('--count <n>', 'images at once', parseWholeNumber, 16)
+  .option('--steps <n>', 'steps of each plan', parseWholeNumber, 50)
   .addHelpText(
     'after',
     `
@@ -65,13 +65,13 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
     console.log(`| ${cells.join(' | ')} |`)
   }
   const noise = new Float32Array(size)
-  const drawing = median(50, () => normals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
+  const drawing = median(50, () => fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
   console.log(`\nNoise of one step for ${count} images: ${milliseconds(drawing * count)}`)
 }
 
 async function evaluationTime(count: number, size: number): Promise<number> {
-  const layout = layoutOf(parameterSpecs(networkOf(config).unet))
-  const trained = { state: initialState(initialize(layout, 1)), tables: tablesOf(layout) }
+  const layout = createParameterLayout(parameterSpecs(networkOf(config).unet))
+  const trained = { state: initialState(initialize(layout, 1)), tables: createTables(layout) }
   const { network, dispose } = await openGraph(toOnnxModel(config, trained, 'raw'), modelInfoOf(config))
   const [x, t, label] = [new Float32Array(count * size), new Float32Array(count), new Float32Array(count)]
   const times: number[] = []

@@ -2,19 +2,20 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { createSchedule, domains, paperSchedule, uniforms } from '@ddpm/shared'
+import { defaultUNet } from '../trainer/src/network/config.ts'
 import {
+  createParameterLayout,
+  createTables,
   initialize,
-  layoutOf,
   type NamedTensors,
-  tablesOf,
   unflatten,
 } from '../trainer/src/network/parameters.ts'
-import { defaultUNet, parameterSpecs } from '../trainer/src/network/unet.ts'
+import { parameterSpecs } from '../trainer/src/network/unet.ts'
 import { coefficientNames } from '../trainer/src/objective/denoising.ts'
 import { decodeSafetensors, encodeSafetensors } from '../trainer/src/run/safetensors.ts'
 import type { Batch } from '../trainer/src/step/engine.ts'
 import type { StepSpec } from '../trainer/src/step/spec.ts'
-import { batchMaker } from '../trainer/src/training/batches.ts'
+import { createBatchMaker } from '../trainer/src/training/batches.ts'
 
 /** The task of both sides: `task.json` in a folder with the initial weights and the batches. */
 export interface Task extends StepSpec {
@@ -79,8 +80,8 @@ export const tasks: Readonly<Record<string, Task>> = {
  * @returns number of trained parameters
  */
 export function writeTask(folder: string, task: Task): number {
-  const layout = layoutOf(parameterSpecs(task.unet))
-  const tables = tablesOf(layout)
+  const layout = createParameterLayout(parameterSpecs(task.unet))
+  const tables = createTables(layout)
   const weights = new Map([
     ...unflatten(layout, initialize(layout, 0)),
     ...layout.tables.map(({ name, shape }) => [name, { shape, data: tables.get(name)! }] as const),
@@ -96,7 +97,7 @@ export function writeTask(folder: string, task: Task): number {
   const drawn = uniforms(0, { domain: domains.shapes, image: 0, step: 0 }, count * channels * height * width)
   const pixels = Uint8Array.from(drawn, (u) => Math.floor(u * 256))
   const dataset = { name: 'random', channels, height, width, count, classes: [], pixels, labels: null }
-  const batchAt = batchMaker(dataset, createSchedule(paperSchedule), task.unet, {
+  const batchAt = createBatchMaker(dataset, createSchedule(paperSchedule), task.unet, {
     seed: 0,
     batchSize: batch,
     labelDropout: 0,

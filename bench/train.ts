@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
 import { type Block, type Contender, killContenders, startContender } from './contender.ts'
 import { type Task, tasks, writeTask } from './task.ts'
@@ -21,19 +21,19 @@ const tolerance = (step: number) => 2e-5 * step
 const turn = 5
 
 const names = Object.keys(tasks)
-const list = (text: string) => text.split(',').map(wholeNumber)
+const list = (text: string) => text.split(',').map(parseWholeNumber)
 const command = new Command('npm run bench:train --')
   .description(
     'Measures the compiled training step next to PyTorch: same network, weights, batches and threads.',
   )
   .addOption(
     new Option('--network <list>', names.join(','))
-      .argParser((text) => text.split(',').map(choice(names)))
+      .argParser((text) => text.split(',').map(parseChoice(names)))
       .default(['small32'], 'small32'),
   )
   .option('--batch <list>', 'images per step (default: that of the network)', list)
   .option('--size <list>', 'image sizes in pixels (default: that of the network)', list)
-  .option('--steps <n>', 'measured steps per side', wholeNumber, 30)
+  .option('--steps <n>', 'measured steps per side', parseWholeNumber, 30)
   .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
   .option('--alone', 'without PyTorch')
   .addHelpText(

@@ -4,7 +4,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from '@ddpm/shared'
 import { exportModel, exportTfjsModel } from '../../trainer/src/export/export.ts'
-import { initialize, layoutOf, tablesOf, unflatten } from '../../trainer/src/network/parameters.ts'
+import {
+  createParameterLayout,
+  createTables,
+  initialize,
+  unflatten,
+} from '../../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../../trainer/src/network/unet.ts'
 import { type Recipe, recipes } from '../../trainer/src/run/recipes.ts'
 import { networkOf, type RunConfig } from '../../trainer/src/run/run.ts'
@@ -57,8 +62,8 @@ export async function writeNetwork(
     },
   }
   const network = networkOf(config)
-  const layout = layoutOf(parameterSpecs(network.unet))
-  const tables = tablesOf(layout)
+  const layout = createParameterLayout(parameterSpecs(network.unet))
+  const tables = createTables(layout)
   const values = initialize(layout, 1)
   const progress = { step: 0, seconds: 0, loss: null, validationLoss: null }
   const checkpoint = { progress, state: initialState(values), tables }

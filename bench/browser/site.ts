@@ -4,14 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { formatManifest } from '@ddpm/shared'
 import { build, type Plugin } from 'esbuild'
 import { ortBuilds, samplerFolder } from '../../edge/build/bundle.ts'
-import { buildClient } from '../../edge/build/site.ts'
+import { buildSite } from '../../edge/build/site.ts'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
-import type { Serving } from '../../edge/commands/hosting/workerd.ts'
+import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import type { Runtime } from '../../edge/sampler/worker/runtime.ts'
 import { memoryStorage } from '../../edge/server/storage/memory.ts'
-import { putRuntime } from '../../test/support/runtime.ts'
+import { storeRuntimeFiles } from '../../test/support/runtime.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const packageFolder = (name: string) => dirname(fileURLToPath(import.meta.resolve(name)))
@@ -21,8 +21,8 @@ const packageFolder = (name: string) => dirname(fileURLToPath(import.meta.resolv
  * except that their onnxruntime is measured (stopwatch.ts).
  * @param networks folders written by `writeNetwork`; each is served under /bench/ and published
  */
-export async function openSite(folder: string, networks: readonly string[]): Promise<Serving> {
-  const { publicFolder: built, runtimeFiles } = await buildClient()
+export async function openSite(folder: string, networks: readonly string[]): Promise<RunningServer> {
+  const { publicFolder: built, runtimeFiles } = await buildSite()
   const publicFolder = join(folder, 'public')
   const bench = join(publicFolder, 'bench')
   await cp(built, publicFolder, { recursive: true })
@@ -58,7 +58,7 @@ export async function openSite(folder: string, networks: readonly string[]): Pro
   await bundle(bench, 'page', join(here, 'page.ts'))
 
   const storage = memoryStorage()
-  await putRuntime(storage, runtimeFiles)
+  await storeRuntimeFiles(storage, runtimeFiles)
   const registry = storeRegistry(storage, 'in memory', async () => {})
   for (const network of networks) {
     const { manifest, files } = await readExported(join(network, 'export'))

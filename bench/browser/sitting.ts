@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { domains, permutation, UserError } from '@ddpm/shared'
+import { domains, randomPermutation, UserError } from '@ddpm/shared'
 import type { Browser, Page } from 'playwright-core'
 import type { Task } from './contender.ts'
 import type { Bench } from './page.ts'
@@ -92,7 +92,7 @@ export async function sit(
       await take()
       // Shuffled: the previous contender affects clock speed and caches.
       const order = { domain: domains.shuffle, image: 0, step: rounds.length }
-      for (const place of permutation(1, order, contenders.length)) {
+      for (const place of randomPermutation(1, order, contenders.length)) {
         const name = contenders[place]!
         // Idle threads of the previous contender keep spinning for some milliseconds.
         await setTimeout(100)

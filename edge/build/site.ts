@@ -49,7 +49,7 @@ export interface SiteOptions {
  * onnxruntime's WebAssembly is up to 27 MB, more than the 25 MiB that Workers static assets allow. It is therefore not
  * part of the folder: `runtimeFiles` belong in the model store, under the hashes that the workers load.
  */
-export async function buildClient({
+export async function buildSite({
   publicFolder = defaultFolder,
   packed = false,
 }: SiteOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
@@ -97,7 +97,7 @@ async function bundleServiceWorker(
 }
 
 if (import.meta.main) {
-  const { publicFolder, runtimeFiles } = await buildClient()
+  const { publicFolder, runtimeFiles } = await buildSite()
   console.log(`Built ${publicFolder}`)
   for (const { path, bytes, sha256 } of runtimeFiles)
     console.log(`${sha256}  ${(bytes / 1e6).toFixed(1)} MB  ${path}`)

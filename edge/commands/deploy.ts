@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
-import { buildClient } from '../build/site.ts'
+import { buildSite } from '../build/site.ts'
 import { cloudflareTarget, type Environment, ensureBucket, environments } from './hosting/cloudflare.ts'
 import { readDeployment, writeDeployment } from './hosting/deployments.ts'
-import { sendRuntime } from './hosting/runtime-files.ts'
+import { uploadRuntimeFiles } from './hosting/runtime-files.ts'
 import { wranglerOrFail } from './hosting/wrangler.ts'
 
 const command = new Command('npm run deploy --')
@@ -29,7 +29,7 @@ Examples:
   npm run deploy`,
   )
   .action(async ({ env, dryRun }: { env: Environment; dryRun?: true }) => {
-    const { runtimeFiles } = await buildClient()
+    const { runtimeFiles } = await buildSite()
     if (dryRun) {
       const { stdout } = await wranglerOrFail(['deploy', '--dry-run', '--env', env])
       console.log(stdout.trim())
@@ -38,7 +38,7 @@ Examples:
     const bucket = await ensureBucket(env)
     console.log(`Bucket ${bucket.name}: ${bucket.created ? 'created' : 'exists'}.`)
     // Uploaded before the page, which loads them.
-    const sent = await sendRuntime(await cloudflareTarget(env), runtimeFiles)
+    const sent = await uploadRuntimeFiles(await cloudflareTarget(env), runtimeFiles)
     console.log(
       `onnxruntime files: ${sent === 0 ? 'exist' : `uploaded ${sent}, each uncompressed and compressed`}.`,
     )

@@ -1,11 +1,11 @@
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildClient } from '../build/site.ts'
+import { buildSite } from '../build/site.ts'
 import type { ModelSummary } from '../server/registry/record.ts'
-import { localBucket } from './hosting/local-bucket.ts'
+import { openLocalBucket } from './hosting/local-bucket.ts'
 import { parsePort } from './hosting/options.ts'
-import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
-import { freePort, serve } from './hosting/workerd.ts'
+import { storageTarget, uploadRuntimeFiles } from './hosting/runtime-files.ts'
+import { findFreePort, serveOnWorkerd } from './hosting/workerd.ts'
 
 const command = new Command('npm run dev --')
   .description('Starts a local server with the page and the models in the local bucket.')
@@ -25,11 +25,11 @@ Examples:
   )
   .action(async (options: { port: number; host: string; persistTo?: string }) => {
     // Checked before the build, so that a port in use is reported at once.
-    await freePort(options.port, options.host)
-    const { publicFolder, runtimeFiles } = await buildClient()
-    const bucket = await localBucket(options.persistTo)
-    await sendRuntime(storageTarget(bucket.storage), runtimeFiles).finally(() => bucket.close())
-    const { url, stop } = await serve({ ...options, publicFolder })
+    await findFreePort(options.port, options.host)
+    const { publicFolder, runtimeFiles } = await buildSite()
+    const bucket = await openLocalBucket(options.persistTo)
+    await uploadRuntimeFiles(storageTarget(bucket.storage), runtimeFiles).finally(() => bucket.close())
+    const { url, stop } = await serveOnWorkerd({ ...options, publicFolder })
     stopWithParent(stop)
     console.log(`Serving ${url}`)
     console.log(await modelList(url))

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { formatManifest, UserError } from '@ddpm/shared'
-import { realNumber, runCommand, suggest } from '@ddpm/shared/cli'
+import { parseNumber, runCommand, suggest } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
@@ -103,7 +103,7 @@ withTarget(command.command('unpublish'))
 withTarget(command.command('gc'))
   .description('Removes files that no version references. Safe during other publications.')
   .option('--dry-run', 'only report what would be removed')
-  .option('--keep-days <n>', 'keep files sent within this number of days', realNumber, 1)
+  .option('--keep-days <n>', 'keep files sent within this number of days', parseNumber, 1)
   .action((options: TargetOptions & { dryRun?: true; keepDays: number }) =>
     withRegistry(options, async (registry) => {
       const { dryRun = false, keepDays } = options

@@ -1,11 +1,11 @@
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildClient } from '../build/site.ts'
+import { buildSite } from '../build/site.ts'
 import { folderStorage } from '../server/storage/folder.ts'
 import { serveOnNode } from './hosting/node.ts'
 import { parsePort } from './hosting/options.ts'
 import { defaultLimits } from './hosting/rate-limit.ts'
-import { sendRuntime, storageTarget } from './hosting/runtime-files.ts'
+import { storageTarget, uploadRuntimeFiles } from './hosting/runtime-files.ts'
 
 const command = new Command('npm run serve --')
   .description('Starts a server on Node, without Cloudflare, with the page and the models in a folder.')
@@ -29,9 +29,9 @@ Examples:
   DDPM_PUBLISH_TOKEN=secret npm run serve -- models --host 0.0.0.0 --port 80`,
   )
   .action(async (folder: string, options: { port: number; host: string; behindProxy?: true }) => {
-    const { publicFolder, runtimeFiles } = await buildClient()
+    const { publicFolder, runtimeFiles } = await buildSite()
     const storage = folderStorage(folder)
-    await sendRuntime(storageTarget(storage), runtimeFiles)
+    await uploadRuntimeFiles(storageTarget(storage), runtimeFiles)
     const publishToken = process.env['DDPM_PUBLISH_TOKEN'] || null
     const { url, stop } = await serveOnNode({ ...options, storage, publicFolder, publishToken })
     for (const signal of ['SIGINT', 'SIGTERM'] as const)

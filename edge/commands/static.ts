@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { buildClient } from '../build/site.ts'
+import { buildSite } from '../build/site.ts'
 import { createApp } from '../server/app.ts'
 import { immutableCacheControl } from '../server/http/deliver.ts'
 import { memoryStorage } from '../server/storage/memory.ts'
@@ -67,7 +67,7 @@ async function writeSite(folders: readonly string[], out: string): Promise<strin
     await publishModel(registry, exported)
   }
 
-  await buildClient({ publicFolder: out, packed: true })
+  await buildSite({ publicFolder: out, packed: true })
   const app = createApp(() => ({
     storage,
     assets: async () => new Response(null, { status: 404 }),

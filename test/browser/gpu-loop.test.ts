@@ -12,9 +12,9 @@ import {
   toRgba,
 } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { buildClient } from '../../edge/build/site.ts'
+import { buildSite } from '../../edge/build/site.ts'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
-import type { Serving } from '../../edge/commands/hosting/workerd.ts'
+import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import type { Model, SampleOptions } from '../../edge/sampler/browser.ts'
@@ -23,7 +23,7 @@ import { graphNames } from '../../trainer/src/inference/graph.ts'
 import { type OpenedModel, openGraph } from '../../trainer/src/inference/model.ts'
 import { launch } from '../support/browser.ts'
 import { exportTinyModel } from '../support/model.ts'
-import { putRuntime } from '../support/runtime.ts'
+import { storeRuntimeFiles } from '../support/runtime.ts'
 
 /** Worker script that counts how often GPU memory is read back. */
 const countReadBacks = `
@@ -48,7 +48,7 @@ interface Step {
 /** Compares the GPU's sampling loop in Chromium with the loop of @ddpm/shared in Node. */
 describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
   let folder: string
-  let serving: Serving
+  let serving: RunningServer
   let browser: Browser
   let context: BrowserContext
   let page: Page
@@ -56,9 +56,9 @@ describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'ddpm-gpu-'))
-    const { publicFolder, runtimeFiles } = await buildClient()
+    const { publicFolder, runtimeFiles } = await buildSite()
     const storage = memoryStorage()
-    await putRuntime(storage, runtimeFiles)
+    await storeRuntimeFiles(storage, runtimeFiles)
     const registry = storeRegistry(storage, 'in memory', async () => {})
     for (const [name, changes] of [
       ['test/discs', {}],

@@ -4,13 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import {
+  applyGuidance,
   createSchedule,
   defaultSampling,
-  depthOf,
   domains,
   fillNoise,
-  guide,
-  normals,
+  fillNormals,
+  historyLength,
   type Plan,
   paperSchedule,
   planSampler,
@@ -87,10 +87,10 @@ describe('compute shader for rows of a sampling plan', { timeout: 300_000 }, () 
       } as SamplerOptions)
       const stride = learned ? 2 * size : size
       const x = new Float32Array(count * size)
-      normals(5, { domain: domains.sampling, image: 0, step: 0 }, x)
+      fillNormals(5, { domain: domains.sampling, image: 0, step: 0 }, x)
       const both = (x: Float32Array, t: number) =>
         [0, 1].map((shift) => network(x, t, { shift, stride })) as [Float32Array, Float32Array]
-      const expected = await runPlan(plan, (x, t) => guide(...both(x, t), { count, size, scale }), {
+      const expected = await runPlan(plan, (x, t) => applyGuidance(...both(x, t), { count, size, scale }), {
         seed: 7,
         indices: [0, 1],
         size,
@@ -111,7 +111,7 @@ describe('compute shader for rows of a sampling plan', { timeout: 300_000 }, () 
   }
 
   async function runOnGpu(plan: Plan, from: Float32Array, { stride, scale, both }: RunOptions) {
-    const shape = { length: count * size, size, stride, ringSize: depthOf(plan) + 1, scale }
+    const shape = { length: count * size, size, stride, ringSize: historyLength(plan) + 1, scale }
     await page.evaluate(createBuffers, { shape, from: [...from] })
     let x = from
     const z = new Float32Array(count * size)

@@ -35,10 +35,10 @@ describe('sampler module', { timeout: 900_000 }, () => {
     const { page, context } = await visit()
     const half = Math.floor(graphFile(site.manifest).bytes / 2)
     site.proxy.trouble = { path: graph, cuts: [half] }
-    const from = site.proxy.asked.length
+    const from = site.proxy.requests.length
     const { images, progress } = await sample(page, sampling)
     site.proxy.trouble = null
-    const [first, second, ...more] = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
+    const [first, second, ...more] = site.proxy.requests.slice(from).filter(({ path }) => path === graph)
     assert.equal(first!.range, undefined)
     assert.match(second!.range!, /^bytes=\d+-$/)
     const start = Number(/\d+/.exec(second!.range!)![0])
@@ -55,10 +55,10 @@ describe('sampler module', { timeout: 900_000 }, () => {
   test('a download starts over if the server ignores the range request', async () => {
     const { page, context } = await visit()
     site.proxy.trouble = { path: graph, cuts: [50_000], hideRange: true }
-    const from = site.proxy.asked.length
+    const from = site.proxy.requests.length
     const { images } = await sample(page, sampling)
     site.proxy.trouble = null
-    const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
+    const tries = site.proxy.requests.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
       tries.map(({ status }) => status),
       [200, 200],
@@ -78,10 +78,10 @@ describe('sampler module', { timeout: 900_000 }, () => {
     assert.match(message, new RegExp(`stopped after \\d+ of ${bytes} bytes: the last 5 attempts`))
     site.proxy.trouble = null
     await page.close()
-    const from = site.proxy.asked.length
+    const from = site.proxy.requests.length
     const second = await open(context)
     const { images } = await sample(second, sampling)
-    const tries = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
+    const tries = site.proxy.requests.slice(from).filter(({ path }) => path === graph)
     assert.equal(tries.length, 1)
     assert.match(tries[0]!.range!, /^bytes=[1-9]\d*-$/)
     assert.equal(tries[0]!.status, 206)
@@ -113,9 +113,9 @@ describe('sampler module', { timeout: 900_000 }, () => {
       await file.write(new Uint8Array(5000))
       await file.close()
     }, graph)
-    from = site.proxy.asked.length
+    from = site.proxy.requests.length
     assertSameImages((await sample(page, sampling)).images, await reference(sampling))
-    const ranges = site.proxy.asked.slice(from).filter(({ path }) => path === graph)
+    const ranges = site.proxy.requests.slice(from).filter(({ path }) => path === graph)
     assert.deepEqual(
       ranges.map(({ range }) => range),
       ['bytes=5000-', undefined],

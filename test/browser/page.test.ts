@@ -15,10 +15,10 @@ import {
   toRgba,
 } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { buildClient } from '../../edge/build/site.ts'
-import { localBucket, type Opened } from '../../edge/commands/hosting/local-bucket.ts'
-import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
-import { type Serving, serve } from '../../edge/commands/hosting/workerd.ts'
+import { buildSite } from '../../edge/build/site.ts'
+import { type OpenBucket, openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { storageTarget, uploadRuntimeFiles } from '../../edge/commands/hosting/runtime-files.ts'
+import { type RunningServer, serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import type { SampleOptions } from '../../edge/sampler/browser.ts'
@@ -27,7 +27,7 @@ import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { launch } from '../support/browser.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
-import { type Between, startProxy } from '../support/proxy.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 
 /** Compares images from Chromium, served by workerd, with images from onnxruntime-node and the same files. */
 describe('site in the browser', { timeout: 500_000 }, () => {
@@ -35,9 +35,9 @@ describe('site in the browser', { timeout: 500_000 }, () => {
   let publicFolder: string
   let manifest: Manifest
   let network: Network
-  let bucket: Opened
-  let serving: Serving
-  let site: Between
+  let bucket: OpenBucket
+  let serving: RunningServer
+  let site: FaultyProxy
   let browser: Browser
   let context: BrowserContext
 
@@ -50,16 +50,16 @@ describe('site in the browser', { timeout: 500_000 }, () => {
     manifest = written
     network = await nodeNetwork(exported, manifest)
 
-    const client = await buildClient()
+    const client = await buildSite()
     publicFolder = client.publicFolder
     const persistTo = join(folder, 'state')
-    bucket = await localBucket(persistTo)
-    await sendRuntime(storageTarget(bucket.storage), client.runtimeFiles)
+    bucket = await openLocalBucket(persistTo)
+    await uploadRuntimeFiles(storageTarget(bucket.storage), client.runtimeFiles)
     const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
     const { version } = await registry.begin(manifest, formatManifest(manifest))
     for (const file of files) await registry.send(file, () => {})
     await registry.commit(manifest.name, version, [])
-    serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+    serving = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
     site = await startProxy(serving.url)
     browser = await launch()
     // A service worker would bypass the proxy. Offline use has its own test.
@@ -79,7 +79,12 @@ describe('site in the browser', { timeout: 500_000 }, () => {
   })
 
   test('without published models, the page shows how to train and publish one', async () => {
-    const empty = await serve({ port: 0, persistTo: join(folder, 'empty'), publicFolder, quiet: true })
+    const empty = await serveOnWorkerd({
+      port: 0,
+      persistTo: join(folder, 'empty'),
+      publicFolder,
+      quiet: true,
+    })
     const page = await context.newPage()
     await page.goto(empty.url)
     await page.getByRole('alert').filter({ hasText: 'npm start' }).waitFor()

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import { serve } from '../../edge/commands/hosting/workerd.ts'
+import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { type Account, startAccount } from '../support/cloudflare.ts'
 import { command } from '../support/command.ts'
@@ -93,7 +93,7 @@ test('publish --remote uses the Worker that was deployed from this checkout, and
     /no production Worker was deployed from this checkout\. Run "npm run deploy"[^\n]*--to[^\n]*\n$/,
   )
 
-  const worker = await serve({
+  const worker = await serveOnWorkerd({
     port: 0,
     persistTo: join(folder, 'state'),
     quiet: true,

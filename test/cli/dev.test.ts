@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../../edge/commands/hosting/workerd.ts'
+import { findFreePort } from '../../edge/commands/hosting/workerd.ts'
 
 let folder: string
 let child: ChildProcess | undefined
@@ -24,7 +24,7 @@ after(async () => {
 
 /** Starts `npm run dev` and waits until it is ready. Returns its address and its output. */
 async function start(): Promise<{ dev: ChildProcess; url: string; lines: string[] }> {
-  const port = await freePort(0, 'localhost')
+  const port = await findFreePort(0, 'localhost')
   const args = ['--port', String(port), '--persist-to', join(folder, 'state')]
   const dev = spawn(
     process.execPath,
@@ -48,7 +48,7 @@ async function start(): Promise<{ dev: ChildProcess; url: string; lines: string[
 async function waitUntilFree(url: string): Promise<void> {
   const port = Number(new URL(url).port)
   for (;;) {
-    const free = await freePort(port, 'localhost').then(
+    const free = await findFreePort(port, 'localhost').then(
       () => true,
       () => false,
     )

@@ -82,7 +82,7 @@ suite('npm run evaluate', () => {
           order: 2,
           varianceType: 'learnedRange',
           epsilon: 'rederived',
-          predictionType: 'epsilon',
+          predictionType: 'x0',
           clamp: 1,
         },
         ...{ solver: 'midpoint', curvature: 'exact', variant: 'bh2', uncorrected: [] },

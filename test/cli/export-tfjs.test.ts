@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { domains, normals } from '@ddpm/shared'
+import { domains, fillNormals } from '@ddpm/shared'
 import { openModel } from '../../trainer/src/inference/model.ts'
 import { exportTinyModel } from '../support/model.ts'
 import { readReference } from '../support/reference.ts'
@@ -46,7 +46,7 @@ suite('a TensorFlow.js graph model', () => {
     const tfjs = await exported('run')
     for (const batch of [1, 3]) {
       const x = new Float32Array(batch * 3 * 256)
-      normals(11, { domain: domains.sampling, image: 0, step: 0 }, x)
+      fillNormals(11, { domain: domains.sampling, image: 0, step: 0 }, x)
       const timestep = Float32Array.from({ length: batch }, (_, i) => (i * 331) % 1000)
       const label = Float32Array.from({ length: batch }, (_, i) => i % 3)
       const expected = await onnx.network(x, timestep, label)

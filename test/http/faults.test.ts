@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
-import type { Serving } from '../../edge/commands/hosting/workerd.ts'
+import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { memoryStorage } from '../../edge/server/storage/memory.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
@@ -14,7 +14,7 @@ import { fill, type Site } from './site.ts'
 
 const store = memoryStorage()
 let site: Site
-let serving: Serving
+let serving: RunningServer
 /** Wraps the store with a fault. */
 let fault: (storage: Storage) => Storage = (storage) => storage
 

@@ -3,9 +3,9 @@ import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe } from 'node:test'
-import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
-import { serve } from '../../edge/commands/hosting/workerd.ts'
+import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { folderStorage } from '../../edge/server/storage/folder.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
 import type { Reply } from './check.ts'
@@ -27,8 +27,8 @@ export const hosts: { readonly [name: string]: (settings?: Settings) => Promise<
   'workerd with R2': async (settings = {}) => {
     const { folder, publicFolder } = await createFolders()
     const persistTo = join(folder, 'state')
-    const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true, ...settings })
-    const bucket = await localBucket(persistTo)
+    const serving = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true, ...settings })
+    const bucket = await openLocalBucket(persistTo)
     const stop = async () => {
       await bucket.close()
       await serving.stop()

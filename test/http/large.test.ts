@@ -15,10 +15,10 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { formatManifest } from '@ddpm/shared'
-import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { listAll } from '../../edge/server/storage/storage.ts'
-import { writeManifest } from '../support/exported.ts'
+import { createManifest } from '../support/exported.ts'
 import { startProxy } from '../support/proxy.ts'
 import { hosts } from './hosts.ts'
 
@@ -46,7 +46,7 @@ before(async () => {
   await file.close()
   sha256 = hash.digest('hex')
   const mediaType = 'application/octet-stream'
-  const manifest = writeManifest('ada/large', [
+  const manifest = createManifest('ada/large', [
     { role: 'graph', path: 'model.onnx', mediaType, bytes, sha256 },
   ])
   await writeFile(join(folder, 'manifest.json'), formatManifest(manifest))
@@ -165,7 +165,7 @@ test('a large file for the local bucket: an interrupted publication resumes and 
   // The files of the bucket grow while parts are written.
   while ((await sizeOf(persistTo)) < bytes / 2) await setTimeout(20)
   await kill(first)
-  const bucket = await localBucket(persistTo)
+  const bucket = await openLocalBucket(persistTo)
   assert.equal(await bucket.storage.head(keys.file(sha256)), null, 'no incomplete file is visible')
   await bucket.close()
 
@@ -173,7 +173,7 @@ test('a large file for the local bucket: an interrupted publication resumes and 
   const memoryGrowth = await watchMemory([second.pid!])
   assert.match(await waitForSuccess(second), /^Published ada\/large locally/)
   t.diagnostic(`memory growth of the command in MB: ${memoryGrowth()}`)
-  const again = await localBucket(persistTo)
+  const again = await openLocalBucket(persistTo)
   const hash = createHash('sha256')
   for await (const chunk of (await again.storage.read(keys.file(sha256)))!.body) hash.update(chunk)
   await again.close()

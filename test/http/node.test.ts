@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import { defaultLimits, rateLimit } from '../../edge/commands/hosting/rate-limit.ts'
-import type { Serving } from '../../edge/commands/hosting/workerd.ts'
+import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
 import { memoryStorage } from '../../edge/server/storage/memory.ts'
 import { request } from './hosts.ts'
 import { fill, page, type Site } from './site.ts'
@@ -19,7 +19,7 @@ const limits = { list: 10, read: 20 }
 const script = `// ${'The sampler module. '.repeat(200)}\n`
 
 let publicFolder: string
-let serving: Serving
+let serving: RunningServer
 let site: Site
 before(async () => {
   publicFolder = await mkdtemp(join(tmpdir(), 'ddpm-node-'))

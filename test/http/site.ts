@@ -4,7 +4,7 @@ import { formatManifest, type Manifest } from '@ddpm/shared'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
-import { writeManifest } from '../support/exported.ts'
+import { createManifest } from '../support/exported.ts'
 import type { About, Subject } from './cases/case.ts'
 
 /**
@@ -40,7 +40,7 @@ export async function fill(storage: Storage): Promise<Site> {
   await storage.put(keys.variant(sha256, 'br'), brotliCompressSync(code), { mediaType: compressible })
   await storage.put(keys.variant(sha256, 'gzip'), gzipSync(code), { mediaType: compressible })
 
-  const manifest = writeManifest('ada/shapes', [
+  const manifest = createManifest('ada/shapes', [
     { role: 'graph', path: 'model.onnx', mediaType: octets, bytes: model.length, sha256: sha256Of(model) },
   ])
   const text = formatManifest(manifest)

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { formatManifest, type Manifest } from '@ddpm/shared'
-import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
-import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
-import { type Serving, serve } from '../../edge/commands/hosting/workerd.ts'
+import { openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { storageTarget, uploadRuntimeFiles } from '../../edge/commands/hosting/runtime-files.ts'
+import { type RunningServer, serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { unpublish } from '../../edge/server/registry/models.ts'
 import { sha256OfText } from '../../edge/server/registry/publishing.ts'
 import { command } from '../support/command.ts'
@@ -26,7 +26,7 @@ const assets: Record<string, string> = {
 
 let folder: string
 let persistTo: string
-let server: Serving
+let server: RunningServer
 let manifest: Manifest
 /** Content of the published model, and its path on the server. */
 let model: Buffer
@@ -38,7 +38,7 @@ before(async () => {
   const publicFolder = join(folder, 'public')
   await mkdir(publicFolder)
   for (const [name, text] of Object.entries(assets)) await writeFile(join(publicFolder, name), text)
-  server = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  server = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
   const exported = await writeExported(join(folder, 'run/export'), 'ada/shapes', {
     graph: 700_001,
     preview: 999,
@@ -116,7 +116,7 @@ test('publish rejects an invalid export and stores nothing', async () => {
 
 test('a bucket that cannot be written is an error with its path', async () => {
   const file = join(folder, 'run/export/model.onnx')
-  await assert.rejects(localBucket(file), /Cannot write the local bucket to ".*model.onnx".*--persist-to/)
+  await assert.rejects(openLocalBucket(file), /Cannot write the local bucket to ".*model.onnx".*--persist-to/)
 })
 
 test('publish while the server runs: a run folder, again, changed, under another name', async () => {
@@ -177,7 +177,7 @@ test('rollback and gc of the local registry', async () => {
     `Rolled back ada/shapes locally: the latest version is ${version.slice(0, 12)}.\n`,
   )
   assert.equal((await request('/api/models/ada/shapes')).headers['x-version'], version)
-  const bucket = await localBucket(persistTo)
+  const bucket = await openLocalBucket(persistTo)
   await unpublish(bucket.storage, 'bob/figures')
   await bucket.close()
   assertProblem(await request('/api/models/bob/figures'), 404)
@@ -287,9 +287,9 @@ test("onnxruntime's files are uploaded to the bucket once and served unchanged i
   await writeFile(path, content)
   const sha256 = sha256OfText(content.toString())
   const runtime = [{ path, sha256, bytes: content.length, mediaType: 'application/wasm' }]
-  const bucket = await localBucket(persistTo)
-  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 1)
-  assert.equal(await sendRuntime(storageTarget(bucket.storage), runtime), 0)
+  const bucket = await openLocalBucket(persistTo)
+  assert.equal(await uploadRuntimeFiles(storageTarget(bucket.storage), runtime), 1)
+  assert.equal(await uploadRuntimeFiles(storageTarget(bucket.storage), runtime), 0)
   await bucket.close()
   for (const [coding, decode] of [
     ['br', brotliDecompressSync],
@@ -315,7 +315,13 @@ test('the health check responds', async () => {
 
 test('requests above the rate limit get a 429; the limit for reads is higher than for listings', async () => {
   const publicFolder = join(folder, 'public')
-  const limited = await serve({ port: 0, persistTo, publicFolder, quiet: true, environment: 'staging' })
+  const limited = await serveOnWorkerd({
+    port: 0,
+    persistTo,
+    publicFolder,
+    quiet: true,
+    environment: 'staging',
+  })
   try {
     // In parallel: on a slow machine, sequential requests would take longer than the minute.
     const replies = await Promise.all(
@@ -337,8 +343,8 @@ test('requests above the rate limit get a 429; the limit for reads is higher tha
 
 test('a port in use, an invalid port and an unknown host are errors that name them', async () => {
   const { port } = new URL(server.url)
-  await assert.rejects(serve({ port: Number(port) }), new RegExp(`Port ${port} .*in use.*--port`))
-  await assert.rejects(serve({ host: 'no such host' }), /host "no such host"/)
+  await assert.rejects(serveOnWorkerd({ port: Number(port) }), new RegExp(`Port ${port} .*in use.*--port`))
+  await assert.rejects(serveOnWorkerd({ host: 'no such host' }), /host "no such host"/)
   const refused = await command(['dev', '--port', '70000'])
   assert.equal(refused.status, 1)
   assert.match(refused.stderr, /--port.*70000.*65535/)

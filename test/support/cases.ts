@@ -1,4 +1,4 @@
-import { domains, normals } from '@ddpm/shared'
+import { domains, fillNormals } from '@ddpm/shared'
 import type { Convolution, Op, Primitives } from '../../trainer/src/algebra/ops.ts'
 import { sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 import { type Tensor, tensor } from './float64.ts'
@@ -94,13 +94,17 @@ export const cases: { readonly [O in Op]: readonly Case<O>[] } = {
 }
 
 /** Returns a tensor of standard normal numbers. */
-export function random(seed: number, shape: readonly number[]): Tensor {
+export function randomTensor(seed: number, shape: readonly number[]): Tensor {
   const values = new Float32Array(sizeOf(shape))
-  normals(seed, { domain: domains.initialization, image: 0, step: 0 }, values)
+  fillNormals(seed, { domain: domains.initialization, image: 0, step: 0 }, values)
   return tensor(shape, values)
 }
 
 /** Returns values for the inputs of a case. */
-export function inputsOf<O extends Op>({ shapes, fixed = {}, domain = (value) => value }: Case<O>): Tensor[] {
-  return shapes.map((shape, i) => tensor(shape, fixed[i] ?? random(i + 1, shape).data.map(domain)))
+export function createInputs<O extends Op>({
+  shapes,
+  fixed = {},
+  domain = (value) => value,
+}: Case<O>): Tensor[] {
+  return shapes.map((shape, i) => tensor(shape, fixed[i] ?? randomTensor(i + 1, shape).data.map(domain)))
 }

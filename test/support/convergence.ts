@@ -111,7 +111,7 @@ export interface Convergence extends Claim {
   /** One error per number of steps. */
   readonly errors: readonly number[]
   /** Order measured from the last two errors: log(error ratio)/log(step ratio). */
-  readonly found: number
+  readonly measuredOrder: number
 }
 
 /** Measures errors and orders of all samplers against exact solutions. */
@@ -127,7 +127,7 @@ export function measureConvergence(steps: readonly number[]): {
       return {
         ...claim,
         errors,
-        found: Math.log(beforeLast / last) / Math.log(steps.at(-1)! / steps.at(-2)!),
+        measuredOrder: Math.log(beforeLast / last) / Math.log(steps.at(-1)! / steps.at(-2)!),
       }
     }
   return { flows: flows.map(measure(flowError)), diffusions: diffusions.map(measure(diffusionError)) }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatManifest, type Manifest, writeScheduler } from '@ddpm/shared'
+import { formatManifest, type Manifest, toSchedulerConfig } from '@ddpm/shared'
 
 /**
  * Writes an exported model whose files contain random bytes, with a valid manifest.
@@ -23,13 +23,13 @@ export async function writeExported(
   }
   const files = [await write('graph', 'model.onnx', 'application/octet-stream', sizes.graph)]
   if (sizes.preview) files.push(await write('preview', 'preview.png', 'image/png', sizes.preview))
-  const manifest = writeManifest(name, files)
+  const manifest = createManifest(name, files)
   await writeFile(join(folder, 'manifest.json'), formatManifest(manifest))
   return { manifest, contents }
 }
 
 /** Creates a valid manifest for the given files. */
-export function writeManifest(name: string, files: Manifest['files']): Manifest {
+export function createManifest(name: string, files: Manifest['files']): Manifest {
   return {
     version: 1,
     name,
@@ -52,7 +52,7 @@ export function writeManifest(name: string, files: Manifest['files']): Manifest 
       loss: 1,
       validationLoss: null,
     },
-    scheduler: writeScheduler(
+    scheduler: toSchedulerConfig(
       { betaSchedule: 'linear', timesteps: 1000, betaStart: 1e-4, betaEnd: 0.02 },
       'epsilon',
     ),

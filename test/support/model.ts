@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Dataset } from '../../trainer/src/data/dataset.ts'
 import { createOnnxruntimeEngine } from '../../trainer/src/engines/onnxruntime.ts'
 import { exportModel } from '../../trainer/src/export/export.ts'
-import { initialize, layoutOf, tablesOf } from '../../trainer/src/network/parameters.ts'
+import { createParameterLayout, createTables, initialize } from '../../trainer/src/network/parameters.ts'
 import { parameterSpecs } from '../../trainer/src/network/unet.ts'
 import { saveCheckpoint } from '../../trainer/src/run/checkpoint.ts'
 import { type Recipe, recipes } from '../../trainer/src/run/recipes.ts'
@@ -67,8 +67,8 @@ export async function trainTinyRun(folder: string, changes: Partial<typeof tiny>
     dataset: { name, count, channels, height, width, classes },
   }
   const network = networkOf(config)
-  const layout = layoutOf(parameterSpecs(network.unet))
-  const tables = tablesOf(layout)
+  const layout = createParameterLayout(parameterSpecs(network.unet))
+  const tables = createTables(layout)
   const engine = await createOnnxruntimeEngine(stepOf(config), tables, initialState(initialize(layout, 1)))
   let loss = 0
   await train(engine, dataset, network.unet, recipe, {

@@ -3,7 +3,7 @@ import type { InferenceSession } from 'onnxruntime-node'
 import { createGraph, evaluate } from '../../trainer/src/algebra/graph.ts'
 import type { Op } from '../../trainer/src/algebra/ops.ts'
 import { type ModelOptions, toOnnx } from '../../trainer/src/compile/onnx/model.ts'
-import { type Case, inputsOf } from './cases.ts'
+import { type Case, createInputs } from './cases.ts'
 import { float64, type Tensor } from './float64.ts'
 
 // onnxruntime reads the variable when it is loaded.
@@ -45,7 +45,7 @@ export async function checkOnnx<O extends Op>(op: O, c: Case<O>, options: ModelO
   const graph = createGraph()
   const nodes = c.shapes.map((shape, i) => graph.input(`input${i}`, shape))
   const output = graph.ops.apply(op, nodes, c.attributes)
-  const values = inputsOf(c)
+  const values = createInputs(c)
   const [expected] = evaluate([output], float64, new Map(values.map((value, i) => [`input${i}`, value])))
 
   // Indices are rounded: a timestep of 1.9999 must look up row 2.

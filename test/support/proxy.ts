@@ -3,18 +3,18 @@ import type { AddressInfo } from 'node:net'
 import { Transform } from 'node:stream'
 
 /** A proxy between client and server that records requests and can inject a fault. */
-export interface Between {
+export interface FaultyProxy {
   readonly url: string
   /** Requested paths, in order. */
   readonly paths: string[]
   /** Requests in order, with their range headers and the response's status and size. */
-  readonly asked: Asked[]
+  readonly requests: ProxiedRequest[]
   /** Fault in the responses of one path; null for none. */
-  trouble: Trouble | null
+  trouble: Fault | null
   close(): Promise<void>
 }
 
-export interface Asked {
+export interface ProxiedRequest {
   readonly path: string
   readonly range: string | undefined
   readonly ifRange: string | undefined
@@ -23,7 +23,7 @@ export interface Asked {
   bytes: number
 }
 
-export interface Trouble {
+export interface Fault {
   readonly path: string
   /** Bytes after which the connection is closed, for one response after the other. Later responses are complete. */
   readonly cuts: number[]
@@ -34,15 +34,21 @@ export interface Trouble {
 }
 
 /** Starts a proxy on a free port, and therefore with a separate origin. */
-export async function startProxy(target: string): Promise<Between> {
+export async function startProxy(target: string): Promise<FaultyProxy> {
   const paths: string[] = []
-  const asked: Asked[] = []
+  const asked: ProxiedRequest[] = []
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const path = incoming.url!
     paths.push(path)
     const { method } = incoming
     const { range, 'if-range': ifRange, ...others } = incoming.headers
-    const record: Asked = { path, range, ifRange: ifRange as string | undefined, status: null, bytes: 0 }
+    const record: ProxiedRequest = {
+      path,
+      range,
+      ifRange: ifRange as string | undefined,
+      status: null,
+      bytes: 0,
+    }
     asked.push(record)
     const trouble = proxy.trouble?.path === path ? proxy.trouble : null
     const headers = trouble?.hideRange ? others : incoming.headers
@@ -66,10 +72,10 @@ export async function startProxy(target: string): Promise<Between> {
   }
   const server = createServer(handle)
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
-  const proxy: Between = {
+  const proxy: FaultyProxy = {
     url: `http://localhost:${(server.address() as AddressInfo).port}`,
     paths,
-    asked,
+    requests: asked,
     trouble: null,
     close: () =>
       new Promise((resolve) => {

@@ -1,6 +1,7 @@
 import {
   createSchedule,
   defaultSampling,
+  fromSchedulerConfig,
   type Level,
   type Plan,
   parseSchedulerConfig,
@@ -8,7 +9,6 @@ import {
   planSampler,
   qSample,
   type Row,
-  readScheduler,
   runPlan,
   type SamplerOptions,
   samplerLevels,
@@ -52,7 +52,7 @@ export function fromBlock(
     schedule: config,
     sampling,
     ...x0Options
-  } = readScheduler(parseSchedulerConfig(JSON.stringify(block), 'scheduler_config.json'))
+  } = fromSchedulerConfig(parseSchedulerConfig(JSON.stringify(block), 'scheduler_config.json'))
   const schedule = createSchedule(config)
   const options = { ...defaultSampling, ...x0Options, ...sampling, steps: 10, ...overrides }
   return { plan: planSampler(schedule, options), levels: samplerLevels(schedule, options), options }

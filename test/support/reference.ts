@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { paperSchedule } from '@ddpm/shared'
+import { defaultUNet, type UNetConfig } from '../../trainer/src/network/config.ts'
 import type { NamedTensors } from '../../trainer/src/network/parameters.ts'
-import { defaultUNet, type UNetConfig } from '../../trainer/src/network/unet.ts'
 import { decodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 
 /** Training steps of a network as computed by PyTorch: see test/reference/README.md. */

@@ -6,7 +6,7 @@ import { keys } from '../../edge/server/registry/keys.ts'
 import { findRecord, findVersion } from '../../edge/server/registry/models.ts'
 import { begin, commit, putFile, sha256OfText } from '../../edge/server/registry/publishing.ts'
 import { listAll, type Storage } from '../../edge/server/storage/storage.ts'
-import { writeManifest } from './exported.ts'
+import { createManifest } from './exported.ts'
 
 export const octets = 'application/octet-stream'
 export const sha256Of = (content: Buffer) => createHash('sha256').update(content).digest('hex')
@@ -37,7 +37,7 @@ export function createModel(
     file('graph', 'model.onnx', graph!),
     ...(preview ? [file('preview', 'preview.png', preview)] : []),
   ]
-  const manifest = { ...writeManifest(name, files), description }
+  const manifest = { ...createManifest(name, files), description }
   const text = formatManifest(manifest)
   return { manifest, text, version: sha256OfText(text), contents }
 }

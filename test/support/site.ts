@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Manifest } from '@ddpm/shared'
 import type { RuntimeFile } from '../../edge/build/bundle.ts'
-import { buildClient } from '../../edge/build/site.ts'
-import { localBucket, type Opened } from '../../edge/commands/hosting/local-bucket.ts'
-import { serve } from '../../edge/commands/hosting/workerd.ts'
+import { buildSite } from '../../edge/build/site.ts'
+import { type OpenBucket, openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { publishModel } from '../../edge/commands/publishing/publish-model.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import { exportTinyModel } from './model.ts'
-import { type Between, startProxy } from './proxy.ts'
-import { putRuntime } from './runtime.ts'
+import { type FaultyProxy, startProxy } from './proxy.ts'
+import { storeRuntimeFiles } from './runtime.ts'
 
 /** A model served by workerd, behind a proxy that can inject faults. */
 export interface Site {
@@ -21,8 +21,8 @@ export interface Site {
   readonly exported: string
   readonly manifest: Manifest
   readonly runtimeFiles: readonly RuntimeFile[]
-  readonly bucket: Opened
-  readonly proxy: Between
+  readonly bucket: OpenBucket
+  readonly proxy: FaultyProxy
   close(): Promise<void>
 }
 
@@ -35,13 +35,13 @@ export async function startSite(changes: Parameters<typeof exportTinyModel>[1] =
   const exported = join(folder, 'export')
   await exportTinyModel(exported, changes)
   const model = await readExported(exported)
-  const { publicFolder, runtimeFiles } = await buildClient()
+  const { publicFolder, runtimeFiles } = await buildSite()
   const persistTo = join(folder, 'state')
-  const bucket = await localBucket(persistTo)
-  await putRuntime(bucket.storage, runtimeFiles)
+  const bucket = await openLocalBucket(persistTo)
+  await storeRuntimeFiles(bucket.storage, runtimeFiles)
   const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
   await publishModel(registry, model)
-  const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  const serving = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
   const proxy = await startProxy(serving.url)
   return {
     folder,

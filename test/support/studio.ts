@@ -9,10 +9,10 @@ import {
   type Network,
   toRgba,
 } from '@ddpm/shared'
-import { buildClient } from '../../edge/build/site.ts'
-import { localBucket } from '../../edge/commands/hosting/local-bucket.ts'
-import { sendRuntime, storageTarget } from '../../edge/commands/hosting/runtime-files.ts'
-import { serve } from '../../edge/commands/hosting/workerd.ts'
+import { buildSite } from '../../edge/build/site.ts'
+import { openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { storageTarget, uploadRuntimeFiles } from '../../edge/commands/hosting/runtime-files.ts'
+import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import { nodeNetwork } from './images.ts'
@@ -36,16 +36,16 @@ export async function openStudio(): Promise<Studio> {
   const { manifest, files } = await readExported(exported)
   const network = await nodeNetwork(exported, manifest)
 
-  const { publicFolder, runtimeFiles } = await buildClient()
+  const { publicFolder, runtimeFiles } = await buildSite()
   const persistTo = join(folder, 'state')
-  const bucket = await localBucket(persistTo)
-  await sendRuntime(storageTarget(bucket.storage), runtimeFiles)
+  const bucket = await openLocalBucket(persistTo)
+  await uploadRuntimeFiles(storageTarget(bucket.storage), runtimeFiles)
   const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
   const { version } = await registry.begin(manifest, formatManifest(manifest))
   for (const file of files) await registry.send(file, () => {})
   await registry.commit(manifest.name, version, [])
   await bucket.close()
-  const serving = await serve({ port: 0, persistTo, publicFolder, quiet: true })
+  const serving = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
   return {
     url: serving.url,
     manifest,

@@ -10,7 +10,7 @@ import { configPath, importWrangler, projectRoot } from './wrangler.ts'
 export const defaultPersistTo = join(projectRoot, '.wrangler/state')
 
 /** A store that must be closed after use. */
-export interface Opened {
+export interface OpenBucket {
   readonly storage: Storage
   close(): Promise<void>
 }
@@ -20,7 +20,7 @@ export interface Opened {
  * @param persistTo folder of the bucket
  * @throws UserError if the folder is not writable
  */
-export async function localBucket(persistTo: string = defaultPersistTo): Promise<Opened> {
+export async function openLocalBucket(persistTo: string = defaultPersistTo): Promise<OpenBucket> {
   const state = join(resolve(persistTo), 'v3')
   try {
     mkdirSync(state, { recursive: true })

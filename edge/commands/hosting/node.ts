@@ -12,7 +12,7 @@ import { createApp } from '../../server/app.ts'
 import type { Host, LogEntry } from '../../server/http/host.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 import { clientAddress, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
-import { freePort, type Serving } from './workerd.ts'
+import { findFreePort, type RunningServer } from './workerd.ts'
 
 export interface NodeOptions {
   readonly storage: Storage
@@ -50,8 +50,8 @@ export async function serveOnNode({
   limits = defaultLimits,
   behindProxy = false,
   ...options
-}: NodeOptions): Promise<Serving> {
-  const port = await freePort(options.port ?? 8787, hostname)
+}: NodeOptions): Promise<RunningServer> {
+  const port = await findFreePort(options.port ?? 8787, hostname)
   // Serves static assets like Cloudflare: compressed, revalidated on every use, folders with a trailing slash.
   const assets = new Hono().use(compress(), etag({ weak: true }), redirectToFolder(publicFolder)).use(
     serveStatic({

@@ -29,7 +29,10 @@ export interface ObjectToWrite {
  * not yet sent, which protects them from garbage collection. An interrupted upload is repeated by the next call.
  * @returns the number of files that were uploaded
  */
-export async function sendRuntime(target: RuntimeTarget, files: readonly RuntimeFile[]): Promise<number> {
+export async function uploadRuntimeFiles(
+  target: RuntimeTarget,
+  files: readonly RuntimeFile[],
+): Promise<number> {
   const stored = await target.read(keys.runtime)
   const known = stored === null ? [] : runtimeList.parse(JSON.parse(stored))
   const isSent = (sha256: string) => known.some((file) => file.sha256 === sha256 && file.sent)

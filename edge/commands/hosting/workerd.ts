@@ -6,7 +6,7 @@ import type { Environment } from './cloudflare.ts'
 import { defaultPersistTo } from './local-bucket.ts'
 import { configPath, importWrangler } from './wrangler.ts'
 
-export interface ServeOptions {
+export interface WorkerdOptions {
   /** TCP port; 0 takes any free one. Default: 8787. */
   port?: number
   /** Name or address to listen on. Default: localhost. */
@@ -24,7 +24,7 @@ export interface ServeOptions {
 }
 
 /** A server that is running. */
-export interface Serving {
+export interface RunningServer {
   /** Origin, without a trailing slash. */
   url: string
   stop(): Promise<void>
@@ -34,10 +34,10 @@ export interface Serving {
  * Runs the Worker on this machine, in workerd.
  * @throws UserError if the host or the port is not available
  */
-export async function serve(options: ServeOptions = {}): Promise<Serving> {
+export async function serveOnWorkerd(options: WorkerdOptions = {}): Promise<RunningServer> {
   const { host = 'localhost', persistTo = defaultPersistTo, publicFolder, quiet = false } = options
   const { environment, publishToken } = options
-  const port = await freePort(options.port ?? 8787, host)
+  const port = await findFreePort(options.port ?? 8787, host)
   const { unstable_startWorker } = await importWrangler()
   const worker = await unstable_startWorker({
     config: configPath,
@@ -64,7 +64,7 @@ export async function serve(options: ServeOptions = {}): Promise<Serving> {
  * @returns the port
  * @throws UserError if the host or the port is not available
  */
-export async function freePort(port: number, host: string): Promise<number> {
+export async function findFreePort(port: number, host: string): Promise<number> {
   try {
     let free = port
     // "localhost" may resolve to an IPv4 and an IPv6 address.

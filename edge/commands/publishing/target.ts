@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { folderStorage } from '../../server/storage/folder.ts'
 import { type Environment, environments } from '../hosting/cloudflare.ts'
 import { readDeployment } from '../hosting/deployments.ts'
-import { localBucket } from '../hosting/local-bucket.ts'
+import { openLocalBucket } from '../hosting/local-bucket.ts'
 import { type Registry, storeRegistry } from './registry.ts'
 import { serverRegistry } from './server-registry.ts'
 
@@ -54,7 +54,7 @@ export async function openRegistry({ remote, env, to, folder, persistTo }: Targe
   if (folder !== undefined) return storeRegistry(folderStorage(folder), `in ${folder}`, async () => {})
   if (remote) return await deployedRegistry(env)
   if (to !== undefined) return registryAt(to)
-  const { storage, close } = await localBucket(persistTo)
+  const { storage, close } = await openLocalBucket(persistTo)
   return storeRegistry(storage, 'locally', close)
 }
 

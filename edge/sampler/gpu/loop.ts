@@ -1,10 +1,10 @@
 import {
   type Conditioning,
-  depthOf,
   fillNoise,
-  type Loop,
+  historyLength,
   type Manifest,
   type Plan,
+  type SamplingLoop,
   type SamplingRequest,
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
@@ -33,7 +33,7 @@ export interface GpuContext {
  * @param fallback runs what this loop does not support (dynamic thresholding, guidance rescale and RePaint), and tasks
  * that do not fit into GPU memory
  */
-export async function createGpuLoop(context: GpuContext, fallback: Loop): Promise<Loop> {
+export async function createGpuLoop(context: GpuContext, fallback: SamplingLoop): Promise<SamplingLoop> {
   const createStepper = await compileRow(context.device)
   return (plan, conditioning, request) =>
     isSupported(plan, conditioning, request)
@@ -76,7 +76,7 @@ async function run(
       labels: conditioning.labels.subarray(start, end),
       initial: initial.subarray(start * size, end * size),
       conditioning,
-      ringSize: depthOf(plan) + 1,
+      ringSize: historyLength(plan) + 1,
     }),
   )
   const pending: Promise<undefined>[] = []

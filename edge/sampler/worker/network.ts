@@ -1,4 +1,4 @@
-import { type Loop, loopOf, type Manifest, type Network } from '@ddpm/shared'
+import { createLoop, type Manifest, type Network, type SamplingLoop } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
 import { runInBatches } from '../base/batches.ts'
 import { SamplerError, toFailure } from '../base/errors.ts'
@@ -41,7 +41,7 @@ export interface SessionOptions {
 /** A network in an onnxruntime session, and the sampling loop for it. */
 export interface OpenNetwork {
   readonly network: Network
-  readonly loop: Loop
+  readonly loop: SamplingLoop
 }
 
 /**
@@ -66,14 +66,14 @@ export async function openNetwork(
     const bare = wrapSession(session, manifest)
     if (device === 'wasm') {
       const network = runInBatches(bare, batchSize)
-      return { network, loop: loopOf(network) }
+      return { network, loop: createLoop(network) }
     }
     const gpu = await ort.env.webgpu.device
     const guarded = rejectWhenLost(bare, gpu)
     const stride = await runOnce(guarded, manifest)
     const network = runInBatches(guarded, batchSize)
     const context = { session, device: gpu, manifest, stride, batchSize }
-    return { network, loop: rejectWhenLost(await createGpuLoop(context, loopOf(network)), gpu) }
+    return { network, loop: rejectWhenLost(await createGpuLoop(context, createLoop(network)), gpu) }
   } catch (error) {
     const { code, message } = toFailure(error)
     throw new SamplerError(code ?? 'unsupported', message)

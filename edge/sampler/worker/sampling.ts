@@ -1,4 +1,4 @@
-import { generateWith, type Loop, type Manifest, toRgba } from '@ddpm/shared'
+import { generateWith, type Manifest, type SamplingLoop, toRgba } from '@ddpm/shared'
 import type { PreviewEvery, SampleTask, Step } from '../base/protocol.ts'
 import { createTimeEstimate } from '../base/time-estimate.ts'
 
@@ -13,7 +13,7 @@ const previewInterval = 50
  */
 export function runSampleTask(
   manifest: Manifest,
-  loop: Loop,
+  loop: SamplingLoop,
   { options, previewEvery }: SampleTask,
   report: (step: Step) => void | Promise<void>,
   signal: AbortSignal,

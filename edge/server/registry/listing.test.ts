@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { writeManifest } from '../../../test/support/exported.ts'
+import { createManifest } from '../../../test/support/exported.ts'
 import { memoryStorage } from '../storage/memory.ts'
 import type { Storage } from '../storage/storage.ts'
 import { keys } from './keys.ts'
@@ -19,7 +19,7 @@ interface Model {
 async function createRegistry(models: readonly Model[]): Promise<Storage> {
   const storage = memoryStorage()
   for (const { name, description, classes, unpublished } of models) {
-    const manifest = { ...writeManifest(name, []), description, classes }
+    const manifest = { ...createManifest(name, []), description, classes }
     const summary = unpublished ? null : summarize(manifest, 'a'.repeat(64), '2026-01-01T00:00:00.000Z')
     const record = { format: 1, name, versions: [], aliases: {}, summary }
     await storage.put(keys.record(name), JSON.stringify(record), { mediaType: 'application/json' })

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { localBucket, type Opened } from '../../commands/hosting/local-bucket.ts'
+import { type OpenBucket, openLocalBucket } from '../../commands/hosting/local-bucket.ts'
 import { folderStorage } from './folder.ts'
 import { memoryStorage } from './memory.ts'
 import { ContentMismatch, listAll, readText, type Storage } from './storage.ts'
@@ -34,11 +34,11 @@ async function temporaryFolder(): Promise<string> {
   return folder
 }
 
-let bucket: Opened | undefined
+let bucket: OpenBucket | undefined
 after(() => bucket?.close())
 
 async function emptyBucket(): Promise<Storage> {
-  bucket ??= await localBucket(await temporaryFolder())
+  bucket ??= await openLocalBucket(await temporaryFolder())
   const { storage } = bucket
   await storage.remove((await Array.fromAsync(listAll(storage, ''))).map(({ key }) => key))
   return storage

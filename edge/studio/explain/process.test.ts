@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createSchedule, paperSchedule, qSample, writeScheduler } from '@ddpm/shared'
+import { createSchedule, paperSchedule, qSample, toSchedulerConfig } from '@ddpm/shared'
 import type { Manifest } from 'ddpm-sampler'
 import { meanSquare, processOf, stepBack } from './process.ts'
 
 const schedule = createSchedule(paperSchedule)
 const model = {
-  scheduler: writeScheduler(paperSchedule, 'epsilon'),
+  scheduler: toSchedulerConfig(paperSchedule, 'epsilon'),
   sampling: { sampler: 'ddim', steps: 50, spacing: 'trailing', guidance: 1 },
 } as Manifest
 

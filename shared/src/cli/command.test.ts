@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { byteCount, choice, portNumber, wholeBetween } from './command.ts'
+import { parseByteCount, parseChoice, parsePort, parseWholeNumberWithin } from './command.ts'
 
 test('sizes are parsed with and without a unit', () => {
   for (const [text, bytes] of [
@@ -11,10 +11,10 @@ test('sizes are parsed with and without a unit', () => {
     ['1.5 GB', 1.5e9],
     ['2TB', 2e12],
   ] as const) {
-    assert.equal(byteCount(text), bytes)
+    assert.equal(parseByteCount(text), bytes)
   }
   for (const text of ['', 'MB', '-1', '1e3', '5k', '5XB', 'much', '1,5GB']) {
-    assert.throws(() => byteCount(text), {
+    assert.throws(() => parseByteCount(text), {
       name: 'UserError',
       code: 'commander.invalidArgument',
       message: 'Expected a size such as 500MB or 4GB.',
@@ -23,20 +23,20 @@ test('sizes are parsed with and without a unit', () => {
 })
 
 test('whole numbers are parsed within bounds', () => {
-  assert.deepEqual(['1', '7', '10'].map(wholeBetween(1, 10)), [1, 7, 10])
+  assert.deepEqual(['1', '7', '10'].map(parseWholeNumberWithin(1, 10)), [1, 7, 10])
   for (const text of ['0', '11', '-1', '1.5', 'x', '']) {
-    assert.throws(() => wholeBetween(1, 10)(text), {
+    assert.throws(() => parseWholeNumberWithin(1, 10)(text), {
       name: 'UserError',
       code: 'commander.invalidArgument',
       message: 'Expected a whole number from 1 to 10.',
     })
   }
-  assert.equal(portNumber('65535'), 65535)
-  assert.throws(() => portNumber('65536'), /Expected a whole number from 0 to 65535/)
+  assert.equal(parsePort('65535'), 65535)
+  assert.throws(() => parsePort('65536'), /Expected a whole number from 0 to 65535/)
 })
 
 test('a word that is not a choice is rejected with the nearest choice', () => {
-  const sampler = choice(['ddpm', 'ddim', 'unipc'])
+  const sampler = parseChoice(['ddpm', 'ddim', 'unipc'])
   assert.equal(sampler('ddim'), 'ddim')
   assert.throws(() => sampler('unpic'), {
     name: 'UserError',

@@ -31,14 +31,14 @@ class InvalidValue extends UserError {
 }
 
 /** Parses an option's value as a whole number ≥ 0. */
-export function wholeNumber(text: string): number {
+export function parseWholeNumber(text: string): number {
   const value = parseDigits(text)
   if (value !== null) return value
   throw new InvalidValue('Expected a whole number.')
 }
 
 /** Returns a parser of whole numbers from `min` to `max`. */
-export function wholeBetween(min: number, max: number): (text: string) => number {
+export function parseWholeNumberWithin(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = parseDigits(text)
     if (value !== null && value >= min && value <= max) return value
@@ -51,16 +51,16 @@ function parseDigits(text: string): number | null {
 }
 
 /** Parses an option's value as a TCP port. 0 means any free port. */
-export const portNumber = wholeBetween(0, 65535)
+export const parsePort = parseWholeNumberWithin(0, 65535)
 
 /** Parses an option's value as a finite number. */
-export function realNumber(text: string): number {
+export function parseNumber(text: string): number {
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
   throw new InvalidValue('Expected a number.')
 }
 
 /** Returns a parser that accepts only the given words and suggests the nearest one. */
-export function choice(words: readonly string[]): (text: string) => string {
+export function parseChoice(words: readonly string[]): (text: string) => string {
   return (text) => {
     if (words.includes(text)) return text
     throw new InvalidValue(`Expected one of ${words.join(', ')}.${suggest(text, words)}`)
@@ -70,7 +70,7 @@ export function choice(words: readonly string[]): (text: string) => string {
 const units = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const
 
 /** Parses an option's value as a number of bytes: 500MB, 1.5 GB, 4096. */
-export function byteCount(text: string): number {
+export function parseByteCount(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?B)?$/.exec(text.trim()) ?? []
   const factor = units[(unit ?? '').toUpperCase() as keyof typeof units]
   if (number !== undefined && factor !== undefined) return Math.round(Number(number) * factor)

@@ -6,7 +6,7 @@
  * @param rescale φ of Lin et al. 2023 (eq. 15 and 16), 0 to 1: rescales the result towards the standard deviation of
  *   the conditional output, against overexposure at large scales. 0 disables it.
  */
-export function guide(
+export function applyGuidance(
   conditional: Float32Array,
   unconditional: Float32Array,
   { count, size, scale, rescale = 0 }: { count: number; size: number; scale: number; rescale?: number },

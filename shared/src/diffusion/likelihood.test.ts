@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { inverseNormal, normalCdf } from '../random/normal.ts'
-import { domains, normals } from '../random/random.ts'
+import { domains, fillNormals } from '../random/random.ts'
 import { boundTerm, discretizedLogLikelihood, logVarianceRange, normalKl, priorTerm } from './likelihood.ts'
 import {
   type PredictionType,
@@ -19,7 +19,7 @@ function assertClose(actual: number, expected: number, tolerance: number, label 
 
 function gaussian(count: number, step: number): Float64Array {
   const values = new Float32Array(count)
-  normals(11, { domain: domains.likelihood, image: 0, step }, values)
+  fillNormals(11, { domain: domains.likelihood, image: 0, step }, values)
   return Float64Array.from(values)
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { domains, normals } from '../random/random.ts'
+import { domains, fillNormals } from '../random/random.ts'
 import {
   convertOutput,
   epsilonWeights,
@@ -26,7 +26,7 @@ function assertClose(actual: number | undefined, expected: number, relative = 5e
 
 function noise(count: number, step: number): Float64Array {
   const values = new Float32Array(count)
-  normals(5, { domain: domains.sampling, image: 0, step }, values)
+  fillNormals(5, { domain: domains.sampling, image: 0, step }, values)
   return Float64Array.from(values)
 }
 

@@ -1,4 +1,4 @@
-import { guide } from '../diffusion/guidance.ts'
+import { applyGuidance } from '../diffusion/guidance.ts'
 import type { Plan } from '../planning/plan.ts'
 import { type Denoiser, runPlan, type SamplingRequest } from '../sampling/loop.ts'
 import type { Network } from './model.ts'
@@ -16,10 +16,14 @@ export interface Conditioning {
 }
 
 /** Runs a plan with a certain model, as `runPlan` does. Implementations differ in where x is stored (CPU or GPU). */
-export type Loop = (plan: Plan, conditioning: Conditioning, request: SamplingRequest) => Promise<Float32Array>
+export type SamplingLoop = (
+  plan: Plan,
+  conditioning: Conditioning,
+  request: SamplingRequest,
+) => Promise<Float32Array>
 
 /** Returns the CPU loop for a model: `runPlan` with classifier-free guidance. */
-export function loopOf(network: Network): Loop {
+export function createLoop(network: Network): SamplingLoop {
   return (plan, conditioning, request) =>
     runPlan(plan, createDenoiser(network, conditioning, request.size), request)
 }
@@ -40,6 +44,6 @@ function createDenoiser(
     const output = await network(x, timestep, labels)
     return scale === 1
       ? output
-      : guide(output, await network(x, timestep, noClass), { count, size, scale, rescale })
+      : applyGuidance(output, await network(x, timestep, noClass), { count, size, scale, rescale })
   }
 }

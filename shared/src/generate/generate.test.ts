@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
-import { writeScheduler } from '../manifest/scheduler-config.ts'
+import { toSchedulerConfig } from '../manifest/scheduler-config.ts'
 import { samplerLevels } from '../planning/samplers.ts'
 import { fillNoise } from '../sampling/loop.ts'
 import { planRepaint } from '../sampling/repaint.ts'
@@ -13,7 +13,7 @@ suite('generate', () => {
   const model: ModelInfo = {
     shape: { channels: 1, height: 2, width: 2 },
     classes: ['cat', 'dog'],
-    scheduler: writeScheduler(paperSchedule, 'epsilon'),
+    scheduler: toSchedulerConfig(paperSchedule, 'epsilon'),
     sampling: { sampler: 'ddpm', steps: 20, spacing: 'trailing', guidance: 1 },
   }
   const network = (x: Float32Array, timestep: Float32Array, label: Float32Array | null) =>
@@ -89,7 +89,7 @@ suite('sampling that starts from images', () => {
   const model: ModelInfo = {
     shape: { channels: 1, height: 8, width: 8 },
     classes: [],
-    scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
+    scheduler: { ...toSchedulerConfig(paperSchedule, 'x0'), clip_sample: false },
     sampling: { sampler: 'ddim', steps: 200, spacing: 'trailing', guidance: 1 },
   }
   const scaleAt = (alphaBar: number) => Math.sqrt(alphaBar * deviation ** 2 + 1 - alphaBar)
@@ -169,7 +169,7 @@ suite('sampling that starts from images', () => {
 })
 
 test('sampler options in a manifest apply only to its sampler', () => {
-  const scheduler = writeScheduler(paperSchedule, 'epsilon')
+  const scheduler = toSchedulerConfig(paperSchedule, 'epsilon')
   const sampling = { sampler: 'unipc', order: 3, steps: 8, spacing: 'karras', guidance: 1 } as const
   const name = (overrides: object) => planFor({ scheduler, sampling }, overrides).name
   assert.equal(name({}), 'unipc of order 3')
@@ -184,7 +184,7 @@ suite('RePaint', () => {
   const model: ModelInfo = {
     shape: { channels: 1, height: 1, width: 2 },
     classes: [],
-    scheduler: { ...writeScheduler(paperSchedule, 'x0'), clip_sample: false },
+    scheduler: { ...toSchedulerConfig(paperSchedule, 'x0'), clip_sample: false },
     sampling: { sampler: 'ddpm', steps: 100, spacing: 'trailing', guidance: 1 },
   }
   /** E[x_0 | x]: sum and difference of the pair are independent. */

@@ -5,7 +5,7 @@ import { planLevels, type SamplerOptions, samplerLevels } from '../planning/samp
 import { fillNoise, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
 import { defaultJumps, type Jumps, planRepaint, restoreUnmasked } from '../sampling/repaint.ts'
 import { labelOf, matchingLabels } from './classes.ts'
-import { type Conditioning, type Loop, loopOf } from './conditional-loop.ts'
+import { type Conditioning, createLoop, type SamplingLoop } from './conditional-loop.ts'
 import { type ModelInfo, type Network, planFor, resolveSampling } from './model.ts'
 
 export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictionType'>> {
@@ -53,11 +53,15 @@ export function generate(
   network: Network,
   options: GenerateOptions,
 ): Promise<Float32Array> {
-  return generateWith(model, loopOf(network), options)
+  return generateWith(model, createLoop(network), options)
 }
 
 /** Generates images with a custom loop, see `generate`. */
-export function generateWith(model: ModelInfo, run: Loop, options: GenerateOptions): Promise<Float32Array> {
+export function generateWith(
+  model: ModelInfo,
+  run: SamplingLoop,
+  options: GenerateOptions,
+): Promise<Float32Array> {
   const { noise, init, strength = 1, mask, jumps = defaultJumps, ...rest } = options
   const { conditioning, request, sampler } = splitOptions(model, rest, init !== undefined)
   checkLengths(request, { noise, init, mask })
@@ -96,7 +100,7 @@ export function invert(
   const { conditioning, request, sampler } = splitOptions(model, options, true)
   const { schedule, options: sampling } = resolveSampling(model, { ...sampler, sampler: 'ddim' })
   const plan = planInversion(samplerLevels(schedule, sampling), { ...sampling, clamp: null })
-  return loopOf(network)(plan, conditioning, { ...request, from: images })
+  return createLoop(network)(plan, conditioning, { ...request, from: images })
 }
 
 /**

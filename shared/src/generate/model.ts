@@ -1,6 +1,6 @@
 import { createSchedule, type Schedule } from '../diffusion/schedule.ts'
 import type { Manifest } from '../manifest/manifest.ts'
-import { readScheduler } from '../manifest/scheduler-config.ts'
+import { fromSchedulerConfig } from '../manifest/scheduler-config.ts'
 import type { Plan } from '../planning/plan.ts'
 import { defaultSampling, planSampler, type SamplerOptions } from '../planning/samplers.ts'
 
@@ -26,7 +26,7 @@ export function resolveSampling(
   model: Pick<ModelInfo, 'scheduler' | 'sampling'>,
   overrides: Partial<SamplerOptions> = {},
 ): { schedule: Schedule; options: SamplerOptions } {
-  const { schedule, sampling: schedulerOptions, ...x0Options } = readScheduler(model.scheduler)
+  const { schedule, sampling: schedulerOptions, ...x0Options } = fromSchedulerConfig(model.scheduler)
   const {
     sampler: defaultSampler,
     steps,

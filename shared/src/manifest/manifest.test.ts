@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { paperSchedule } from '../diffusion/schedule.ts'
 import { formatManifest, type Manifest, modelName, parseManifest } from './manifest.ts'
-import { writeScheduler } from './scheduler-config.ts'
+import { toSchedulerConfig } from './scheduler-config.ts'
 
 const valid: Manifest = {
   version: 1,
@@ -34,7 +34,7 @@ const valid: Manifest = {
     loss: 0.1,
     validationLoss: null,
   },
-  scheduler: writeScheduler(paperSchedule, 'epsilon'),
+  scheduler: toSchedulerConfig(paperSchedule, 'epsilon'),
   sampling: { sampler: 'ddim', steps: 50, spacing: 'trailing', guidance: 1 },
 }
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { predictionTypes, varianceTypes } from '../diffusion/process.ts'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
-import { parseSchedulerConfig, readScheduler, writeScheduler } from './scheduler-config.ts'
+import { fromSchedulerConfig, parseSchedulerConfig, toSchedulerConfig } from './scheduler-config.ts'
 
-const read = (block: object) => readScheduler(parseSchedulerConfig(JSON.stringify(block), 'here.json'))
+const read = (block: object) => fromSchedulerConfig(parseSchedulerConfig(JSON.stringify(block), 'here.json'))
 
 test('a written configuration reads as the same settings', () => {
   for (const predictionType of predictionTypes) {
@@ -15,7 +15,7 @@ test('a written configuration reads as the same settings', () => {
         ['sigmoid', 'sigmoid'],
       ] as const) {
         const config = { ...paperSchedule, betaSchedule, timesteps: 500 }
-        const block = writeScheduler(config, predictionType, varianceType)
+        const block = toSchedulerConfig(config, predictionType, varianceType)
         assert.equal(block.beta_schedule, diffusersName)
         const { sampling, ...settings } = read(block)
         assert.deepEqual(settings, { schedule: config, predictionType, clamp: 1, varianceType })
@@ -24,7 +24,7 @@ test('a written configuration reads as the same settings', () => {
     }
   }
   const explicit = { ...paperSchedule, timesteps: 3, betas: [0.1, 0.2, 0.3], zeroTerminalSnr: true }
-  assert.deepEqual(read(writeScheduler(explicit, 'v')).schedule, explicit)
+  assert.deepEqual(read(toSchedulerConfig(explicit, 'v')).schedule, explicit)
 })
 
 test('configurations of published pipelines are read with the defaults of diffusers', () => {
@@ -83,9 +83,9 @@ test('configurations of published pipelines are read with the defaults of diffus
 test('−Infinity, which Python writes but JSON does not have, is parsed', () => {
   const text =
     '{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "steps_offset": 0}'
-  assert.equal(readScheduler(parseSchedulerConfig(text, 'x')).sampling.lambdaMin, undefined)
+  assert.equal(fromSchedulerConfig(parseSchedulerConfig(text, 'x')).sampling.lambdaMin, undefined)
   assert.equal(
-    readScheduler(parseSchedulerConfig(text.replace('-Infinity', '-5.1'), 'x')).sampling.lambdaMin,
+    fromSchedulerConfig(parseSchedulerConfig(text.replace('-Infinity', '-5.1'), 'x')).sampling.lambdaMin,
     -5.1,
   )
 })

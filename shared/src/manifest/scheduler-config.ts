@@ -42,7 +42,7 @@ export function parseSchedulerConfig(text: string, source: string): SchedulerCon
  * It deviates from the implementation of diffusers in two places. DDIM steps to the level that is visited next, even if
  * the steps do not divide T or use `linspace`. DDPM adds no noise in the last step.
  */
-export function readScheduler(config: SchedulerConfig): SchedulerSettings {
+export function fromSchedulerConfig(config: SchedulerConfig): SchedulerSettings {
   return {
     schedule: {
       betaSchedule: schedulesByName[config.beta_schedule],
@@ -63,7 +63,7 @@ export function readScheduler(config: SchedulerConfig): SchedulerSettings {
 }
 
 /** Returns the scheduler configuration of a trained model, with every field of diffusers' DDPMScheduler. */
-export function writeScheduler(
+export function toSchedulerConfig(
   schedule: ScheduleConfig,
   predictionType: PredictionType,
   varianceType: VarianceType = 'fixedSmall',

@@ -49,18 +49,18 @@ export interface Plan {
 }
 
 /** Returns how many earlier x_0 a plan needs. */
-export function depthOf({ rows }: Plan): number {
+export function historyLength({ rows }: Plan): number {
   return rows.reduce((max, { c }) => Math.max(max, c.length), 0)
 }
 
 /** Returns the number of model evaluations of a plan. */
-export function evaluationsOf({ rows }: Plan): number {
+export function countEvaluations({ rows }: Plan): number {
   return rows.filter(({ t }) => t !== null).length
 }
 
 /** Formats a plan as a table, one line per row. */
 export function formatPlan(plan: Plan): string {
-  const earlier = Array.from({ length: depthOf(plan) }, (_, k) => k)
+  const earlier = Array.from({ length: historyLength(plan) }, (_, k) => k)
   const names = ['t', 'ᾱ', 'p', 'q', 'clamp', 'a', 'b', ...earlier.map((k) => `c${k + 1}`), 'd', 'e']
   const number = (value: number) => value.toFixed(8)
   const lines = plan.rows.map((row) => [
@@ -82,7 +82,7 @@ export function formatPlan(plan: Plan): string {
   )
   const table = [names, ...lines].map((line) => line.map((cell, i) => cell.padStart(widths[i]!)).join('  '))
   return [
-    `${plan.name}, ${evaluationsOf(plan)} network evaluations: x ← a·x + b·x0 + Σ c·x0₋ + e·output + d·z`,
+    `${plan.name}, ${countEvaluations(plan)} network evaluations: x ← a·x + b·x0 + Σ c·x0₋ + e·output + d·z`,
     ...table,
   ].join('\n')
 }

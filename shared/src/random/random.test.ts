@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exactLog, inverseNormal } from './normal.ts'
-import { domains, normals, permutation, threefry, uniforms } from './random.ts'
+import { domains, fillNormals, randomPermutation, threefry, uniforms } from './random.ts'
 
 const hex = (words: Uint32Array) => [...words].map((word) => word.toString(16).padStart(8, '0')).join(' ')
 
@@ -49,8 +49,8 @@ test('noise is normal: moments, tails and independence between images', () => {
   const count = 200_000
   const a = new Float32Array(count)
   const b = new Float32Array(count)
-  normals(7, { domain: domains.sampling, image: 0, step: 3 }, a)
-  normals(7, { domain: domains.sampling, image: 1, step: 3 }, b)
+  fillNormals(7, { domain: domains.sampling, image: 0, step: 3 }, a)
+  fillNormals(7, { domain: domains.sampling, image: 1, step: 3 }, b)
   const mean = (f: (value: number, i: number) => number) =>
     a.reduce((sum, value, i) => sum + f(value, i), 0) / count
   // The tolerance is four standard errors.
@@ -89,9 +89,9 @@ test('noise is normal: moments, tails and independence between images', () => {
 test('the noise of an image depends neither on its position in a batch nor on the length', () => {
   const stream = { domain: domains.sampling, image: 5, step: 2 }
   const alone = new Float32Array(10)
-  normals(1, stream, alone)
+  fillNormals(1, stream, alone)
   const batch = new Float32Array(30)
-  normals(1, stream, batch, 13, 7)
+  fillNormals(1, stream, batch, 13, 7)
   assert.deepEqual([...batch.subarray(13, 20)], [...alone.subarray(0, 7)])
   assert.equal(batch[12], 0)
   assert.equal(batch[20], 0)
@@ -112,7 +112,7 @@ test('different seeds (beyond 32 bits too), domains, steps and images give diffe
 test('a permutation contains every index once, and every index is equally likely to be first', () => {
   const counts = new Uint32Array(5)
   for (let step = 0; step < 5000; step++) {
-    const order = permutation(3, { domain: domains.shuffle, image: 0, step }, 5)
+    const order = randomPermutation(3, { domain: domains.shuffle, image: 0, step }, 5)
     assert.deepEqual([...order].sort(), [0, 1, 2, 3, 4])
     counts[order[0]!]! += 1
   }

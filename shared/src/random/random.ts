@@ -40,7 +40,7 @@ export const domains = {
  * @param seed a non-negative integer below 2⁵³
  * @param out receives `count` numbers, starting at `offset`
  */
-export function normals(
+export function fillNormals(
   seed: number,
   stream: Stream,
   out: Float32Array,
@@ -48,7 +48,7 @@ export function normals(
   count = out.length,
 ): void {
   // The words are written to the memory of the numbers that replace them, to avoid an allocation.
-  const bits = words(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
+  const bits = fillWords(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
   for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(bits[index]!))
 }
 
@@ -58,14 +58,14 @@ export function normals(
  * @returns [count], float64
  */
 export function uniforms(seed: number, stream: Stream, count: number): Float64Array {
-  return Float64Array.from(words(seed, stream, new Uint32Array(count)), uniform)
+  return Float64Array.from(fillWords(seed, stream, new Uint32Array(count)), uniform)
 }
 
 /**
  * Returns a random permutation of 0 … count−1 (Fisher–Yates).
  * @returns [count]
  */
-export function permutation(seed: number, stream: Stream, count: number): Uint32Array {
+export function randomPermutation(seed: number, stream: Stream, count: number): Uint32Array {
   const out = Uint32Array.from({ length: count }, (_, index) => index)
   const u = uniforms(seed, stream, count)
   for (let last = count - 1; last > 0; last--) {
@@ -82,7 +82,7 @@ export function permutation(seed: number, stream: Stream, count: number): Uint32
  * @param seed a non-negative integer below 2⁵³
  * @returns `out`
  */
-export function words(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
+export function fillWords(seed: number, stream: Stream, out: Uint32Array): Uint32Array {
   const key = [seed | 0, Math.floor(seed / 2 ** 32) | 0, stream.domain, 0]
   const counter = [0, stream.step, stream.image, 0]
   const whole = out.length - (out.length % 4)

@@ -8,7 +8,7 @@ import { runPlan } from './loop.ts'
 
 suite('orders of convergence against exact solutions', () => {
   const { flows, diffusions } = measureConvergence([256, 512])
-  const testOrder = ({ name, order, found, errors }: Convergence) =>
+  const testOrder = ({ name, order, measuredOrder: found, errors }: Convergence) =>
     test(`${name}: ${order}`, () => {
       assert.ok(Math.abs(found - order) < 0.1, `measured ${found}, errors ${errors}`)
       assert.ok(errors[1]! < 0.005, `errors ${errors}`)

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { exactLoop } from '../../../test/support/float64-loop.ts'
-import { guide } from '../diffusion/guidance.ts'
+import { applyGuidance } from '../diffusion/guidance.ts'
 import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
 import type { Plan, Row } from '../planning/plan.ts'
 import { defaultSampling, planSampler, type SamplerOptions, samplers } from '../planning/samplers.ts'
-import { domains, normals } from '../random/random.ts'
+import { domains, fillNormals } from '../random/random.ts'
 import { runPlan } from './loop.ts'
 
 const schedule = createSchedule(paperSchedule)
@@ -72,7 +72,7 @@ test('for every sampler the loop agrees with a float64 reference', async () => {
 suite('noise', () => {
   const noiseOf = (step: number) => {
     const out = new Float32Array(1)
-    normals(7, { domain: domains.sampling, image: 3, step }, out)
+    fillNormals(7, { domain: domains.sampling, image: 3, step }, out)
     return out[0]!
   }
   const noiseRequest = { seed: 7, indices: [3], size: 1 }
@@ -131,10 +131,14 @@ test('the dynamic threshold is the quantile of each image', async () => {
 suite('guidance', () => {
   const batch = { count: 2, size: 2 }
   test('extrapolates from the unconditional to the conditional output and does not change variances', () => {
-    const out = guide(Float32Array.of(2, 4, 7, 7, 1, 1, 8, 8), Float32Array.of(1, 0, 5, 5, 1, 2, 5, 5), {
-      ...batch,
-      scale: 3,
-    })
+    const out = applyGuidance(
+      Float32Array.of(2, 4, 7, 7, 1, 1, 8, 8),
+      Float32Array.of(1, 0, 5, 5, 1, 2, 5, 5),
+      {
+        ...batch,
+        scale: 3,
+      },
+    )
     assert.deepEqual([...out], [4, 12, 7, 7, 1, -1, 8, 8])
   })
 
@@ -146,7 +150,7 @@ suite('guidance', () => {
     const conditional = Float32Array.of(0.5, -1, 2, 0.25)
     const unconditional = Float32Array.of(0, 0.5, 1, -1)
     const guided = (rescale: number) =>
-      guide(conditional.slice(), unconditional, { count: 1, size: 4, scale: 5, rescale })
+      applyGuidance(conditional.slice(), unconditional, { count: 1, size: 4, scale: 5, rescale })
     assertNear(deviation(guided(1)), deviation(conditional))
     assertNear(deviation(guided(0.5)), (deviation(conditional) + deviation(guided(0))) / 2)
   })

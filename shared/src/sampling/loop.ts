@@ -1,8 +1,8 @@
 import { UserError } from '../base/errors.ts'
 import { quantileOfSorted } from '../base/statistics.ts'
 import { convertOutput } from '../diffusion/process.ts'
-import { type Clamp, depthOf, type Plan, type Row } from '../planning/plan.ts'
-import { domains, normals } from '../random/random.ts'
+import { type Clamp, historyLength, type Plan, type Row } from '../planning/plan.ts'
+import { domains, fillNormals } from '../random/random.ts'
 
 /**
  * The model with its conditioning applied: predicts ε, x_0 or v for a batch at one timestep. Takes [count, size] and
@@ -59,7 +59,7 @@ export async function runPlan(
   let next = new Float32Array(length)
   const z = new Float32Array(length)
   /** x̂₀ of this step and of earlier ones, latest first. */
-  const recent = Array.from({ length: depthOf(plan) + 1 }, () => new Float32Array(length))
+  const recent = Array.from({ length: historyLength(plan) + 1 }, () => new Float32Array(length))
   const scratch = new Float32Array(rows.some(({ clamp }) => isThreshold(clamp)) ? size : 0)
 
   if (from) {
@@ -109,7 +109,7 @@ export function fillNoise(
 ): void {
   const size = out.length / indices.length
   for (let i = 0; i < indices.length; i++) {
-    normals(seed, { domain, image: indices[i]!, step }, out, i * size, size)
+    fillNormals(seed, { domain, image: indices[i]!, step }, out, i * size, size)
   }
 }
 

@@ -5,9 +5,9 @@ import { describe, test } from 'node:test'
 import {
   convertOutput,
   createSchedule,
+  fromSchedulerConfig,
   generate,
   qSample,
-  readScheduler,
   toRgba,
   x0Weights,
 } from '@ddpm/shared'
@@ -39,7 +39,7 @@ describe('studio: explanation, accessibility and offline use', { timeout: 900_00
     await page.locator('#t').fill('250')
     await page.waitForFunction(() => /t = 250/.test(document.querySelector('#t-text')!.textContent!))
     const { shape, scheduler } = studio.manifest
-    const meaning = readScheduler(scheduler)
+    const meaning = fromSchedulerConfig(scheduler)
     const schedule = createSchedule(meaning.schedule)
     const epsilon = session.noiseOf(1, 0)
     const xt = qSample(schedule.alphasCumprod[250]!, x0, epsilon)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Case, cases, inputsOf, random } from '../../../test/support/cases.ts'
+import { type Case, cases, createInputs, randomTensor } from '../../../test/support/cases.ts'
 import { float64, type Tensor, tensor } from '../../../test/support/float64.ts'
 import { gradients } from './grad.ts'
 import { createGraph, evaluate, type Node } from './graph.ts'
@@ -21,14 +21,14 @@ function checkCase<O extends Op>(op: O, c: Case<O>): void {
   const inputs = shapes.map((shape, i) => graph.input(`input${i}`, shape))
   // The loss is a randomly weighted sum of the output, so that every element has a different gradient.
   const output = ops.apply(op, inputs, attributes)
-  const weights = random(99, output.shape as number[])
+  const weights = randomTensor(99, output.shape as number[])
   const weighted = ops.mul(output, graph.input('weights', weights.shape))
   const loss = ops.reduceSum(
     weighted,
     output.shape.map((_, axis) => axis),
   )
 
-  const values = inputsOf(c)
+  const values = createInputs(c)
   const run = (nodes: readonly Node[], inputValues: readonly Tensor[]) =>
     evaluate(
       nodes,

@@ -1,10 +1,10 @@
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { candidates, nameOf } from '../engines/choose.ts'
+import { candidates, formatCandidate } from '../engines/choose.ts'
 import { probe } from '../engines/probe.ts'
 import { isSoftware } from '../engines/vulkan.ts'
-import { defaultUNet } from '../network/unet.ts'
+import { defaultUNet } from '../network/config.ts'
 import type { StepSpec } from '../step/spec.ts'
 
 const command = new Command('npm run doctor --')
@@ -47,11 +47,13 @@ async function main(): Promise<void> {
       const note = isSoftware(result.description) ? ' (software renderer, not a graphics card)' : ''
       const rate = (1000 * spec.batch) / result.milliseconds
       console.log(
-        `  yes  ${nameOf(candidate)}: ${result.milliseconds.toFixed(1)} ms, ${rate.toPrecision(3)} images/s\n` +
+        `  yes  ${formatCandidate(candidate)}: ${result.milliseconds.toFixed(1)} ms, ${rate.toPrecision(3)} images/s\n` +
           `       ${result.description}${note}\n`,
       )
     } else {
-      console.log(`  no   ${nameOf(candidate)}\n       ${result.reason.replaceAll('\n', '\n       ')}\n`)
+      console.log(
+        `  no   ${formatCandidate(candidate)}\n       ${result.reason.replaceAll('\n', '\n       ')}\n`,
+      )
     }
   }
   console.log(

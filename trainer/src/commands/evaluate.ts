@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import {
   type ParsedShapes,
@@ -63,7 +63,7 @@ interface Options extends SamplerFlags {
   out?: string
 }
 
-const numberList = (text: string) => text.split(',').map(realNumber)
+const numberList = (text: string) => text.split(',').map(parseNumber)
 
 const command = addSamplerOptions(
   new Command('npm run evaluate --')
@@ -77,25 +77,30 @@ const command = addSamplerOptions(
     .option(
       '--split <name>',
       `${splits.join(', ')} (default: train of the run's own images, all of --data)`,
-      choice(splits),
+      parseChoice(splits),
     )
-    .option('--count <n>', 'number of images to generate', wholeNumber, 2000)
-    .option('--reference <n>', 'max number of real images, selected at random', wholeNumber, 10_000),
+    .option('--count <n>', 'number of images to generate', parseWholeNumber, 2000)
+    .option('--reference <n>', 'max number of real images, selected at random', parseWholeNumber, 10_000),
 )
-  .option('--guidance <scale>', "classifier-free guidance, 1 for none (default: the model's)", realNumber)
+  .option('--guidance <scale>', "classifier-free guidance, 1 for none (default: the model's)", parseNumber)
   .option('--class <name>', 'generate only this class')
-  .option('--seed <n>', 'seed of the samples, the selection of real images and the bootstrap', wholeNumber, 0)
+  .option(
+    '--seed <n>',
+    'seed of the samples, the selection of real images and the bootstrap',
+    parseWholeNumber,
+    0,
+  )
   .option(
     '--weights <kind>',
     'ema (averaged) or raw; exported models have one kind',
-    choice(['ema', 'raw']),
+    parseChoice(['ema', 'raw']),
     'ema',
   )
   .option(
     '--features <file.onnx>',
     'feature extractor (default: a classifier that is trained on the labelled images)',
   )
-  .option('--features-size <pixels>', 'side of the input images of the extractor', wholeNumber, 299)
+  .option('--features-size <pixels>', 'side of the input images of the extractor', parseWholeNumber, 299)
   .option(
     '--features-mean <list>',
     'subtracted from values in 0 … 1: one number, or one per channel',
@@ -107,19 +112,19 @@ const command = addSamplerOptions(
   .option(
     '--nearest <k>',
     'k of precision, recall, density and coverage',
-    wholeNumber,
+    parseWholeNumber,
     compareDefaults.neighbours,
   )
   .option(
     '--bootstrap <n>',
     'number of replicates for the error bars, 0 for none',
-    wholeNumber,
+    parseWholeNumber,
     compareDefaults.replicates,
   )
   .option(
     '--neighbours [n]',
     'instead of scores: a PNG of n (default: 16) samples above their nearest real images, by pixels and by features',
-    wholeNumber,
+    parseWholeNumber,
   )
   .option('--out <folder>', 'output folder, also for cached samples (default: MODEL/evaluation)')
   // Options after `likelihood` belong to that command, also if both commands have an option of the same name.

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { type Dtype, dtypes, modelName, UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type ExportOptions, exportModel, exportTfjsModel } from '../export/export.ts'
 import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
@@ -28,24 +28,24 @@ const command = new Command('npm run export --')
   .option('--name <owner/name>', 'name of the model (default: local/RUN)')
   .option('--description <text>', 'one sentence about what the model generates')
   .option('--licence <name>', 'licence of the model', 'unspecified')
-  .option('--weights <kind>', 'ema (averaged) or raw', choice(['ema', 'raw']), 'ema')
-  .option('--preview <n>', 'number of images in the preview, 0 for none', wholeNumber, 16)
+  .option('--weights <kind>', 'ema (averaged) or raw', parseChoice(['ema', 'raw']), 'ema')
+  .option('--preview <n>', 'number of images in the preview, 0 for none', parseWholeNumber, 16)
   .option(
     '--format <format>',
     'onnx, or tfjs: a TensorFlow.js graph model (model.json and shards)',
-    choice(['onnx', 'tfjs']),
+    parseChoice(['onnx', 'tfjs']),
     'onnx',
   )
   .option(
     '--dtype <type>',
     'fp16 writes a second ONNX file of half the size with half-precision weights, for slow connections',
-    choice(dtypes),
+    parseChoice(dtypes),
     'fp32',
   )
   .option(
     '--via <tool>',
     "tf2onnx: make the ONNX file with Python's tf2onnx from the TensorFlow.js graph model, and check its predictions",
-    choice(['tf2onnx']),
+    parseChoice(['tf2onnx']),
   )
   .option('--python <program>', 'Python executable with TensorFlow and tf2onnx', 'python3')
   .addHelpText(

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type BetaSchedule, betaSchedules, paperSchedule, UserError } from '@ddpm/shared'
-import { choice, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { z } from 'zod'
-import { flatten, layoutOf, tablesOf } from '../network/parameters.ts'
-import { defaultUNet, parameterSpecs } from '../network/unet.ts'
+import { defaultUNet } from '../network/config.ts'
+import { createParameterLayout, createTables, flatten } from '../network/parameters.ts'
+import { parameterSpecs } from '../network/unet.ts'
 import { saveCheckpoint } from '../run/checkpoint.ts'
 import { recipes } from '../run/recipes.ts'
 import { networkOf, type RunConfig, writeRunConfig } from '../run/run.ts'
@@ -28,9 +29,9 @@ const command = new Command('npm run import --')
   .argument('<weights>', 'the .safetensors file')
   .requiredOption('--config <file>', "the network's arguments: base_channels, base_channels_multiples …")
   .option('--out <folder>', "folder of the new run (default: runs/NAME, after the file's name)")
-  .option('--size <pixels>', 'side of the images that the model generates', wholeNumber, 32)
-  .option('--prediction <kind>', 'what the network predicts', choice(['epsilon', 'x0', 'v']), 'epsilon')
-  .option('--schedule <name>', 'noise schedule of the training', choice(betaSchedules), 'linear')
+  .option('--size <pixels>', 'side of the images that the model generates', parseWholeNumber, 32)
+  .option('--prediction <kind>', 'what the network predicts', parseChoice(['epsilon', 'x0', 'v']), 'epsilon')
+  .option('--schedule <name>', 'noise schedule of the training', parseChoice(betaSchedules), 'linear')
   .option('--classes <list>', 'class names, separated by commas (default: none)')
   .addHelpText(
     'after',
@@ -59,13 +60,13 @@ async function main(path: string, options: Options): Promise<void> {
 
   const timesteps = tensors.get('time_embeddings.time_blocks.0.weight')?.shape[0] ?? paperSchedule.timesteps
   const config = runConfig(path, network, timesteps, options)
-  const layout = layoutOf(parameterSpecs(networkOf(config).unet))
+  const layout = createParameterLayout(parameterSpecs(networkOf(config).unet))
   const state = initialState(flatten(layout, tensors, path))
   writeRunConfig(folder, config)
   const checkpoint = saveCheckpoint(folder, layout, {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
     state,
-    tables: tablesOf(layout, tensors),
+    tables: createTables(layout, tensors),
   })
   console.log(
     `Imported ${layout.size.toLocaleString('en')} parameters to ${checkpoint}. ` +

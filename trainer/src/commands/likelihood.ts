@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { varianceTypes } from '@ddpm/shared'
-import { choice, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
 import { cacheKey, readCached, writeCached } from '../evaluation/inputs/cache.ts'
 import { modelFolder, openEvaluationSet, type Split, splits } from '../evaluation/inputs/images.ts'
@@ -35,20 +35,24 @@ export const likelihoodCommand = new Command('likelihood')
   .option(
     '--split <name>',
     `${splits.join(', ')} (default: validation of the run's own images, all of --data)`,
-    choice(splits),
+    parseChoice(splits),
   )
-  .option('--images <n>', 'number of images, selected at random (default: all)', wholeNumber)
-  .addOption(new Option('--pictures <n>').argParser(wholeNumber).hideHelp())
+  .option('--images <n>', 'number of images, selected at random (default: all)', parseWholeNumber)
+  .addOption(new Option('--pictures <n>').argParser(parseWholeNumber).hideHelp())
   .option(
     '--terms <n>',
     'timesteps evaluated per image, one in each of n strata; all for the exact sum',
-    (text) => (text === 'all' ? text : wholeNumber(text)),
+    (text) => (text === 'all' ? text : parseWholeNumber(text)),
     10,
   )
-  .option('--variance <kind>', `${varianceTypes.join(', ')} (default: the model's)`, choice(varianceTypes))
+  .option(
+    '--variance <kind>',
+    `${varianceTypes.join(', ')} (default: the model's)`,
+    parseChoice(varianceTypes),
+  )
   .option('--no-class', 'do not condition the model on the class of each image')
-  .option('--weights <kind>', 'ema (averaged) or raw', choice(['ema', 'raw']), 'ema')
-  .option('--seed <n>', 'seed of the images, timesteps and noise', wholeNumber, 0)
+  .option('--weights <kind>', 'ema (averaged) or raw', parseChoice(['ema', 'raw']), 'ema')
+  .option('--seed <n>', 'seed of the images, timesteps and noise', parseWholeNumber, 0)
   .option('--out <folder>', 'output folder for the values and the plot (default: MODEL/evaluation)')
   .addHelpText(
     'after',

@@ -2,7 +2,7 @@ import { formatPlan, planFor } from '@ddpm/shared'
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { noiseBars, noiseSvg } from '../image/noise-chart.ts'
-import { planSource } from '../run/plan-source.ts'
+import { openPlanSource } from '../run/plan-source.ts'
 import { writeAtomically } from '../support/files.ts'
 import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './terminal/sampler-options.ts'
 
@@ -35,7 +35,7 @@ Use npm run bench:samplers to measure how fast the samplers converge.`,
   .action(main)
 
 function main(path: string | undefined, { svg, chart, ...flags }: Options): void {
-  const plan = planFor(planSource(path), samplerOptionsOf(flags))
+  const plan = planFor(openPlanSource(path), samplerOptionsOf(flags))
   console.log(formatPlan(plan))
   if (chart) console.log(`\n${noiseBars(plan)}`)
   if (svg === undefined) return

@@ -1,10 +1,10 @@
-import { defaultJumps, evaluationsOf, type GenerateOptions, planFor, UserError } from '@ddpm/shared'
-import { choice, realNumber, runCommand, wholeNumber } from '@ddpm/shared/cli'
+import { countEvaluations, defaultJumps, type GenerateOptions, planFor, UserError } from '@ddpm/shared'
+import { parseChoice, parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { startingImages } from '../data/starting-images.ts'
-import { frameRecorder } from '../image/frames.ts'
+import { readStartingImages } from '../data/starting-images.ts'
+import { createFrameRecorder } from '../image/frames.ts'
 import type { GridOptions } from '../image/grid.ts'
-import { isMoving, writeImages } from '../image/image-files.ts'
+import { isAnimation, writeImages } from '../image/image-files.ts'
 import type { WeightsKind } from '../inference/graph.ts'
 import { type OpenedModel, openModel } from '../inference/model.ts'
 import { reconstruct } from '../inference/reconstruction.ts'
@@ -41,20 +41,20 @@ const command = addSamplerOptions(
       'a grid (.png), an animated grid of the denoising (.gif), or a folder of single PNGs (ends in /)',
       'samples.png',
     )
-    .option('--count <n>', 'number of images', wholeNumber, 64)
-    .option('--seed <n>', 'the same seed gives the same images on every machine', wholeNumber, 0),
+    .option('--count <n>', 'number of images', parseWholeNumber, 64)
+    .option('--seed <n>', 'the same seed gives the same images on every machine', parseWholeNumber, 0),
 )
   .option('--class <name>', 'generate only this class')
-  .option('--guidance <scale>', 'classifier-free guidance, 1 for none', realNumber)
-  .option('--guidance-rescale <φ>', 'guidance rescale φ (Lin et al. 2023), 0 to 1', realNumber)
+  .option('--guidance <scale>', 'classifier-free guidance, 1 for none', parseNumber)
+  .option('--guidance-rescale <φ>', 'guidance rescale φ (Lin et al. 2023), 0 to 1', parseNumber)
   .option(
     '--weights <kind>',
     'ema (averaged) or raw; exported models have one kind',
-    choice(['ema', 'raw']),
+    parseChoice(['ema', 'raw']),
     'ema',
   )
-  .option('--columns <n>', 'images per row of the grid', wholeNumber)
-  .option('--scale <n>', 'enlarges every pixel to n×n pixels', wholeNumber, 2)
+  .option('--columns <n>', 'images per row of the grid', parseWholeNumber)
+  .option('--scale <n>', 'enlarges every pixel to n×n pixels', parseWholeNumber, 2)
   .option(
     '--from <images>',
     'start from an image (used --count times) or from a dataset, as for train --data',
@@ -62,13 +62,13 @@ const command = addSamplerOptions(
   .option(
     '--strength <s>',
     'how far --from is changed, 0 (not at all) to 1 (default: 0.6, with --mask 1)',
-    realNumber,
+    parseNumber,
   )
   .option('--mask <image>', 'inpaint --from: generate the white area, retain the black one (RePaint)')
-  .option('--jump <levels>', 'RePaint: jump length', wholeNumber, defaultJumps.jump)
-  .option('--resample <n>', 'RePaint: number of resamplings', wholeNumber, defaultJumps.resample)
+  .option('--jump <levels>', 'RePaint: jump length', parseWholeNumber, defaultJumps.jump)
+  .option('--resample <n>', 'RePaint: number of resamplings', parseWholeNumber, defaultJumps.resample)
   .option('--invert', 'invert --from to noise and reconstruct it; prints the PSNR of the reconstruction')
-  .option('--to-seed <n>', 'interpolate between --seed and this seed', wholeNumber)
+  .option('--to-seed <n>', 'interpolate between --seed and this seed', parseWholeNumber)
   .addHelpText(
     'after',
     `
@@ -100,7 +100,7 @@ async function main(path: string, options: Options): Promise<void> {
       ...(options.guidance !== undefined && { guidance: options.guidance }),
       ...(options.guidanceRescale !== undefined && { guidanceRescale: options.guidanceRescale }),
     }
-    console.log(`${model.description}; ${plan.name}, ${evaluationsOf(plan)} steps, seed ${options.seed}`)
+    console.log(`${model.description}; ${plan.name}, ${countEvaluations(plan)} steps, seed ${options.seed}`)
     if (options.invert) await invertAndReconstruct(model, request, options)
     else await generateAndWrite(model, request, options)
   } finally {
@@ -137,7 +137,7 @@ async function generateAndWrite(
 ): Promise<void> {
   const { out, count, class: className = null } = options
   const start = await startingPoint(info, { ...options, className })
-  const recorder = isMoving(out) ? frameRecorder(info, count) : null
+  const recorder = isAnimation(out) ? createFrameRecorder(info, count) : null
   const bar = timedProgress('Generating')
   const images = await sample(info, network, { ...request, ...start }, bar.show, recorder?.record)
   bar.end()
@@ -150,7 +150,7 @@ async function invertAndReconstruct(
   request: GenerateOptions,
   options: Options,
 ): Promise<void> {
-  const images = await startingImages(options.from!, options.count, model.info.shape)
+  const images = await readStartingImages(options.from!, options.count, model.info.shape)
   const bar = timedProgress('Inverting')
   const { pairs, psnr, noise } = await reconstruct(model, images, request, bar.show)
   bar.end()

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { portNumber, runCommand } from '@ddpm/shared/cli'
+import { parsePort, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { listCheckpoints } from '../run/checkpoint.ts'
 import { openCheckpoint } from '../run/run.ts'
@@ -18,7 +18,7 @@ const command = new Command('npm start --')
     'Runs the whole pipeline once: serves the studio with the included models, trains a model on the built-in shapes, ' +
       'exports it and publishes it on the page.',
   )
-  .option('--port <n>', 'port of the page', portNumber, 8787)
+  .option('--port <n>', 'port of the page', parsePort, 8787)
   .action(main)
 
 async function main({ port }: { port: number }): Promise<void> {

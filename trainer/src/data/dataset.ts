@@ -1,4 +1,4 @@
-import { domains, permutation, UserError } from '@ddpm/shared'
+import { domains, randomPermutation, UserError } from '@ddpm/shared'
 import type { DecodeOptions } from './decode.ts'
 
 /** A set of images. Every source is converted to this form. */
@@ -78,7 +78,7 @@ export function split(dataset: Dataset, fraction: number, seed: number): Split {
         'Add images.',
     )
   }
-  const order = permutation(seed, { domain: domains.split, image: 0, step: 0 }, dataset.count)
+  const order = randomPermutation(seed, { domain: domains.split, image: 0, step: 0 }, dataset.count)
   const validationCount = Math.min(dataset.count - 1, Math.max(1, Math.round(fraction * dataset.count)))
   return {
     train: select(dataset, order.subarray(validationCount).sort()),

@@ -4,7 +4,7 @@ import { type Dataset, imageSize, selectLabels } from './dataset.ts'
 import { decode, forEachConcurrently } from './decode.ts'
 
 /** An image file that was readable when the training started cannot be read any more. */
-export class ImageMissing extends UserError {}
+export class MissingImageError extends UserError {}
 
 /**
  * Returns the images with the given indices, in that order, in memory.
@@ -24,7 +24,7 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
     const { path, to } = missing[i]!
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
-      throw new ImageMissing(
+      throw new MissingImageError(
         `Cannot read ${join(files!.folder, path)}: ${error.message}. The file was readable when the training started. ` +
           'Restore it.',
       )

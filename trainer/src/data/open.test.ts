@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
 import { type OpenOptions, openData } from './open.ts'
-import { shapes } from './shapes/dataset.ts'
+import { createShapes } from './shapes/dataset.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'open-'))
 after(() => rm(scratch, { recursive: true }))
@@ -26,7 +26,7 @@ await image.toFile(join(scratch, 'single.png'))
 await writeFile(join(scratch, 'images.tar'), 'packed')
 
 test('shapes and shapes:COUNT open the built-in set with the seed', async () => {
-  assert.deepEqual(await openData('shapes:12', { seed: 4 }), shapes(12, 4))
+  assert.deepEqual(await openData('shapes:12', { seed: 4 }), createShapes(12, 4))
   assert.equal((await openData('shapes', { seed: 4, size: 32, channels: 3 })).count, 4096)
 })
 

@@ -5,7 +5,7 @@ import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
 import { isIdxImages, readIdx } from './idx.ts'
-import { shapes, side } from './shapes/dataset.ts'
+import { createShapes, side } from './shapes/dataset.ts'
 
 export interface OpenOptions extends Partial<FolderOptions> {
   /** Seed of the built-in set. */
@@ -70,7 +70,7 @@ function openShapes(source: string, { size = side, channels = 3, seed }: OpenOpt
       `The built-in shapes are ${side}×${side} RGB. Remove --size and --channels, or set them to ${side} and 3.`,
     )
   }
-  return shapes(count, seed)
+  return createShapes(count, seed)
 }
 
 /** Detects the format of a path from file names or the first bytes. */

@@ -12,7 +12,7 @@ const endings = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.ti
  * @param source an image, which is repeated `count` times, or any training data, of which the first images are used
  * @throws UserError if the source cannot be read or its size does not match the model
  */
-export async function startingImages(
+export async function readStartingImages(
   source: string,
   count: number,
   shape: ModelInfo['shape'],

@@ -1,11 +1,9 @@
-import { domains, normals } from '@ddpm/shared'
+import { domains, fillNormals } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import { createGraph, type Node } from '../algebra/graph.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
-
-/** onnxruntime's block widths: AVX-512, AVX and NEON. */
-const candidates = [16, 8, 4]
+import { blockWidths } from '../compile/onnx/nchwc/layout.ts'
 
 let cached: Promise<number | null> | undefined
 
@@ -16,7 +14,7 @@ let cached: Promise<number | null> | undefined
  * onnxruntime does not report the width, and a wrong one gives wrong numbers without an error. Therefore, each
  * candidate computes every operation that has a blocked version, and the results must agree with the plain operators.
  */
-export function findBlockWidth(): Promise<number | null> {
+export function detectBlockWidth(): Promise<number | null> {
   cached ??= search()
   return cached
 }
@@ -24,7 +22,7 @@ export function findBlockWidth(): Promise<number | null> {
 async function search(): Promise<number | null> {
   const plain = await runOps(null)
   if (plain === null) throw new Error('onnxruntime cannot compute a convolution on this machine.')
-  for (const width of candidates) {
+  for (const width of blockWidths) {
     const blocked = await runOps(width)
     if (blocked?.every((values, i) => agree(values, plain[i]!))) return width
   }
@@ -77,7 +75,7 @@ async function runOps(blockWidth: number | null): Promise<Float32Array[] | null>
   const feeds = Object.fromEntries(
     Object.entries(shapes).map(([name, shape], i) => {
       const values = new Float32Array(sizeOf(shape))
-      normals(0, { domain: domains.initialization, image: i, step: 0 }, values)
+      fillNormals(0, { domain: domains.initialization, image: i, step: 0 }, values)
       return [name, new ort.Tensor('float32', values, shape)]
     }),
   )

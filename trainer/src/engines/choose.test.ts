@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { defaultUNet } from '../network/unet.ts'
+import { defaultUNet } from '../network/config.ts'
 import type { StepSpec } from '../step/spec.ts'
-import { chooseEngine, type EngineRequest, nameOf } from './choose.ts'
+import { chooseEngine, type EngineRequest, formatCandidate } from './choose.ts'
 import { type ProbeResult, probe } from './probe.ts'
 
 const spec: StepSpec = {
@@ -20,8 +20,8 @@ function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVI
   return {
     measured,
     hasGraphicsCard: () => true,
-    async measure(candidate: Parameters<typeof nameOf>[0]): Promise<ProbeResult> {
-      const name = nameOf(candidate)
+    async measure(candidate: Parameters<typeof formatCandidate>[0]): Promise<ProbeResult> {
+      const name = formatCandidate(candidate)
       measured.push(name)
       const milliseconds = times[name]
       if (milliseconds === undefined) return { works: false, reason: 'missing' }
@@ -35,7 +35,7 @@ suite('auto', () => {
   test('chooses the fastest candidate and reports the measured times', async () => {
     const times = { 'onnxruntime on webgpu': 12, 'tfjs on webgpu': 30, 'onnxruntime on cpu': 300 }
     const choice = await chooseEngine(auto, spec, {}, machine(times))
-    assert.equal(nameOf(choice), 'onnxruntime on webgpu')
+    assert.equal(formatCandidate(choice), 'onnxruntime on webgpu')
     assert.match(choice.reason!, /onnxruntime on webgpu 12 ms.*onnxruntime on cpu 300 ms/)
     const slow = await chooseEngine(
       auto,
@@ -43,7 +43,7 @@ suite('auto', () => {
       {},
       machine({ ...times, 'onnxruntime on webgpu': 900, 'tfjs on webgpu': 950 }),
     )
-    assert.equal(nameOf(slow), 'onnxruntime on cpu')
+    assert.equal(formatCandidate(slow), 'onnxruntime on cpu')
   })
 
   test('ignores software renderers', async () => {
@@ -52,19 +52,19 @@ suite('auto', () => {
       'WebGPU, libvk_swiftshader',
     )
     const choice = await chooseEngine(auto, spec, {}, swiftshader)
-    assert.equal(nameOf(choice), 'onnxruntime on cpu')
+    assert.equal(formatCandidate(choice), 'onnxruntime on cpu')
     assert.match(choice.reason!, /swiftshader is a software renderer, not a graphics card/)
   })
 
   test('measures nothing if there is no graphics card or no choice', async () => {
     const bare = { ...machine({}), hasGraphicsCard: () => false }
-    assert.equal(nameOf(await chooseEngine(auto, spec, {}, bare)), 'onnxruntime on cpu')
+    assert.equal(formatCandidate(await chooseEngine(auto, spec, {}, bare)), 'onnxruntime on cpu')
     assert.equal(
-      nameOf(await chooseEngine({ engine: 'tfjs', device: 'auto' }, spec, {}, bare)),
+      formatCandidate(await chooseEngine({ engine: 'tfjs', device: 'auto' }, spec, {}, bare)),
       'tfjs on cpu',
     )
     assert.equal(
-      nameOf(await chooseEngine({ engine: 'auto', device: 'cpu' }, spec, {}, bare)),
+      formatCandidate(await chooseEngine({ engine: 'auto', device: 'cpu' }, spec, {}, bare)),
       'onnxruntime on cpu',
     )
     assert.deepEqual(bare.measured, [])

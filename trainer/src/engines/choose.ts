@@ -69,9 +69,11 @@ export async function chooseEngine(
   const failures: string[] = []
   const tryCandidate = async (candidate: Candidate, allowSoftware: boolean) => {
     const result = await measure(candidate)
-    if (!result.works) failures.push(`${nameOf(candidate)}: ${result.reason.split('\n')[0]}`)
+    if (!result.works) failures.push(`${formatCandidate(candidate)}: ${result.reason.split('\n')[0]}`)
     else if (!allowSoftware && isSoftware(result.description))
-      failures.push(`${nameOf(candidate)}: ${result.description} is a software renderer, not a graphics card`)
+      failures.push(
+        `${formatCandidate(candidate)}: ${result.description} is a software renderer, not a graphics card`,
+      )
     else working.push({ candidate, milliseconds: result.milliseconds })
   }
   for (const candidate of onCards) await tryCandidate(candidate, request.device === candidate.device)
@@ -85,13 +87,13 @@ export async function chooseEngine(
   if (onCpu) await tryCandidate(onCpu, true)
   working.sort((a, b) => a.milliseconds - b.milliseconds)
   const times = working.map(
-    ({ candidate, milliseconds }) => `${nameOf(candidate)} ${milliseconds.toFixed(0)} ms`,
+    ({ candidate, milliseconds }) => `${formatCandidate(candidate)} ${milliseconds.toFixed(0)} ms`,
   )
   return { ...working[0]!.candidate, reason: `fastest training step (${times.join(', ')})` }
 }
 
 /** Formats a candidate for messages, such as "onnxruntime on cpu". */
-export function nameOf({ engine, device }: Candidate): string {
+export function formatCandidate({ engine, device }: Candidate): string {
   return `${engine} on ${device}`
 }
 

@@ -3,19 +3,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { createSchedule, domains, normals, paperSchedule, uniforms } from '@ddpm/shared'
+import { createSchedule, domains, fillNormals, paperSchedule, uniforms } from '@ddpm/shared'
 import { memory } from '@tensorflow/tfjs-core'
 import { type Reference, readReference } from '../../../test/support/reference.ts'
-import { flatten, initialize, layoutOf, tablesOf, unflatten } from '../network/parameters.ts'
-import { defaultUNet, dropoutLayout, parameterSpecs } from '../network/unet.ts'
-import { variationalTable } from '../objective/variational.ts'
+import { defaultUNet } from '../network/config.ts'
+import { createParameterLayout, createTables, flatten, initialize, unflatten } from '../network/parameters.ts'
+import { dropoutLayout, parameterSpecs } from '../network/unet.ts'
+import { createVariationalTable } from '../objective/variational.ts'
 import { readCheckpoint, saveCheckpoint } from '../run/checkpoint.ts'
 import { type Batch, type Candidate, type Engine, initialState, type TrainingState } from '../step/engine.ts'
 import { type StepScalars, stateNames, stepScalars } from '../step/optimizer.ts'
 import type { StepSpec } from '../step/spec.ts'
 import { microBatches } from '../training/batches.ts'
 import { emaDecayAt } from '../training/loop.ts'
-import { candidates, nameOf } from './choose.ts'
+import { candidates, formatCandidate } from './choose.ts'
 import { openEngine } from './open.ts'
 import { type ProbeResult, probe } from './probe.ts'
 import { isSoftware } from './vulkan.ts'
@@ -48,8 +49,8 @@ const probeSpec: StepSpec = {
   ...spec,
   unet: { ...spec.unet, channelMultiples: [1], attention: [false], dropout: 0, classes: 0 },
 }
-const layout = layoutOf(parameterSpecs(spec.unet))
-const tables = tablesOf(layout)
+const layout = createParameterLayout(parameterSpecs(spec.unet))
+const tables = createTables(layout)
 const masks = dropoutLayout(spec.unet, spec)
 const maskSize = masks.size
 const schedule = createSchedule({ ...paperSchedule, timesteps: spec.unet.timesteps })
@@ -73,7 +74,7 @@ function batchAt(step: number, count = spec.batch): Batch {
     Float32Array.from(uniforms(3, { domain, image: 0, step }, length))
   const normal = (image: number) => {
     const values = new Float32Array(elements)
-    normals(3, { domain: domains.trainingNoise, image, step }, values)
+    fillNormals(3, { domain: domains.trainingNoise, image, step }, values)
     return values
   }
   const timestep = uniform(domains.trainingTimestep, count).map((u) => Math.floor(u * spec.unet.timesteps))
@@ -209,7 +210,7 @@ for (const [candidate, probeResult] of probeResults) {
     isSoftware(probeResult.description) &&
     'software renderer: only the test with twenty steps runs, unless DDPM_SLOW_TESTS is set'
 
-  suite(nameOf(candidate), { skip: missing }, () => {
+  suite(formatCandidate(candidate), { skip: missing }, () => {
     for (const size of ['gray16', 'rgb16', 'published8', 'hybrid8'] as const) {
       const reference = readReference(size)
       const large =
@@ -233,7 +234,7 @@ for (const [candidate, probeResult] of probeResults) {
       assertStatesClose(
         await resume(checkpoint, referenceEngine),
         state,
-        `from step 5 with ${nameOf(referenceEngine)}`,
+        `from step 5 with ${formatCandidate(referenceEngine)}`,
       )
     })
 
@@ -364,7 +365,7 @@ async function compareWithPyTorch(
   const { weightDecay, clipNorm } = optimizer
   const schedule = createSchedule(paperSchedule)
   const variational =
-    config.outputChannels === config.inputChannels ? null : variationalTable(schedule, 'epsilon')
+    config.outputChannels === config.inputChannels ? null : createVariationalTable(schedule, 'epsilon')
   const spec: StepSpec = {
     unet: config,
     batch,
@@ -374,7 +375,7 @@ async function compareWithPyTorch(
     clipNorm,
     ...(variational && { variational }),
   }
-  const layout = layoutOf(parameterSpecs(config))
+  const layout = createParameterLayout(parameterSpecs(config))
   const parameters = flatten(layout, weights, 'the reference')
   const timestep = tensor('timestep').data
   const referenceBatch: Batch = {
@@ -386,7 +387,7 @@ async function compareWithPyTorch(
     dropout: tensors.get('dropout')?.data ?? null,
   }
   const state = initialState(parameters.slice())
-  const engine = await openEngine(candidate, spec, tablesOf(layout, weights), state)
+  const engine = await openEngine(candidate, spec, createTables(layout, weights), state)
   const output = await engine.predict('raw', tensor('xt').data, timestep, null)
   assertClose(output, tensor('epsilon').data, 1e-5, 'epsilon')
 

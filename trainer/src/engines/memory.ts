@@ -1,6 +1,11 @@
 import ort from 'onnxruntime-node'
 import { createGraph, type Node } from '../algebra/graph.ts'
-import { type Chunk, chunksOf, type Layout, singlesOf } from '../network/parameters.ts'
+import {
+  type Chunk,
+  type ParameterLayout,
+  splitIntoChunks,
+  splitPerParameter,
+} from '../network/parameters.ts'
 import { chunkName, type VectorName } from '../step/chunked-parameters.ts'
 import type { TrainingState } from '../step/engine.ts'
 import {
@@ -54,8 +59,8 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName)
  * slice it. Gradients are written directly to the vector that the update reads.
  * @param state initial state; it is updated in place
  */
-export function hostMemory(state: TrainingState, layout: Layout, adam: AdamConfig): Memory {
-  const chunks = singlesOf(layout)
+export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: AdamConfig): Memory {
+  const chunks = splitPerParameter(layout)
   const gradients = new Float32Array(layout.size)
   const parameters = {
     raw: viewsOf(state.parameters, chunks, 'parameters'),
@@ -99,11 +104,11 @@ type Compile = (
  */
 export async function deviceMemory(
   state: TrainingState,
-  layout: Layout,
+  layout: ParameterLayout,
   adam: AdamConfig,
   compile: Compile,
 ): Promise<Memory> {
-  const chunks = chunksOf(layout, deviceChunkSize)
+  const chunks = splitIntoChunks(layout, deviceChunkSize)
   const nextName = (name: VectorName, chunk: number) => `next.${chunkName(name, chunk)}`
   const chunkNames = (names: readonly VectorName[], nameOf = chunkName) =>
     names.flatMap((name) => chunks.map((_, i) => nameOf(name, i)))

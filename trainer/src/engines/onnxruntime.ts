@@ -3,14 +3,14 @@ import { UserError } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import type { Node } from '../algebra/graph.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
-import { layoutOf } from '../network/parameters.ts'
+import { createParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
 import { predictionGraph } from '../step/inference-graphs.ts'
 import { clipScale } from '../step/optimizer.ts'
 import type { StepSpec } from '../step/spec.ts'
 import { gradientGraph } from '../step/training-graphs.ts'
-import { findBlockWidth } from './block-width.ts'
+import { detectBlockWidth } from './block-width.ts'
 import { noWebgpuAdapter, onnxruntimeCudaHint } from './install-hints.ts'
 import { deviceMemory, hostMemory, type Tensors } from './memory.ts'
 import { vulkanDrivers } from './vulkan.ts'
@@ -73,7 +73,7 @@ export async function createOnnxruntimeEngine(
   { device = 'cpu', threads = availableParallelism() }: { device?: Device; threads?: number } = {},
 ): Promise<Engine> {
   const onDevice = device === 'webgpu'
-  const blockWidth = device === 'cpu' ? await findBlockWidth() : null
+  const blockWidth = device === 'cpu' ? await detectBlockWidth() : null
   const compileStepGraph = (outputs: Readonly<Record<string, Node>>, deviceOutputs: readonly string[] = []) =>
     compile(outputs, tables, {
       device,
@@ -87,7 +87,7 @@ export async function createOnnxruntimeEngine(
     })
   const { unet: config, height, width, accumulate = 1 } = spec
   const channels = config.inputChannels
-  const layout = layoutOf(parameterSpecs(config))
+  const layout = createParameterLayout(parameterSpecs(config))
   const memory = onDevice
     ? await deviceMemory(state, layout, spec.adam, compileStepGraph)
     : hostMemory(state, layout, spec.adam)

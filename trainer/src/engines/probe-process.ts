@@ -1,6 +1,6 @@
 // The child process of probe.ts. It receives a ProbeRequest, measures a training step, sends a ProbeResult and exits.
-import { domains, normals, UserError } from '@ddpm/shared'
-import { initialize, layoutOf, tablesOf } from '../network/parameters.ts'
+import { domains, fillNormals, UserError } from '@ddpm/shared'
+import { createParameterLayout, createTables, initialize } from '../network/parameters.ts'
 import { dropoutLayout, parameterSpecs } from '../network/unet.ts'
 import { coefficientNames } from '../objective/denoising.ts'
 import { type Batch, initialState } from '../step/engine.ts'
@@ -23,9 +23,9 @@ process.on('message', async (request: ProbeRequest) => {
 })
 
 async function measure({ candidate, spec, options }: ProbeRequest): Promise<ProbeResult> {
-  const layout = layoutOf(parameterSpecs(spec.unet))
+  const layout = createParameterLayout(parameterSpecs(spec.unet))
   const state = initialState(initialize(layout, 0))
-  const engine = await openEngine(candidate, spec, tablesOf(layout), state, options)
+  const engine = await openEngine(candidate, spec, createTables(layout), state, options)
   const batches = new Array<Batch>(spec.accumulate ?? 1).fill(syntheticBatch(spec))
   const scalars = stepScalars(spec.adam, { step: 1, learningRate: 0, weightDecay: 0, emaDecay: 1 })
   await engine.step(batches, scalars)
@@ -44,7 +44,7 @@ async function measure({ candidate, spec, options }: ProbeRequest): Promise<Prob
 /** Returns a batch of the right shapes. The time of a step does not depend on the values. */
 function syntheticBatch({ unet, batch, height, width }: StepSpec): Batch {
   const images = new Float32Array(batch * unet.inputChannels * height * width)
-  normals(0, { domain: domains.trainingNoise, image: 0, step: 0 }, images)
+  fillNormals(0, { domain: domains.trainingNoise, image: 0, step: 0 }, images)
   const maskSize = dropoutLayout(unet, { height, width }).size
   return {
     x0: images,

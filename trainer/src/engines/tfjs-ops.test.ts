@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { type Case, cases, inputsOf, random } from '../../../test/support/cases.ts'
+import { type Case, cases, createInputs, randomTensor } from '../../../test/support/cases.ts'
 import { float64, type Tensor } from '../../../test/support/float64.ts'
 import { gradients } from '../algebra/grad.ts'
 import { createGraph, evaluate } from '../algebra/graph.ts'
@@ -26,7 +26,7 @@ function check<O extends Op>(op: O, c: Case<O>): void {
   const graph = createGraph()
   const inputs = c.shapes.map((shape, i) => graph.input(`input${i}`, shape))
   const output = graph.ops.apply(op, inputs, c.attributes)
-  const values = inputsOf(c)
+  const values = createInputs(c)
   const feeds = new Map(values.map((value, i) => [`input${i}`, value]))
   const [expected] = evaluate([output], float64, feeds)
   const tensors = values.map(({ shape, data }) => tfjs.constant(data, shape))
@@ -36,7 +36,7 @@ function check<O extends Op>(op: O, c: Case<O>): void {
   if (c.fixed?.[0] || notDifferentiated.has(op)) return
 
   // Σ y·w for random weights w.
-  const weights = random(99, expected!.shape)
+  const weights = randomTensor(99, expected!.shape)
   const product = graph.ops.mul(output, graph.ops.constant(weights.data, weights.shape))
   const axes = weights.shape.map((_, axis) => axis)
   const loss = graph.ops.reshape(graph.ops.reduceSum(product, axes), [1])

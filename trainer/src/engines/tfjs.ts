@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { createOps } from '../algebra/ops.ts'
-import { type Layout, layoutOf } from '../network/parameters.ts'
+import { createParameterLayout, type ParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs, unet } from '../network/unet.ts'
 import { type DenoisingInputs, denoisingLoss } from '../objective/denoising.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
@@ -26,7 +26,7 @@ export async function createTfjsEngine(
   device: Device,
 ): Promise<Engine> {
   const { unet: config, height, width, adam, clipNorm } = spec
-  const layout = layoutOf(parameterSpecs(config))
+  const layout = createParameterLayout(parameterSpecs(config))
   const { name: backend, description } = await openBackend(device)
   await tf.setBackend(backend)
 
@@ -153,6 +153,6 @@ export async function createTfjsEngine(
 }
 
 /** Returns the parameters of a flat vector as tensors, in the layout's order. */
-function viewsOf({ entries }: Layout, flat: tf.Tensor): tf.Tensor[] {
+function viewsOf({ entries }: ParameterLayout, flat: tf.Tensor): tf.Tensor[] {
   return entries.map(({ shape, offset, size }) => tf.reshape(tf.slice(flat, offset, size), [...shape]))
 }

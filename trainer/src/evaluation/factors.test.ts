@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { shapes } from '../data/shapes/dataset.ts'
+import { createShapes } from '../data/shapes/dataset.ts'
 import { factorDistances, parseShapes, totalVariation } from './factors.ts'
 
 function close(actual: number, expected: number, tolerance: number): void {
@@ -15,8 +15,8 @@ suite('factors of the built-in shapes', () => {
   })
 
   test('images of the dataset have the distance expected by chance; missing colours, shifts and invalid images show', async () => {
-    const data = (await parseShapes(shapes(120, 1).pixels)).shapes
-    const others = await parseShapes(shapes(80, 2).pixels)
+    const data = (await parseShapes(createShapes(120, 1).pixels)).shapes
+    const others = await parseShapes(createShapes(80, 2).pixels)
     assert.equal(others.shapes.length, 80)
     for (const { factor, distance, chance } of factorDistances(data, others.shapes, 0)) {
       assert.ok(distance < 2 * chance, `${factor}: ${distance}, expected by chance ${chance}`)
@@ -29,7 +29,7 @@ suite('factors of the built-in shapes', () => {
     const moved = others.shapes.map((shape) => ({ ...shape, x: shape.x + 5 }))
     assert.equal(distanceOf(moved, 'x'), 1)
 
-    const invalid = shapes(4, 3).pixels
+    const invalid = createShapes(4, 3).pixels
     invalid.fill(0, 0, 3072)
     const { shapes: valid, rejected } = await parseShapes(invalid)
     assert.equal(valid.length, 3)

@@ -1,4 +1,4 @@
-import { createSchedule, readScheduler, UserError, type VarianceType } from '@ddpm/shared'
+import { createSchedule, fromSchedulerConfig, UserError, type VarianceType } from '@ddpm/shared'
 import type { WeightsKind } from '../inference/graph.ts'
 import type { OpenedModel } from '../inference/model.ts'
 import { digest } from './inputs/cache.ts'
@@ -37,7 +37,7 @@ export function prepareLikelihood(
   options: LikelihoodOptions,
 ): PreparedLikelihood {
   const { dataset, source, split } = set
-  const scheduler = readScheduler(model.info.scheduler)
+  const scheduler = fromSchedulerConfig(model.info.scheduler)
   const schedule = createSchedule(scheduler.schedule)
   const terms = options.terms === 'all' ? schedule.timesteps : options.terms
   if (terms < 2 || terms > schedule.timesteps) {

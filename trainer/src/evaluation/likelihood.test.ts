@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createSchedule, domains, type Network, normals, paperSchedule, priorTerm } from '@ddpm/shared'
+import { createSchedule, domains, fillNormals, type Network, paperSchedule, priorTerm } from '@ddpm/shared'
 import { type Dataset, toSigned } from '../data/dataset.ts'
 import { type BoundRequest, emptyBound, measureBound, splitIntoStrata, summarizeBound } from './likelihood.ts'
 
@@ -10,7 +10,7 @@ const [mu, s] = [0.1, 0.25]
 /** Creates images of independent pixels, N(μ, s²), rounded to bytes. */
 function gaussianImages(count: number, side: number): Dataset {
   const values = new Float32Array(count * side * side)
-  normals(1, { domain: domains.sampling, image: 0, step: 0 }, values)
+  fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, values)
   const pixels = Uint8Array.from(values, (z) => Math.round((mu + s * z + 1) * 127.5))
   return {
     name: 'gaussian',

@@ -2,11 +2,11 @@ import {
   type BoundOptions,
   boundTerm,
   domains,
+  fillNormals,
   type Network,
-  normals,
-  permutation,
   priorTerm,
   qSample,
+  randomPermutation,
   type Schedule,
   uniforms,
 } from '@ddpm/shared'
@@ -56,7 +56,7 @@ export async function measureBound(
 ): Promise<void> {
   const { dataset, schedule, seed, terms, images } = request
   const size = dataset.channels * dataset.height * dataset.width
-  const order = permutation(seed, { domain: domains.selection, image: 0, step: 0 }, dataset.count)
+  const order = randomPermutation(seed, { domain: domains.selection, image: 0, step: 0 }, dataset.count)
   const strata = splitIntoStrata(schedule.timesteps, terms)
   const imagesPerCall = Math.max(1, Math.floor(batch / terms))
 
@@ -125,7 +125,7 @@ async function evaluateTerms(
   const size = x0s[0]!.length
   const noise = new Float32Array(size)
   const xts = rows.map(({ i, index, t }) => {
-    normals(seed, { domain: domains.likelihood, image: index, step: t }, noise)
+    fillNormals(seed, { domain: domains.likelihood, image: index, step: t }, noise)
     return qSample(schedule.alphasCumprod[t]!, x0s[i]!, noise)
   })
   const x = new Float32Array(rows.length * size)

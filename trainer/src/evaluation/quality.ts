@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { evaluationsOf, planFor, resolveSampling, type SamplerOptions, UserError } from '@ddpm/shared'
+import { countEvaluations, planFor, resolveSampling, type SamplerOptions, UserError } from '@ddpm/shared'
 import type { WeightsKind } from '../inference/graph.ts'
 import type { OpenedModel } from '../inference/model.ts'
 import type { ShapeStatistics } from './factors.ts'
@@ -76,7 +76,7 @@ export async function measureQuality(request: QualityRequest, generated: Images)
     drawn: {
       ...options,
       count,
-      evaluations: evaluationsOf(planFor(info, given)),
+      evaluations: countEvaluations(planFor(info, given)),
       guidance,
       className,
       seed,

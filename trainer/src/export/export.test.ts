@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { domains, generate, graphFile, halfGraphFile, normals, parseManifest } from '@ddpm/shared'
+import { domains, fillNormals, generate, graphFile, halfGraphFile, parseManifest } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import { exportTinyModel } from '../../../test/support/model.ts'
 import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
@@ -19,7 +19,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 function noise(count: number): Float32Array {
   const values = new Float32Array(count)
-  normals(11, { domain: domains.sampling, image: 0, step: 0 }, values)
+  fillNormals(11, { domain: domains.sampling, image: 0, step: 0 }, values)
   return values
 }
 

@@ -7,7 +7,7 @@ import { gridPng } from '../image/grid.ts'
 import { graphNames, toOnnxModel, toTfjsModel, type WeightsKind } from '../inference/graph.ts'
 import { openModel } from '../inference/model.ts'
 import { sample } from '../inference/sample.ts'
-import { layoutOf } from '../network/parameters.ts'
+import { createParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
 import { modelInfoOf, networkOf, type Run } from '../run/run.ts'
@@ -71,7 +71,7 @@ export async function exportModel(
       recipe: config.recipe.recipe,
       data: config.dataset.name,
       pictures: config.dataset.count,
-      parameters: layoutOf(parameterSpecs(networkOf(config).unet)).size,
+      parameters: createParameterLayout(parameterSpecs(networkOf(config).unet)).size,
       steps: checkpoint.progress.step,
       batchSize: config.recipe.batchSize,
       seconds: Math.round(checkpoint.progress.seconds),

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { domains, type ModelInfo, normals, UserError } from '@ddpm/shared'
+import { domains, fillNormals, type ModelInfo, UserError } from '@ddpm/shared'
 import type { ModelFile } from '../compile/tfjs/model.ts'
 import { graphNames } from '../inference/graph.ts'
 import { type OpenedModel, openGraph } from '../inference/model.ts'
@@ -102,7 +102,7 @@ async function comparePredictions(
 ): Promise<void> {
   for (const batch of [1, 3]) {
     const x = new Float32Array(batch * channels * height * width)
-    normals(0, { domain: domains.sampling, image: 0, step: 0 }, x)
+    fillNormals(0, { domain: domains.sampling, image: 0, step: 0 }, x)
     const timestep = Float32Array.from({ length: batch }, (_, i) => i * 450)
     const label = classes.length > 0 ? Float32Array.from(timestep, (_, i) => i % (classes.length + 1)) : null
     const expected = await plain.network(x, timestep, label)

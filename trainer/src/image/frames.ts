@@ -7,7 +7,7 @@ const maxFrames = 60
  * Records intermediate samples for an animation.
  * @param count number of samples, which may be generated in chunks
  */
-export function frameRecorder(
+export function createFrameRecorder(
   { shape }: Pick<ModelInfo, 'shape'>,
   count: number,
 ): {

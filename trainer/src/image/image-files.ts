@@ -5,7 +5,7 @@ import { writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
 /** Returns whether a path is an animation, which shows intermediate samples too. */
-export function isMoving(path: string): boolean {
+export function isAnimation(path: string): boolean {
   return path.toLowerCase().endsWith('.gif')
 }
 
@@ -24,7 +24,7 @@ export async function writeImages(
   frames: readonly Float32Array[] = [images],
 ): Promise<string> {
   const count = images.length / (shape.channels * shape.height * shape.width)
-  if (isMoving(path)) {
+  if (isAnimation(path)) {
     writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
     return `Wrote ${count} images in ${frames.length} frames to ${path}`
   }

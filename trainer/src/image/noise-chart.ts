@@ -1,4 +1,4 @@
-import { evaluationsOf, type Plan } from '@ddpm/shared'
+import { countEvaluations, type Plan } from '@ddpm/shared'
 import * as Plot from '@observablehq/plot'
 import { chartSvg } from './chart.ts'
 
@@ -70,7 +70,7 @@ export function noiseSvg(plan: Plan): string {
         color: curves[1].colour,
         tickFormat: (value: number) => String(maxLogRatio * (2 * value - 1)),
       }),
-      Plot.text([`${plan.name}, ${evaluationsOf(plan)} forward passes`], { frameAnchor: 'top', dy: -30 }),
+      Plot.text([`${plan.name}, ${countEvaluations(plan)} forward passes`], { frameAnchor: 'top', dy: -30 }),
       ...curves.flatMap(({ colour, y }) => [
         Plot.lineY(alphaBarsOf(plan).map(y), { stroke: colour, strokeWidth: 2 }),
         Plot.dot(

@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { domains, type ModelInfo, type Network, normals, paperSchedule, writeScheduler } from '@ddpm/shared'
+import {
+  domains,
+  fillNormals,
+  type ModelInfo,
+  type Network,
+  paperSchedule,
+  toSchedulerConfig,
+} from '@ddpm/shared'
 import { invertImages, sample } from './sample.ts'
 
 const info: ModelInfo = {
   shape: { channels: 1, height: 2, width: 2 },
   classes: [],
-  scheduler: writeScheduler(paperSchedule, 'epsilon'),
+  scheduler: toSchedulerConfig(paperSchedule, 'epsilon'),
   sampling: { sampler: 'ddim', steps: 3, spacing: 'trailing', guidance: 1 },
 }
 /** A model that predicts half of x as noise. */
@@ -17,7 +24,7 @@ const count = 70
 
 function values(seed: number): Float32Array {
   const out = new Float32Array(count * 4)
-  normals(seed, { domain: domains.sampling, image: 0, step: 0 }, out)
+  fillNormals(seed, { domain: domains.sampling, image: 0, step: 0 }, out)
   return out.map((value) => Math.tanh(value))
 }
 

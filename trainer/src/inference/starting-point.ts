@@ -1,5 +1,5 @@
 import { classOf, type GenerateOptions, type ModelInfo, noiseBetween } from '@ddpm/shared'
-import { readMask, startingImages } from '../data/starting-images.ts'
+import { readMask, readStartingImages } from '../data/starting-images.ts'
 
 /** Where sampling starts: from the seed's noise by default. */
 export interface StartOptions {
@@ -38,7 +38,7 @@ export async function startingPoint(
     }
   }
   if (from === undefined) return {}
-  const init = await startingImages(from, count, info.shape)
+  const init = await readStartingImages(from, count, info.shape)
   const { jump, resample, strength = mask ? 1 : 0.6 } = options
   return {
     init,

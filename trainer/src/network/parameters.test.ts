@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { initialize, layoutOf, unflatten } from './parameters.ts'
-import { defaultUNet, parameterSpecs } from './unet.ts'
+import { defaultUNet } from './config.ts'
+import { createParameterLayout, initialize, unflatten } from './parameters.ts'
+import { parameterSpecs } from './unet.ts'
 
-const layout = layoutOf(parameterSpecs({ ...defaultUNet, zeroInit: true }))
+const layout = createParameterLayout(parameterSpecs({ ...defaultUNet, zeroInit: true }))
 const rms = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length)
 
 test('fanAverage has the standard deviation 1/√n of the published default_init, and zero biases', () => {

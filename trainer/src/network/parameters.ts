@@ -1,9 +1,9 @@
-import { domains, normals, UserError, uniforms } from '@ddpm/shared'
+import { domains, fillNormals, UserError, uniforms } from '@ddpm/shared'
 import { formatShape, sameShape, sizeOf } from '../algebra/shape-rules.ts'
 import type { Initializer, ParameterSpec } from './layers.ts'
 
 /** Position of each trained parameter in one flat vector. */
-export interface Layout {
+export interface ParameterLayout {
   readonly entries: readonly (ParameterSpec & { readonly offset: number; readonly size: number })[]
   /** Length of the vector: the number of trained scalars. */
   readonly size: number
@@ -13,7 +13,7 @@ export interface Layout {
 
 /** Consecutive parameters and their joint range in the flat vector. */
 export interface Chunk {
-  readonly entries: Layout['entries']
+  readonly entries: ParameterLayout['entries']
   readonly start: number
   readonly end: number
   /** Shape of the chunk as one tensor: [end − start], or the shape of its only parameter. */
@@ -21,7 +21,7 @@ export interface Chunk {
 }
 
 /** Splits the flat vector into chunks of at least `target` elements (but for the last), without splitting a parameter. */
-export function chunksOf({ entries }: Layout, target: number): Chunk[] {
+export function splitIntoChunks({ entries }: ParameterLayout, target: number): Chunk[] {
   const chunks: Chunk[] = []
   let first = 0
   for (const [i, { offset, size }] of entries.entries()) {
@@ -35,7 +35,7 @@ export function chunksOf({ entries }: Layout, target: number): Chunk[] {
 }
 
 /** Splits the flat vector into one chunk per parameter. */
-export function singlesOf({ entries }: Layout): Chunk[] {
+export function splitPerParameter({ entries }: ParameterLayout): Chunk[] {
   return entries.map((entry) => {
     const { offset, size, shape } = entry
     return { entries: [entry], start: offset, end: offset + size, shape }
@@ -49,7 +49,7 @@ export type NamedTensors = ReadonlyMap<
 >
 
 /** Assigns every trained parameter a range of the flat vector, in the order of the list. */
-export function layoutOf(specs: readonly ParameterSpec[]): Layout {
+export function createParameterLayout(specs: readonly ParameterSpec[]): ParameterLayout {
   let size = 0
   const entries = specs
     .filter(({ trained }) => trained)
@@ -62,7 +62,7 @@ export function layoutOf(specs: readonly ParameterSpec[]): Layout {
 }
 
 /** Returns the parameters of a flat vector by name, as views of it. */
-export function unflatten({ entries }: Layout, flat: Float32Array): NamedTensors {
+export function unflatten({ entries }: ParameterLayout, flat: Float32Array): NamedTensors {
   return new Map(
     entries.map(({ name, shape, offset, size }) => [
       name,
@@ -76,7 +76,7 @@ export function unflatten({ entries }: Layout, flat: Float32Array): NamedTensors
  * @param source name of the tensors' origin in error messages
  * @throws UserError that lists up to five tensors each that are missing, unexpected or of the wrong shape, and counts the others
  */
-export function flatten(layout: Layout, tensors: NamedTensors, source: string): Float32Array {
+export function flatten(layout: ParameterLayout, tensors: NamedTensors, source: string): Float32Array {
   const flat = new Float32Array(layout.size)
   const missing: string[] = []
   const mismatched: string[] = []
@@ -105,7 +105,10 @@ export function flatten(layout: Layout, tensors: NamedTensors, source: string): 
 }
 
 /** Returns the tables by name: from `tensors` if it has them, computed by their formula otherwise. */
-export function tablesOf(layout: Layout, tensors: NamedTensors = new Map()): Map<string, Float32Array> {
+export function createTables(
+  layout: ParameterLayout,
+  tensors: NamedTensors = new Map(),
+): Map<string, Float32Array> {
   return new Map(
     layout.tables.map(({ name, shape, initializer }) => {
       if (initializer.kind !== 'table') throw new Error(`Table ${name} has no formula.`)
@@ -125,7 +128,7 @@ export type Initialization = (typeof initializations)[number]
 
 /** Computes the initial flat vector. It depends on nothing but the layout, the seed and the initialization. */
 export function initialize(
-  layout: Layout,
+  layout: ParameterLayout,
   seed: number,
   initialization: Initialization = 'pytorch',
 ): Float32Array {
@@ -138,7 +141,7 @@ export function initialize(
         flat.fill(initializer.value, offset, offset + size)
         break
       case 'normal':
-        normals(seed, { domain: domains.initialization, image: index, step: 0 }, flat, offset, size)
+        fillNormals(seed, { domain: domains.initialization, image: index, step: 0 }, flat, offset, size)
         break
       case 'uniform': {
         const samples = uniforms(seed, { domain: domains.initialization, image: index, step: 0 }, size)

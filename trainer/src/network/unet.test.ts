@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createGraph } from '../algebra/graph.ts'
-import { layoutOf } from './parameters.ts'
-import { defaultUNet, dropoutLayout, parameterSpecs, type UNetConfig, unet, validateUNet } from './unet.ts'
+import { defaultUNet, type UNetConfig, validateUNet } from './config.ts'
+import { createParameterLayout } from './parameters.ts'
+import { dropoutLayout, parameterSpecs, unet } from './unet.ts'
 
 function outputShape(config: UNetConfig, [n, ...image]: readonly [number, number, number, number]) {
   const graph = createGraph()
@@ -15,7 +16,7 @@ function outputShape(config: UNetConfig, [n, ...image]: readonly [number, number
 }
 
 test('the default network has the original parameter count and preserves the shape of 64×64 RGB images', () => {
-  assert.equal(layoutOf(parameterSpecs(defaultUNet)).size, 17_217_923)
+  assert.equal(createParameterLayout(parameterSpecs(defaultUNet)).size, 17_217_923)
   assert.deepEqual(outputShape(defaultUNet, [3, 3, 64, 64]), [3, 3, 64, 64])
 })
 
@@ -26,7 +27,7 @@ test('with the CIFAR-10 hyperparameters, the network has the published parameter
     channelMultiples: [1, 2, 2, 2],
     attention: [false, true, false, false],
   }
-  assert.equal(layoutOf(parameterSpecs(config)).size, 35_746_307)
+  assert.equal(createParameterLayout(parameterSpecs(config)).size, 35_746_307)
 })
 
 test('zeroInit applies to the last layer of every residual branch and of the network', () => {

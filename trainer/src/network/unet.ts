@@ -14,8 +14,6 @@ import {
   sinusoidalEmbedding,
 } from './layers.ts'
 
-export { defaultUNet, type UNetConfig, validateUNet } from './config.ts'
-
 /**
  * Computes the model's output for noisy images (Ho et al. 2020, appendix B): a U-Net with residual blocks and
  * self-attention, conditioned on the timestep and optionally on a class label.

@@ -1,6 +1,7 @@
 import type { Ops } from '../algebra/ops.ts'
+import type { UNetConfig } from '../network/config.ts'
 import type { Parameters } from '../network/layers.ts'
-import { dropoutLayout, type UNetConfig, type UNetInputs, unet } from '../network/unet.ts'
+import { dropoutLayout, type UNetInputs, unet } from '../network/unet.ts'
 import { variationalTerm } from './variational.ts'
 
 /**
@@ -69,7 +70,12 @@ export function denoisingLoss<T>(
   const simple = ops.reshape(ops.scale(total, 1 / elements), [1])
   if (variational === undefined) return simple
   const varianceInterpolation = half(config.inputChannels)
-  const terms = variationalTerm(ops, variational, { timestep, x0, error, place: varianceInterpolation })
+  const terms = variationalTerm(ops, variational, {
+    timestep,
+    x0,
+    error,
+    varianceInterpolation: varianceInterpolation,
+  })
   const bound = ops.scale(ops.reduceSum(terms, [0]), config.timesteps / shape[0]!)
   return ops.add(simple, ops.reshape(ops.scale(bound, variationalWeight), [1]))
 }

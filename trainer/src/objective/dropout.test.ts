@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { dropMasks } from './dropout.ts'
+import { fillDropoutMask } from './dropout.ts'
 
 test('dropout masks have the exact probability, preserve the mean, and are independent between steps', () => {
   for (const probability of [0.1, 0.25, 0.5]) {
     const [first, second] = [0, 1].map((step) => {
       const out = new Float32Array(1e6)
-      dropMasks(7, step, probability, out)
+      fillDropoutMask(7, step, probability, out)
       return out
     }) as [Float32Array, Float32Array]
     const scale = Math.fround(1 / (1 - probability))

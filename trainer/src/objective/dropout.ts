@@ -1,4 +1,4 @@
-import { domains, uniforms, words } from '@ddpm/shared'
+import { domains, fillWords, uniforms } from '@ddpm/shared'
 
 /**
  * Fills `out` with a random dropout mask: 0 with the given probability, else 1/(1 − probability).
@@ -7,13 +7,13 @@ import { domains, uniforms, words } from '@ddpm/shared'
  * threshold = 256·p, a byte below ⌊threshold⌋ drops its element and a byte above it does not. For a byte equal to
  * ⌊threshold⌋, a further uniform number decides, so that the probability is exactly p.
  */
-export function dropMasks(seed: number, step: number, probability: number, out: Float32Array): void {
+export function fillDropoutMask(seed: number, step: number, probability: number, out: Float32Array): void {
   const threshold = probability * 256
   const boundary = Math.floor(threshold)
   const scale = 1 / (1 - probability)
   const undecided: number[] = []
   const stream = { domain: domains.dropout, image: 0, step }
-  const randomWords = words(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
+  const randomWords = fillWords(seed, stream, new Uint32Array(Math.ceil(out.length / 4)))
   for (let i = 0; i < out.length; i++) {
     const byte = (randomWords[i >>> 2]! >>> ((i & 3) * 8)) & 255
     out[i] = byte < boundary ? 0 : scale

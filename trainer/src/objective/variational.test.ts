@@ -12,7 +12,7 @@ import {
   targetWeights,
   type VarianceType,
 } from '@ddpm/shared'
-import { random } from '../../../test/support/cases.ts'
+import { randomTensor } from '../../../test/support/cases.ts'
 import { float64, type Tensor, tensor } from '../../../test/support/float64.ts'
 import { discs, trainTinyRun } from '../../../test/support/model.ts'
 import { gradients } from '../algebra/grad.ts'
@@ -20,7 +20,7 @@ import { createGraph, evaluate, type Node } from '../algebra/graph.ts'
 import { createOps } from '../algebra/ops.ts'
 import { emptyBound, measureBound } from '../evaluation/likelihood.ts'
 import { openModel } from '../inference/model.ts'
-import { variationalTable, variationalTerm } from './variational.ts'
+import { createVariationalTable, variationalTerm } from './variational.ts'
 
 const schedule = createSchedule(paperSchedule)
 const timesteps = [0, 1, 2, 17, 400, 999]
@@ -29,13 +29,13 @@ const size = 18
 
 /** Images with byte values including the lowest and the highest, and a model's output with small errors. */
 function createExample(predictionType: PredictionType) {
-  const x0 = random(1, shape).data.map((z) => Math.round((Math.tanh(z) + 1) * 127.5) / 127.5 - 1)
+  const x0 = randomTensor(1, shape).data.map((z) => Math.round((Math.tanh(z) + 1) * 127.5) / 127.5 - 1)
   x0.forEach((_, i) => {
     if (i % size < 2) x0[i] = i % size === 0 ? -1 : 1
   })
-  const noise = random(2, shape).data
-  const interpolation = random(4, shape).data
-  const error = random(3, shape).data.map((value, i) => {
+  const noise = randomTensor(2, shape).data
+  const interpolation = randomTensor(4, shape).data
+  const error = randomTensor(3, shape).data.map((value, i) => {
     const [, b] = targetWeights(predictionType, schedule.alphasCumprod[timesteps[Math.floor(i / size)]!]!)
     return value * (b === 1 ? 0.3 : 0.01)
   })
@@ -45,12 +45,16 @@ function createExample(predictionType: PredictionType) {
 for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
   test(`the training term equals the evaluation term: ${predictionType}`, () => {
     const { x0, noise, error, interpolation } = createExample(predictionType)
-    const actual = variationalTerm<Tensor>(createOps(float64), variationalTable(schedule, predictionType), {
-      timestep: tensor([timesteps.length], timesteps),
-      x0: tensor(shape, x0),
-      error: tensor(shape, error),
-      place: tensor(shape, interpolation),
-    })
+    const actual = variationalTerm<Tensor>(
+      createOps(float64),
+      createVariationalTable(schedule, predictionType),
+      {
+        timestep: tensor([timesteps.length], timesteps),
+        x0: tensor(shape, x0),
+        error: tensor(shape, error),
+        varianceInterpolation: tensor(shape, interpolation),
+      },
+    )
     assert.deepEqual(actual.shape, [timesteps.length, 1, 1, 1])
     for (const [n, t] of timesteps.entries()) {
       const imageOf = (values: Float64Array) => values.subarray(n * size, (n + 1) * size)
@@ -82,11 +86,11 @@ test('the gradient by the variances matches difference quotients; the mean has n
     error: input('error'),
     interpolation: input('interpolation'),
   }
-  const terms = variationalTerm(graph.ops, variationalTable(schedule, 'epsilon'), {
+  const terms = variationalTerm(graph.ops, createVariationalTable(schedule, 'epsilon'), {
     timestep: nodes.timestep,
     x0: nodes.x0,
     error: nodes.error,
-    place: nodes.interpolation,
+    varianceInterpolation: nodes.interpolation,
   })
   const loss = graph.ops.reduceSum(graph.ops.mul(terms, graph.input('weights', terms.shape)), [0, 1, 2, 3])
   assert.throws(() => gradients(graph, loss, [nodes.error]), /does not depend/)
@@ -101,7 +105,7 @@ test('the gradient by the variances matches difference quotients; the mean has n
         ['x0', tensor(shape, x0)],
         ['error', tensor(shape, error)],
         ['interpolation', tensor(shape, values)],
-        ['weights', random(9, terms.shape as number[])],
+        ['weights', randomTensor(9, terms.shape as number[])],
       ]),
     )[0]!.data
   const actual = evaluateAt(gradient!, interpolation)

@@ -12,7 +12,7 @@ const columns = ['logVariance', 'range', 'meanScale', 'isFirst'] as const
  * - isFirst: 1 for t = 0, whose term is L_0, else 0
  * @returns [T, 4]
  */
-export function variationalTable(schedule: Schedule, predictionType: PredictionType): Float32Array {
+export function createVariationalTable(schedule: Schedule, predictionType: PredictionType): Float32Array {
   const table = new Float32Array(schedule.timesteps * columns.length)
   for (let t = 0; t < schedule.timesteps; t++) {
     const [low, high] = logVarianceRange(schedule, 'learnedRange', t)
@@ -36,7 +36,12 @@ export function variationalTable(schedule: Schedule, predictionType: PredictionT
 export function variationalTerm<T>(
   ops: Ops<T>,
   table: Float32Array,
-  { timestep, x0, error, place: v }: { timestep: T; x0: T; error: T; place: T },
+  {
+    timestep,
+    x0,
+    error,
+    varianceInterpolation: v,
+  }: { timestep: T; x0: T; error: T; varianceInterpolation: T },
 ): T {
   const [n, ...image] = ops.shape(x0) as readonly number[]
   const rows = ops.gather(ops.constant(table, [table.length / columns.length, columns.length]), timestep)

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { UserError } from '@ddpm/shared'
-import { flatten, type Layout, type NamedTensors, unflatten } from '../network/parameters.ts'
-import type { UNetConfig } from '../network/unet.ts'
+import type { UNetConfig } from '../network/config.ts'
+import { flatten, type NamedTensors, type ParameterLayout, unflatten } from '../network/parameters.ts'
 import type { TrainingState } from '../step/engine.ts'
 import { writeAtomically } from '../support/files.ts'
 import { DamagedFileError, decodeSafetensors, encodeSafetensors } from './safetensors.ts'
@@ -64,7 +64,7 @@ export function stepOfCheckpoint(path: string): number {
  */
 export function saveCheckpoint(
   folder: string,
-  layout: Layout,
+  layout: ParameterLayout,
   { progress, state, tables }: Checkpoint,
   network?: UNetConfig,
 ): string {
@@ -116,7 +116,7 @@ export function maxCheckpoints(latest: number): number {
 }
 
 /** Returns the size of a checkpoint in bytes, without its header. */
-export function checkpointSize({ size }: Layout): number {
+export function checkpointSize({ size }: ParameterLayout): number {
   return Object.keys(prefixes).length * size * Float32Array.BYTES_PER_ELEMENT
 }
 
@@ -132,7 +132,7 @@ export function removeOldCheckpoints(folder: string, total: number, latest: numb
  * @param network the expected network, compared with the one in the metadata
  * @throws DamagedFileError if the file is damaged; UserError if it is of a newer version or of another network
  */
-export function readCheckpoint(path: string, layout: Layout, network?: UNetConfig): Checkpoint {
+export function readCheckpoint(path: string, layout: ParameterLayout, network?: UNetConfig): Checkpoint {
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path)

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writ
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { changing } from '../support/files.ts'
+import { withWriteErrors } from '../support/files.ts'
 
 /** The process that is training in a folder. */
 interface Holder {
@@ -28,7 +28,7 @@ const intervals = { heartbeat: 60_000, stale: 600_000, empty: 5_000 }
 export function lockRun(folder: string): void {
   const path = join(folder, lockName)
   const holder: Holder = { pid: process.pid, host: hostname(), began: startTime(process.pid) }
-  changing(path, 100, () => {
+  withWriteErrors(path, 100, () => {
     mkdirSync(folder, { recursive: true })
     while (!createExclusively(path, JSON.stringify(holder))) {
       assertNotLocked(folder)

@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { changing } from '../support/files.ts'
+import { withWriteErrors } from '../support/files.ts'
 
 /** The file metrics.jsonl of a run: one line of JSON per step and per validation, in order, each with its `step`. */
 export interface Metrics {
@@ -15,16 +15,16 @@ export interface Metrics {
  * @throws WriteError
  */
 export function openMetrics(path: string, step: number): Metrics {
-  const file = changing(path, 0, () => openSync(path, 'a+'))
-  changing(path, 0, () => ftruncateSync(file, lengthUntil(readFileSync(file, 'utf8'), step)))
+  const file = withWriteErrors(path, 0, () => openSync(path, 'a+'))
+  withWriteErrors(path, 0, () => ftruncateSync(file, lengthUntil(readFileSync(file, 'utf8'), step)))
   return {
     append(line) {
       const bytes = Buffer.from(`${JSON.stringify(line)}\n`)
-      changing(path, bytes.length, () => {
+      withWriteErrors(path, bytes.length, () => {
         for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written)
       })
     },
-    sync: () => changing(path, 0, () => fsyncSync(file)),
+    sync: () => withWriteErrors(path, 0, () => fsyncSync(file)),
     close: () => closeSync(file),
   }
 }

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import {
+  fromSchedulerConfig,
   type ModelInfo,
   paperSchedule,
   parseManifest,
   parseSchedulerConfig,
-  readScheduler,
+  toSchedulerConfig,
   UserError,
-  writeScheduler,
 } from '@ddpm/shared'
 import { modelInfoOf, openRun } from './run.ts'
 
@@ -22,9 +22,9 @@ const defaultSteps = 50
  * @param path a file or a folder. Default: the schedule of the DDPM paper.
  * @throws UserError if it is none of these, or the scheduler is not supported
  */
-export function planSource(path?: string): PlanSource {
+export function openPlanSource(path?: string): PlanSource {
   if (path === undefined)
-    return fromSchedulerConfig(JSON.stringify(writeScheduler(paperSchedule, 'epsilon')), 'the paper')
+    return parsePlanSource(JSON.stringify(toSchedulerConfig(paperSchedule, 'epsilon')), 'the paper')
   if (!existsSync(path)) {
     throw new UserError(
       `There is no ${path}. Give the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
@@ -41,12 +41,12 @@ function fromFile(path: string): PlanSource {
   const text = readFileSync(path, 'utf8')
   // Both contain a scheduler configuration; only in a manifest is it nested.
   const isManifest = basename(path) === 'manifest.json' || /"scheduler"\s*:\s*\{/.test(text)
-  return isManifest ? parseManifest(text, path) : fromSchedulerConfig(text, path)
+  return isManifest ? parseManifest(text, path) : parsePlanSource(text, path)
 }
 
-function fromSchedulerConfig(text: string, source: string): PlanSource {
+function parsePlanSource(text: string, source: string): PlanSource {
   const scheduler = parseSchedulerConfig(text, source)
-  const { sampler, spacing } = readScheduler(scheduler).sampling
+  const { sampler, spacing } = fromSchedulerConfig(scheduler).sampling
   const steps = Math.min(defaultSteps, scheduler.num_train_timesteps)
   return { scheduler, sampling: { sampler, spacing, steps, guidance: 1 } }
 }

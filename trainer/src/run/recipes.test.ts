@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { createSchedule, readScheduler } from '@ddpm/shared'
-import { layoutOf } from '../network/parameters.ts'
+import { createSchedule, fromSchedulerConfig } from '@ddpm/shared'
+import { createParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import { differences, helpOf, openRecipe, parseField, validateRecipe } from './recipe-reader.ts'
 import { type Recipe, type RecipeField, recipeFields, recipes } from './recipes.ts'
@@ -59,7 +59,7 @@ for (const [field, values] of Object.entries({
 
 test('cifar10 and seed64 have the parameter counts of the published and the original network', () => {
   const parameters = (name: string, side: number) =>
-    layoutOf(parameterSpecs(networkOf(runOf(recipes[name]!, side)).unet)).size
+    createParameterLayout(parameterSpecs(networkOf(runOf(recipes[name]!, side)).unet)).size
   assert.equal(parameters('cifar10', 32), 35_746_307)
   assert.equal(parameters('seed64', 64), 17_217_923)
   const { batch, accumulate } = stepOf(runOf(recipes['cifar10']!, 32))
@@ -71,7 +71,7 @@ test('zeroTerminalSnr applies to training and the manifest, and is rejected with
   validateRecipe(recipe)
   assert.equal(createSchedule(scheduleOf(recipe)).alphasCumprod.at(-1), 0)
   const { scheduler } = modelInfoOf(runOf(recipe, 32))
-  assert.equal(createSchedule(readScheduler(scheduler).schedule).alphasCumprod.at(-1), 0)
+  assert.equal(createSchedule(fromSchedulerConfig(scheduler).schedule).alphasCumprod.at(-1), 0)
   assert.throws(
     () => validateRecipe({ ...recipe, predictionType: 'epsilon' }),
     /predictionType epsilon with zeroTerminalSnr: expected x0 or v/,

@@ -7,8 +7,8 @@ import {
   varianceTypes,
 } from '@ddpm/shared'
 import * as z from 'zod'
+import { defaultUNet } from '../network/config.ts'
 import { initializations } from '../network/parameters.ts'
-import { defaultUNet } from '../network/unet.ts'
 
 /** A field of the recipe: placeholder in `--help`, type with bounds, default and description. */
 function field<T extends z.ZodType>(

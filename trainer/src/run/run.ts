@@ -1,10 +1,17 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { createSchedule, type ModelInfo, type ScheduleConfig, UserError, writeScheduler } from '@ddpm/shared'
+import {
+  createSchedule,
+  type ModelInfo,
+  type ScheduleConfig,
+  toSchedulerConfig,
+  UserError,
+} from '@ddpm/shared'
 import * as z from 'zod'
-import { type Layout, layoutOf } from '../network/parameters.ts'
-import { parameterSpecs, type UNetConfig, validateUNet } from '../network/unet.ts'
-import { variationalTable } from '../objective/variational.ts'
+import { type UNetConfig, validateUNet } from '../network/config.ts'
+import { createParameterLayout, type ParameterLayout } from '../network/parameters.ts'
+import { parameterSpecs } from '../network/unet.ts'
+import { createVariationalTable } from '../objective/variational.ts'
 import type { NetworkSpec, StepSpec } from '../step/spec.ts'
 import { writeAtomically } from '../support/files.ts'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
@@ -73,13 +80,13 @@ export function stepOf(config: RunConfig): StepSpec {
     adam: { beta1, beta2, eps },
     clipNorm: clipNorm === 0 ? null : clipNorm,
     ...(varianceType === 'learnedRange' && {
-      variational: variationalTable(createSchedule(scheduleOf(config.recipe)), predictionType),
+      variational: createVariationalTable(createSchedule(scheduleOf(config.recipe)), predictionType),
     }),
   }
 }
 
-export function layoutOfRun(config: RunConfig): Layout {
-  return layoutOf(parameterSpecs(networkOf(config).unet))
+export function layoutOfRun(config: RunConfig): ParameterLayout {
+  return createParameterLayout(parameterSpecs(networkOf(config).unet))
 }
 
 export function scheduleOf({ zeroTerminalSnr, ...recipe }: Recipe): ScheduleConfig {
@@ -92,7 +99,7 @@ export function modelInfoOf({ recipe, dataset: images }: RunConfig): ModelInfo {
   return {
     shape: { channels: images.channels, height: images.height, width: images.width },
     classes: [...images.classes],
-    scheduler: writeScheduler(scheduleOf(recipe), recipe.predictionType, recipe.varianceType),
+    scheduler: toSchedulerConfig(scheduleOf(recipe), recipe.predictionType, recipe.varianceType),
     sampling: {
       sampler: recipe.sampler,
       steps: Math.min(recipe.samplingSteps, recipe.timesteps),

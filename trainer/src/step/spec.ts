@@ -1,4 +1,4 @@
-import type { UNetConfig } from '../network/unet.ts'
+import type { UNetConfig } from '../network/config.ts'
 import type { AdamConfig } from './optimizer.ts'
 
 /** A network and the size of its images. */

@@ -12,6 +12,6 @@ export function formatDuration(seconds: number): string {
  * Formats the estimated remaining time of a task: "0:05 left", or '' before anything is done.
  * @param elapsed milliseconds
  */
-export function formatLeft(elapsed: number, done: number, total: number): string {
+export function formatTimeLeft(elapsed: number, done: number, total: number): string {
   return done === 0 ? '' : `${formatDuration((elapsed / 1000 / done) * (total - done))} left`
 }

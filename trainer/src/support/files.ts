@@ -20,7 +20,7 @@ export class WriteError extends UserError {}
  * @param size bytes to write, for the message about a full disk
  * @throws WriteError
  */
-export function changing<T>(path: string, size: number, write: () => T): T {
+export function withWriteErrors<T>(path: string, size: number, write: () => T): T {
   try {
     return write()
   } catch (error) {
@@ -63,7 +63,7 @@ export function writeAtomically(path: string, bytes: Uint8Array | string): void 
   const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
   const temporary = `${path}${temporaryEnding}`
   const folder = dirname(path)
-  changing(path, data.length, () => {
+  withWriteErrors(path, data.length, () => {
     const firstCreated = mkdirSync(folder, { recursive: true })
     try {
       writeAndFlush(temporary, data)

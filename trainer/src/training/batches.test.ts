@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
-import { shapes } from '../data/shapes/dataset.ts'
-import { defaultUNet } from '../network/unet.ts'
+import { createShapes } from '../data/shapes/dataset.ts'
+import { defaultUNet } from '../network/config.ts'
 import { recipes } from '../run/recipes.ts'
-import { batchMaker } from './batches.ts'
+import { createBatchMaker } from './batches.ts'
 
 test('batches have the coefficients of x_t and v, and drop labels and channels at the given rates', () => {
-  const dataset = shapes(32, 0)
+  const dataset = createShapes(32, 0)
   const schedule = createSchedule(paperSchedule)
   const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length }
   const options = { ...recipes['shapes']!, batchSize: 16, labelDropout: 0.3, predictionType: 'v' as const }
-  const batchAt = batchMaker(dataset, schedule, config, options)
+  const batchAt = createBatchMaker(dataset, schedule, config, options)
 
   const counts = { times: new Set<number>(), unlabelled: 0, dropped: 0, masks: 0 }
   for (let step = 0; step < 60; step++) {

@@ -1,17 +1,18 @@
 import {
   domains,
+  fillNormals,
   lossWeight,
-  normals,
-  permutation,
+  randomPermutation,
   type Schedule,
   targetWeights,
   uniforms,
 } from '@ddpm/shared'
 import { type Dataset, imageSize, writeImage } from '../data/dataset.ts'
 import { gather } from '../data/gather.ts'
-import { dropoutLayout, type UNetConfig } from '../network/unet.ts'
+import type { UNetConfig } from '../network/config.ts'
+import { dropoutLayout } from '../network/unet.ts'
 import { coefficientNames } from '../objective/denoising.ts'
-import { dropMasks } from '../objective/dropout.ts'
+import { fillDropoutMask } from '../objective/dropout.ts'
 import type { Recipe } from '../run/recipes.ts'
 import type { Batch } from '../step/engine.ts'
 
@@ -26,7 +27,7 @@ export type BatchOptions = Pick<
  * @param dataset images, all in memory
  * @returns a function whose batches do not share memory
  */
-export function batchMaker(
+export function createBatchMaker(
   dataset: Dataset,
   schedule: Schedule,
   config: UNetConfig,
@@ -41,7 +42,7 @@ export function batchMaker(
  * Creates a function that returns the same batches for a dataset whose images may still be in files.
  * Those images are decoded for each batch.
  */
-export function batchReader(
+export function createBatchReader(
   dataset: Dataset,
   schedule: Schedule,
   config: UNetConfig,
@@ -77,14 +78,14 @@ function createBatchFunction(
     const unlabelled = perImage(domains.labelDropout)
     for (const [i, index] of indices.entries()) {
       writeImage(images, index, x0, i * size, options.flip && flips[i]! < 0.5)
-      normals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
+      fillNormals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
       // Evenly spaced over 0 … T−1 from a random offset. Each timestep is uniform, and the variance is lower than
       // with independent timesteps (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
       if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : images.labels![index]!
     }
     writeCoefficients(coefficients, timestep, schedule, options)
-    if (dropout) dropMasks(seed, step, config.dropout, dropout)
+    if (dropout) fillDropoutMask(seed, step, config.dropout, dropout)
     return { x0, noise, timestep, label, coefficients, dropout }
   }
 }
@@ -112,7 +113,7 @@ function createImageOrder(count: number, { seed, batchSize }: BatchOptions): (st
       const position = step * batchSize + i
       const epoch = Math.floor(position / count)
       if (epoch !== orderEpoch) {
-        order = permutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, count)
+        order = randomPermutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, count)
         orderEpoch = epoch
       }
       return order[position % count]!

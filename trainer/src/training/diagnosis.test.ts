@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createSchedule, paperSchedule } from '@ddpm/shared'
-import { shapes } from '../data/shapes/dataset.ts'
-import { initialize, layoutOf, tablesOf, unflatten } from '../network/parameters.ts'
-import { defaultUNet, parameterSpecs } from '../network/unet.ts'
+import { createShapes } from '../data/shapes/dataset.ts'
+import { defaultUNet } from '../network/config.ts'
+import { createParameterLayout, createTables, initialize, unflatten } from '../network/parameters.ts'
+import { parameterSpecs } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'
 import { type Batch, initialState } from '../step/engine.ts'
 import type { StepSpec } from '../step/spec.ts'
-import { batchMaker } from './batches.ts'
+import { createBatchMaker } from './batches.ts'
 import { diagnose } from './diagnosis.ts'
 
-const dataset = shapes(8, 0)
+const dataset = createShapes(8, 0)
 const spec: StepSpec = {
   unet: {
     ...defaultUNet,
@@ -28,8 +29,8 @@ const spec: StepSpec = {
   adam: { beta1: 0.9, beta2: 0.999, eps: 1e-8 },
   clipNorm: 1,
 }
-const layout = layoutOf(parameterSpecs(spec.unet))
-const tables = tablesOf(layout)
+const layout = createParameterLayout(parameterSpecs(spec.unet))
+const tables = createTables(layout)
 
 /** Runs the diagnosis on a step after `corrupt` has changed its weights or batch. */
 function diagnoseCorrupted(
@@ -37,7 +38,7 @@ function diagnoseCorrupted(
 ): Promise<string> {
   const state = initialState(initialize(layout, 0))
   const options = { ...recipes['shapes']!, batchSize: 2 }
-  const batch = batchMaker(dataset, createSchedule(paperSchedule), spec.unet, options)(0)
+  const batch = createBatchMaker(dataset, createSchedule(paperSchedule), spec.unet, options)(0)
   corrupt(new Map([...unflatten(layout, state.parameters)].map(([name, { data }]) => [name, data])), batch)
   return diagnose(spec, tables, state, [batch])
 }

@@ -2,7 +2,7 @@ import ort from 'onnxruntime-node'
 import { gradients } from '../algebra/grad.ts'
 import { createGraph, type Graph, type Node } from '../algebra/graph.ts'
 import { compile } from '../engines/onnxruntime.ts'
-import { type Layout, layoutOf, unflatten } from '../network/parameters.ts'
+import { createParameterLayout, type ParameterLayout, unflatten } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import { denoisingLoss } from '../objective/denoising.ts'
 import type { Batch, TrainingState } from '../step/engine.ts'
@@ -23,8 +23,8 @@ export async function diagnose(
   state: TrainingState,
   batches: readonly Batch[],
 ): Promise<string> {
-  const layout = layoutOf(parameterSpecs(spec.unet))
-  const before = notFiniteIn(layout, state)
+  const layout = createParameterLayout(parameterSpecs(spec.unet))
+  const before = describeNonFinite(layout, state)
   if (before !== null) return `Before this step, ${before} were already not finite.`
 
   const graph = createGraph()
@@ -105,7 +105,7 @@ const partNames = {
 }
 
 /** Describes the first part of the state that contains NaN or an infinity; returns null if all values are finite. */
-export function notFiniteIn(layout: Layout, state: TrainingState): string | null {
+export function describeNonFinite(layout: ParameterLayout, state: TrainingState): string | null {
   for (const part of stateNames) {
     const index = state[part].findIndex((value) => !Number.isFinite(value))
     if (index === -1) continue

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { defaultUNet } from '../network/unet.ts'
+import { defaultUNet } from '../network/config.ts'
 import type { StepSpec } from '../step/spec.ts'
 import { describeForecast, type StepCost, stepCost } from './estimate.ts'
 

@@ -1,7 +1,7 @@
 import { type Node, type OpNode, reachable } from '../algebra/graph.ts'
 import type { Op, Primitives, Shape } from '../algebra/ops.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
-import { layoutOf, singlesOf } from '../network/parameters.ts'
+import { createParameterLayout, splitPerParameter } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import { stateNames } from '../step/optimizer.ts'
 import type { StepSpec } from '../step/spec.ts'
@@ -23,10 +23,10 @@ export interface StepCost {
 
 /** Returns the cost of one training step, over all of its micro-batches. */
 export function stepCost(spec: StepSpec): StepCost {
-  const layout = layoutOf(parameterSpecs(spec.unet))
+  const layout = createParameterLayout(parameterSpecs(spec.unet))
   const { size } = layout
   const accumulate = spec.accumulate ?? 1
-  const outputs = gradientGraph(spec, singlesOf(layout))
+  const outputs = gradientGraph(spec, splitPerParameter(layout))
   const all = reachable(Object.values(outputs))
   const forward = flopsOf(reachable([outputs['loss']!]))
   // The parameters are inputs of the gradient graph. The moments and the EMA are in memory next to it.

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { shapes } from '../data/shapes/dataset.ts'
+import { createShapes } from '../data/shapes/dataset.ts'
 import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
-import { initialize, layoutOf, tablesOf } from '../network/parameters.ts'
-import { defaultUNet, parameterSpecs } from '../network/unet.ts'
+import { defaultUNet } from '../network/config.ts'
+import { createParameterLayout, createTables, initialize } from '../network/parameters.ts'
+import { parameterSpecs } from '../network/unet.ts'
 import { recipes } from '../run/recipes.ts'
 import { initialState } from '../step/engine.ts'
 import { learningRateAt, NotFinite, train } from './loop.ts'
@@ -17,7 +18,7 @@ test('the learning rate rises linearly, then falls along half a cosine', () => {
 })
 
 test('micro-batches give the same step up to rounding', async () => {
-  const dataset = shapes(32, 0)
+  const dataset = createShapes(32, 0)
   // The gradient of biases before a norm is 0 up to rounding, which Adam with a small ε would amplify.
   const recipe = {
     ...recipes['shapes']!,
@@ -29,7 +30,7 @@ test('micro-batches give the same step up to rounding', async () => {
     eps: 1e-4,
   }
   const config = { ...networkConfig(recipe), dropout: 0.2 }
-  const layout = layoutOf(parameterSpecs(config))
+  const layout = createParameterLayout(parameterSpecs(config))
   const runSteps = async (accumulate: number) => {
     const spec = {
       unet: config,
@@ -42,7 +43,7 @@ test('micro-batches give the same step up to rounding', async () => {
       eps: 1e-4,
     }
     const start = initialize(layout, 0)
-    const engine = await createOnnxruntimeEngine(spec, tablesOf(layout), initialState(start.slice()), {
+    const engine = await createOnnxruntimeEngine(spec, createTables(layout), initialState(start.slice()), {
       threads: 1,
     })
     const reports: number[] = []
@@ -75,7 +76,7 @@ test('micro-batches give the same step up to rounding', async () => {
 })
 
 test('a loss that is not finite stops the training and leaves the state unchanged', async () => {
-  const dataset = shapes(8, 0)
+  const dataset = createShapes(8, 0)
   const recipe = {
     ...recipes['shapes']!,
     baseChannels: 8,
@@ -85,9 +86,13 @@ test('a loss that is not finite stops the training and leaves the state unchange
     learningRate: 1e-3,
   }
   const config = { ...networkConfig(recipe), dropout: 0 }
-  const layout = layoutOf(parameterSpecs(config))
+  const layout = createParameterLayout(parameterSpecs(config))
   const spec = { unet: config, batch: 2, height: 32, width: 32, adam: recipe, clipNorm: 1 }
-  const engine = await createOnnxruntimeEngine(spec, tablesOf(layout), initialState(initialize(layout, 0)))
+  const engine = await createOnnxruntimeEngine(
+    spec,
+    createTables(layout),
+    initialState(initialize(layout, 0)),
+  )
   let before: Float32Array | null = null
   const training = train(engine, dataset, config, recipe, {
     from: 0,
@@ -114,6 +119,6 @@ function networkConfig(recipe: { baseChannels: number }) {
     channelMultiples: [1, 1],
     attention: [false, true],
     numResBlocks: 1,
-    classes: shapes(1, 0).classes.length,
+    classes: createShapes(1, 0).classes.length,
   }
 }

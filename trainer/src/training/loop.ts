@@ -11,13 +11,13 @@
 // 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
-import type { UNetConfig } from '../network/unet.ts'
+import type { UNetConfig } from '../network/config.ts'
 import { coefficientNames } from '../objective/denoising.ts'
 import type { Recipe } from '../run/recipes.ts'
 import { scheduleOf } from '../run/run.ts'
 import type { Batch, Engine } from '../step/engine.ts'
 import { type StepScalars, stepScalars } from '../step/optimizer.ts'
-import { batchReader, microBatches } from './batches.ts'
+import { createBatchReader, microBatches } from './batches.ts'
 import { prefetch } from './prefetch.ts'
 
 /** Returns the learning rate of step 0, 1, …: linear warm-up, then constant or cosine decay to 0. */
@@ -61,13 +61,13 @@ export class NotFinite extends Error {
   override readonly name = 'NotFinite'
   readonly step: number
   /** Loss and gradient norm of the step, or the part of the state that is not finite. */
-  readonly found: string
+  readonly reason: string
   /** Micro-batches of the step. */
   readonly batches: readonly Batch[]
   constructor(step: number, found: string, batches: readonly Batch[]) {
     super(`Step ${step}: ${found}`)
     this.step = step
-    this.found = found
+    this.reason = found
     this.batches = batches
   }
 }
@@ -124,7 +124,7 @@ export async function validationLoss(
 ): Promise<number> {
   const batchSize = Math.min(validationBatch, dataset.count)
   const options = { ...recipe, batchSize, labelDropout: 0, flip: false, seed: recipe.seed + 1 }
-  const batchAt = batchReader(dataset, createSchedule(scheduleOf(recipe)), config, options)
+  const batchAt = createBatchReader(dataset, createSchedule(scheduleOf(recipe)), config, options)
   const batches = Math.max(1, Math.floor(Math.min(maxValidationImages, dataset.count) / batchSize))
   let total = 0
   for (let step = 0; step < batches; step++) {

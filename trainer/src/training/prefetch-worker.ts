@@ -1,12 +1,12 @@
 // The worker thread of prefetch.ts: receives step numbers and posts their batches.
 import { parentPort, workerData } from 'node:worker_threads'
 import { createSchedule } from '@ddpm/shared'
-import { ImageMissing } from '../data/gather.ts'
-import { batchReader } from './batches.ts'
+import { MissingImageError } from '../data/gather.ts'
+import { createBatchReader } from './batches.ts'
 import type { BatchMessage, BatchWorkerData } from './prefetch.ts'
 
 const { dataset, schedule, config, options } = workerData as BatchWorkerData
-const batchAt = batchReader(dataset, createSchedule(schedule), config, options)
+const batchAt = createBatchReader(dataset, createSchedule(schedule), config, options)
 const port = parentPort!
 
 port.on('message', async (step: number) => {
@@ -17,7 +17,7 @@ port.on('message', async (step: number) => {
     )
     port.postMessage({ step, batch } satisfies BatchMessage, buffers as ArrayBuffer[])
   } catch (error) {
-    if (!(error instanceof ImageMissing)) throw error
+    if (!(error instanceof MissingImageError)) throw error
     port.postMessage({ step, missing: error.message } satisfies BatchMessage)
   }
 })

@@ -8,15 +8,15 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import sharp from 'sharp'
 import { split } from '../data/dataset.ts'
 import { readFolder } from '../data/folder.ts'
-import { ImageMissing } from '../data/gather.ts'
-import { shapes } from '../data/shapes/dataset.ts'
-import { defaultUNet } from '../network/unet.ts'
+import { MissingImageError } from '../data/gather.ts'
+import { createShapes } from '../data/shapes/dataset.ts'
+import { defaultUNet } from '../network/config.ts'
 import { recipes } from '../run/recipes.ts'
 import type { Batch } from '../step/engine.ts'
-import { batchMaker } from './batches.ts'
+import { createBatchMaker } from './batches.ts'
 import { type BatchWorkerData, type Prefetch, prefetch } from './prefetch.ts'
 
-const { train: dataset } = split(shapes(40, 0), 0.1, 0)
+const { train: dataset } = split(createShapes(40, 0), 0.1, 0)
 const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length }
 const options = { ...recipes['shapes']!, batchSize: 8, flip: true, labelDropout: 0.3 }
 const data = { dataset, schedule: paperSchedule, config, options }
@@ -43,7 +43,7 @@ function start(t: TestContext, data: BatchWorkerData, until: number): Prefetch {
 }
 
 test('batches from the thread are bit-identical to those of batchMaker, from any start step', async (t) => {
-  const batchAt = batchMaker(dataset, createSchedule(paperSchedule), config, options)
+  const batchAt = createBatchMaker(dataset, createSchedule(paperSchedule), config, options)
   for (const [from, until] of [
     [0, 12],
     [7, 9],
@@ -70,7 +70,7 @@ test('batches of images in files equal those of the same images in memory', asyn
   const parts = async (cache?: number) =>
     split(await readFolder(folder, { size: 32, channels: 'auto', cache }), 0.1, 0).train
   const whole = await parts()
-  const batchAt = batchMaker(whole, createSchedule(paperSchedule), config, options)
+  const batchAt = createBatchMaker(whole, createSchedule(paperSchedule), config, options)
   for (const cache of [0, 20 * 3072]) {
     const source = start(t, { ...data, dataset: await parts(cache) }, 20)
     for (let step = 0; step < 9; step++)
@@ -79,7 +79,7 @@ test('batches of images in files equal those of the same images in memory', asyn
 
   const source = start(t, { ...data, dataset: await parts(0) }, 20)
   await rm(folder, { recursive: true })
-  await assert.rejects(source.batchAt(0), ImageMissing)
+  await assert.rejects(source.batchAt(0), MissingImageError)
 })
 
 test('an error in the thread rejects the batch', async (t) => {

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import type { ScheduleConfig } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset.ts'
-import { ImageMissing } from '../data/gather.ts'
-import type { UNetConfig } from '../network/unet.ts'
+import { MissingImageError } from '../data/gather.ts'
+import type { UNetConfig } from '../network/config.ts'
 import type { Batch } from '../step/engine.ts'
 import type { BatchOptions } from './batches.ts'
 
@@ -50,7 +50,7 @@ export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   worker.on('message', (message: BatchMessage) => {
     const request = pending.get(message.step)
     if ('batch' in message) request?.resolve(message.batch)
-    else request?.reject(new ImageMissing(message.missing))
+    else request?.reject(new MissingImageError(message.missing))
     pending.delete(message.step)
   })
   worker.on('error', (error: Error) => {

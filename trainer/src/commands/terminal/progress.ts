@@ -1,4 +1,4 @@
-import { formatLeft } from '../../support/duration.ts'
+import { formatTimeLeft } from '../../support/duration.ts'
 
 export interface ProgressBar {
   /** Shows the progress; `details` follow the bar. */
@@ -58,7 +58,7 @@ export function timedProgress(label: string): ProgressBar {
     show(done, total) {
       const now = performance.now()
       first ??= { done, at: now }
-      bar.show(Math.floor(done), total, formatLeft(now - first.at, done - first.done, total - first.done))
+      bar.show(Math.floor(done), total, formatTimeLeft(now - first.at, done - first.done, total - first.done))
     },
   }
 }

@@ -1,5 +1,5 @@
 import { type SamplerOptions, samplers, timestepSpacings, UserError, varianceTypes } from '@ddpm/shared'
-import { choice, realNumber, wholeNumber } from '@ddpm/shared/cli'
+import { parseChoice, parseNumber, parseWholeNumber } from '@ddpm/shared/cli'
 import type { Command } from 'commander'
 
 /** Parsed flags that change the plan of any sampler. */
@@ -21,11 +21,11 @@ export interface SamplerFlags extends PlanFlags {
 export function addSamplerOptions(command: Command): Command {
   return addPlanOptions(
     command
-      .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, choice(samplers))
+      .option('--sampler <name>', `${samplers.join(', ')} (default: the model's)`, parseChoice(samplers))
       .option(
         '--steps <n>',
         "number of steps; heun evaluates the model twice per step (default: the model's)",
-        wholeNumber,
+        parseWholeNumber,
       ),
   )
 }
@@ -33,19 +33,23 @@ export function addSamplerOptions(command: Command): Command {
 /** Adds the flags that change the plan of any sampler to a command. */
 export function addPlanOptions(command: Command): Command {
   return command
-    .option('--spacing <name>', timestepSpacings.join(', '), choice(timestepSpacings))
+    .option('--spacing <name>', timestepSpacings.join(', '), parseChoice(timestepSpacings))
     .option(
       '--eta <η>',
       'ddim: noise, 0 (deterministic) to 1 (as ddpm); hat: the larger variance σ̂',
       parseEta,
     )
-    .option('--order <n>', 'dpmpp and unipc: 1, 2 or 3; sde-dpmpp: 1 or 2', wholeNumber)
-    .option('--variance <kind>', `ddpm: ${varianceTypes.join(', ')}`, choice(varianceTypes))
-    .option('--epsilon <kind>', 'ddim: ε rederived from the clamped x̂₀, or raw', choice(['rederived', 'raw']))
+    .option('--order <n>', 'dpmpp and unipc: 1, 2 or 3; sde-dpmpp: 1 or 2', parseWholeNumber)
+    .option('--variance <kind>', `ddpm: ${varianceTypes.join(', ')}`, parseChoice(varianceTypes))
+    .option(
+      '--epsilon <kind>',
+      'ddim: ε rederived from the clamped x̂₀, or raw',
+      parseChoice(['rederived', 'raw']),
+    )
 }
 
 function parseEta(text: string): number | 'hat' {
-  return text === 'hat' ? 'hat' : realNumber(text)
+  return text === 'hat' ? 'hat' : parseNumber(text)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { byteCount, portNumber, wholeBetween } from '@ddpm/shared/cli'
+import { parseByteCount, parsePort, parseWholeNumberWithin } from '@ddpm/shared/cli'
 import { type Command, Option } from 'commander'
 import type { EngineRequest } from '../../engines/choose.ts'
 import { helpOf, parseField } from '../../run/recipe-reader.ts'
@@ -38,17 +38,17 @@ export function addOptions(command: Command): void {
         .choices(['auto', ...devices])
         .default('auto'),
     )
-    .option('--threads <n>', 'CPU threads (default: all)', wholeBetween(1, 1024))
+    .option('--threads <n>', 'CPU threads (default: all)', parseWholeNumberWithin(1, 1024))
     .option(
       '--cache <size>',
       'memory for decoded images of a folder, for example 500MB; the other images are decoded each time they are used ' +
         '(default: a quarter of the free memory)',
-      byteCount,
+      parseByteCount,
     )
     .option(
       '--dashboard [port]',
       'serve a dashboard with loss curves, samples and the remaining time',
-      portNumber,
+      parsePort,
     )
   command.optionsGroup('Recipe fields (default: the value in the recipe):')
   for (const field of fieldNames) {

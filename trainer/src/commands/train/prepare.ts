@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type Dataset, type Split, split } from '../../data/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
-import { initialize, tablesOf } from '../../network/parameters.ts'
+import { createTables, initialize } from '../../network/parameters.ts'
 import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'
 import { assertNotLocked, lockName, lockRun } from '../../run/lock.ts'
 import { differences, openRecipe, validateRecipe } from '../../run/recipe-reader.ts'
@@ -147,7 +147,7 @@ function initialProgress(config: RunConfig): Pick<PreparedRun, 'progress' | 'sta
   return {
     progress: { step: 0, seconds: 0, loss: null, validationLoss: null },
     state: initialState(initialize(layout, config.recipe.seed, config.recipe.initialization)),
-    tables: tablesOf(layout),
+    tables: createTables(layout),
   }
 }
 

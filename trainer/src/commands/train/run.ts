@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
 import type { RunState } from '../../dashboard/protocol.ts'
 import { watchRun } from '../../dashboard/watch.ts'
-import { ImageMissing } from '../../data/gather.ts'
-import { chooseEngine, nameOf } from '../../engines/choose.ts'
+import { MissingImageError } from '../../data/gather.ts'
+import { chooseEngine, formatCandidate } from '../../engines/choose.ts'
 import { openEngine } from '../../engines/open.ts'
 import { checkpointSize, maxCheckpoints } from '../../run/checkpoint.ts'
 import { lockRun } from '../../run/lock.ts'
@@ -62,7 +62,7 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
     outcome = stop.signal === null ? 'finished' : 'stopped'
   } catch (error) {
     const isExpected =
-      error instanceof WriteError || error instanceof NotFinite || error instanceof ImageMissing
+      error instanceof WriteError || error instanceof NotFinite || error instanceof MissingImageError
     throw isExpected ? await explainFailure(session, error) : error
   } finally {
     stop.release()
@@ -92,7 +92,7 @@ async function openEngineOf(
   const spec = stepOf(config)
   const threadOptions = threads === undefined ? {} : { threads }
   const choice = await chooseEngine({ engine, device }, spec, threadOptions)
-  if (choice.reason !== null) console.log(`${nameOf(choice)}: ${choice.reason}`)
+  if (choice.reason !== null) console.log(`${formatCandidate(choice)}: ${choice.reason}`)
   const cost = stepCost(spec)
   if (choice.device === 'cpu') assertFitsInMemory(cost)
   return { spec, cost, engine: await openEngine(choice, spec, tables, state, threadOptions) }

@@ -1,12 +1,12 @@
 import { UserError } from '@ddpm/shared'
-import { ImageMissing } from '../../data/gather.ts'
+import { MissingImageError } from '../../data/gather.ts'
 import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/checkpoint.ts'
 import type { Metrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf } from '../../run/run.ts'
 import type { Engine } from '../../step/engine.ts'
 import type { StepSpec } from '../../step/spec.ts'
 import type { WriteError } from '../../support/files.ts'
-import { diagnose, notFiniteIn } from '../../training/diagnosis.ts'
+import { describeNonFinite, diagnose } from '../../training/diagnosis.ts'
 import type { StepCost } from '../../training/estimate.ts'
 import { NotFinite } from '../../training/loop.ts'
 import type { PreparedRun } from './prepare.ts'
@@ -34,7 +34,7 @@ export async function saveProgress(session: TrainingSession): Promise<void> {
   const { recipe } = config
   const layout = layoutOfRun(config)
   const state = await engine.state()
-  const notFinite = notFiniteIn(layout, state)
+  const notFinite = describeNonFinite(layout, state)
   if (notFinite !== null) throw new NotFinite(session.progress.step, `${notFinite} are not finite`, [])
   metrics.sync()
   const progress = { ...session.progress, seconds: seconds() }
@@ -45,18 +45,18 @@ export async function saveProgress(session: TrainingSession): Promise<void> {
 /** Saves what is still valid after an expected error, and returns the error with advice on how to continue. */
 export async function explainFailure(
   session: TrainingSession,
-  error: WriteError | NotFinite | ImageMissing,
+  error: WriteError | NotFinite | MissingImageError,
 ): Promise<UserError> {
   const { folder, config, tables, engine, spec } = session
   let message = error.message
   if (error instanceof NotFinite) {
     const state = await engine.state()
-    message = `Training stopped at step ${error.step}: ${error.found}.`
+    message = `Training stopped at step ${error.step}: ${error.reason}.`
     if (error.batches.length > 0) message += `\n${await diagnose(spec, tables, state, error.batches)}`
     message += '\nStart again with a lower --learning-rate or a smaller --clip-norm.'
-    if (notFiniteIn(layoutOfRun(config), state) === null) await saveProgress(session)
+    if (describeNonFinite(layoutOfRun(config), state) === null) await saveProgress(session)
   }
-  if (error instanceof ImageMissing) await saveProgress(session)
+  if (error instanceof MissingImageError) await saveProgress(session)
   const { checkpoint } = session
   const saved =
     checkpoint === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${checkpoint}.`

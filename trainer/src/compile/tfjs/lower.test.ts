@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Case, cases, inputsOf } from '../../../../test/support/cases.ts'
+import { type Case, cases, createInputs } from '../../../../test/support/cases.ts'
 import { float64 } from '../../../../test/support/float64.ts'
 import { openTfjs } from '../../../../test/support/tfjs.ts'
 import { createGraph, evaluate } from '../../algebra/graph.ts'
@@ -31,7 +31,7 @@ async function check<O extends Op>(op: O, c: Case<O>, afterConvolution: boolean)
     inputs[0] = ops.conv2d(inputs[0]!, same, null, { stride: 1, padding: [0, 0, 0, 0] })
   }
   const output = ops.apply(op, inputs, c.attributes)
-  const inputValues = inputsOf(c)
+  const inputValues = createInputs(c)
   const [expected] = evaluate([output], float64, new Map(inputValues.map((value, i) => [`input${i}`, value])))
 
   const model = await openTfjs(toTfjs({ output }))

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { background, colourNames, palette, ranges, shapeAt, shapes, side } from './dataset.ts'
+import { background, colourNames, createShapes, palette, ranges, shapeAt, side } from './dataset.ts'
 import { figures } from './figures.ts'
 
 const bytes = 3 * side * side
 
 test('image i depends only on the seed and i', () => {
-  const few = shapes(10, 7)
-  const many = shapes(50, 7)
+  const few = createShapes(10, 7)
+  const many = createShapes(50, 7)
   assert.deepEqual(few.pixels, many.pixels.subarray(0, 10 * bytes))
   assert.deepEqual(few.labels, many.labels?.subarray(0, 10))
-  assert.notDeepEqual(few.pixels, shapes(10, 8).pixels)
+  assert.notDeepEqual(few.pixels, createShapes(10, 8).pixels)
 })
 
 test('a seed gives the same images in every version', () => {
@@ -43,7 +43,7 @@ test('figures and colours are equally frequent, the other factors fill their ran
 })
 
 test('an image shows one flat figure on the background, inside the borders, with its label', () => {
-  const set = shapes(600, 5)
+  const set = createShapes(600, 5)
   for (let index = 0; index < set.count; index++) {
     const shape = shapeAt(5, index)
     const at = (x: number, y: number) =>

@@ -70,7 +70,7 @@ export function renderShape(shape: ToyShape, out: Uint8Array, offset = 0): void 
 }
 
 /** Creates the first `count` images of the set of a seed. */
-export function shapes(count: number, seed: number): Dataset {
+export function createShapes(count: number, seed: number): Dataset {
   const size = 3 * side * side
   const pixels = new Uint8Array(count * size)
   const labels = new Uint16Array(count)

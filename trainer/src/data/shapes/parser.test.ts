@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { normals } from '@ddpm/shared'
+import { fillNormals } from '@ddpm/shared'
 import { toSigned } from '../dataset.ts'
 import {
   background,
@@ -64,7 +64,7 @@ test('rejected: blank images', () => {
 test('rejected: pure noise', () => {
   for (let index = 0; index < count; index++) {
     const noise = new Float32Array(3 * area)
-    normals(seed, { domain: 0, image: index, step: 0 }, noise)
+    fillNormals(seed, { domain: 0, image: index, step: 0 }, noise)
     assertRejected(noise, /background/)
   }
 })
@@ -191,7 +191,7 @@ function assertRejected(image: Uint8Array | Float32Array, reason = /./): void {
 /** @param sigma in units of [−1, 1] */
 function noisy(image: Uint8Array, sigma: number, index: number): Float32Array {
   const noise = new Float32Array(image.length)
-  normals(seed, { domain: 0, image: index, step: 1 }, noise)
+  fillNormals(seed, { domain: 0, image: index, step: 1 }, noise)
   return noise.map((z, at) => Math.min(1, Math.max(-1, toSigned(image[at]!) + sigma * z)))
 }
 

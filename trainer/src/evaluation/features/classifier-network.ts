@@ -12,7 +12,7 @@ import {
   type Parameters,
   type Scope,
 } from '../../network/layers.ts'
-import { type Layout, layoutOf, unflatten } from '../../network/parameters.ts'
+import { createParameterLayout, type ParameterLayout, unflatten } from '../../network/parameters.ts'
 
 /** Input shape and number of classes of a classifier. */
 export interface ClassifierSpec {
@@ -57,13 +57,13 @@ export async function openClassifier(spec: ClassifierSpec, parameters: Float32Ar
 }
 
 /** Returns the offsets of the parameters in the flat vector [P]. */
-export function classifierLayout(spec: ClassifierSpec): Layout {
+export function classifierLayout(spec: ClassifierSpec): ParameterLayout {
   return recordClassifier(createGraph(), spec, 'N').layout
 }
 
 /** A classifier in a graph. Its inputs are `x` and one per parameter, under the parameter's name. */
 export interface RecordedClassifier {
-  readonly layout: Layout
+  readonly layout: ParameterLayout
   /** Parameters in the order of the layout. */
   readonly parameters: readonly Node[]
   readonly features: Node
@@ -89,7 +89,7 @@ export function recordClassifier(
     x,
     classes,
   )
-  return { layout: layoutOf(specs), parameters, ...outputs }
+  return { layout: createParameterLayout(specs), parameters, ...outputs }
 }
 
 /** Three convolutions of stride 2, a layer of features and a layer of logits. */

@@ -1,4 +1,4 @@
-import { domains, permutation } from '@ddpm/shared'
+import { domains, randomPermutation } from '@ddpm/shared'
 import ort from 'onnxruntime-node'
 import { gradients } from '../../algebra/grad.ts'
 import { createGraph, type Node } from '../../algebra/graph.ts'
@@ -65,7 +65,7 @@ export async function trainClassifier(
   for (let step = 0; step < steps; step++) {
     const [epoch, position] = [Math.floor(step / stepsPerEpoch), step % stepsPerEpoch]
     if (position === 0)
-      order = permutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, dataset.count)
+      order = randomPermutation(seed, { domain: domains.shuffle, image: 0, step: epoch }, dataset.count)
     for (let i = 0; i < batch; i++) {
       const index = order[position * batch + i]!
       writeImage(dataset, index, x, i * size, false)

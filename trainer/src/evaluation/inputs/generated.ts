@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, truncate
 import { join } from 'node:path'
 import { type GenerateOptions, generate, planFor, toBytes } from '@ddpm/shared'
 import type { OpenedModel } from '../../inference/model.ts'
-import { changing } from '../../support/files.ts'
+import { withWriteErrors } from '../../support/files.ts'
 import { cacheKey } from './cache.ts'
 import { countImages, type Images } from './images.ts'
 
@@ -29,7 +29,7 @@ export async function sampleCached(
   const plan = planFor(info, sampling)
   const key = cacheKey({ digest: model.digest, plan, seed, className, guidance })
   const path = join(folder, `drawn-${key}.bytes`)
-  changing(path, 0, () => mkdirSync(folder, { recursive: true }))
+  withWriteErrors(path, 0, () => mkdirSync(folder, { recursive: true }))
   let done = existsSync(path) ? Math.floor(statSync(path).size / size) : 0
   // Removes the incomplete image that a killed process left at the end of the file.
   if (existsSync(path)) truncateSync(path, done * size)
@@ -45,7 +45,7 @@ export async function sampleCached(
       },
     })
     const bytes = Uint8Array.from(toBytes(images))
-    changing(path, bytes.length, () => appendFileSync(path, bytes))
+    withWriteErrors(path, bytes.length, () => appendFileSync(path, bytes))
     done += chunk
     if (await onProgress(done)) break
   }

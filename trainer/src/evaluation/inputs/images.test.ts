@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { shapes } from '../../data/shapes/dataset.ts'
+import { createShapes } from '../../data/shapes/dataset.ts'
 import { selectImages } from './images.ts'
 
 test('selects random images once each; a later part of the selection holds the others', () => {
-  const dataset = shapes(20, 1)
+  const dataset = createShapes(20, 1)
   const imagesOf = (pixels: Uint8Array) =>
     Array.from({ length: pixels.length / 3072 }, (_, i) => String(pixels.subarray(i * 3072, (i + 1) * 3072)))
   const [some, others] = [selectImages(dataset, 12, 3), selectImages(dataset, 8, 3, 12)]

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { domains, type ModelInfo, permutation, UserError } from '@ddpm/shared'
+import { domains, type ModelInfo, randomPermutation, UserError } from '@ddpm/shared'
 import { type Dataset, split } from '../../data/dataset.ts'
 import { openData } from '../../data/open.ts'
 import { openRun, type Run } from '../../run/run.ts'
@@ -93,7 +93,7 @@ export function countImages({ channels, height, width, pixels }: Images): number
 export function selectImages(dataset: Dataset, count: number, seed: number, from = 0): Images {
   const { channels, height, width } = dataset
   const size = channels * height * width
-  const order = permutation(seed, { domain: domains.selection, image: 1, step: 0 }, dataset.count)
+  const order = randomPermutation(seed, { domain: domains.selection, image: 1, step: 0 }, dataset.count)
   const chosen = order.subarray(from, from + count)
   const pixels = new Uint8Array(chosen.length * size)
   chosen.forEach((index, to) => {

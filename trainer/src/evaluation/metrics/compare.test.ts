@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { suite, test } from 'node:test'
-import { domains, normals } from '@ddpm/shared'
+import { domains, fillNormals } from '@ddpm/shared'
 import { Matrix } from 'ml-matrix'
 import { halfWidth, quantile, resamplings } from './bootstrap.ts'
 import { compare } from './compare.ts'
@@ -21,7 +21,7 @@ function features(rows: readonly (readonly number[])[]): Features {
 /** Creates standard normal rows. */
 function gaussian(count: number, dims: number, seed: number): Features {
   const values = new Float32Array(count * dims)
-  normals(seed, { domain: domains.sampling, image: 0, step: 0 }, values)
+  fillNormals(seed, { domain: domains.sampling, image: 0, step: 0 }, values)
   return { count, dims, values }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { random } from '../../../../../test/support/cases.ts'
+import { randomTensor } from '../../../../../test/support/cases.ts'
 import { onnxruntimeVersion, runOnnx } from '../../../../../test/support/onnx.ts'
 import { createGraph } from '../../../algebra/graph.ts'
 import { type ModelOptions, toOnnx } from '../model.ts'
@@ -52,7 +52,7 @@ async function convolve(options: ModelOptions): Promise<Float32Array | null> {
   })
   const model = toOnnx({ y }, options)
   assert.equal(Buffer.from(model).includes(nchwcDomain), options.dialect === 'onnxruntime')
-  const inputs = Object.entries(shapes).map(([name, shape], i) => [name, random(i + 1, shape)] as const)
+  const inputs = Object.entries(shapes).map(([name, shape], i) => [name, randomTensor(i + 1, shape)] as const)
   try {
     // Without optimization, onnxruntime does not replace the standard Conv by the blocked one.
     const outputs = await runOnnx(model, Object.fromEntries(inputs), {

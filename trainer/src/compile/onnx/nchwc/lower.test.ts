@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Case, random } from '../../../../../test/support/cases.ts'
+import { type Case, randomTensor } from '../../../../../test/support/cases.ts'
 import { float64 } from '../../../../../test/support/float64.ts'
 import { checkOnnx, runOnnx } from '../../../../../test/support/onnx.ts'
 import { gradients } from '../../../algebra/grad.ts'
 import { createGraph, evaluate, type Node } from '../../../algebra/graph.ts'
 import type { Convolution, Op } from '../../../algebra/ops.ts'
-import { findBlockWidth } from '../../../engines/block-width.ts'
+import { detectBlockWidth } from '../../../engines/block-width.ts'
 import { toOnnx } from '../model.ts'
 import { nchwcDomain } from './layout.ts'
 
@@ -44,7 +44,7 @@ function wideCases(width: number): { [O in 'conv2d' | 'conv2dInputGrad' | 'conv2
   }
 }
 
-const width = await findBlockWidth()
+const width = await detectBlockWidth()
 const skip = width === null && 'onnxruntime has no blocked operators for this processor'
 suite('every blocked convolution in onnxruntime matches float64', { skip }, () => {
   for (const [op, list] of Object.entries(wideCases(width ?? 1))) {
@@ -71,7 +71,10 @@ test('a blocked residual network and its gradients match float64', { skip }, asy
     third: [wide, wide + narrow, 1, 1],
     last: [1, wide, 3, 3],
   } as const
-  const values = Object.entries(shapes).map(([name, shape], i) => ({ name, value: random(i + 1, shape) }))
+  const values = Object.entries(shapes).map(([name, shape], i) => ({
+    name,
+    value: randomTensor(i + 1, shape),
+  }))
   const [x, first, bias, shift, second, up, upBias, reduce, third, last] = values.map(({ name, value }) =>
     graph.input(name, value.shape),
   ) as [Node, Node, Node, Node, Node, Node, Node, Node, Node, Node]

@@ -169,7 +169,7 @@ suite('npm run train', () => {
     [
       'uneven micro-batches',
       ['--batch-size', '8', '--accumulate', '3'],
-      /accumulate 3; expected a divisor of batchSize 8/,
+      /accumulate 3: expected a divisor of batchSize 8/,
     ],
     [
       'resume with another recipe',

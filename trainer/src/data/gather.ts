@@ -8,7 +8,7 @@ export class MissingImageError extends UserError {}
 
 /**
  * Returns the images with the given indices, in that order, in memory.
- * @throws ImageMissing
+ * @throws MissingImageError
  */
 export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Dataset> {
   const size = imageSize(dataset)

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Dataset } from '../../trainer/src/data/dataset.ts'
+import type { Dataset } from '../../trainer/src/data/dataset/dataset.ts'
 import { createOnnxruntimeEngine } from '../../trainer/src/engines/onnxruntime.ts'
 import { exportModel } from '../../trainer/src/export/export.ts'
 import { createParameterLayout, createTables, initialize } from '../../trainer/src/network/parameters.ts'

@@ -6,9 +6,9 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp, { type Sharp } from 'sharp'
-import { split } from './dataset.ts'
+import { split } from './dataset/dataset.ts'
+import { gather } from './dataset/gather.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
-import { gather } from './gather.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'folder-'))
 after(() => rm(scratch, { recursive: true }))

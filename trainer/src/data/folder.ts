@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { formatBytes } from '../support/files.ts'
-import type { Dataset } from './dataset.ts'
-import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from './decode.ts'
+import type { Dataset } from './dataset/dataset.ts'
+import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from './dataset/decode.ts'
 
 export interface FolderOptions extends DecodeOptions {
   /** Max bytes of images in memory. The other images are decoded on demand. Default: keep every image in memory. */

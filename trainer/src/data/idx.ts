@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { UserError } from '@ddpm/shared'
-import type { Dataset } from './dataset.ts'
+import type { Dataset } from './dataset/dataset.ts'
 
 /** Both spellings are in use: train-images-idx3-ubyte and train-images.idx3-ubyte. */
 const imagesName = /images[-.]idx3-ubyte(\.gz)?$/

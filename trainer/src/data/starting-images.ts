@@ -1,8 +1,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
 import { type ModelInfo, UserError } from '@ddpm/shared'
-import { toSigned, writeImage } from './dataset.ts'
-import { decode } from './decode.ts'
+import { toSigned, writeImage } from './dataset/dataset.ts'
+import { decode } from './dataset/decode.ts'
 import { openData } from './open.ts'
 
 const endings = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff']

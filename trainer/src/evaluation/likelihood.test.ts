@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createSchedule, domains, fillNormals, type Network, paperSchedule, priorTerm } from '@ddpm/shared'
-import { type Dataset, toSigned } from '../data/dataset.ts'
+import { type Dataset, toSigned } from '../data/dataset/dataset.ts'
 import { type BoundRequest, emptyBound, measureBound, splitIntoStrata, summarizeBound } from './likelihood.ts'
 
 const schedule = createSchedule({ ...paperSchedule, timesteps: 200, betaEnd: 0.1 })

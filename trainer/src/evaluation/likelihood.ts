@@ -10,7 +10,7 @@ import {
   type Schedule,
   uniforms,
 } from '@ddpm/shared'
-import { type Dataset, writeImage } from '../data/dataset.ts'
+import { type Dataset, writeImage } from '../data/dataset/dataset.ts'
 
 /** Measurements so far, as plain numbers for JSON. */
 export interface BoundState {

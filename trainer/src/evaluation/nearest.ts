@@ -1,4 +1,4 @@
-import { type Dataset, toSigned } from '../data/dataset.ts'
+import { type Dataset, toSigned } from '../data/dataset/dataset.ts'
 import { gridPng } from '../image/grid.ts'
 import type { Extractor } from './features/extractor.ts'
 import { countImages, type Images } from './inputs/images.ts'

@@ -7,8 +7,8 @@ import {
   targetWeights,
   uniforms,
 } from '@ddpm/shared'
-import { type Dataset, imageSize, writeImage } from '../data/dataset.ts'
-import { gather } from '../data/gather.ts'
+import { type Dataset, imageSize, writeImage } from '../data/dataset/dataset.ts'
+import { gather } from '../data/dataset/gather.ts'
 import type { UNetConfig } from '../network/config.ts'
 import { dropoutLayout } from '../network/unet.ts'
 import { coefficientNames } from '../objective/denoising.ts'

@@ -10,7 +10,7 @@
 // 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA, which engines/memory.ts holds.
 // 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
-import type { Dataset } from '../data/dataset.ts'
+import type { Dataset } from '../data/dataset/dataset.ts'
 import type { UNetConfig } from '../network/config.ts'
 import { coefficientNames } from '../objective/denoising.ts'
 import type { Recipe } from '../run/recipes.ts'

@@ -1,7 +1,7 @@
 // The worker thread of prefetch.ts: receives step numbers and posts their batches.
 import { parentPort, workerData } from 'node:worker_threads'
 import { createSchedule } from '@ddpm/shared'
-import { MissingImageError } from '../data/gather.ts'
+import { MissingImageError } from '../data/dataset/gather.ts'
 import { createBatchReader } from './batches.ts'
 import type { BatchMessage, BatchWorkerData } from './prefetch.ts'
 

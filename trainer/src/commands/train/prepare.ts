@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, type Split, split } from '../../data/dataset.ts'
+import { type Dataset, type Split, split } from '../../data/dataset/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
 import { createTables, initialize } from '../../network/parameters.ts'
 import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'

@@ -1,5 +1,5 @@
 import { UserError } from '@ddpm/shared'
-import { MissingImageError } from '../../data/gather.ts'
+import { MissingImageError } from '../../data/dataset/gather.ts'
 import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/checkpoint.ts'
 import type { Metrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf } from '../../run/run.ts'

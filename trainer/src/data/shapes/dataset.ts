@@ -1,5 +1,5 @@
 import { domains, uniforms } from '@ddpm/shared'
-import type { Dataset } from '../dataset.ts'
+import type { Dataset } from '../dataset/dataset.ts'
 import { type Figure, figures, type Pose, renderFigure } from './figures.ts'
 
 /**

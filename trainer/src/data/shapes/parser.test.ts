@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fillNormals } from '@ddpm/shared'
-import { toSigned } from '../dataset.ts'
+import { toSigned } from '../dataset/dataset.ts'
 import {
   background,
   colourNames,

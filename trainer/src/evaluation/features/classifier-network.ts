@@ -1,7 +1,7 @@
 import ort from 'onnxruntime-node'
 import { createGraph, type Graph, type Node } from '../../algebra/graph.ts'
 import type { Ops } from '../../algebra/ops.ts'
-import type { Dataset } from '../../data/dataset.ts'
+import type { Dataset } from '../../data/dataset/dataset.ts'
 import { compile } from '../../engines/onnxruntime.ts'
 import {
   childScope,

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Dataset, split, toSigned } from '../../data/dataset.ts'
+import { type Dataset, split, toSigned } from '../../data/dataset/dataset.ts'
 import { openData } from '../../data/open.ts'
 import { decodeSafetensors, encodeSafetensors } from '../../run/safetensors.ts'
 import { writeAtomically } from '../../support/files.ts'

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { domains, type ModelInfo, randomPermutation, UserError } from '@ddpm/shared'
-import { type Dataset, split } from '../../data/dataset.ts'
+import { type Dataset, split } from '../../data/dataset/dataset.ts'
 import { openData } from '../../data/open.ts'
 import { openRun, type Run } from '../../run/run.ts'
 

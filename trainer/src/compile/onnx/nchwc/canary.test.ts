@@ -13,7 +13,7 @@ test('the blocked layout has been verified with the installed onnxruntime-node',
   assert.ok(
     verifiedVersions.includes(onnxruntimeVersion),
     `The private blocked layout has not been verified with onnxruntime-node ${onnxruntimeVersion}, only with ` +
-      `${verifiedVersions.join(', ')}. Run the tests in compile/onnx/nchwc and engines/conformance.test.ts. If they ` +
+      `${verifiedVersions.join(', ')}. Run the tests in compile/onnx/nchwc and test/conformance.test.ts. If they ` +
       'pass, add the version to verifiedVersions. If not, repair nchwc/ or pin a verified version.',
   )
 })

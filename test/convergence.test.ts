@@ -1,10 +1,10 @@
 // Data whose optimal model is known in closed form: every sampler must reproduce it.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Convergence, measureConvergence } from '../../../test/support/convergence.ts'
-import { lambdaLevels } from '../../../test/support/mixture.ts'
-import { defaultSampling, planLevels, type SamplerOptions } from '../planning/samplers.ts'
-import { runPlan } from './loop.ts'
+import { defaultSampling, planLevels, type SamplerOptions } from '../shared/src/planning/samplers.ts'
+import { runPlan } from '../shared/src/sampling/loop.ts'
+import { type Convergence, measureConvergence } from './support/convergence.ts'
+import { lambdaLevels } from './support/mixture.ts'
 
 suite('orders of convergence against exact solutions', () => {
   const { flows, diffusions } = measureConvergence([256, 512])

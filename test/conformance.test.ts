@@ -5,21 +5,33 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { createSchedule, domains, fillNormals, paperSchedule, uniforms } from '@ddpm/shared'
 import { memory } from '@tensorflow/tfjs-core'
-import { type Reference, readReference } from '../../../test/support/reference.ts'
-import { defaultUNet } from '../network/config.ts'
-import { createParameterLayout, createTables, flatten, initialize, unflatten } from '../network/parameters.ts'
-import { dropoutLayout, parameterSpecs } from '../network/unet.ts'
-import { createVariationalTable } from '../objective/variational.ts'
-import { readCheckpoint, saveCheckpoint } from '../run/checkpoint.ts'
-import { type Batch, type Candidate, type Engine, initialState, type TrainingState } from '../step/engine.ts'
-import { type StepScalars, stateNames, stepScalars } from '../step/optimizer.ts'
-import type { StepSpec } from '../step/spec.ts'
-import { microBatches } from '../training/batches.ts'
-import { emaDecayAt } from '../training/loop.ts'
-import { candidates, formatCandidate } from './choose.ts'
-import { openEngine } from './open.ts'
-import { type ProbeResult, probe } from './probe.ts'
-import { isSoftware } from './vulkan.ts'
+import { candidates, formatCandidate } from '../trainer/src/engines/choose.ts'
+import { openEngine } from '../trainer/src/engines/open.ts'
+import { type ProbeResult, probe } from '../trainer/src/engines/probe.ts'
+import { isSoftware } from '../trainer/src/engines/vulkan.ts'
+import { defaultUNet } from '../trainer/src/network/config.ts'
+import {
+  createParameterLayout,
+  createTables,
+  flatten,
+  initialize,
+  unflatten,
+} from '../trainer/src/network/parameters.ts'
+import { dropoutLayout, parameterSpecs } from '../trainer/src/network/unet.ts'
+import { createVariationalTable } from '../trainer/src/objective/variational.ts'
+import { readCheckpoint, saveCheckpoint } from '../trainer/src/run/checkpoint.ts'
+import {
+  type Batch,
+  type Candidate,
+  type Engine,
+  initialState,
+  type TrainingState,
+} from '../trainer/src/step/engine.ts'
+import { type StepScalars, stateNames, stepScalars } from '../trainer/src/step/optimizer.ts'
+import type { StepSpec } from '../trainer/src/step/spec.ts'
+import { microBatches } from '../trainer/src/training/batches.ts'
+import { emaDecayAt } from '../trainer/src/training/loop.ts'
+import { type Reference, readReference } from './support/reference.ts'
 
 const adam = { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
 /** A step with all features: classes, dropout, attention, two levels, downsampling, clipping. */

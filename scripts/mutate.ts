@@ -51,7 +51,7 @@ const operators: readonly (readonly [RegExp, string])[] = [
   [/'ignore'/g, "'unsatisfiable'"],
   [/'[A-Z][a-z]{2}'(?=[,\]])/g, "''"],
   [/'application\/wasm'/g, "''"],
-  [/\)\?(?=[|)])/g, ')'],
+  [/\)\?(?=\)\$)/g, ')'],
   [/'GET'/g, "'HEAD'"],
   [/'HEAD'/g, "'GET'"],
   [/if \(.*?\)(?= \{?$| [a-z])/g, 'if (true)'],

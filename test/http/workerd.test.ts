@@ -125,7 +125,7 @@ test('publish while the server runs: a run folder, again, changed, under another
   const dry = await publish(run, '--dry-run')
   assert.match(
     dry.stdout,
-    /^Would publish ada\/shapes locally, version [0-9a-f]{12}:\n {2}to send {3}0.7 MB {2}\S+model.onnx\n/,
+    /^Would publish ada\/shapes locally, version [0-9a-f]{12}:\n {2}to send {2}0.7 MB {2}\S+model.onnx\n/,
   )
   assertProblem(await request('/api/models/ada/shapes'), 404)
 

@@ -23,10 +23,10 @@ test('the garbage collection removes unreferenced files that are old enough', as
   let now = new Date('2026-01-01T00:00:00Z')
   const storage = memoryStorage(() => now)
   const clock = () => now
-  const [kept, gone] = [createModel('ada/shapes', 'kept'), createModel('ada/digits', 'gone')]
-  for (const each of [kept, gone]) await publish(storage, each, [], now)
-  await storage.put(keys.variant(kept.manifest.files[0]!.sha256, 'br'), 'x', { mediaType: octets })
-  await storage.put(keys.variant(gone.manifest.files[0]!.sha256, 'br'), 'x', { mediaType: octets })
+  const [published, unpublished] = [createModel('ada/shapes', 'kept'), createModel('ada/digits', 'gone')]
+  for (const each of [published, unpublished]) await publish(storage, each, [], now)
+  await storage.put(keys.variant(published.manifest.files[0]!.sha256, 'br'), 'x', { mediaType: octets })
+  await storage.put(keys.variant(unpublished.manifest.files[0]!.sha256, 'br'), 'x', { mediaType: octets })
   const runtime = sha256Of(Buffer.from('wasm'))
   await storage.put(keys.file(runtime), 'wasm', { mediaType: 'application/wasm' })
   await storage.put(
@@ -44,7 +44,7 @@ test('the garbage collection removes unreferenced files that are old enough', as
   assert.equal((await listFiles(storage)).length, 9)
   assert.deepEqual(await collectGarbage(storage, { clock }), dry)
   assert.equal((await listFiles(storage)).length, 5)
-  assert.equal(await storage.head(keys.file(gone.version)), null)
+  assert.equal(await storage.head(keys.file(unpublished.version)), null)
   assert.ok(await storage.head(keys.file(runtime)))
   await assertConsistent(storage)
   assert.equal((await collectGarbage(storage, { clock })).removed.length, 0)

@@ -1,77 +1,174 @@
+// The map of the house: which folders may import which. CONTRIBUTING.md explains it.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { test } from 'node:test'
+import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Every source file of the packages, tests left out, with what it imports of ours. */
-function sources(): Map<string, string[]> {
-  const files = ['shared', 'trainer', 'edge'].flatMap((name) =>
-    readdirSync(join(root, name), { recursive: true, encoding: 'utf8' })
-      .filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts') && !/node_modules|dist/.test(path))
-      .map((path) => join(name, path)),
-  )
-  return new Map(
-    files.map((path) => {
-      const text = readFileSync(join(root, path), 'utf8')
-      const imports = [...text.matchAll(/^(?:import|export)[^'"]*? from '([^']+)'/gms)].map(
-        ([, target]) => target!,
-      )
-      const ours = imports.flatMap((target) => {
-        if (target.startsWith('.')) return [relative(root, resolve(root, dirname(path), target))]
-        return target.startsWith('@ddpm/') ? [`${target.slice('@ddpm/'.length).split('/')[0]}/package`] : []
-      })
-      return [path, ours]
-    }),
-  )
+/** The folders of each package from bottom to top. A folder may import only itself and folders further up in its list. */
+const floors: Readonly<Record<string, readonly string[]>> = {
+  'shared/src': [
+    'base',
+    'random',
+    'diffusion',
+    'planning',
+    'sampling',
+    'manifest',
+    'generate',
+    '',
+    'cli',
+    'dom',
+  ],
+  'trainer/src': [
+    'support',
+    'algebra',
+    'network',
+    'objective',
+    'step',
+    'compile/onnx/emit',
+    'compile/onnx/nchwc',
+    'compile/onnx',
+    'compile/tfjs',
+    'engines',
+    'image',
+    'data/dataset',
+    'data/shapes',
+    'data',
+    'run',
+    'training',
+    'inference',
+    'export',
+    'evaluation/metrics',
+    'evaluation/inputs',
+    'evaluation/features',
+    'evaluation',
+    'dashboard',
+    'dashboard/client',
+    'commands/terminal',
+    'commands/train',
+    'commands',
+  ],
+  edge: [
+    'server/storage',
+    'server/registry',
+    'server/http',
+    'server/routes',
+    'server',
+    'sampler/base',
+    'sampler/download',
+    'sampler/gpu',
+    'sampler/model',
+    'sampler/worker',
+    'sampler',
+    'studio/ui',
+    'studio/canvas',
+    'studio/settings',
+    'studio/generation',
+    'studio/explain',
+    'studio/studio',
+    'studio',
+    'build',
+    'commands/hosting',
+    'commands/publishing',
+    'commands',
+  ],
 }
 
-test('arrows point down only: shared knows neither trainer nor edge, and these not each other', () => {
-  const all = sources()
-  assert.ok(all.size > 50, `${all.size} files`)
-  for (const [path, imports] of all) {
-    const own = path.split('/')[0]!
-    for (const target of imports) {
-      const other = target.split('/')[0]!
-      assert.ok(other === own || (other === 'shared' && own !== 'shared'), `${path} imports ${target}`)
+interface Source {
+  readonly path: string
+  readonly text: string
+  /** Paths of the project's files that it imports. */
+  readonly imports: readonly string[]
+}
+
+/** Reads every source file of a folder, without tests. */
+function readSources(folder: string): Source[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => /(?<!\.test|\.d)\.ts$/.test(name) && !/node_modules|(^|\/)dist\//.test(name))
+    .map((name) => {
+      const path = join(folder, name)
+      const text = readFileSync(join(root, path), 'utf8')
+      const specifiers = text.matchAll(/(?:^(?:import|export)\b[^'"]*?from |\bimport\()\s*['"]([^'"]+)['"]/gm)
+      const imports = [...specifiers].flatMap(([, specifier]) => {
+        if (specifier!.startsWith('.')) return [relative(root, resolve(root, dirname(path), specifier!))]
+        if (specifier!.startsWith('@ddpm/')) return [`${specifier!.split('/')[1]}/package`]
+        return specifier!.startsWith('ddpm-sampler') ? ['edge/sampler/browser.ts'] : []
+      })
+      return { path, text, imports }
+    })
+}
+
+const sources = ['shared', 'trainer', 'edge'].flatMap(readSources)
+
+suite('architecture', () => {
+  test('shared imports neither trainer nor edge, and these do not import each other', () => {
+    assert.ok(sources.length > 200, `${sources.length} files`)
+    for (const { path, imports } of sources) {
+      const own = path.split('/')[0]!
+      for (const target of imports) {
+        const other = target.split('/')[0]!
+        assert.ok(other === own || (other === 'shared' && own !== 'shared'), `${path} imports ${target}`)
+      }
     }
-  }
-})
+  })
 
-test('no file imports itself by way of others', () => {
-  const all = sources()
-  const done = new Set<string>()
-  const visit = (path: string, above: readonly string[]) => {
-    assert.ok(!above.includes(path), [...above, path].join(' → '))
-    if (done.has(path)) return
-    for (const next of all.get(path) ?? []) visit(next, [...above, path])
-    done.add(path)
+  for (const [folder, order] of Object.entries(floors)) {
+    test(`imports between the folders of ${folder} point down`, () => {
+      const floorOf = (path: string) => order.indexOf(dirname(relative(folder, path)).replace(/^\.$/, ''))
+      for (const { path, imports } of sources.filter(({ path }) => path.startsWith(`${folder}/`))) {
+        const floor = floorOf(path)
+        assert.ok(floor >= 0, `${path} is in a folder without a floor: add it to the list in this test`)
+        for (const target of imports.filter((target) => target.startsWith(`${folder}/`))) {
+          assert.ok(floorOf(target) <= floor, `${path} imports ${target}, which is on a higher floor`)
+        }
+      }
+    })
   }
-  for (const path of all.keys()) visit(path, [])
-})
 
-test('shared runs anywhere: but for the command line’s helper it imports nothing of Node', () => {
-  for (const path of sources().keys()) {
-    if (!path.startsWith('shared/')) continue
-    assert.doesNotMatch(readFileSync(join(root, path), 'utf8'), /from 'node:/, path)
-  }
-})
+  test('no file imports itself through others', () => {
+    const byPath = new Map(sources.map((source) => [source.path, source]))
+    const done = new Set<string>()
+    const visit = (path: string, above: readonly string[]) => {
+      assert.ok(!above.includes(path), [...above, path].join(' → '))
+      if (done.has(path)) return
+      for (const target of byPath.get(path)?.imports ?? []) visit(target, [...above, path])
+      done.add(path)
+    }
+    for (const path of byPath.keys()) visit(path, [])
+  })
 
-test('no command goes without --help, and package.json names them all', async () => {
-  const scripts = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts as Record<
-    string,
-    string
-  >
-  const launcher = readFileSync(join(root, 'run.js'), 'utf8')
-  for (const [name, script] of Object.entries(scripts)) {
-    assert.equal(script, `node run.js ${name}`)
-    const [, path] = new RegExp(`^ +'?${name}'?: '([^']+)'`, 'm').exec(launcher)!
-    assert.match(
-      readFileSync(join(root, path!), 'utf8'),
-      /new Command\('npm (run )?\S+( --)?'\)\s+\.description\(/,
-      name,
-    )
-  }
+  test('no folder has more than 15 files of its own', () => {
+    const counts = new Map<string, number>()
+    for (const { path } of sources) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1)
+    for (const [folder, count] of counts) assert.ok(count <= 15, `${folder} has ${count} files`)
+  })
+
+  test('shared imports nothing from Node', () => {
+    for (const { path, text } of sources) {
+      if (path.startsWith('shared/')) assert.doesNotMatch(text, /from 'node:/, path)
+    }
+  })
+
+  test("onnxruntime's private blocked layout is known only inside its fence", () => {
+    for (const { path, text } of sources) {
+      if (!path.startsWith('trainer/src/compile/onnx/nchwc/')) {
+        assert.doesNotMatch(text, /com\.microsoft\.nchwc|ReorderInput|ReorderOutput/, path)
+      }
+    }
+  })
+
+  test('every command has a description and is in package.json', () => {
+    const scripts: Record<string, string> = JSON.parse(
+      readFileSync(join(root, 'package.json'), 'utf8'),
+    ).scripts
+    const launcher = readFileSync(join(root, 'run.js'), 'utf8')
+    for (const [name, script] of Object.entries(scripts)) {
+      assert.equal(script, `node run.js ${name}`)
+      const [, path] = new RegExp(`^ +'?${name}'?: '([^']+)'`, 'm').exec(launcher)!
+      const text = readFileSync(join(root, path!), 'utf8')
+      assert.match(text, /new Command\('npm (run )?\S+( --)?'\)\s*\.description\(/, name)
+    }
+  })
 })

@@ -18,7 +18,7 @@ export interface StartPanel {
 
 const notes: Record<Start['kind'], string> = {
   noise: 'Each image starts as random noise, which the seed determines.',
-  image: 'Noise is added to your image and removed again. More strength changes more of the image (SDEdit).',
+  image: 'Noise is added to your image up to the strength, and then removed again (SDEdit).',
   variation: 'Repeats one image of the seed, followed by images from similar noise.',
   interpolation: 'Blends one image into another, step by step, along the arc between their noises.',
 }

@@ -4,6 +4,7 @@ import {
   defaultSampling,
   domains,
   fillNormals,
+  median,
   paperSchedule,
   planFor,
   planSampler,
@@ -53,7 +54,7 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
   console.log('| --- | --- | --- | --- | --- |')
   for (const sampler of samplers) {
     // As in practice: with new schedule tables.
-    const planning = median(50, () => planFor(facts, { sampler, steps }))
+    const planning = medianTime(50, () => planFor(facts, { sampler, steps }))
     const { time, bytes } = await stepCost({ sampler, steps }, count, size)
     const cells = [
       sampler,
@@ -65,7 +66,7 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
     console.log(`| ${cells.join(' | ')} |`)
   }
   const noise = new Float32Array(size)
-  const drawing = median(50, () => fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
+  const drawing = medianTime(50, () => fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
   console.log(`\nNoise of one step for ${count} images: ${milliseconds(drawing * count)}`)
 }
 
@@ -81,7 +82,7 @@ async function evaluationTime(count: number, size: number): Promise<number> {
     times.push(performance.now() - began)
   }
   await dispose()
-  return middle(times.slice(2))
+  return median(times.slice(2))
 }
 
 /** Measures time and typed-array memory of one step, with a free network and a plan without noise. */
@@ -108,21 +109,17 @@ async function stepCost(
       before = performance.now()
     },
   })
-  return { time: middle(times), bytes: Math.max(0, ...memory.slice(1).map((now, i) => now - memory[i]!)) }
+  return { time: median(times), bytes: Math.max(0, ...memory.slice(1).map((now, i) => now - memory[i]!)) }
 }
 
-function median(runs: number, work: () => unknown): number {
-  return middle(
+function medianTime(runs: number, work: () => unknown): number {
+  return median(
     Array.from({ length: runs }, () => {
       const began = performance.now()
       work()
       return performance.now() - began
     }),
   )
-}
-
-function middle(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 }
 
 function milliseconds(value: number): string {

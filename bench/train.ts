@@ -3,7 +3,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { UserError } from '@ddpm/shared'
+import { median, UserError } from '@ddpm/shared'
 import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
 import { type Block, type Contender, killContenders, startContender } from './contender.ts'
@@ -114,7 +114,7 @@ async function measure(
 
   // Only the faster of PyTorch's two memory layouts is measured further.
   const [peer, other, ...packaged] = peers
-  const faster = peer && other && median(first[2]!) < median(first[1]!) ? other : peer
+  const faster = peer && other && medianOfBlocks(first[2]!) < medianOfBlocks(first[1]!) ? other : peer
   for (const contender of peers) {
     if (contender !== faster && !packaged.includes(contender)) await contender.end()
   }
@@ -182,16 +182,15 @@ function assertAgreement([ours, ...theirs]: readonly Block[]): void {
   }
 }
 
-function median(...blocks: readonly Block[]): number {
-  const times = blocks.flatMap(({ milliseconds }) => milliseconds).sort((a, b) => a - b)
-  return (times[(times.length - 1) >> 1]! + times[times.length >> 1]!) / 2
+function medianOfBlocks(...blocks: readonly Block[]): number {
+  return median(blocks.flatMap(({ milliseconds }) => milliseconds))
 }
 
 function report(contenders: readonly Contender[], blocks: readonly Block[][], batch: number): void {
   const results = blocks.map((own) => {
     const times = own.flatMap(({ milliseconds }) => milliseconds)
     return {
-      median: median(...own),
+      median: medianOfBlocks(...own),
       fastest: Math.min(...times),
       slowest: Math.max(...times),
       peak: own.at(-1)!.peakBytes,

@@ -9,7 +9,7 @@ const command = new Command('npm run test:unit --')
   .description('Runs the tests next to the sources: no browser, no server, no training.')
   .action(() => {
     const patterns = ['shared', 'trainer', 'edge'].map((folder) => `${folder}/**/*.test.ts`)
-    const args = ['--disable-warning=ExperimentalWarning', '--test', ...patterns]
+    const args = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...patterns]
     const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
     process.exitCode = status ?? 1
   })

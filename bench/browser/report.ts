@@ -1,3 +1,4 @@
+import { median } from '@ddpm/shared'
 import type { Times } from './stopwatch.ts'
 
 /** One turn of every contender. */
@@ -53,9 +54,4 @@ export function report(
 
 function percent(part: number): string {
   return `${(100 * part).toFixed(1)} %`
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }

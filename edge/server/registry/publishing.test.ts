@@ -108,7 +108,7 @@ test('commit rejects a version that was not announced, another name, and missing
   assert.equal(await findRecord(storage, 'ada/shapes'), null)
   const tomorrow = new Date(Date.now() + 30 * 3_600_000)
   await assert.rejects(commit(storage, 'ada/shapes', one.version, [], tomorrow), { reason: 'conflict' })
-  await assert.rejects(begin(storage, '{}'), /not a valid manifest/)
+  await assert.rejects(begin(storage, '{}'), /Invalid manifest/)
 })
 
 test('a model in the layout before versions is reported as such until it is published again', async () => {

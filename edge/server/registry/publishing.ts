@@ -33,7 +33,7 @@ export async function begin(
   storage: Storage,
   text: string,
 ): Promise<{ version: string; manifest: Manifest; missing: ManifestFile[] }> {
-  const manifest = parseManifest(text, 'The manifest')
+  const manifest = parseManifest(text, 'manifest.json')
   const version = sha256OfText(text)
   await storage.put(keys.publication(version), text, json)
   // Checked after the announcement: a collection that starts later will read the announcement.
@@ -123,14 +123,14 @@ async function readAnnouncement(
     const text = stored?.record.versions.some((each) => each.version === version)
       ? (await readText(storage, keys.file(version)))?.text
       : undefined
-    if (text !== undefined) return { text, manifest: parseManifest(text, 'The manifest') }
+    if (text !== undefined) return { text, manifest: parseManifest(text, 'manifest.json') }
     throw new RegistryError(
       'unknown version',
       `Unknown version ${version} of ${name}: it was not announced. Publish it again.`,
     )
   }
   const text = await new Response(announcement.body).text()
-  const manifest = parseManifest(text, 'The manifest')
+  const manifest = parseManifest(text, 'manifest.json')
   if (manifest.name !== name) {
     throw new RegistryError(
       'invalid',

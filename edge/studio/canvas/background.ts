@@ -6,7 +6,7 @@ type Pixels = Pick<ImageData, 'data' | 'width' | 'height'>
  */
 export function findBackground(images: readonly Pixels[]): { colour: string; isDark: boolean } {
   const border = images.flatMap(borderPixels)
-  const rgb = [0, 1, 2].map((i) => median(border.map((pixel) => pixel[i]!)))
+  const rgb = [0, 1, 2].map((i) => upperMedian(border.map((pixel) => pixel[i]!)))
   const similar = border.filter((pixel) => rgb.every((value, i) => Math.abs(pixel[i]! - value) <= 24))
   const [r, g, b] = similar.length > 0.8 * border.length ? rgb : [255, 255, 255]
   const colour = `#${[r, g, b].map((value) => value!.toString(16).padStart(2, '0')).join('')}`
@@ -20,6 +20,7 @@ function borderPixels({ data, width, height }: Pixels): Uint8ClampedArray[] {
     .map((i) => data.subarray(4 * i, 4 * i + 3))
 }
 
-function median(values: number[]): number {
+/** Returns the middle value, or the larger of the two: always a byte that occurs. */
+function upperMedian(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1]!
 }

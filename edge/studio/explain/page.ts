@@ -81,6 +81,7 @@ async function start(): Promise<void> {
 async function startModel(): Promise<void> {
   const { manifest, process } = scene!
   model = await load(manifest.name, {
+    manifest,
     onProgress(progress) {
       if (progress.stage !== 'download') return
       const [loaded, total] = [progress.loaded, progress.total].map(formatMegabytes)

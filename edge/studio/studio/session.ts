@@ -44,12 +44,14 @@ export function createSession(status: Status): Session {
       manifest.catch(() => manifests.delete(name))
       return manifest
     },
-    async model({ name }, signal) {
+    async model(manifest, signal) {
+      const { name } = manifest
       if (model?.manifest.name === name && device === deviceSelect.value) return model
       unload()
       status.announce('Loading the model.')
       device = deviceSelect.value
       model = await load(name, {
+        manifest,
         device: device as 'auto' | Device,
         signal,
         onProgress: (progress) => showProgress(status, progress),

@@ -54,7 +54,7 @@ export function parseShape(image: Uint8Array | Float32Array): ParsedShape {
   if (image.some(Number.isNaN)) return rejected('some values are not numbers')
   const rgb = toBytes(image)
 
-  const paper = median(rgb, border)
+  const paper = upperMedian(rgb, border)
   const differs = (pixel: number, colour: Colour) => distance(rgb, pixel, colour) > limits.colour
   const offBorder = border.filter((pixel) => differs(pixel, paper))
   if (colourDistance(paper, background) > limits.colour || offBorder.length > limits.border * border.length) {
@@ -63,7 +63,7 @@ export function parseShape(image: Uint8Array | Float32Array): ParsedShape {
 
   const figurePixels = erode(pixels.filter((pixel) => differs(pixel, paper)))
   if (figurePixels.length < limits.speck) return rejected('there is no figure')
-  const ink = median(rgb, figurePixels)
+  const ink = upperMedian(rgb, figurePixels)
   const colour = nearestColour(ink)
   if (colourDistance(ink, palette[colour]) > limits.colour)
     return rejected('the colour is not in the palette')
@@ -162,8 +162,8 @@ function nearestColour(ink: Colour): ColourName {
   )
 }
 
-/** Computes the median of each channel over some pixels. */
-function median(rgb: Float32Array, pixels: readonly number[]): Colour {
+/** Returns the upper median of each channel over some pixels. */
+function upperMedian(rgb: Float32Array, pixels: readonly number[]): Colour {
   const middle = (channel: number) =>
     Float32Array.from(pixels, (pixel) => rgb[channel * area + pixel]!).sort()[pixels.length >> 1]!
   return [middle(0), middle(1), middle(2)]

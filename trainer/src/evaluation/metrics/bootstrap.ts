@@ -1,4 +1,4 @@
-import { domains, uniforms } from '@ddpm/shared'
+import { domains, quantile, uniforms } from '@ddpm/shared'
 
 /**
  * Computes bootstrap resamples (Efron 1979) as weights: how often each of `count` images occurs in `count` draws with
@@ -18,15 +18,6 @@ export function resamplings(
     }
     return weights
   })
-}
-
-/** Returns the p-quantile, linearly interpolated between order statistics. */
-export function quantile(values: ArrayLike<number>, p: number): number {
-  const sorted = Float64Array.from(values).sort()
-  const position = p * (sorted.length - 1)
-  const below = Math.floor(position)
-  const above = Math.min(below + 1, sorted.length - 1)
-  return sorted[below]! + (position - below) * (sorted[above]! - sorted[below]!)
 }
 
 /** Returns half the width of the 95 % percentile interval of bootstrap replicates. */

@@ -52,7 +52,7 @@ const command = new Command('npm run bench:browser --')
     'after',
     `
 Networks have the sizes of the recipes and fresh weights. The contenders take turns, each in a worker of its own, with
-the same pictures at once and the same threads:
+the same images at once and the same threads:
   module    model.sample of the sampler module: noise, sampler, previews, messages and all
   network   the same graph in the same onnxruntime-web and nothing else
   loop      the same graph in the usual loop, which reads everything back in every step

@@ -82,7 +82,7 @@ suite('a TensorFlow.js graph model', () => {
     const { info } = await openModel(join(folder, 'run'), 'ema')
     assert.deepEqual(graph.metadata, {
       name: 'local/run',
-      description: 'Draws pictures like those of discs.',
+      description: 'Generates images like those of discs.',
       licence: 'unspecified',
       ...JSON.parse(JSON.stringify(info)),
     })

@@ -71,7 +71,7 @@ async function main(path: string, options: Options): Promise<void> {
   const described = {
     folder: options.out ?? join(run.folder, options.format === 'tfjs' ? 'tfjs' : 'export'),
     name,
-    description: options.description ?? `Draws pictures like those of ${run.config.dataset.name}.`,
+    description: options.description ?? `Generates images like those of ${run.config.dataset.name}.`,
     licence: options.licence,
     weights: options.weights,
   }

@@ -56,7 +56,7 @@ function train(...args: string[]): Training {
   const url = new Promise<string>((resolve, reject) => {
     const read = (text: string) => {
       output += text
-      const url = /Watch it at (\S+)/.exec(output)?.[1]
+      const url = /The dashboard is at (\S+)/.exec(output)?.[1]
       if (url) resolve(url)
     }
     child.stdout.setEncoding('utf8').on('data', read)

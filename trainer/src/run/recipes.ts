@@ -195,7 +195,7 @@ const definitions: Readonly<Record<string, Omit<z.input<typeof recipeSchema>, 'r
   },
   /** The original PyTorch network with its default arguments: 64×64 RGB, 17,217,923 parameters. */
   seed64: {
-    data: 'pictures',
+    data: 'images',
     size: 64,
     channels: 3,
     conditional: false,
@@ -209,7 +209,7 @@ const definitions: Readonly<Record<string, Omit<z.input<typeof recipeSchema>, 'r
     flip: true,
   },
   /** Any folder of images. */
-  images: { data: 'pictures', size: 32, baseChannels: 64, flip: true },
+  images: { data: 'images', size: 32, baseChannels: 64, flip: true },
 }
 
 /** The recipes by name. */

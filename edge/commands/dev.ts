@@ -1,9 +1,8 @@
-import { runCommand } from '@ddpm/shared/cli'
+import { parsePort, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { buildSite } from '../build/site.ts'
 import type { ModelSummary } from '../server/registry/record.ts'
 import { openLocalBucket } from './hosting/local-bucket.ts'
-import { parsePort } from './hosting/options.ts'
 import { storageTarget, uploadRuntimeFiles } from './hosting/runtime-files.ts'
 import { findFreePort, serveOnWorkerd } from './hosting/workerd.ts'
 

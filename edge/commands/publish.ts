@@ -5,10 +5,10 @@ import { Command } from 'commander'
 import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
 import { type ExportedFile, type ExportedModel, type Overrides, readExported } from './publishing/exported.ts'
-import { progressBar } from './publishing/progress-bar.ts'
 import { publishModel } from './publishing/publish-model.ts'
 import type { PublishedModel, Registry } from './publishing/registry.ts'
 import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
+import { uploadProgress } from './publishing/upload-progress.ts'
 
 interface PublishOptions extends Overrides, TargetOptions {
   alias: string[]
@@ -49,7 +49,7 @@ Examples:
       if (dryRun) return console.log(await dryRunReport(registry, exported))
       const { version, change } = await publishModel(registry, exported, {
         aliases: alias,
-        progress: progressBar(),
+        progress: uploadProgress(),
       })
       console.log(summary[change](exported.manifest.name, registry.place, short(version)))
     })

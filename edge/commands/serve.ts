@@ -1,9 +1,8 @@
-import { runCommand } from '@ddpm/shared/cli'
+import { parsePort, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { buildSite } from '../build/site.ts'
 import { folderStorage } from '../server/storage/folder.ts'
 import { serveOnNode } from './hosting/node.ts'
-import { parsePort } from './hosting/options.ts'
 import { defaultLimits } from './hosting/rate-limit.ts'
 import { storageTarget, uploadRuntimeFiles } from './hosting/runtime-files.ts'
 

@@ -18,6 +18,7 @@
  * Events, which do not bubble: `progress` (detail: LoadProgress), `step` (detail: SampleStep), `done` (detail:
  * { seed, images }) and `error` (detail: the error).
  */
+import { prefersReducedData } from '@ddpm/shared/dom'
 import {
   type GeneratedImage,
   load,
@@ -104,7 +105,7 @@ export class DiffusionCanvas extends HTMLElement {
 
   /** Generates in a microtask, so that several attribute changes cause one generation. */
   #schedule(): void {
-    if (!this.#permitted && savesData()) {
+    if (!this.#permitted && prefersReducedData()) {
       this.#message.textContent = 'Press to download the model and generate an image.'
       return
     }
@@ -243,10 +244,6 @@ export class DiffusionCanvas extends HTMLElement {
   #emit(type: string, detail: unknown): void {
     this.dispatchEvent(new CustomEvent(type, { detail }))
   }
-}
-
-function savesData(): boolean {
-  return (navigator as { connection?: { saveData?: boolean } }).connection?.saveData ?? false
 }
 
 if (!customElements.get('diffusion-canvas')) customElements.define('diffusion-canvas', DiffusionCanvas)

@@ -14,7 +14,8 @@ import type { Change } from '../../server/registry/publishing.ts'
 import type { ExportedModel } from './exported.ts'
 import type { Registry } from './registry.ts'
 
-export interface ProgressBar {
+/** Receives the progress of an upload. */
+export interface UploadProgress {
   /** Called with the total size of the files to send. */
   start(bytes: number): void
   /** Called with the number of bytes sent since the last call. */
@@ -30,7 +31,7 @@ export interface ProgressBar {
 export async function publishModel(
   registry: Registry,
   { manifest, files }: ExportedModel,
-  { aliases = [], progress }: { aliases?: readonly string[]; progress?: ProgressBar } = {},
+  { aliases = [], progress }: { aliases?: readonly string[]; progress?: UploadProgress } = {},
 ): Promise<{ version: string; change: Change }> {
   const { version, missing } = await registry.begin(manifest, formatManifest(manifest))
   const toSend = files.filter(({ sha256 }) => missing.some((file) => file.sha256 === sha256))

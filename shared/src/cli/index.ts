@@ -1,2 +1,3 @@
 export * from './command.ts'
+export * from './progress-bar.ts'
 export * from './suggest.ts'

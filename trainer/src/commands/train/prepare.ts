@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
+import { progressBar } from '@ddpm/shared/cli'
 import { type Dataset, type Split, split } from '../../data/dataset/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
 import { createTables, initialize } from '../../network/parameters.ts'
@@ -20,7 +21,6 @@ import type { TrainingState } from '../../step/engine.ts'
 import { initialState } from '../../step/engine.ts'
 import { formatDuration } from '../../support/duration.ts'
 import { removeTemporaryFiles } from '../../support/files.ts'
-import { progressBar } from '../terminal/progress.ts'
 import { flag, type Options, readOverrides } from './options.ts'
 
 /** A run that is ready to train: new, or resumed from its latest checkpoint. */

@@ -1,0 +1,2 @@
+export * from './dom.ts'
+export * from './preferences.ts'

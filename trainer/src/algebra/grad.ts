@@ -247,7 +247,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   // y = γ·x̂ + β with x̂ = r·(x − μ), where μ is the mean of a group, r = 1/σ and M the group's size.
   // dγ = Σ dy·x̂ and dβ = Σ dy, the sums over batch and pixels.
   // dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)), the means over the group. Both means follow from the sums Σ dy and
-  // Σ dy·x̂ of each channel, which dβ and dγ need anyway. Hence, with slope = r²·mean(γ·dy·x̂):
+  // Σ dy·x̂ of each channel, which dβ and dγ also need. Therefore, with slope = r²·mean(γ·dy·x̂):
   // dx = r·γ·dy − slope·x + (slope·μ − r·mean(γ·dy)): two affine functions per channel.
   groupNorm({ ops, dy, inputs: [x, scale], attributes }) {
     const { n, channels, groups, size, perChannel, perGroup, spread } = channelGroups(ops, x!, attributes)

@@ -79,7 +79,7 @@ export function createGraph(): Graph {
   }
 }
 
-/** Returns the given nodes and all nodes that they depend on, in creation order. */
+/** Returns the nodes `outputs` and all nodes that they depend on, in creation order. */
 export function reachable(outputs: readonly Node[]): Node[] {
   const visited = new Set<Node>()
   const stack = [...outputs]

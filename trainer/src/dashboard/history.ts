@@ -22,7 +22,7 @@ export interface History {
   extent(): { readonly points: number; readonly stride: number }
 }
 
-/** Creates a history of at most `maxPoints` points. Beyond that, neighbouring points are merged in pairs. */
+/** Creates a history that is limited to `maxPoints` points. If there are more, neighbouring points are merged in pairs. */
 export function createHistory(maxPoints = 2000): History {
   let points: Point[] = []
   let stride = 1

@@ -111,7 +111,8 @@ async function webgpu(): Promise<Backend> {
   }
   throw new UserError(
     `Cannot use WebGPU with TensorFlow.js: the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu ` +
-      `are not both installed.\nInstall them:\n  ${install}\nAlternatively, use --engine onnxruntime --device webgpu, which needs neither package.`,
+      `are not both installed.\nInstall them:\n  ${install}\n` +
+      `Alternatively, use --engine onnxruntime --device webgpu, which needs neither package.`,
   )
 }
 

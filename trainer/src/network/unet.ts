@@ -225,7 +225,7 @@ export interface DropoutLayout {
   readonly size: number
 }
 
-/** Computes the dropout layout of a network for images of a given size. */
+/** Computes the dropout layout of a network for one image size. */
 export function dropoutLayout(
   config: UNetConfig,
   image: { readonly height: number; readonly width: number },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fillDropoutMask } from './dropout.ts'
 
-test('dropout masks have the given probability, preserve the mean, and are independent between steps and elements', () => {
+test('dropout masks have the exact probability and mean, and are independent between steps and between elements', () => {
   for (const probability of [0.1, 0.25, 0.5]) {
     const [first, second] = [0, 1].map((step) => {
       const out = new Float32Array(1e6)

@@ -1,7 +1,7 @@
 import { domains, fillWords, uniforms } from '@ddpm/shared'
 
 /**
- * Fills `out` with a random dropout mask: 0 with the given probability, else 1/(1 − probability).
+ * Fills `out` with a random dropout mask: 0 with p = `probability`, 1/(1 − p) otherwise.
  *
  * A mask has up to a million elements per image, so each byte of the 32-bit random words decides one element. With
  * threshold = 256·p, a byte less than ⌊threshold⌋ drops its element, and a greater byte does not. If a byte equals

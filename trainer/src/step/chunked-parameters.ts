@@ -19,7 +19,7 @@ export interface ChunkedParameters {
   readonly parameters: Parameters<Node>
 }
 
-/** Adds one input per chunk to a graph. Parameters that are in no chunk become inputs under their own names. */
+/** Adds one input per chunk to a graph. Each parameter that is in no chunk becomes an input with its name. */
 export function chunkedParameters({ ops, input }: Graph, chunks: readonly Chunk[]): ChunkedParameters {
   const views = chunks.map((chunk, i) => {
     const whole = input(chunkName('parameters', i), chunk.shape)

@@ -16,7 +16,7 @@ export interface Candidate {
 /** Parameters, Adam's moments and the exponential moving average (EMA): flat float32 vectors [P]. */
 export type TrainingState = OptimizerState<Float32Array>
 
-/** Returns the state before the first step: the given weights, zero moments, and an EMA equal to the weights. */
+/** Returns the state before the first step: the weights `parameters`, zero moments, and an EMA equal to the weights. */
 export function initialState(parameters: Float32Array): TrainingState {
   return {
     parameters,

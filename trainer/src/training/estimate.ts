@@ -108,7 +108,8 @@ function formatMegabytes(bytes: number): string {
 export function describeCost({ flops: { forward, backward }, bytes }: StepCost): string {
   return (
     `${formatGiga(forward + backward)} GFLOP per step (${formatGiga(forward)} forward, ${formatGiga(backward)} backward, in ` +
-    `convolutions and matrix products); at least ${formatMegabytes(bytes)} of memory (estimated from the tensor sizes in the graph)`
+    `convolutions and matrix products); at least ${formatMegabytes(bytes)} of memory ` +
+    '(estimated from the tensor sizes in the graph)'
   )
 }
 

@@ -31,7 +31,7 @@ export function learningRateAt(
   return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
 }
 
-/** Returns the EMA decay of step 0, 1, …. It starts low, so that the initial weights soon have no influence on the average. */
+/** Returns the EMA decay of step 0, 1, …. It starts low, so that the average soon does not depend on the initial weights. */
 export function emaDecayAt({ emaDecay }: Pick<Recipe, 'emaDecay'>, step: number): number {
   return Math.min(emaDecay, (1 + step) / (10 + step))
 }

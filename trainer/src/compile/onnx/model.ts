@@ -121,7 +121,7 @@ function nameOutputs(builder: GraphBuilder, outputs: Readonly<Record<string, Nod
 
 /**
  * Removes what is not read:
- * - operators whose results are not needed in the end, such as some layout conversions
+ * - operators without readers, such as layout conversions that were emitted but not used
  * - optional outputs at the end of an operator's list, which some execution providers do not support
  */
 function dropUnused({ nodes }: GraphBuilder, outputs: Readonly<Record<string, Node>>): void {

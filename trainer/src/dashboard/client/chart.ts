@@ -69,7 +69,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
   function createPlot(): void {
     plot?.destroy()
     const axis: uPlot.Axis = {
-      stroke: () => cssColour('--soft'),
+      stroke: () => cssColour('--muted'),
       grid: { stroke: () => cssColour('--grid'), width: 1 },
       ticks: { show: false },
       font: '12px system-ui, sans-serif',

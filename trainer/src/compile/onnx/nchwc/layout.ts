@@ -21,7 +21,10 @@ export function fits(width: number, ...channels: readonly Dim[]): boolean {
   return channels.every((count) => typeof count === 'number' && count % width === 0)
 }
 
-/** Returns whether a node's tensor is in blocked layout. A tensor [N, C, 1, 1] is identical in both layouts and counts as plain. */
+/**
+ * Returns whether a node's tensor is in blocked layout. A tensor [N, C, 1, 1] is identical in both layouts and counts as
+ * plain.
+ */
 export function isBlocked({ blockedNames }: BlockedEmitter, node: Node): boolean {
   return blockedNames.has(node)
 }

@@ -108,7 +108,8 @@ export function upsampledConvolution(
 
 /**
  * Emits the gradient of the original image in blocked layout. It replaces the node sumPool2x(conv2dInputGrad(…)).
- * @returns null if the input of sumPool2x is not the gradient of a 3×3 convolution that preserves the size, or has other readers
+ * @returns null if the input of sumPool2x has other readers, or is not the gradient of a 3×3 convolution that preserves the
+ *   size
  */
 export function upsampledInputGrad(
   emitter: BlockedEmitter,

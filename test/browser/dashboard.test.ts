@@ -267,7 +267,7 @@ suite('npm run train -- --dashboard', { timeout: 240_000 }, () => {
     assert.equal(status, 1, training.output())
     assert.match(
       training.output(),
-      new RegExp(`cannot listen on port ${port} .*EADDRINUSE.*--dashboard PORT`),
+      new RegExp(`Cannot start the dashboard on port ${port}: .*EADDRINUSE.*--dashboard PORT`),
     )
     assert.doesNotMatch(training.output(), /\n\s+at /)
   })

@@ -15,5 +15,5 @@ test('npm run doctor measures every engine on every device or prints what to ins
       assert.match(stdout, new RegExp(`(yes|no) +${engine} on ${device}`))
   }
   if (process.platform === 'linux')
-    assert.match(stdout, /no +onnxruntime on webgpu\n +WebGPU found no graphics card/)
+    assert.match(stdout, /no +onnxruntime on webgpu\n +Cannot use WebGPU: no graphics card was detected/)
 })

@@ -2,7 +2,7 @@ import type { Graph, Node, OpNode } from './graph.ts'
 import type { Op, Ops, Primitives, Shape } from './ops.ts'
 
 /**
- * Computes gradients by reverse-mode differentiation: one pass over the graph from the loss back to the parameters.
+ * Computes gradients by reverse-mode differentiation: one pass over the graph, from the loss to the parameters.
  * @param loss node with one element
  * @param parameters nodes with respect to which the loss is differentiated
  * @returns ∂loss/∂parameter of each parameter, as new nodes of the same graph
@@ -31,7 +31,11 @@ export function gradients(graph: Graph, loss: Node, parameters: readonly Node[])
   }
   return parameters.map((parameter, i) => {
     const parts = contributions.get(parameter)
-    if (!parts) throw new Error(`The loss does not depend on parameter ${i} (node ${parameter.id}).`)
+    if (!parts) {
+      throw new Error(
+        `Cannot differentiate the loss: it does not depend on parameter ${i} (node ${parameter.id}).`,
+      )
+    }
     return sum(ops, parts)
   })
 }
@@ -58,7 +62,7 @@ function sum(ops: Ops<Node>, parts: readonly Node[]): Node {
   return parts.reduce((total, part) => ops.add(total, part))
 }
 
-/** Applies the rule of a node's operation. */
+/** Applies the vector-Jacobian product of a node's operation to the gradient `dy` of its output. */
 function applyVjp<O extends Op>(ops: Ops<Node>, node: OpNode<O>, dy: Node): readonly (Node | null)[] {
   const rule = vjps[node.op] as Vjp<Node, O>
   return rule({ ops, dy, inputs: node.inputs, output: node, attributes: node.attributes })
@@ -67,7 +71,7 @@ function applyVjp<O extends Op>(ops: Ops<Node>, node: OpNode<O>, dy: Node): read
 /** An operation in the graph and the gradient of its output. */
 interface Application<T, O extends Op> {
   readonly ops: Ops<T>
-  /** ∂loss/∂output, of the output's shape. */
+  /** ∂loss/∂output, with the output's shape. */
   readonly dy: T
   readonly inputs: readonly T[]
   readonly output: T
@@ -75,26 +79,28 @@ interface Application<T, O extends Op> {
 }
 
 /**
- * A vector-Jacobian product: returns ∂loss/∂input of each input, of the input's shape, in the same algebra. null means
- * that the operation has no derivative in this input.
+ * A vector-Jacobian product: returns ∂loss/∂input for each input, with the input's shape. null means that the operation
+ * has no derivative with respect to this input.
  */
 type Vjp<T, O extends Op> = (application: Application<T, O>) => readonly (T | null)[]
 
-/** The adjoint of broadcasting: sums dy over the axes that were repeated, so that it has `shape`. */
+/** Sums dy over the axes that broadcasting has repeated, so that the result has `shape`: the adjoint of broadcasting. */
 function unbroadcast<T>(ops: Ops<T>, dy: T, shape: Shape): T {
   const axes = ops.shape(dy).flatMap((dim, axis) => (dim !== shape[axis] ? [axis] : []))
   if (axes.length === 0) return dy
-  // The batch is summed last: then a bias and a term per image share the sums over pixels.
+  // The batch axis is summed last. If a bias and a term per image are added to the same tensor, their gradients then share
+  // the sum over pixels, which is one node of the graph.
   const innerAxes = axes.filter((axis) => axis !== 0)
   const inner = innerAxes.length > 0 ? ops.reduceSum(dy, innerAxes) : dy
   return axes.includes(0) ? ops.reduceSum(inner, [0]) : inner
 }
 
-function one<T>(ops: Ops<T>, like: T): T {
-  return ops.scalarLike(like, 1)
+/** Returns the constant 1, which broadcasts against x. */
+function one<T>(ops: Ops<T>, x: T): T {
+  return ops.scalarLike(x, 1)
 }
 
-/** Sizes and shapes of the channel groups of x [N, C, H, W]. */
+/** Returns sizes and shapes of the channel groups of x [N, C, H, W]. */
 function channelGroups<T>(ops: Ops<T>, x: T, { groups }: Primitives['groupNorm']) {
   const [n, channels, height, width] = ops.shape(x) as [Shape[0], number, number, number]
   const perGroup: Shape = [n, groups, channels / groups]
@@ -152,12 +158,12 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   },
   // y = min(max(x, min), max): dx = dy where min ≤ x ≤ max, else 0
   clamp: ({ ops, dy, inputs: [x], attributes }) => [ops.mul(dy, ops.within(x!, attributes))],
-  // Piecewise constant.
+  // Piecewise constant: the derivative is 0.
   within: () => [null],
-  // Constant by definition.
+  // The derivative is 0 by definition.
   stopGradient: () => [null],
 
-  // The adjoint of a reshape is the reshape back; of a permutation, its inverse.
+  // The adjoint of a reshape is the reshape to the input's shape. The adjoint of a permutation is its inverse.
   reshape: ({ ops, dy, inputs: [x] }) => [ops.reshape(dy, ops.shape(x!))],
   transpose: ({ ops, dy, attributes: { permutation } }) => [
     ops.transpose(
@@ -178,7 +184,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
       return part
     })
   },
-  // Cutting out and padding with zeros are adjoint to each other.
+  // Slicing and padding with zeros are adjoint to each other.
   slice: ({ ops, dy, inputs: [x], attributes: { axis, start, end } }) => [
     ops.pad(dy, { axis, before: start, after: (ops.shape(x!)[axis] as number) - end }),
   ],
@@ -186,7 +192,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
     ops.slice(dy, { axis, start: before, end: before + (ops.shape(x!)[axis] as number) }),
   ],
 
-  // Y = A·B: dA = dY·Bᵀ, dB = Aᵀ·dY. For a transposed factor, the gradient is transposed, too.
+  // Y = A·B: dA = dY·Bᵀ, dB = Aᵀ·dY. The gradient of a transposed factor is also transposed.
   matmul({ ops, dy, inputs: [a, b], attributes: { transposeA, transposeB } }) {
     return [
       transposeA
@@ -213,7 +219,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   // An index has no derivative.
   oneHot: () => [null],
 
-  // y = w ∗ x + b: dx and dw are the adjoints in x and in w; db = Σ dy over batch and pixels
+  // y = w ∗ x + b: dx and dw are the adjoints with respect to x and w; db = Σ dy over batch and pixels
   conv2d({ ops, dy, inputs: [x, weight, bias], attributes }) {
     const kernel = ops.shape(weight!)[2] as number
     return [
@@ -224,7 +230,8 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
         : [ops.reshape(ops.reduceSum(ops.reduceSum(dy, [2, 3]), [0]), ops.shape(bias))]),
     ]
   },
-  // Both adjoints are linear in each argument. Their own adjoints are the convolution and each other.
+  // Both adjoints of the convolution are linear in each argument. The adjoints of each of them are the convolution and the
+  // other one.
   conv2dInputGrad: ({ ops, dy, inputs: [g, weight], attributes: { stride, padding } }) => [
     ops.conv2d(dy, weight!, null, { stride, padding }),
     ops.conv2dWeightGrad(dy, g!, { stride, padding, kernel: ops.shape(weight!)[2] as number }),
@@ -240,7 +247,7 @@ const vjps: { [O in Op]: <T>(application: Application<T, O>) => readonly (T | nu
   // y = γ·x̂ + β with x̂ = r·(x − μ), where μ is the mean of a group, r = 1/σ and M the group's size.
   // dγ = Σ dy·x̂ and dβ = Σ dy, the sums over batch and pixels.
   // dx = r·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)), the means over the group. Both means follow from the sums Σ dy and
-  // Σ dy·x̂ of each channel, which dβ and dγ need anyway. Hence, with slope = r²·mean(γ·dy·x̂):
+  // Σ dy·x̂ of each channel, which dβ and dγ also need. Therefore, with slope = r²·mean(γ·dy·x̂):
   // dx = r·γ·dy − slope·x + (slope·μ − r·mean(γ·dy)): two affine functions per channel.
   groupNorm({ ops, dy, inputs: [x, scale], attributes }) {
     const { n, channels, groups, size, perChannel, perGroup, spread } = channelGroups(ops, x!, attributes)

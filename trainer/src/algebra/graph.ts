@@ -26,7 +26,7 @@ export interface OpNode<O extends Op = Op> extends NodeBase {
 
 export type Node = InputNode | ConstantNode | OpNode
 
-/** A graph under construction. Every distinct operation is one node. */
+/** A graph under construction. Operations with equal inputs and attributes share one node. */
 export interface Graph {
   /** Operations that add nodes to the graph. */
   readonly ops: Ops<Node>
@@ -79,7 +79,7 @@ export function createGraph(): Graph {
   }
 }
 
-/** Returns the given nodes and all nodes that they depend on, in creation order. */
+/** Returns the nodes `outputs` and all nodes that they depend on, in creation order. */
 export function reachable(outputs: readonly Node[]): Node[] {
   const visited = new Set<Node>()
   const stack = [...outputs]
@@ -105,7 +105,7 @@ export function evaluate<T>(
   const values = new Map<Node, T>()
   const valueAt = (node: Node): T => {
     const value = values.get(node)
-    if (value === undefined) throw new Error(`Node ${node.id} has no value.`)
+    if (value === undefined) throw new Error(`Cannot evaluate the graph: node ${node.id} has no value.`)
     return value
   }
   for (const node of reachable(outputs)) values.set(node, compute(node))
@@ -115,7 +115,8 @@ export function evaluate<T>(
     switch (node.kind) {
       case 'input': {
         const value = feeds.get(node.name)
-        if (value === undefined) throw new Error(`No value for the graph input "${node.name}".`)
+        if (value === undefined)
+          throw new Error(`Cannot evaluate the graph: its input "${node.name}" has no value in feeds.`)
         return value
       }
       case 'constant':

@@ -15,8 +15,8 @@ export interface Convolution {
 type None = Record<never, never>
 
 /**
- * The primitives of the algebra and their attributes. On the engines, all tensors are float32. The table is closed under
- * differentiation: the rules in grad.ts express the derivative of every primitive in primitives.
+ * The primitives of the algebra and their attributes. The engines compute them in float32. The set is closed under
+ * differentiation: grad.ts expresses the derivative of every primitive in primitives.
  *
  * Elementwise operations on two tensors require equal ranks; axes of size 1 are broadcast.
  */
@@ -41,7 +41,7 @@ export interface Primitives {
   transpose: { readonly permutation: readonly number[] }
   /** Repeats axes of size 1 until they have the size in `shape`. */
   broadcastTo: { readonly shape: Shape }
-  /** Sums over axes; they remain with size 1. */
+  /** Sums over axes. The summed axes remain, with size 1. */
   reduceSum: { readonly axes: readonly number[] }
   concat: { readonly axis: number }
   slice: { readonly axis: number; readonly start: number; readonly end: number }
@@ -59,9 +59,9 @@ export interface Primitives {
 
   /** x [N, I, H, W], weight [O, I, K, K], optional bias [O]. */
   conv2d: Convolution
-  /** Adjoint of conv2d in x: dy, weight → dx of shape inputShape. */
+  /** Adjoint of conv2d with respect to x: dy, weight → dx of shape inputShape. */
   conv2dInputGrad: Convolution & { readonly inputShape: Shape }
-  /** Adjoint of conv2d in the weight: x, dy → dw. */
+  /** Adjoint of conv2d with respect to the weight: x, dy → dw. */
   conv2dWeightGrad: Convolution & { readonly kernel: number }
   /** Nearest-neighbour upsampling: [N, C, H, W] → [N, C, 2H, 2W]. */
   upsample2x: None
@@ -82,10 +82,10 @@ export interface Primitives {
 
 export type Op = keyof Primitives
 
-/** A rule for every primitive; a missing rule is a type error. */
+/** A table with one rule per primitive. A missing rule is a type error. */
 export type RuleTable<Rule extends { [O in Op]: unknown }> = { [O in Op]: Rule[O] }
 
-/** Implementation of the algebra on tensors of type T: float64 arrays, graph nodes, tfjs tensors. */
+/** Implementation of the primitives for tensors of type T: float64 arrays, graph nodes or tfjs tensors. */
 export interface Interpreter<T> {
   apply<O extends Op>(op: O, inputs: readonly T[], attributes: Primitives[O]): T
   shape(x: T): Shape
@@ -93,7 +93,10 @@ export interface Interpreter<T> {
   constant(values: ArrayLike<number>, shape: readonly number[]): T
 }
 
-/** The algebra as functions: tensors first, one attributes object last. The network and the losses are written in it. */
+/**
+ * The primitives as functions. Their arguments are the tensors, followed by one object of attributes. The network and the
+ * losses are written with these functions.
+ */
 export interface Ops<T> extends Interpreter<T> {
   add(a: T, b: T): T
   sub(a: T, b: T): T

@@ -40,7 +40,8 @@ function countElements(shape: Shape): { size: number; batchAxes: number } {
  */
 export function sizeOf(shape: Shape): number {
   const { size, batchAxes } = countElements(shape)
-  if (batchAxes > 0) throw new Error(`The size of ${formatShape(shape)} depends on the batch size N.`)
+  if (batchAxes > 0)
+    throw new Error(`Invalid shape ${formatShape(shape)}: expected a known batch size, got N.`)
   return size
 }
 
@@ -66,14 +67,14 @@ function expect(condition: boolean, expectation: string): asserts condition {
   if (!condition) throw new ShapeMismatch(expectation)
 }
 
-/** Narrows a dimension to a number. */
+/** Returns a dimension that must be a number; throws ShapeMismatch for the symbolic batch 'N'. */
 function known(dim: Dim | undefined, name: string): number {
   expect(typeof dim === 'number', `a known ${name}`)
   return dim
 }
 
 function withAxis(shape: Shape, axis: number, dim: Dim): Shape {
-  expect(axis >= 0 && axis < shape.length, `an axis below ${shape.length} instead of ${axis}`)
+  expect(axis >= 0 && axis < shape.length, `more than ${axis} axes`)
   return shape.map((old, i) => (i === axis ? dim : old))
 }
 
@@ -125,7 +126,7 @@ const rules: { [O in Op]: ShapeRule<O> } = {
   reduceSum: ([x], { axes }) => {
     expect(
       axes.every((axis) => axis >= 0 && axis < x!.length),
-      `axes below ${x!.length} instead of ${axes.join(', ')}`,
+      `a tensor with the axes ${axes.join(', ')}`,
     )
     return x!.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
   },
@@ -144,7 +145,7 @@ const rules: { [O in Op]: ShapeRule<O> } = {
   slice([x], { axis, start, end }) {
     expect(
       0 <= start && start < end && end <= known(x![axis], `axis ${axis}`),
-      `a non-empty range within axis ${axis} instead of ${start} to ${end}`,
+      `0 ≤ start < end ≤ size of axis ${axis} (start ${start}, end ${end})`,
     )
     return withAxis(x!, axis, end - start)
   },
@@ -156,7 +157,7 @@ const rules: { [O in Op]: ShapeRule<O> } = {
     expect(sameShape(a!.slice(0, -2), b!.slice(0, -2)), 'equal leading axes')
     const [rows, inner] = transposeA ? [a![rank - 1]!, a![rank - 2]!] : [a![rank - 2]!, a![rank - 1]!]
     const [innerB, columns] = transposeB ? [b![rank - 1]!, b![rank - 2]!] : [b![rank - 2]!, b![rank - 1]!]
-    expect(inner === innerB, `equal inner axes instead of ${inner} and ${innerB}`)
+    expect(inner === innerB, `equal inner axes (they are ${inner} and ${innerB})`)
     return [...a!.slice(0, -2), rows, columns]
   },
   softmax: same,

@@ -6,9 +6,9 @@ import type { ReportData } from './protocol.ts'
 const client = fileURLToPath(new URL('client/', import.meta.url))
 
 /**
- * Builds the dashboard page as one HTML document with inline script and style. uPlot renders the charts: it is small
- * (50 kB), fast with thousands of points, maintained and MIT-licensed.
- * @param inlined content of a report; null for the live page, which receives its content from `events`
+ * Builds the dashboard page as one HTML document with inline script and style. uPlot renders the charts. It was chosen
+ * because it is small (50 kB), fast with thousands of points, maintained and MIT-licensed.
+ * @param inlined content of a report; null for the live page, which receives its content from the server's URL "events"
  */
 export async function buildPage(inlined: ReportData | null = null): Promise<string> {
   const { outputFiles } = await build({

@@ -20,7 +20,7 @@ const line = (step: number) =>
   })
 
 suite('history of a run', () => {
-  test('a short history equals metrics.jsonl', () => {
+  test('a short history contains every step of metrics.jsonl', () => {
     const history = createHistory(100)
     for (let step = 1; step <= 100; step++) history.add(line(step))
     history.add('{"step": 50, "validationLoss": 0.25}')
@@ -36,7 +36,7 @@ suite('history of a run', () => {
     assert.deepEqual(history.curves(98).steps, [99, 100])
   })
 
-  test('a long history averages neighbouring steps, whatever its first step is', () => {
+  test('a long history averages neighbouring steps, for any first step', () => {
     for (const first of [1, 38]) {
       const history = createHistory(50)
       for (let step = first; step <= 333; step++) history.add(line(step))
@@ -53,7 +53,7 @@ suite('history of a run', () => {
     }
   })
 
-  test('the reader follows a growing file and waits for incomplete lines', () => {
+  test('the reader adds appended lines and buffers an incomplete line until it is complete', () => {
     const { history, read } = openMetricsReader(folder)
     assert.equal(read(), false)
     const path = join(folder, 'metrics.jsonl')

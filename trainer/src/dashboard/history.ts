@@ -1,8 +1,8 @@
 import { type Quantity, quantities, type StepLine, type Update } from './protocol.ts'
 
-/** A point of the curves: sums over `count` consecutive steps. */
+/** A point of the curves. It stores the sums of the quantities over `count` consecutive steps. */
 interface Point {
-  /** The last of the steps. */
+  /** Number of the last of these steps. */
   step: number
   count: number
   readonly sums: Record<Quantity, number>
@@ -10,11 +10,11 @@ interface Point {
 
 export type Curves = Pick<Update, 'from' | 'stride' | 'steps' | 'values' | 'validation' | 'latest'>
 
-/** The metrics of a run, reduced to a number of points that a page can show. */
+/** The metrics of a run, averaged over steps so that the number of points is limited. */
 export interface History {
   /** Adds a line of metrics.jsonl. Invalid lines are ignored. */
   add(line: string): void
-  /** Returns the points from index `from` on. */
+  /** Returns the points with index `from` or higher. */
   curves(from: number): Curves
   /** Returns the last added step. */
   latest(): StepLine | null
@@ -22,7 +22,7 @@ export interface History {
   extent(): { readonly points: number; readonly stride: number }
 }
 
-/** Creates a history of at most `maxPoints` points. Beyond that, neighbouring points are merged in pairs. */
+/** Creates a history that is limited to `maxPoints` points. If there are more, neighbouring points are merged in pairs. */
 export function createHistory(maxPoints = 2000): History {
   let points: Point[] = []
   let stride = 1

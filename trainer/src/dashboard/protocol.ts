@@ -1,4 +1,4 @@
-/** JSON messages from the dashboard server to its page. */
+// JSON messages from the dashboard server to its page.
 
 /** Quantities that the page plots, by their names in metrics.jsonl. */
 export const quantities = ['loss', 'gradientNorm', 'learningRate', 'imagesPerSecond'] as const
@@ -7,7 +7,7 @@ export type Quantity = (typeof quantities)[number]
 /** A training step in metrics.jsonl. */
 export type StepLine = Readonly<Record<Quantity, number>> & { readonly step: number }
 
-/** Facts that do not change during a run. */
+/** Properties of a run that do not change while it trains. */
 export interface RunFacts {
   readonly name: string
   /** Description of the dataset. */
@@ -31,10 +31,11 @@ export interface Sample {
 
 /** New points of the curves, and the current state of the run. */
 export interface Update {
-  /** Index of the first point in this update. It replaces all points from there on. */
+  /** Index of the first point in this update. The update replaces this point and all later ones. */
   readonly from: number
-  /** Number of steps per point. A point is the mean over its steps and lies at the last of them. */
+  /** Number of steps per point. The value of a point is the mean over its steps. */
   readonly stride: number
+  /** The last step of each point. */
   readonly steps: readonly number[]
   readonly values: Readonly<Record<Quantity, readonly number[]>>
   readonly validation: readonly { readonly step: number; readonly loss: number }[]

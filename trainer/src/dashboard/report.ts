@@ -9,7 +9,7 @@ import { listSamples, openMetricsReader, type SampleFile } from './run-files.ts'
 const maxSamples = 120
 
 /**
- * Writes the run's `report.html`: the final state of the dashboard in one file, without a server or network access.
+ * Writes the run's `report.html`. It shows the final state of the dashboard and needs no server and no network access.
  * @returns the path of the file
  */
 export async function writeReport(folder: string, facts: RunFacts, state: RunState): Promise<string> {
@@ -25,7 +25,7 @@ export async function writeReport(folder: string, facts: RunFacts, state: RunSta
   return path
 }
 
-/** Returns at most `maxSamples` evenly spaced grids, always including the first and the last. */
+/** Returns at most `maxSamples` evenly spaced grids, including the first and the last. */
 function selectEvenly(samples: readonly SampleFile[]): readonly SampleFile[] {
   if (samples.length <= maxSamples) return samples
   return Array.from(

@@ -10,7 +10,7 @@ export interface SampleFile {
 
 /**
  * Lists the sample grids of a run, oldest first.
- * @param lastStep later grids are left out: a killed run may have written grids after its last checkpoint
+ * @param lastStep last step to include. A killed run may have written grids after its last checkpoint; they are omitted.
  */
 export function listSamples(folder: string, lastStep: number): SampleFile[] {
   const samples = join(folder, 'samples')
@@ -30,7 +30,7 @@ export interface MetricsReader {
   read(): boolean
 }
 
-/** Opens a run's metrics.jsonl, which need not exist yet. */
+/** Creates a reader of a run's metrics.jsonl. The file may be created later. */
 export function openMetricsReader(folder: string): MetricsReader {
   const path = join(folder, 'metrics.jsonl')
   const history = createHistory()
@@ -38,7 +38,7 @@ export function openMetricsReader(folder: string): MetricsReader {
   let position = 0
   let partialLine = Buffer.alloc(0)
 
-  /** Adds all complete lines to the history. The text after the last line break waits for the rest of its line. */
+  /** Adds all complete lines to the history. An incomplete last line is buffered until the rest of it has been read. */
   function addLines(bytes: Buffer): void {
     const all = Buffer.concat([partialLine, bytes])
     const end = all.lastIndexOf('\n') + 1

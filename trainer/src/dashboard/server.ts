@@ -1,5 +1,5 @@
-// The dashboard's HTTP server. It runs in a worker thread, because onnxruntime's run() blocks the main thread for a
-// whole step. It reads the run's files; the main thread only sends the final state of the run.
+// The dashboard's HTTP server. It runs in a worker thread, because onnxruntime's run() blocks the main thread for a whole
+// step. It reads the metrics and samples from the run's files. The main thread sends only the final state of the run.
 import { readFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,7 +16,7 @@ export interface ServerData {
   readonly facts: RunFacts
 }
 
-/** Message from the thread: the port it listens on, or why it cannot listen. */
+/** Message from the thread: the port on which it listens, or the error message if it cannot listen. */
 export type ServerMessage = { readonly port: number } | { readonly error: string }
 
 const { folder, port, page, facts } = workerData as ServerData
@@ -36,14 +36,14 @@ function update(from: number): Update {
   return { ...metrics.history.curves(from), samples, state }
 }
 
-/** Reads the run's files and sends changes to all pages. */
+/** Reads the run's files and sends the changes to all open pages. */
 function refresh(): void {
   const grew = metrics.read()
   const files = listSamples(folder, metrics.history.latest()?.step ?? 0)
   const hasNewSamples = files.length !== samples.length
   if (hasNewSamples) samples = files.map(({ step, file }) => ({ step, url: `samples/${file}` }))
   if (!grew && !hasNewSamples && state === 'running') return
-  // The last sent point may have been incomplete. If points were merged, all of them have changed.
+  // The last point that was sent may have been incomplete, so it is sent again. If points were merged, all have changed.
   const extent = metrics.history.extent()
   const from = extent.stride === sent.stride ? Math.max(0, sent.points - 1) : 0
   sent = extent
@@ -54,7 +54,7 @@ function refresh(): void {
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url ?? '/', 'http://localhost')
   const sample = /^\/samples\/(step-\d+\.png)$/.exec(pathname)?.[1]
-  // A run that was killed and resumed writes the same file names again, so nothing may be cached.
+  // A resumed run may write other content to the same file names, so browsers must not cache anything.
   const respond = (status: number, type: string, body: string | Buffer) =>
     response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
   if (pathname === '/') respond(200, 'text/html; charset=utf-8', page)

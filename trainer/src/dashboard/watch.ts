@@ -17,11 +17,11 @@ export interface Watch {
   end(state: RunState): Promise<void>
 }
 
-/** TensorBoard's port. */
+/** Default port, the same as TensorBoard's. */
 const defaultPort = 6006
 
 /**
- * Starts the dashboard of a run, if requested.
+ * Prepares the report of a run and, if requested, starts its dashboard.
  * @param dashboard port (0 for any free port), true for the default port, undefined to write only the report
  * @throws UserError if the dashboard cannot listen on the port
  */
@@ -32,7 +32,7 @@ export async function watchRun(run: Run, cost: StepCost, dashboard?: number | tr
     url: server && `http://localhost:${server.port}`,
     async end(state) {
       await server?.end(state)
-      // The training is saved at this point, so an error while writing the report must not fail the command.
+      // The trained weights are already saved, so the command must not fail if the report cannot be written.
       await writeReport(run.folder, facts, state).then(
         (path) => console.log(`Report with charts and samples: ${path}`),
         (error: Error) => console.error(`Cannot write the report: ${error.message}`),
@@ -59,8 +59,8 @@ function describeRun(run: Run, { parameters, flops }: StepCost): RunFacts {
 }
 
 /**
- * Returns the recipe's fields in the order of the command line. The page compares facts as JSON text, so a resumed
- * run must give the same order.
+ * Returns the recipe's fields in the order of `recipeFields`. The page compares facts as JSON text, so a resumed run must
+ * return the fields in the same order.
  */
 function sortFields(recipe: Recipe): Record<string, unknown> {
   const fields = ['recipe', ...Object.keys(recipeFields)] as (keyof Recipe)[]
@@ -82,12 +82,12 @@ async function serve(folder: string, facts: RunFacts, dashboard: number | true) 
   if ('error' in started && dashboard === true) started = await start(0)
   if ('error' in started) {
     throw new UserError(
-      `The dashboard cannot listen on port ${requestedPort} (${started.error}). ` +
+      `Cannot start the dashboard on port ${requestedPort}: ${started.error}. ` +
         'Choose another port with --dashboard PORT.',
     )
   }
   const { worker, port } = started
-  // An error in the dashboard must not stop the training, and the thread must not keep the process alive.
+  // An error in the dashboard must not stop the training, and a running dashboard must not prevent the process from exiting.
   const exited = new Promise((resolve) => worker.once('exit', resolve))
   worker.on('error', (error) =>
     console.error(`The dashboard has stopped (${error.message}). Training continues.`),

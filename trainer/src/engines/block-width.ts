@@ -11,8 +11,8 @@ let cached: Promise<number | null> | undefined
  * Returns the block width of onnxruntime's blocked layout (NCHWc) on this processor, or null if blocked convolutions
  * are not available.
  *
- * onnxruntime does not report the width, and a wrong one gives wrong numbers without an error. Therefore, each
- * candidate computes every operation that has a blocked version, and the results must agree with the plain operators.
+ * onnxruntime does not report the width, and a wrong width gives wrong numbers without an error. Therefore, every operation
+ * that has a blocked version is run with each candidate width. The results must agree with those of the plain operators.
  */
 export function detectBlockWidth(): Promise<number | null> {
   cached ??= search()
@@ -21,7 +21,7 @@ export function detectBlockWidth(): Promise<number | null> {
 
 async function search(): Promise<number | null> {
   const plain = await runOps(null)
-  if (plain === null) throw new Error('onnxruntime cannot compute a convolution on this machine.')
+  if (plain === null) throw new Error('Cannot use onnxruntime: a test graph failed on the CPU.')
   for (const width of blockWidths) {
     const blocked = await runOps(width)
     if (blocked?.every((values, i) => agree(values, plain[i]!))) return width
@@ -35,7 +35,7 @@ function agree(a: Float32Array, b: Float32Array): boolean {
 }
 
 /**
- * Computes every operation that has a blocked version, for two images and at least two blocks of channels.
+ * Runs every operation that has a blocked version, on two images with at least two blocks of channels.
  * @param blockWidth null to use the plain operators
  * @returns null if onnxruntime cannot run the graph
  */
@@ -80,7 +80,7 @@ async function runOps(blockWidth: number | null): Promise<Float32Array[] | null>
     }),
   )
   try {
-    // Failing is an expected result here, so nothing is logged.
+    // A failure is an expected result here, so only fatal errors are logged.
     const options = { logSeverityLevel: 4, graphOptimizationLevel: 'disabled' } as const
     const session = await ort.InferenceSession.create(
       toOnnx(outputs, { dialect: 'onnxruntime', blockWidth }),

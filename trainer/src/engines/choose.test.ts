@@ -14,7 +14,7 @@ const spec: StepSpec = {
   clipNorm: null,
 }
 
-/** A machine with a graphics card and the given step times. Candidates without a time do not work. */
+/** Simulates a machine with a graphics card and the specified step times. Candidates without a time do not work. */
 function machine(times: Readonly<Record<string, number>>, adapter = 'WebGPU, NVIDIA GeForce RTX 4090') {
   const measured: string[] = []
   return {
@@ -56,7 +56,7 @@ suite('auto', () => {
     assert.match(choice.reason!, /swiftshader is a software renderer, not a graphics card/)
   })
 
-  test('measures nothing if there is no graphics card or no choice', async () => {
+  test('measures nothing without a graphics card or with --device cpu', async () => {
     const bare = { ...machine({}), hasGraphicsCard: () => false }
     assert.equal(formatCandidate(await chooseEngine(auto, spec, {}, bare)), 'onnxruntime on cpu')
     assert.equal(

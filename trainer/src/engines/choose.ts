@@ -28,7 +28,8 @@ export const candidates: readonly Candidate[] = [
 ]
 
 /**
- * Timeout of a probe. Graphics cards compile their shaders first; a card that needs longer would not be the fastest.
+ * Timeout of a probe. It includes the compilation of shaders. A graphics card that needs more time would not be the fastest
+ * candidate.
  */
 const timeoutSeconds = 60
 
@@ -39,9 +40,10 @@ interface Machine {
 }
 
 /**
- * Chooses an engine and a device for a network: the fastest candidate that works, measured on the network's own
- * training step in a child process. If the machine has no graphics card, nothing is measured.
- * @throws UserError if no requested candidate works, with the reasons
+ * Chooses an engine and a device for a network: the fastest candidate that works. Each candidate runs training steps of this
+ * network in a child process. Nothing is measured if the machine has no graphics card, or if the request is for the CPU or
+ * for a single candidate.
+ * @throws UserError with the reasons if no requested candidate works
  */
 export async function chooseEngine(
   request: EngineRequest,
@@ -62,7 +64,7 @@ export async function chooseEngine(
   // On a CPU, onnxruntime's compiled step is many times faster than TensorFlow.js: no need to measure both.
   const onCpu = requested.find(({ device }) => device === 'cpu')
   const onCards = requested.filter(({ device }) => device !== 'cpu')
-  if (onCards.length === 0) return { ...onCpu!, reason: 'the faster engine on a CPU' }
+  if (onCards.length === 0) return { ...onCpu!, reason: 'fastest engine on a CPU' }
   if (onCpu && !hasGraphicsCard()) return { ...onCpu, reason: 'this machine has no graphics card' }
 
   const working: { candidate: Candidate; milliseconds: number }[] = []
@@ -97,7 +99,7 @@ export function formatCandidate({ engine, device }: Candidate): string {
   return `${engine} on ${device}`
 }
 
-/** Returns false if the system certainly has no graphics card, to save the time of probing. */
+/** Returns whether the system may have a graphics card. If not, no probe is needed. */
 function mayHaveGraphicsCard(): boolean {
   if (process.platform !== 'linux') return true
   if (['/dev/nvidiactl', '/dev/dxg', '/dev/kfd'].some((path) => existsSync(path))) return true

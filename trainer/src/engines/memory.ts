@@ -22,18 +22,18 @@ export type Tensors = Readonly<Record<string, ort.Tensor>>
 /** Preallocated outputs of a run; null lets onnxruntime allocate the tensor. */
 export type Fetches = Readonly<Record<string, ort.Tensor | null>>
 
-/** Holds the training state and the gradients as inputs and outputs of the graphs in step/training-graphs.ts. */
+/** Stores the training state and the gradients, the inputs and outputs of the graphs in step/training-graphs.ts. */
 export interface Memory {
   /** Chunks in which the graphs take parameters and return gradients. */
   readonly chunks: readonly Chunk[]
-  /** Returns the inputs `parameters`: the raw parameters or their EMA. */
+  /** Returns the tensors for the inputs `parameters` of a graph: the raw parameters or their EMA. */
   parameters(weights: 'raw' | 'ema'): Tensors
   /**
-   * Returns the inputs `accumulated`.
-   * @param first whether this is the first micro-batch of a step; the gradients are then reset to zero
+   * Returns the tensors for the inputs `accumulated` of a graph.
+   * @param first whether this is the first micro-batch of a step. If so, the gradients are reset to zero.
    */
   accumulated(first: boolean): Tensors
-  /** Returns where a run writes the outputs `gradients`. */
+  /** Returns the tensors into which a run writes the outputs `gradients`. */
   gradientFetches(): Fetches
   /** Stores the gradients from the results of a run. */
   storeGradients(results: Tensors): void
@@ -55,8 +55,8 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName)
 }
 
 /**
- * Keeps the state in host memory. Each parameter is a tensor that views the flat vector, so that no graph has to
- * slice it. Gradients are written directly to the vector that the update reads.
+ * Stores the state in host memory. The tensor of each parameter shares the memory of the flat vector, so that no graph has
+ * to slice the vector. Gradients are written directly to the vector that the update reads.
  * @param state initial state; it is updated in place
  */
 export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: AdamConfig): Memory {
@@ -76,7 +76,7 @@ export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: 
       return accumulated
     },
     gradientFetches: () => fetches,
-    // Already written in place, see gradientFetches.
+    // The run has already written the gradients in place (see gradientFetches).
     storeGradients() {},
     async update(gradientScale, scalars) {
       adamStepInPlace(state, gradients, gradientScale, scalars, adam)
@@ -87,8 +87,8 @@ export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: 
 }
 
 /**
- * Target number of elements per chunk on a device: 64 MiB, half of WebGPU's buffer limit. A parameter larger than
- * that has a larger chunk of its own.
+ * Min number of elements of a chunk on a device, except the last chunk: 64 MiB of float32, half of WebGPU's default limit
+ * for a storage buffer. A chunk with a large parameter may be larger.
  */
 const deviceChunkSize = 2 ** 24
 
@@ -99,8 +99,7 @@ type Compile = (
 ) => Promise<ort.InferenceSession>
 
 /**
- * Keeps the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only on
- * WebGPU.
+ * Stores the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only with WebGPU.
  */
 export async function deviceMemory(
   state: TrainingState,
@@ -156,7 +155,7 @@ export async function deviceMemory(
       current = rename(results, stateOutputs, stateInputs)
     },
     async state() {
-      // Tensor.getData() crashes the process (onnxruntime-node 1.30). A graph that returns its inputs works.
+      // Tensor.getData() crashes the process (onnxruntime-node 1.30), so a graph that returns its inputs copies the state.
       copySession ??= await compile(copyGraph(chunks), [])
       const copies = await copySession.run(current)
       return mapState((name) => {
@@ -167,7 +166,7 @@ export async function deviceMemory(
       })
     },
     async dispose() {
-      // Tensors first: releasing a session frees the memory of its outputs.
+      // The tensors are disposed first, because releasing a session frees the memory of its outputs.
       disposeAll(gradients)
       disposeAll(current)
       await updateSession.release()

@@ -15,13 +15,13 @@ import { noWebgpuAdapter, onnxruntimeCudaHint } from './install-hints.ts'
 import { deviceMemory, hostMemory, type Tensors } from './memory.ts'
 import { vulkanDrivers } from './vulkan.ts'
 
-// Errors are thrown as exceptions; the log would only repeat them.
+// Errors are thrown as exceptions. The log would only repeat them.
 ort.env.logLevel = 'fatal'
 
-/** onnxruntime's graph optimizations do not speed up the step, and cost time in graphs that run only a few times. */
+/** Graph optimizations are disabled: they do not make the step faster, and they delay graphs that run only a few times. */
 const sessionOptions = {
   graphOptimizationLevel: 'disabled',
-  // Memory patterns take 1.5 times the memory at the same speed (measured on the training step).
+  // With memory patterns, the training step needs 1.5 times the memory and has the same speed.
   enableMemPattern: false,
 } as const satisfies ort.InferenceSession.SessionOptions
 
@@ -59,9 +59,8 @@ export async function compile(
 }
 
 /**
- * Creates an engine that trains with compiled graphs. The first graph computes the gradients; the update follows only
- * if they are finite, so a failed step leaves the state unchanged. On WebGPU, the state and the gradients stay on the
- * device.
+ * Creates an engine that trains with compiled graphs. The first graph computes the gradients. The state is updated only if
+ * they are finite, so a failed step leaves it unchanged. On WebGPU, the state and the gradients stay on the device.
  * @param state initial state; the engine overwrites it
  * @param options.threads Default: one per core. Results are bit-identical for the same number of threads.
  * @throws UserError if onnxruntime cannot compute on the device

@@ -9,8 +9,8 @@ export interface EngineOptions {
 /**
  * Opens an engine. Only the packages of this engine are loaded.
  * @param tables constants of the network by name, such as the time embedding
- * @param state initial state; the engine owns it from now on and may overwrite it
- * @throws UserError if the engine cannot compute on the device, with what to install
+ * @param state initial state; the engine may overwrite it, so the caller must not use it any more
+ * @throws UserError that lists what to install, if the engine cannot compute on the device
  */
 export async function openEngine(
   { engine, device }: Candidate,

@@ -11,7 +11,7 @@ import type { ProbeRequest, ProbeResult } from './probe.ts'
 
 /** Max number of measured steps, after one warm-up step that compiles. */
 const maxSteps = 3
-/** No further step starts after this time. */
+/** After this time, no further step is started. */
 const maxMilliseconds = 3000
 
 process.on('message', async (request: ProbeRequest) => {

@@ -19,7 +19,7 @@ export type ProbeResult =
 const program = fileURLToPath(new URL('probe-process.ts', import.meta.url))
 
 /**
- * Measures a training step in a child process, because a graphics driver may crash its process or hang.
+ * Measures a training step in a child process, because a graphics driver may crash the process or hang.
  * @param options.seconds timeout
  */
 export function probe(

@@ -10,19 +10,19 @@ export interface Backend {
   readonly description: string
 }
 
-/** Version of the optional packages. Another version would load a second copy of TensorFlow.js. */
+/** Version of the optional packages. A package of another version would load a second copy of TensorFlow.js. */
 const version = tf.version_core
 
 /**
- * Dawn, Chrome's implementation of WebGPU, as a Node package. It is not a dependency, because it is 130 MB of
- * binaries for five systems and onnxruntime already contains Dawn.
+ * Node package of Dawn, Chrome's implementation of WebGPU. It is not a dependency, because it contains 130 MB of binaries
+ * for five systems, and onnxruntime already includes Dawn.
  */
 const dawnPackage = 'webgpu'
 const dawnVersion = '0.6.2'
 
 /**
  * Loads the TensorFlow.js backend for a device.
- * @throws UserError that names what is missing and the command that installs it
+ * @throws UserError that lists what is missing and the command that installs it
  */
 export async function openBackend(device: Device): Promise<Backend> {
   // Suppresses the advertisement for other backends that the JavaScript backend prints.
@@ -50,14 +50,15 @@ async function cuda(): Promise<Backend> {
   )
   if (!loaded) {
     throw new UserError(
-      'TensorFlow.js needs the package @tensorflow/tfjs-node-gpu for CUDA, which is not installed.\n' +
+      'Cannot use CUDA with TensorFlow.js: the package @tensorflow/tfjs-node-gpu is not installed.\n' +
         `Install it:\n  ${cudaInstall}\n${cudaRequirements}`,
     )
   }
   await tf.setBackend('tensorflow')
   if (!(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
     throw new UserError(
-      '@tensorflow/tfjs-node-gpu is installed, but it found no CUDA device, or not its CUDA and cuDNN versions.\n' +
+      'Cannot use CUDA with TensorFlow.js: @tensorflow/tfjs-node-gpu is installed, but detects no CUDA device, or not ' +
+        'the versions of CUDA and cuDNN that it needs.\n' +
         `Check the output of nvidia-smi and the folders in LD_LIBRARY_PATH. ${cudaRequirements}`,
     )
   }
@@ -87,8 +88,8 @@ interface Dawn {
 }
 
 /**
- * Opened once per process. Dawn stops, and the backend loses its device, when the object that `create` returned is
- * garbage-collected.
+ * The backend is opened once per process. When the object that `Dawn.create` returned is garbage-collected, Dawn stops and
+ * the backend loses its device.
  */
 let dawnBackend: Promise<Backend> | undefined
 
@@ -101,7 +102,7 @@ async function webgpu(): Promise<Backend> {
     const gpu = dawn.create([])
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
     if (!adapter) throw new UserError(noWebgpuAdapter)
-    // The backend requests its own adapter through navigator.gpu, as in a browser.
+    // The backend requests its adapter from navigator.gpu, as in a browser.
     Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true })
     if (await importOptional('@tensorflow/tfjs-backend-webgpu', hint)) {
       const { description, device, architecture, vendor } = adapter.info
@@ -109,14 +110,15 @@ async function webgpu(): Promise<Backend> {
     }
   }
   throw new UserError(
-    `TensorFlow.js needs the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu for WebGPU, ` +
-      `which are not both installed.\nInstall them:\n  ${install}\nOr use --engine onnxruntime --device webgpu, which needs neither.`,
+    `Cannot use WebGPU with TensorFlow.js: the packages ${dawnPackage} and @tensorflow/tfjs-backend-webgpu ` +
+      `are not both installed.\nInstall them:\n  ${install}\n` +
+      `Alternatively, use --engine onnxruntime --device webgpu, which needs neither package.`,
   )
 }
 
 /**
  * Imports an optional package.
- * @param hint what to do if the package is installed but cannot be loaded
+ * @param hint end of the error message: what to do if the package is installed but cannot be loaded
  * @returns null if the package is not installed
  * @throws UserError if it is installed but cannot be loaded
  */
@@ -126,8 +128,6 @@ async function importOptional<T = unknown>(name: string, hint: string): Promise<
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return null
-    throw new UserError(
-      `The package ${name} is installed but cannot be loaded: ${message.split('\n')[0]}\n${hint}`,
-    )
+    throw new UserError(`Cannot load the installed package ${name}: ${message.split('\n')[0]}\n${hint}`)
   }
 }

@@ -13,10 +13,10 @@ import { tfjs } from './tfjs-ops.ts'
 await tf.setBackend((await openBackend('cpu')).name)
 const ops = createOps(tfjs)
 
-/** Ops that only the gradients in grad.ts use. TensorFlow.js never differentiates them. */
+/** Operations that occur only in the gradients of grad.ts, so TensorFlow.js never differentiates them. */
 const notDifferentiated = new Set<Op>(['conv2dWeightGrad', 'within'])
 
-suite('TensorFlow.js agrees with the float64 interpreter on every primitive, and with grad.ts on its gradient', () => {
+suite('TensorFlow.js: every primitive matches the float64 interpreter, and its gradient matches grad.ts', () => {
   for (const op of Object.keys(cases) as Op[]) {
     for (const [number, c] of cases[op].entries()) test(`${op} ${number}`, () => check(op, c as Case<Op>))
   }
@@ -35,7 +35,7 @@ function check<O extends Op>(op: O, c: Case<O>): void {
   assertClose(actual, expected!, 'result')
   if (c.fixed?.[0] || notDifferentiated.has(op)) return
 
-  // Σ y·w for random weights w.
+  // The loss is Σ y·w for random weights w.
   const weights = randomTensor(99, expected!.shape)
   const product = graph.ops.mul(output, graph.ops.constant(weights.data, weights.shape))
   const axes = weights.shape.map((_, axis) => axis)

@@ -1,22 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core'
-// Imported for its side effect: it registers the gradients of the kernels. Among the packages that Node can load,
-// only this one and the much larger @tensorflow/tfjs do.
+// Imported for its side effect: it registers the gradients of the kernels. Among the packages that Node can load, only this
+// one and the much larger @tensorflow/tfjs register them.
 import '@tensorflow/tfjs-layers'
 import type { Convolution, Interpreter, Op, Primitives } from '../algebra/ops.ts'
 
 type Rule<O extends Op> = (inputs: readonly tf.Tensor[], attributes: Primitives[O]) => tf.Tensor
 type Size4 = [number, number, number, number]
 
-const one =
+const unary =
   (f: (x: tf.Tensor) => tf.Tensor) =>
   ([x]: readonly tf.Tensor[]) =>
     f(x!)
-const two =
+const binary =
   (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) =>
   ([a, b]: readonly tf.Tensor[]) =>
     f(a!, b!)
 
-// All backends support NHWC convolutions, only some support NCHW.
+// All backends support convolutions of [N, H, W, C]. Only some support [N, C, H, W].
 const channelsLast = (x: tf.Tensor) => tf.transpose(x, [0, 2, 3, 1]) as tf.Tensor4D
 const channelsFirst = (x: tf.Tensor) => tf.transpose(x, [0, 3, 1, 2])
 /** [O, I, K, K] → [K, K, I, O] */
@@ -24,9 +24,9 @@ const kernelLast = (weight: tf.Tensor) => tf.transpose(weight, [2, 3, 1, 0]) as 
 const kernelFirst = (weight: tf.Tensor) => tf.transpose(weight, [3, 2, 0, 1])
 
 /**
- * Converts padding to TensorFlow's: 'same' if that adds the same zeros, otherwise the image is padded first and the
- * convolution is 'valid'. libtensorflow's filter gradient takes no explicit padding, and 'same' at stride 2 pads
- * differently.
+ * Converts padding to TensorFlow's 'same' if that adds the same zeros. Otherwise, `padImage` pads the image explicitly and
+ * the convolution is 'valid': libtensorflow's filter gradient does not support explicit padding, and 'same' pads differently
+ * at stride 2.
  */
 function paddingOf({ stride, padding }: Convolution, kernel: number) {
   const [top, left, bottom, right] = padding
@@ -38,18 +38,25 @@ function paddingOf({ stride, padding }: Convolution, kernel: number) {
     [0, 0],
   ]
   return same
-    ? { pad: 'same' as const, surround: (x: tf.Tensor4D) => x, top: 0, left: 0, high: 0, wide: 0 }
+    ? {
+        pad: 'same' as const,
+        padImage: (x: tf.Tensor4D) => x,
+        top: 0,
+        left: 0,
+        extraHeight: 0,
+        extraWidth: 0,
+      }
     : {
         pad: 'valid' as const,
-        surround: (x: tf.Tensor4D) => tf.pad(x, around),
+        padImage: (x: tf.Tensor4D) => tf.pad(x, around),
         top,
         left,
-        high: top + bottom,
-        wide: left + right,
+        extraHeight: top + bottom,
+        extraWidth: left + right,
       }
 }
 
-/** Merges the axes N, C and H, so that resampling needs only tensors of rank 4. */
+/** Returns the sizes of x with the axes N, C and H merged, so that resampling needs only tensors of rank 4. */
 function rowsOf(x: tf.Tensor): { rows: number; columns: number; shape: Size4 } {
   const shape = x.shape as Size4
   return { rows: shape[0] * shape[1] * shape[2], columns: shape[3], shape }
@@ -67,19 +74,19 @@ function groupStatistics(x: tf.Tensor, { groups, eps }: Primitives['groupNorm'])
 }
 
 const rules: { [O in Op]: Rule<O> } = {
-  add: two(tf.add),
-  sub: two(tf.sub),
-  mul: two(tf.mul),
-  div: two(tf.div),
-  exp: one(tf.exp),
-  log: one(tf.log),
-  sqrt: one(tf.sqrt),
-  sigmoid: one(tf.sigmoid),
-  silu: one((x) => tf.mul(x, tf.sigmoid(x))),
+  add: binary(tf.add),
+  sub: binary(tf.sub),
+  mul: binary(tf.mul),
+  div: binary(tf.div),
+  exp: unary(tf.exp),
+  log: unary(tf.log),
+  sqrt: unary(tf.sqrt),
+  sigmoid: unary(tf.sigmoid),
+  silu: unary((x) => tf.mul(x, tf.sigmoid(x))),
   clamp: ([x], { min, max }) => tf.clipByValue(x!, min, max),
   within: ([x], { min, max }) =>
     tf.cast(tf.logicalAnd(tf.greaterEqual(x!, min), tf.lessEqual(x!, max)), 'float32'),
-  stopGradient: one(
+  stopGradient: unary(
     tf.customGrad((x) => ({ value: tf.clone(x as tf.Tensor), gradFunc: (dy) => tf.zerosLike(dy) })),
   ),
 
@@ -103,26 +110,26 @@ const rules: { [O in Op]: Rule<O> } = {
     ),
 
   matmul: ([a, b], { transposeA, transposeB }) => tf.matMul(a!, b!, transposeA, transposeB),
-  softmax: one(tf.softmax),
-  gather: two((table, index) => tf.gather(table, toInteger(index))),
+  softmax: unary(tf.softmax),
+  gather: binary((table, index) => tf.gather(table, toInteger(index))),
   oneHot: ([index], { depth }) => tf.oneHot(toInteger(index!), depth, 1, 0, 'float32'),
 
   conv2d([x, weight, bias], attributes) {
-    const { pad, surround } = paddingOf(attributes, weight!.shape[2]!)
-    const y = tf.conv2d(surround(channelsLast(x!)), kernelLast(weight!), attributes.stride, pad)
+    const { pad, padImage } = paddingOf(attributes, weight!.shape[2]!)
+    const y = tf.conv2d(padImage(channelsLast(x!)), kernelLast(weight!), attributes.stride, pad)
     return channelsFirst(bias === undefined ? y : tf.add(y, bias))
   },
   conv2dInputGrad([dy, weight], { inputShape, ...attributes }) {
     const [n, channels, height, width] = inputShape as Size4
-    const { pad, top, left, high, wide } = paddingOf(attributes, weight!.shape[2]!)
-    const padded: Size4 = [n, height + high, width + wide, channels]
+    const { pad, top, left, extraHeight, extraWidth } = paddingOf(attributes, weight!.shape[2]!)
+    const padded: Size4 = [n, height + extraHeight, width + extraWidth, channels]
     const dx = tf.conv2dTranspose(channelsLast(dy!), kernelLast(weight!), padded, attributes.stride, pad)
     return channelsFirst(tf.slice(dx, [0, top, left, 0], [n, height, width, channels]))
   },
   conv2dWeightGrad([x, dy], { kernel, ...attributes }) {
-    const { pad, surround } = paddingOf(attributes, kernel)
+    const { pad, padImage } = paddingOf(attributes, kernel)
     const filterShape = [kernel, kernel, x!.shape[1]!, dy!.shape[1]!]
-    const inputs = { x: surround(channelsLast(x!)), dy: channelsLast(dy!) }
+    const inputs = { x: padImage(channelsLast(x!)), dy: channelsLast(dy!) }
     const dw: tf.Tensor = tf.engine().runKernel(tf.Conv2DBackpropFilter, inputs, {
       strides: attributes.stride,
       pad,
@@ -159,7 +166,7 @@ const rules: { [O in Op]: Rule<O> } = {
   },
 }
 
-/** Interprets the ops eagerly with TensorFlow.js, on the backend of the last tf.setBackend. */
+/** Runs the primitives eagerly with TensorFlow.js, on the backend of the last tf.setBackend. */
 export const tfjs: Interpreter<tf.Tensor> = {
   apply: (op, inputs, attributes) => (rules[op] as Rule<typeof op>)(inputs, attributes),
   shape: (x) => x.shape,

@@ -12,11 +12,11 @@ import { tfjs } from './tfjs-ops.ts'
 const ops = createOps(tfjs)
 
 /**
- * Creates an engine that trains with TensorFlow.js: the same network and loss, executed eagerly and differentiated by
- * TensorFlow.js.
+ * Creates an engine that trains with TensorFlow.js. It runs the same network and loss eagerly, and TensorFlow.js computes
+ * the gradients.
  *
- * The optimizer is `adamStep` instead of tf.train.adam, which has no weight decay and a fixed learning rate, and
- * stores its moments per variable, whereas checkpoints store flat vectors.
+ * The optimizer is `adamStep`. tf.train.adam has no weight decay and a fixed learning rate, and it stores moments per
+ * variable, whereas checkpoints store flat vectors.
  * @throws UserError if the device, its driver or a package is missing
  */
 export async function createTfjsEngine(
@@ -77,7 +77,7 @@ export async function createTfjsEngine(
     }
   }
 
-  /** Returns the mean over the micro-batches. Only the running sums stay in memory. */
+  /** Returns the mean over the micro-batches. Only the sums so far stay in memory. */
   function meanOf(batches: readonly Batch[]): LossAndGradient {
     const total = batches.reduce<LossAndGradient | null>((sum, batch) => {
       const next = tf.tidy(() => {

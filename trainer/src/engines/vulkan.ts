@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Names of Vulkan and Direct3D drivers that run on the CPU. They exist for tests and are slower than any CPU engine.
+ * Matches the names of Vulkan and Direct3D drivers that run on the CPU. They are made for tests and are slower than any
+ * engine on the CPU.
  */
 const softwareDrivers = /swiftshader|llvmpipe|lavapipe|libvulkan_lvp|basic render/i
 
@@ -11,8 +12,8 @@ export function isSoftware(description: string): boolean {
 }
 
 /**
- * Returns the Vulkan drivers that this process has loaded (Linux only), because onnxruntime does not report its
- * adapter. Hardware drivers take precedence, so software drivers are returned only if there is no other.
+ * Returns the names of the Vulkan drivers that this process has loaded (Linux only), because onnxruntime does not report its
+ * adapter. Software drivers are returned only if no hardware driver is loaded.
  */
 export function vulkanDrivers(): string[] {
   if (process.platform !== 'linux') return []

@@ -27,13 +27,16 @@ export interface UNetConfig {
   readonly downsamplePadding: 'around' | 'after'
   /** Width of the time embedding as a multiple of baseChannels. */
   readonly timeMultiple: number
-  /** Initializes second convolutions, attention outputs and the last convolution to zero, as the published network does. */
+  /**
+   * Whether the second convolution of each residual block, the attention outputs and the last convolution start at zero,
+   * as in DDPM's published code.
+   */
   readonly zeroInit: boolean
   /** Number of rows of the time embedding's table. */
   readonly timesteps: number
   /**
-   * Number of classes; 0 for an unconditional model. The label's embedding is added to the time embedding. The label
-   * `classes` means "no class".
+   * Number of classes; 0 for an unconditional model. Labels are 0 to classes − 1; the label `classes` means "no class".
+   * The embedding of the label is added to the time embedding.
    */
   readonly classes: number
 }

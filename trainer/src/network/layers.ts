@@ -1,13 +1,13 @@
 import type { Ops, Padding, Shape } from '../algebra/ops.ts'
 
-/** Distribution of a parameter's initial values: PyTorch's defaults, as in the original network. */
+/** Distribution of a parameter's initial values. By default, layers use the distributions of their PyTorch counterparts. */
 export type Initializer =
   /** U(−bound, bound); the bound of convolutions and linear layers is 1/√fanIn. */
   | { readonly kind: 'uniform'; readonly bound: number }
-  /** N(0, 1): embeddings. */
+  /** N(0, 1), for embeddings. */
   | { readonly kind: 'normal' }
   | { readonly kind: 'constant'; readonly value: number }
-  /** Not trained: a table [rows, columns] whose entries a formula defines. */
+  /** A table [rows, columns] whose entries are computed by a formula. It is not trained. */
   | { readonly kind: 'table'; readonly value: (row: number, column: number) => number }
 
 export interface ParameterSpec {
@@ -34,7 +34,7 @@ export function childScope<T>(scope: Scope<T>, name: string): Scope<T> {
 }
 
 interface InitializerOptions {
-  /** Initialize to zero instead of randomly: for the last layer of a residual branch. */
+  /** Whether to initialize to zero instead of randomly, for the last layer of a residual branch. */
   readonly zero?: boolean
 }
 
@@ -176,8 +176,8 @@ export function sinusoidalEmbedding<T>(
 }
 
 /**
- * Looks up a trained row for each label: [N] → [N, columns]. The lookup is a product with one-hot rows, so that it has a
- * gradient.
+ * Looks up a trained row for each label: [N] → [N, columns]. The lookup is a matrix product with one-hot rows, so that the
+ * table has a gradient.
  */
 export function labelEmbedding<T>(
   scope: Scope<T>,

@@ -7,7 +7,7 @@ import { parameterSpecs } from './unet.ts'
 const layout = createParameterLayout(parameterSpecs({ ...defaultUNet, zeroInit: true }))
 const rms = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length)
 
-test('fanAverage has the standard deviation 1/√n of the published default_init, and zero biases', () => {
+test('fanAverage initializes weights with standard deviation 1/√n, as the published default_init, and biases with zero', () => {
   const parameters = unflatten(layout, initialize(layout, 0, 'fanAverage'))
   // n = (fanIn + fanOut)/2: 9·64 for a 3×3 convolution of 64 channels, (64 + 256)/2 for its dense layer.
   const deviations = [

@@ -2,12 +2,12 @@ import { domains, fillNormals, UserError, uniforms } from '@ddpm/shared'
 import { formatShape, sameShape, sizeOf } from '../algebra/shape-rules.ts'
 import type { Initializer, ParameterSpec } from './layers.ts'
 
-/** Position of each trained parameter in one flat vector. */
+/** Positions of the trained parameters in one flat vector. */
 export interface ParameterLayout {
   readonly entries: readonly (ParameterSpec & { readonly offset: number; readonly size: number })[]
   /** Length of the vector: the number of trained scalars. */
   readonly size: number
-  /** Tensors that the network reads but does not train: the table of the time embedding. */
+  /** Tensors that are not trained, such as the table of the time embedding. */
   readonly tables: readonly ParameterSpec[]
 }
 
@@ -20,7 +20,7 @@ export interface Chunk {
   readonly shape: readonly number[]
 }
 
-/** Splits the flat vector into chunks of at least `target` elements (but for the last), without splitting a parameter. */
+/** Splits the flat vector into chunks of whole parameters. Each chunk except the last has at least `target` elements. */
 export function splitIntoChunks({ entries }: ParameterLayout, target: number): Chunk[] {
   const chunks: Chunk[] = []
   let first = 0
@@ -73,8 +73,8 @@ export function unflatten({ entries }: ParameterLayout, flat: Float32Array): Nam
 
 /**
  * Copies named tensors into one flat vector.
- * @param source name of the tensors' origin in error messages
- * @throws UserError that lists up to five tensors each that are missing, unexpected or of the wrong shape, and counts the others
+ * @param source where the tensors come from, such as a file name, for error messages
+ * @throws UserError if tensors are missing, unexpected or of the wrong shape. It lists up to five of each kind.
  */
 export function flatten(layout: ParameterLayout, tensors: NamedTensors, source: string): Float32Array {
   const flat = new Float32Array(layout.size)
@@ -104,7 +104,7 @@ export function flatten(layout: ParameterLayout, tensors: NamedTensors, source: 
   )
 }
 
-/** Returns the tables by name: from `tensors` if it has them, computed by their formula otherwise. */
+/** Returns the tables by name. Tables that are not in `tensors` are computed by their formulas. */
 export function createTables(
   layout: ParameterLayout,
   tensors: NamedTensors = new Map(),
@@ -122,11 +122,11 @@ export function createTables(
   )
 }
 
-/** Initializations of the weights that are not constant: PyTorch's defaults, or those of DDPM's code (`fanAverage`). */
+/** Random initializations of the weights: PyTorch's defaults, or that of DDPM's published code (`fanAverage`). */
 export const initializations = ['pytorch', 'fanAverage'] as const
 export type Initialization = (typeof initializations)[number]
 
-/** Computes the initial flat vector. It depends on nothing but the layout, the seed and the initialization. */
+/** Computes the initial flat vector. It depends only on the layout, the seed and the initialization. */
 export function initialize(
   layout: ParameterLayout,
   seed: number,

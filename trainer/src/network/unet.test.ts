@@ -15,7 +15,7 @@ function outputShape(config: UNetConfig, [n, ...image]: readonly [number, number
   return node.shape
 }
 
-test('the default network has the original parameter count and preserves the shape of 64×64 RGB images', () => {
+test('the default network has the parameter count of the original PyTorch network and preserves the image shape', () => {
   assert.equal(createParameterLayout(parameterSpecs(defaultUNet)).size, 17_217_923)
   assert.deepEqual(outputShape(defaultUNet, [3, 3, 64, 64]), [3, 3, 64, 64])
 })
@@ -30,7 +30,7 @@ test('with the CIFAR-10 hyperparameters, the network has the published parameter
   assert.equal(createParameterLayout(parameterSpecs(config)).size, 35_746_307)
 })
 
-test('zeroInit applies to the last layer of every residual branch and of the network', () => {
+test('zeroInit applies to the last layer of every residual branch and to the last layer of the network', () => {
   const zero = (config: UNetConfig) =>
     parameterSpecs(config)
       .filter(

@@ -30,7 +30,7 @@ import {
  * | decoder, level l      | (numResBlocks + 1) × [N, Cₗ, Hₗ, Wₗ]; before the next [N, Cₗ, Hₗ₋₁, Wₗ₋₁]   |
  * | norm, convolution     | [N, outputChannels, H, W]                                                   |
  *
- * Parameter names are those of the original PyTorch module. H and W must be divisible by 2^(L − 1).
+ * Parameters have the names of the original PyTorch network (docs/training.md). H and W must be divisible by 2^(L − 1).
  *
  * @returns [N, outputChannels, H, W]
  */
@@ -59,7 +59,7 @@ export function unet<T>(
 
   // [N, inputChannels, H, W] → [N, B, H, W]
   let h = conv2d(childScope(root, 'first'), inputs.x, { outputs: baseChannels, kernel: 3 })
-  /** Outputs of the encoder, read by the decoder in reverse order. */
+  /** Outputs of the encoder. The decoder reads them in reverse order (skip connections). */
   const skips = [h]
 
   // Encoder: Cₗ channels at level l; a stride-2 convolution halves height and width between levels.
@@ -82,7 +82,7 @@ export function unet<T>(
   h = block('bottleneck_blocks.0', h, bottleneckChannels, true)
   h = block('bottleneck_blocks.1', h, bottleneckChannels, false)
 
-  // Decoder: each block reads [N, C + C_skip, Hₗ, Wₗ], the last output concatenated with an encoder output.
+  // Decoder: the input of each block is [N, C + C_skip, Hₗ, Wₗ], the previous output concatenated with an encoder output.
   index = 0
   for (const { channels, attention, first } of levels.toReversed()) {
     for (let i = 0; i <= numResBlocks; i++) {
@@ -112,13 +112,13 @@ export interface UNetInputs<T> {
   /** [N], integers from 0 to classes; null for an unconditional model */
   readonly label: T | null
   /**
-   * Returns the mask [N, …shape] by which a block multiplies the input of its second convolution: 0 for dropped units,
-   * 1/(1 − p) for others. Returns null for no dropout.
+   * Returns a block's dropout mask [N, …shape], which multiplies the input of its second convolution: 0 for dropped units,
+   * 1/(1 − p) for others. Returns null if there is no dropout.
    */
   readonly dropoutMask?: ((block: string, shape: MaskShape) => T | null) | undefined
 }
 
-/** Shape of one image's dropout mask in a block: [C, 1, 1] for dropoutUnit 'channel', [C, H, W] for 'element'. */
+/** Shape of a block's dropout mask for one image: [C, 1, 1] for dropoutUnit 'channel', [C, H, W] for 'element'. */
 export type MaskShape = readonly [number, number, number]
 
 /** Padding of a stride-2 convolution by UNetConfig.downsamplePadding. */
@@ -149,8 +149,13 @@ interface BlockOptions<T> {
 }
 
 /**
- * Applies a residual block: norm, SiLU, convolution, the projected embedding added to each channel; norm, SiLU,
- * dropout, convolution; the input added; then optional self-attention.
+ * Applies a residual block:
+ *
+ * 1. norm, SiLU, convolution
+ * 2. addition of the projected embedding to each channel
+ * 3. norm, SiLU, dropout, convolution
+ * 4. addition of the input
+ * 5. optionally, self-attention
  * @param x [N, C, H, W]
  * @param embedding [N, E]
  * @returns [N, channels, H, W]
@@ -203,15 +208,15 @@ function normOptions({ normGroups, normEps }: UNetConfig): { groups: number; eps
 export function parameterSpecs(config: UNetConfig): ParameterSpec[] {
   validateUNet(config)
   const specs: ParameterSpec[] = []
-  // Parameters do not depend on the image size: the smallest valid size is enough.
+  // Parameters do not depend on the image size, so the smallest valid size is used.
   const size = 2 ** (config.channelMultiples.length - 1)
   traceUNet(config, { height: size, width: size }, { onParameter: (spec) => specs.push(spec) })
   return specs
 }
 
-/** Position of each block's dropout mask in one row per image that holds all masks. */
+/** Layout of all dropout masks of an image: they are concatenated in one row, in the order of the blocks. */
 export interface DropoutLayout {
-  /** By path of the block, in order. `start` and `end` are columns of the row. */
+  /** Shape and columns (`start` to `end`, exclusive) of each block's mask, by path of the block. */
   readonly blocks: ReadonlyMap<
     string,
     { readonly shape: MaskShape; readonly start: number; readonly end: number }
@@ -220,7 +225,7 @@ export interface DropoutLayout {
   readonly size: number
 }
 
-/** Computes the dropout layout of a network for images of a given size. */
+/** Computes the dropout layout of a network for one image size. */
 export function dropoutLayout(
   config: UNetConfig,
   image: { readonly height: number; readonly width: number },

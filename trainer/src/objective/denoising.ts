@@ -10,7 +10,7 @@ import { variationalTerm } from './variational.ts'
  */
 export const coefficientNames = ['signal', 'noise', 'targetSignal', 'targetNoise', 'weight'] as const
 
-/** A batch as tensors of any interpreter. */
+/** A training batch, as tensors of any interpreter. */
 export interface DenoisingInputs<T> {
   /** [N, C, H, W] */
   readonly x0: T
@@ -22,7 +22,7 @@ export interface DenoisingInputs<T> {
   readonly label: T | null
   /** [N, 5], in the order of `coefficientNames`. */
   readonly coefficients: T
-  /** Masks of all blocks [N, size of `dropoutLayout`]; null without dropout. */
+  /** Dropout masks of all blocks [N, size of `dropoutLayout`]; null without dropout. */
   readonly dropout: T | null
 }
 
@@ -60,7 +60,8 @@ export function denoisingLoss<T>(
     label,
     dropoutMask: dropout === null ? () => null : dropoutMasks(ops, config, { masks: dropout, image: shape }),
   })
-  // With learned variances, the first half of the output channels is the prediction, the second half the variances.
+  // With learned variances, the first half of the output channels is the prediction. The second half interpolates the
+  // variances.
   const half = (start: number) => ops.slice(output, { axis: 1, start, end: start + config.inputChannels })
   const prediction = variational === undefined ? output : half(0)
   const error = ops.sub(prediction, mix(coefficient('targetSignal'), coefficient('targetNoise')))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fillDropoutMask } from './dropout.ts'
 
-test('dropout masks have the exact probability, preserve the mean, and are independent between steps', () => {
+test('dropout masks have the exact probability and mean, and are independent between steps and between elements', () => {
   for (const probability of [0.1, 0.25, 0.5]) {
     const [first, second] = [0, 1].map((step) => {
       const out = new Float32Array(1e6)
@@ -17,7 +17,7 @@ test('dropout masks have the exact probability, preserve the mean, and are indep
       Math.abs(dropped(first) - probability * 1e6) < 4 * deviation,
       `${dropped(first)} at ${probability}`,
     )
-    // Neighbours share a random word and steps share a seed, yet they must be independent.
+    // Neighbouring elements use the same random word, and all steps use the same seed. They must still be independent.
     const both = (a: Float32Array, b: Float32Array) =>
       a.filter((value, i) => value === 0 && b[i] === 0).length
     for (const other of [second, first.subarray(1), first.subarray(4)]) {

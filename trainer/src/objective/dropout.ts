@@ -1,11 +1,11 @@
 import { domains, fillWords, uniforms } from '@ddpm/shared'
 
 /**
- * Fills `out` with a random dropout mask: 0 with the given probability, else 1/(1 − probability).
+ * Fills `out` with a random dropout mask: 0 with p = `probability`, 1/(1 − p) otherwise.
  *
- * Elementwise masks have up to a million elements per image, so each 32-bit random word decides four of them. With
- * threshold = 256·p, a byte below ⌊threshold⌋ drops its element and a byte above it does not. For a byte equal to
- * ⌊threshold⌋, a further uniform number decides, so that the probability is exactly p.
+ * A mask has up to a million elements per image, so each byte of the 32-bit random words decides one element. With
+ * threshold = 256·p, a byte less than ⌊threshold⌋ drops its element, and a greater byte does not. If a byte equals
+ * ⌊threshold⌋, an additional uniform random number decides, so that the probability is exactly p.
  */
 export function fillDropoutMask(seed: number, step: number, probability: number, out: Float32Array): void {
   const threshold = probability * 256

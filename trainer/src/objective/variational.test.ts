@@ -27,7 +27,7 @@ const timesteps = [0, 1, 2, 17, 400, 999]
 const shape = [timesteps.length, 2, 3, 3]
 const size = 18
 
-/** Images with byte values including the lowest and the highest, and a model's output with small errors. */
+/** Creates images whose values are bytes, including the lowest and the highest, and model outputs with small errors. */
 function createExample(predictionType: PredictionType) {
   const x0 = randomTensor(1, shape).data.map((z) => Math.round((Math.tanh(z) + 1) * 127.5) / 127.5 - 1)
   x0.forEach((_, i) => {
@@ -76,7 +76,7 @@ for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
   })
 }
 
-test('the gradient by the variances matches difference quotients; the mean has no gradient', () => {
+test('the gradient with respect to the variances matches difference quotients; the mean has no gradient', () => {
   const { x0, error, interpolation } = createExample('epsilon')
   const graph = createGraph()
   const input = (name: string) => graph.input(name, name === 'timestep' ? [timesteps.length] : shape)
@@ -121,7 +121,7 @@ test('the gradient by the variances matches difference quotients; the mean has n
   assert.ok(actual.every((value) => value !== 0))
 })
 
-test('variances trained on L_hybrid give a tighter bound than both fixed variances', async () => {
+test('variances trained with L_hybrid give a tighter bound than both fixed variances', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-variational-'))
   after(() => rmSync(folder, { recursive: true }))
   const network = { baseChannels: 8, channelMultiples: [1], attention: [false] }

@@ -26,11 +26,12 @@ export function createVariationalTable(schedule: Schedule, predictionType: Predi
 /**
  * Computes the term of the variational bound at each image's timestep, in bits per dimension. Only the learned variances
  * receive a gradient; the mean is treated as a constant (Improved DDPM section 3.1).
- * @param table result of variationalTable
+ * @param table result of createVariationalTable
  * @param timestep [N]
  * @param x0 [N, C, H, W]
  * @param error [N, C, H, W], the model's output − its target
- * @param place [N, C, H, W], the model's output v: −1 means log variance log β̃, 1 means log β (Improved DDPM eq. 15)
+ * @param varianceInterpolation [N, C, H, W], the model's output for the variances: −1 means the log variance log β̃, 1 means
+ *   log β (Improved DDPM eq. 15)
  * @returns [N, 1, 1, 1]
  */
 export function variationalTerm<T>(

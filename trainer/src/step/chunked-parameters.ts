@@ -4,22 +4,22 @@ import type { Parameters } from '../network/layers.ts'
 import type { Chunk } from '../network/parameters.ts'
 import type { stateNames } from './optimizer.ts'
 
-/** Flat vectors [P] that the graphs of a step take or return in chunks. */
+/** Flat vectors [P] whose chunks are inputs or outputs of the graphs of a step. */
 export type VectorName = (typeof stateNames)[number] | 'accumulated' | 'gradients'
 
-/** Returns the name of a vector's chunk as an input or output of a graph. */
+/** Returns the name of the graph input or output for a chunk of a vector. */
 export function chunkName(name: VectorName, chunk: number): string {
   return `${name}.${chunk}`
 }
 
-/** Parameters that are views of chunks. */
+/** Parameters as slices of chunks. */
 export interface ChunkedParameters {
   /** Parameter tensors of each chunk. */
   readonly views: readonly (readonly Node[])[]
   readonly parameters: Parameters<Node>
 }
 
-/** Adds one input per chunk to a graph. Parameters that are in no chunk become inputs under their own names. */
+/** Adds one input per chunk to a graph. Each parameter that is in no chunk becomes an input with its name. */
 export function chunkedParameters({ ops, input }: Graph, chunks: readonly Chunk[]): ChunkedParameters {
   const views = chunks.map((chunk, i) => {
     const whole = input(chunkName('parameters', i), chunk.shape)

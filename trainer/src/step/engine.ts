@@ -3,7 +3,7 @@ import type { OptimizerState, StepScalars } from './optimizer.ts'
 export const engineNames = ['onnxruntime', 'tfjs'] as const
 export type EngineName = (typeof engineNames)[number]
 
-/** Compute devices. `webgpu` is any graphics card (through Vulkan, Metal or Direct3D 12), `cuda` an NVIDIA card. */
+/** Compute devices. `webgpu` is any graphics card (through Vulkan, Metal or Direct3D 12). `cuda` is an NVIDIA card. */
 export const devices = ['cpu', 'webgpu', 'cuda'] as const
 export type Device = (typeof devices)[number]
 
@@ -16,7 +16,7 @@ export interface Candidate {
 /** Parameters, Adam's moments and the exponential moving average (EMA): flat float32 vectors [P]. */
 export type TrainingState = OptimizerState<Float32Array>
 
-/** Returns the state before the first step: the given weights, zero moments, and an EMA equal to the weights. */
+/** Returns the state before the first step: the weights `parameters`, zero moments, and an EMA equal to the weights. */
 export function initialState(parameters: Float32Array): TrainingState {
   return {
     parameters,
@@ -52,7 +52,7 @@ export interface StepResult {
   readonly finite: boolean
 }
 
-/** Trains one network. All engines do the same arithmetic. */
+/** Trains one network. All engines compute the same equations in float32. */
 export interface Engine {
   readonly description: string
   /**

@@ -8,7 +8,7 @@ export interface AdamConfig {
   readonly eps: number
 }
 
-/** Values that change from step to step. They are computed outside the graph, in float64. */
+/** Values that are different in each step. They are computed outside the graph, in float64. */
 export interface StepScalars<T> {
   /** learning rate / (1 − β₁ᵗ) */
   readonly stepSize: T
@@ -20,7 +20,7 @@ export interface StepScalars<T> {
   readonly emaRate: T
 }
 
-/** Order of the scalars in a graph that takes them as one tensor. */
+/** Order of the scalars in the input `scalars` of `updateGraph`. */
 export const stepScalarNames = ['stepSize', 'rootCorrection', 'weightScale', 'emaRate'] as const
 
 /** Returns the scalars of step t = 1, 2, …, rounded to float32 so that every engine uses the same values. */
@@ -63,8 +63,8 @@ export function mapState<T>(f: (name: (typeof stateNames)[number]) => T): Optimi
 }
 
 /**
- * Computes ‖g‖₂ [1] over tensors of any shapes. The sum follows the order of the tensors. With gradients in the order
- * of the network, onnxruntime computes each gradient as soon as the backward pass reaches it.
+ * Computes ‖g‖₂ [1] over tensors of any shapes. The squares are summed in the order of the tensors. With gradients in the
+ * order of the network, onnxruntime computes each gradient as soon as the backward pass reaches it.
  */
 export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
   const squares = gradients.map((gradient) => {
@@ -109,7 +109,8 @@ export function adamStep<T>(
 }
 
 /**
- * Computes the same step in place on arrays. One pass over memory is faster than a graph of elementwise operations.
+ * Computes the same step as `adamStep`, in place on arrays. One pass over memory is faster than a graph of elementwise
+ * operations.
  * @param gradientScale factor applied to the gradient
  */
 export function adamStepInPlace(

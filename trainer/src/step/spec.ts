@@ -10,7 +10,7 @@ export interface NetworkSpec {
 
 /** Everything that determines the graph of a training step. */
 export interface StepSpec extends NetworkSpec {
-  /** Number of images per micro-batch. They are all in memory at once. */
+  /** Number of images per micro-batch. The activations of all of them are in memory at the same time. */
   readonly batch: number
   /** Number of micro-batches per step. Default: 1. */
   readonly accumulate?: number

@@ -37,7 +37,7 @@ export function gradientGraph(spec: StepSpec, chunks: readonly Chunk[]): Record<
   const batchGradients = chunks.map(({ entries, shape }) => {
     const [first, ...others] = parts.slice(position, (position += entries.length))
     if (sameShape(first!.shape, shape)) {
-      // Biases that are added to the same sum share one gradient node. Every output needs a separate node.
+      // Biases that are added to the same tensor share one gradient node, but every output needs a separate node.
       let gradient = first!
       while (outputs.has(gradient)) gradient = ops.reshape(gradient, shape)
       outputs.add(gradient)
@@ -77,7 +77,7 @@ export function batchInputs(
 }
 
 /**
- * Records the Adam and EMA update, for engines that hold the state on a device.
+ * Records the Adam and EMA update, for engines that store the state on a device.
  *
  * Inputs: the state's vectors and `gradients` in chunks (see `chunkName`); gradientScale [1], the factor applied to
  * the gradients; scalars [4] (see `packScalars`).

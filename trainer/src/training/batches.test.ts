@@ -6,7 +6,7 @@ import { defaultUNet } from '../network/config.ts'
 import { recipes } from '../run/recipes.ts'
 import { createBatchMaker } from './batches.ts'
 
-test('batches have the coefficients of x_t and v, and drop labels and channels at the given rates', () => {
+test('batches contain the coefficients of x_t and v, and drop labels and channels at the configured rates', () => {
   const dataset = createShapes(32, 0)
   const schedule = createSchedule(paperSchedule)
   const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length }
@@ -40,7 +40,7 @@ test('batches have the coefficients of x_t and v, and drop labels and channels a
   assert.ok(Math.abs(counts.dropped / counts.masks - 0.25) < 4 * Math.sqrt(0.1875 / counts.masks))
   assert.ok(Math.min(...counts.times) < 20 && Math.max(...counts.times) > 980)
 
-  // Two steps of 16 are one epoch of 32 images: each occurs once.
+  // Two batches of 16 are one epoch of 32 images, so each image occurs once.
   const first = batchAt(0).x0.slice()
   const images = [first, batchAt(1).x0].flatMap((x0) =>
     Array.from({ length: 16 }, (_, i) => String(x0.subarray(i * 3072, (i + 1) * 3072))),

@@ -22,10 +22,10 @@ export type BatchOptions = Pick<
 >
 
 /**
- * Creates a function that returns the batch of step 0, 1, …. All random numbers depend only on the seed and the step,
- * so a resumed run gets the batches that it would have had without the interruption.
- * @param dataset images, all in memory
- * @returns a function whose batches do not share memory
+ * Creates a function that returns the batch of a step (0, 1, …). All random numbers depend only on the seed and the step, so
+ * a resumed run gets the same batches as an uninterrupted one.
+ * @param dataset a dataset with all images in memory
+ * @returns a function; its batches do not share memory
  */
 export function createBatchMaker(
   dataset: Dataset,
@@ -39,8 +39,8 @@ export function createBatchMaker(
 }
 
 /**
- * Creates a function that returns the same batches for a dataset whose images may still be in files.
- * Those images are decoded for each batch.
+ * Creates a function that returns the same batches as `createBatchMaker`, but also for datasets whose images are not all in
+ * memory. The other images are decoded from their files for each batch.
  */
 export function createBatchReader(
   dataset: Dataset,
@@ -54,7 +54,10 @@ export function createBatchReader(
   return async (step) => makeBatch(step, await gather(dataset, indicesAt(step)), allIndices)
 }
 
-/** Creates a function that makes the batch of a step from the images `indices` of a dataset in memory. */
+/**
+ * Creates a function that makes the batch of a step from the images at `indices` of a dataset in memory.
+ * @param shape a dataset with images of the same shape
+ */
 function createBatchFunction(
   shape: Dataset,
   schedule: Schedule,
@@ -79,8 +82,9 @@ function createBatchFunction(
     for (const [i, index] of indices.entries()) {
       writeImage(images, index, x0, i * size, options.flip && flips[i]! < 0.5)
       fillNormals(seed, { domain: domains.trainingNoise, image: i, step }, noise, i * size, size)
-      // Evenly spaced over 0 … T−1 from a random offset. Each timestep is uniform, and the variance is lower than
-      // with independent timesteps (Kingma et al. 2021, "Variational diffusion models", appendix I.1).
+      // The timesteps of a batch are evenly spaced over 0 … T−1, with a random offset. Each timestep is uniformly
+      // distributed, and the loss has a lower variance than with independent timesteps (Kingma et al. 2021, "Variational
+      // diffusion models", appendix I.1).
       timestep[i] = Math.floor(((offset! + i / n) % 1) * schedule.timesteps)
       if (label) label[i] = unlabelled[i]! < options.labelDropout ? config.classes : images.labels![index]!
     }
@@ -90,7 +94,7 @@ function createBatchFunction(
   }
 }
 
-/** Splits a batch into `count` micro-batches of equal size. They are views of the batch's memory. */
+/** Splits a batch into `count` micro-batches of equal size, which share the memory of the batch. */
 export function microBatches(batch: Batch, count: number): Batch[] {
   const part = (values: Float32Array, i: number) =>
     values.subarray((i * values.length) / count, ((i + 1) * values.length) / count)
@@ -120,7 +124,7 @@ function createImageOrder(count: number, { seed, batchSize }: BatchOptions): (st
     })
 }
 
-/** Writes the `coefficientNames` of each image [N, 5]. */
+/** Writes the coefficients [N, 5] of each image, in the order of `coefficientNames`. */
 function writeCoefficients(
   out: Float32Array,
   timestep: Float32Array,

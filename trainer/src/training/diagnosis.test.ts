@@ -52,7 +52,7 @@ suite('diagnosis of a step that is not finite', () => {
     })
   }
 
-  test('backward pass only: the gradient of the last layer is named', async () => {
+  test('backward pass only: the message names the gradient of the last layer', async () => {
     const last = layout.entries.slice(-2).map(({ name }) => name)
     const message = await diagnoseCorrupted((_, { coefficients }) => {
       for (let i = 4; i < coefficients.length; i += 5) coefficients[i] = 1e33
@@ -61,7 +61,7 @@ suite('diagnosis of a step that is not finite', () => {
     assert.ok(last.includes(name!), `${message} (expected one of: ${last})`)
   })
 
-  test('weights that were not finite before the step, and a step without an error', async () => {
+  test('weights that were already not finite before the step, and a step with finite values only', async () => {
     const { name } = layout.entries[5]!
     const nonFinite = await diagnoseCorrupted((weights) => {
       weights.get(name)![0] = Number.NaN

@@ -11,8 +11,9 @@ import type { StepSpec } from '../step/spec.ts'
 import { batchInputs } from '../step/training-graphs.ts'
 
 /**
- * Finds where the numbers of a failed training step stop being finite. Runs the step again on the CPU and checks the
- * result of every operation that uses a parameter, and every gradient. Slow.
+ * Finds the first non-finite value of a failed training step. Runs the step again on the CPU and checks the result of every
+ * operation that uses a parameter, and every gradient. This is slower than a training step, because another graph has to be
+ * compiled.
  * @param state state before the step
  * @param batches micro-batches of the step
  * @returns a sentence for the error message
@@ -73,7 +74,7 @@ interface NamedNode {
 
 /** Returns the operations that combine a parameter with other values, in the order of computation. */
 function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): NamedNode[] {
-  /** Nodes that are reshaped or scaled parameters, with the parameter's name. */
+  /** Parameter names by node. A node that is computed only from one parameter and constants has that parameter's name. */
   const owner = new Map(names)
   const uses: NamedNode[] = []
   for (const node of graph.nodes) {
@@ -89,7 +90,7 @@ function usesOf(graph: Graph, names: ReadonlyMap<Node, string>): NamedNode[] {
 }
 
 /**
- * Records the sum of each tensor. It is finite only if all elements are. A sum that overflows float32 also counts.
+ * Records the sum of each tensor. The sum is not finite if an element is not finite, or if it overflows float32.
  */
 function sums({ ops }: Graph, prefix: string, tensors: readonly NamedNode[]): Record<string, Node> {
   return Object.fromEntries(

@@ -26,8 +26,8 @@ test('the CIFAR-10 network has the published cost: 35.7 M parameters, 6.1 G mult
   assert.equal(parameters, 35_746_307)
   const attention = 2 * 256 * (5 * 256 ** 2 + 16 ** 2)
   assert.equal(((flops.forward / 2 - attention) / 1e9).toFixed(1), '6.1')
-  // The derivative of each product is two products of the same size, except in the first layers: their inputs have no
-  // gradient.
+  // The derivative of a product is two products of the same size. The first layers have only one, because their inputs need
+  // no gradient.
   const first = 2 * 128 * 3 * 9 * 32 * 32
   const embedding = 2 * 128 * 512
   assert.equal(flops.backward, 2 * flops.forward - first - embedding)
@@ -48,13 +48,13 @@ test('operations and memory grow with the batch; memory includes the state and t
 
 test('micro-batches need the same operations and less memory', () => {
   const whole = stepCost({ ...cifar10, batch: 128 })
-  const cut = stepCost({ ...cifar10, batch: 32, accumulate: 4 })
-  assert.deepEqual(cut.flops, whole.flops)
+  const split = stepCost({ ...cifar10, batch: 32, accumulate: 4 })
+  assert.deepEqual(split.flops, whole.flops)
   // Requirement: batch 128 of this network fits into 8 GB.
-  assert.ok(cut.bytes < 8e9 && cut.bytes < whole.bytes, `${cut.bytes}, ${whole.bytes}`)
+  assert.ok(split.bytes < 8e9 && split.bytes < whole.bytes, `${split.bytes}, ${whole.bytes}`)
 })
 
-test('the forecast uses the median step, not the first', () => {
+test('the forecast uses the median duration of the steps, not the first', () => {
   const cost = { parameters: 1, flops: { forward: 20e9, backward: 40e9 }, bytes: 1 }
   const text = describeForecast(cost, [3000, 200, 210, 190, 205], 600, 512e6)
   assert.equal(

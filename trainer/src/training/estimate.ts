@@ -15,8 +15,8 @@ export interface StepCost {
   /** Floating-point operations of convolutions and matrix products. A multiply-add counts as two. */
   readonly flops: { readonly forward: number; readonly backward: number }
   /**
-   * Peak memory in bytes: the state, the gradients and the intermediate values that are still needed. Engines that
-   * rearrange data for their kernels need more.
+   * Peak memory in bytes: the state, the gradients and the intermediate values that are still needed. Engines need more if
+   * they rearrange data for their kernels.
    */
   readonly bytes: number
 }
@@ -29,7 +29,7 @@ export function stepCost(spec: StepSpec): StepCost {
   const outputs = gradientGraph(spec, splitPerParameter(layout))
   const all = reachable(Object.values(outputs))
   const forward = flopsOf(reachable([outputs['loss']!]))
-  // The parameters are inputs of the gradient graph. The moments and the EMA are in memory next to it.
+  // The parameters are inputs of the gradient graph, so peakBytes counts them. The moments and the EMA are added.
   const otherState = (stateNames.length - 1) * 4 * size
   return {
     parameters: size,
@@ -62,12 +62,12 @@ function flopsOfNode({ op, inputs, attributes, shape }: OpNode): number {
   }
 }
 
-/** Operations that return a view of their input's memory. */
+/** Operations whose output shares the memory of their input. */
 const views: ReadonlySet<Op> = new Set<Op>(['reshape', 'stopGradient'])
 
 /**
- * Returns the peak memory if nodes are computed in the recorded order. Inputs, constants and outputs stay in memory,
- * intermediate values until their last reader is done.
+ * Returns the peak memory if nodes are computed in the recorded order. Inputs, constants and outputs stay in memory.
+ * Intermediate values stay until the last node that reads them has been computed.
  */
 function peakBytes(nodes: readonly Node[], outputs: readonly Node[]): number {
   const bytesOf = ({ shape }: Node) => 4 * sizeOf(shape)
@@ -108,13 +108,14 @@ function formatMegabytes(bytes: number): string {
 export function describeCost({ flops: { forward, backward }, bytes }: StepCost): string {
   return (
     `${formatGiga(forward + backward)} GFLOP per step (${formatGiga(forward)} forward, ${formatGiga(backward)} backward, in ` +
-    `convolutions and matrix products); at least ${formatMegabytes(bytes)} of memory, from the tensor sizes in the graph`
+    `convolutions and matrix products); at least ${formatMegabytes(bytes)} of memory ` +
+    '(estimated from the tensor sizes in the graph)'
   )
 }
 
 /**
  * Formats a forecast of a run's duration from its first steps.
- * @param milliseconds durations of the first steps; the median counts, because the first step is a warm-up
+ * @param milliseconds durations of the first steps. Their median is used, because the first step is slower (warm-up).
  * @param left number of remaining steps
  * @param peak peak memory of the process so far, in bytes
  */

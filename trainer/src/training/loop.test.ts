@@ -17,9 +17,9 @@ test('the learning rate rises linearly, then falls along half a cosine', () => {
   assert.equal(learningRateAt({ ...recipe, learningRateSchedule: 'constant' }, 109), 1)
 })
 
-test('micro-batches give the same step up to rounding', async () => {
+test('a step with micro-batches equals the step with the whole batch, up to rounding', async () => {
   const dataset = createShapes(32, 0)
-  // The gradient of biases before a norm is 0 up to rounding, which Adam with a small ε would amplify.
+  // The gradients of biases before a norm are 0 up to rounding. Adam with a small ε would amplify the rounding errors.
   const recipe = {
     ...recipes['shapes']!,
     baseChannels: 8,

@@ -1,13 +1,13 @@
 // One training step, from image files to new weights:
 //
 // 1. prefetch-worker.ts makes the batch in a worker thread, one step ahead. batches.ts selects the images and samples
-//    timesteps, noise, flips and dropout masks. data/gather.ts decodes the images that are not in memory.
+//    timesteps, noise, flips and dropout masks. data/dataset/gather.ts decodes the images that are not in memory.
 // 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
 // 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.
 // 4. engines/onnxruntime.ts runs the gradient graph on each micro-batch. (engines/tfjs.ts does the same eagerly.)
 //    step/training-graphs.ts records this graph: the loss (objective/denoising.ts) of the prediction (network/unet.ts),
 //    differentiated by algebra/grad.ts.
-// 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA, which engines/memory.ts holds.
+// 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA. engines/memory.ts stores them.
 // 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset/dataset.ts'
@@ -31,7 +31,7 @@ export function learningRateAt(
   return (learningRate * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2
 }
 
-/** Returns the EMA decay of step 0, 1, …. It starts low, so that the average forgets the initial weights. */
+/** Returns the EMA decay of step 0, 1, …. It starts low, so that the average soon does not depend on the initial weights. */
 export function emaDecayAt({ emaDecay }: Pick<Recipe, 'emaDecay'>, step: number): number {
   return Math.min(emaDecay, (1 + step) / (10 + step))
 }
@@ -52,11 +52,11 @@ export interface StepReport {
   readonly loss: number
   readonly gradientNorm: number
   readonly learningRate: number
-  /** Fraction of the step's time spent waiting for its batch, 0 to 1. */
+  /** Fraction of the step's duration that was spent waiting for its batch, 0 to 1. */
   readonly dataWait: number
 }
 
-/** The loss or the gradient is not finite. The state is the same as before `step`. */
+/** Thrown if the loss, the gradient or the state is not finite. The state is the same as before `step`. */
 export class NotFinite extends Error {
   override readonly name = 'NotFinite'
   readonly step: number
@@ -64,10 +64,10 @@ export class NotFinite extends Error {
   readonly reason: string
   /** Micro-batches of the step. */
   readonly batches: readonly Batch[]
-  constructor(step: number, found: string, batches: readonly Batch[]) {
-    super(`Step ${step}: ${found}`)
+  constructor(step: number, reason: string, batches: readonly Batch[]) {
+    super(`Step ${step}: ${reason}`)
     this.step = step
-    this.reason = found
+    this.reason = reason
     this.batches = batches
   }
 }
@@ -108,8 +108,9 @@ export async function train(
   }
 }
 
-/** Maximum number of validation images, and of images per forward pass. */
+/** Max number of validation images. */
 const maxValidationImages = 256
+/** Max number of validation images per forward pass. */
 const validationBatch = 64
 
 /**

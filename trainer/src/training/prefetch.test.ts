@@ -21,7 +21,7 @@ const config = { ...defaultUNet, dropout: 0.25, classes: dataset.classes.length 
 const options = { ...recipes['shapes']!, batchSize: 8, flip: true, labelDropout: 0.3 }
 const data = { dataset, schedule: paperSchedule, config, options }
 
-/** Hashes the values of a batch. A failed comparison of the values themselves would take minutes to print. */
+/** Hashes the values of a batch. If the values themselves differed, printing the difference would take minutes. */
 function digest(batch: Batch): Record<string, string | null> {
   const hash = ({ buffer, byteOffset, byteLength }: Float32Array) =>
     createHash('sha256')
@@ -42,7 +42,7 @@ function start(t: TestContext, data: BatchWorkerData, until: number): Prefetch {
   return source
 }
 
-test('batches from the thread are bit-identical to those of batchMaker, from any start step', async (t) => {
+test('batches from the thread are bit-identical to those of createBatchMaker, from any start step', async (t) => {
   const batchAt = createBatchMaker(dataset, createSchedule(paperSchedule), config, options)
   for (const [from, until] of [
     [0, 12],

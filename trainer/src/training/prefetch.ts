@@ -30,22 +30,22 @@ export interface Prefetch {
 }
 
 /**
- * Number of batches made in advance. One already overlaps all data work with the training step. With elementwise
- * dropout, a batch of the published CIFAR-10 network takes half a gigabyte.
+ * Number of batches that are made in advance. One is enough to prepare the data while a training step runs. More would need
+ * much memory: with elementwise dropout, a batch of the published CIFAR-10 network takes half a gigabyte.
  */
 const maxAhead = 1
 
 /**
- * Makes batches in a worker thread while the previous step runs, because an engine may block the
- * main thread for a whole step. The memory of a batch is transferred, not copied.
- * @param data start data; pixels in a SharedArrayBuffer are shared with the thread, others are copied
- * @param until first step for which no batch is made
+ * Makes batches in a worker thread while the previous step runs. A thread is necessary because an engine may block the main
+ * thread for a whole step. The memory of a batch is transferred, not copied.
+ * @param data start data of the thread. Pixels in a SharedArrayBuffer are shared with the thread; other data is copied.
+ * @param until end of the steps (exclusive); no batch is made for this step or later ones
  */
 export function prefetch(data: BatchWorkerData, until: number): Prefetch {
   const worker = new Worker(new URL('prefetch-worker.ts', import.meta.url), { workerData: data })
   /** Requested batches that batchAt has not yet returned, by step. */
   const promises = new Map<number, Promise<Batch>>()
-  /** Requests without an answer, by step. */
+  /** Requests that the worker has not yet answered, by step. */
   const pending = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>()
   worker.on('message', (message: BatchMessage) => {
     const request = pending.get(message.step)

@@ -23,8 +23,8 @@ export function convolution(
 
 /**
  * Emits dx of a convolution: dy [N, O, H', W'], weight [O, I, K, K] → [N, I, H, W]. At stride 1, dx is the convolution of
- * dy with the weight whose taps are reversed and whose channel axes are swapped. onnxruntime computes that faster than
- * ConvTranspose.
+ * dy with a kernel: the weight with reversed taps and swapped channel axes. onnxruntime computes this convolution faster
+ * than ConvTranspose.
  */
 export function convolutionInputGrad(
   emitter: Emitter,
@@ -39,7 +39,7 @@ export function convolutionInputGrad(
   const [top, left, bottom, right] = padding
 
   if (stride !== 1) {
-    // Rows and columns at the bottom and right edge that no output of the forward pass depends on.
+    // Number of rows at the bottom (columns at the right) of x that the forward pass does not read.
     const unread = (size: number, dySize: number, before: number, after: number) =>
       size - ((dySize - 1) * stride - before - after + kernel)
     return emit('ConvTranspose', [dy!, weight!], {
@@ -72,14 +72,15 @@ export function convolutionInputGrad(
 }
 
 /**
- * Emits dw of a convolution: x [N, I, H, W], dy [N, O, H', W'] → [O, I, K, K], as one batched matrix product over pixels
- * and a sum over the batch.
+ * Emits dw of a convolution: x [N, I, H, W], dy [N, O, H', W'] → [O, I, K, K]. It is computed as a matrix product over the
+ * pixels of each image and a sum over the batch.
  *
  * dw[o, i, ky, kx] = Σ dy[n, o, h, w] · x[n, i, s·h + ky − top, s·w + kx − left]
  *
- * - Horizontal taps are products of x with shift matrices.
- * - Vertical taps are gathered rows: of dy at stride 1, so that both factors are repeated K times instead of one K² times;
- *   of x otherwise. Rows outside the image are read from a row of zeros that is appended to it.
+ * - For each horizontal tap kx, x is multiplied by a matrix that shifts its columns.
+ * - For each vertical tap ky, rows are gathered. At stride 1 they are rows of dy, so that x and dy are each repeated K times.
+ *   At other strides they are rows of x, so that x is repeated K² times. A row of zeros is appended to the image and replaces
+ *   rows that are outside of it.
  */
 export function convolutionWeightGrad(
   emitter: Emitter,

@@ -9,13 +9,13 @@ function decode(half: number): number {
   return sign === 1 ? -magnitude : magnitude
 }
 
-test('every finite half survives the round trip through float32', () => {
+test('every finite half-precision number is unchanged after a round trip through float32', () => {
   const halves = Array.from({ length: 0x10000 }, (_, half) => half).filter((half) => ((half >> 10) & 31) < 31)
   const actual = toHalf(Float32Array.from(halves, decode))
   assert.deepEqual([...actual], halves)
 })
 
-test('numbers between two halves are rounded to the nearest, ties to even', () => {
+test('numbers between two half-precision numbers are rounded to the nearest, ties to even', () => {
   // The expected bits are those of Python's struct.pack("<e", …).
   const actual = toHalf(Float32Array.of(1 / 3, 0.1, Math.PI, 2049, 2051, 65519, 2 ** -25, 1.5 * 2 ** -24))
   assert.deepEqual([...actual], [0x3555, 0x2e66, 0x4248, 0x6800, 0x6802, 0x7bff, 0, 2])

@@ -1,11 +1,11 @@
 import { UserError } from '@ddpm/shared'
-// A library instead of the platform's Float16Array: that is missing in Node 22, which the project runs on.
+// A library is used because the project runs on Node 22, which has no built-in Float16Array.
 import { Float16Array } from '@petamoriken/float16'
 
 /**
  * Converts numbers to half precision (IEEE 754 binary16), rounding to nearest, ties to even.
  * @returns the bits of each number
- * @throws UserError for a number that rounds beyond ±65504, the largest half, and for NaN
+ * @throws UserError for NaN and for numbers that are rounded to more than 65504 in magnitude, the largest half
  */
 export function toHalf(values: Float32Array): Uint16Array {
   const overflow = values.find((value) => !(Math.abs(value) < 65520))

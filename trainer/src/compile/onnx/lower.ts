@@ -7,7 +7,7 @@ import type { Emitter } from './emit/emitter.ts'
 import { dataTypes } from './emit/schema.ts'
 
 /**
- * Emits the ONNX operators of one node. The node's inputs must have been lowered before.
+ * Emits the ONNX operators of one node. Its inputs must already have been lowered.
  * @returns the name of the result
  */
 export function lower<O extends Op>(emitter: Emitter, node: OpNode<O>): string {
@@ -28,8 +28,8 @@ function groupView(shape: Shape, groups: number): Shape {
 }
 
 /**
- * Computes x̂, the mean and 1/σ of each group, once for all readers. LayerNormalization over [N, groups, L] is the fastest
- * norm of onnxruntime that also returns the statistics.
+ * Emits x̂ (the normalized x), the mean and 1/σ of each group, once for all nodes that read them. LayerNormalization over
+ * [N, groups, size of a group] is onnxruntime's fastest norm that also returns the statistics.
  */
 function normalizeWithStatistics(
   emitter: Emitter,
@@ -54,8 +54,8 @@ function normalizeWithStatistics(
 }
 
 /**
- * Computes x̂ without statistics. InstanceNormalization over [N, groups, L] reduces the time of a U-Net in WebAssembly by
- * 4 to 8 % compared with LayerNormalization.
+ * Emits x̂ (the normalized x) without statistics. With InstanceNormalization over [N, groups, size of a group], a U-Net in
+ * WebAssembly takes 4 to 8 % less time than with LayerNormalization.
  */
 function normalize(
   emitter: Emitter,
@@ -80,11 +80,11 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   transpose: ({ emit }, [x], { attributes: { permutation } }) =>
     emit('Transpose', [x!], { perm: permutation }),
   broadcastTo({ emit, int64 }, [x], { shape, inputs }) {
-    // Expand leaves an axis unchanged where the target is 1, which serves for a symbolic batch.
+    // Expand does not change an axis if its target size is 1, so the target size of the symbolic batch is 1.
     const target = shape.map((dim, axis) => {
       if (dim !== 'N') return dim
       if (inputs[0]!.shape[axis] !== 'N')
-        throw new Error('broadcastTo cannot repeat an axis N times for a symbolic batch N.')
+        throw new Error('Cannot compile broadcastTo: the target size of an axis is the unknown batch size N.')
       return 1
     })
     return emit('Expand', [x!, int64(target)])

@@ -8,8 +8,8 @@ import { createBlockedLowering } from './nchwc/lower.ts'
 export interface ModelOptions {
   readonly dialect: Dialect
   /**
-   * Number of channels per block of onnxruntime's private blocked layout (nchwc/lower.ts). null disables it. Default:
-   * null. It requires the dialect 'onnxruntime' and a known batch size.
+   * Number of channels per block of onnxruntime's private blocked layout (nchwc/lower.ts). null disables the layout.
+   * Default: null. The layout requires the dialect 'onnxruntime' and a known batch size.
    */
   readonly blockWidth?: number | null
   /** Values of inputs that are stored in the model as initializers, by name. */
@@ -22,7 +22,7 @@ export interface ModelOptions {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** Operator set 17 is the first with LayerNormalization, which training on WebGPU needs. It was released with IR version 8. */
+/** Operator set 17 is the first with LayerNormalization, which training on WebGPU needs. Its IR version is 8. */
 const opset = 17
 const irVersion = 8
 
@@ -101,8 +101,8 @@ function findReaders(nodes: readonly Node[], outputs: readonly Node[]): Readonly
 }
 
 /**
- * Renames the tensors that are outputs. An Identity operator would copy its input, so it is used only for outputs that
- * no operator computes (inputs, constants) or that have two names.
+ * Renames the tensors that are outputs of the model. An Identity operator would copy its input. It is used only for outputs
+ * that no operator computes (inputs and constants) and for a second name of the same tensor.
  */
 function nameOutputs(builder: GraphBuilder, outputs: Readonly<Record<string, Node>>): void {
   const computed = new Set(builder.nodes.flatMap(({ output }) => output))
@@ -120,8 +120,9 @@ function nameOutputs(builder: GraphBuilder, outputs: Readonly<Record<string, Nod
 }
 
 /**
- * Removes operators whose outputs are not read, such as layout conversions that turned out to be unnecessary, and
- * trailing optional outputs that are not read, which some execution providers do not support.
+ * Removes what is not read:
+ * - operators without readers, such as layout conversions that were emitted but not used
+ * - optional outputs at the end of an operator's list, which some execution providers do not support
  */
 function dropUnused({ nodes }: GraphBuilder, outputs: Readonly<Record<string, Node>>): void {
   const read = new Set(Object.keys(outputs))

@@ -59,8 +59,8 @@ export function conv2d(
 }
 
 /**
- * Emits dx of a convolution: dy [N, O, H', W'], weight [O, I, K, K] → [N, I, H, W] in channels-last layout. It is the gradient
- * of the padded image, cropped to the image.
+ * Emits dx of a convolution: dy [N, O, H', W'], weight [O, I, K, K] → [N, I, H, W] in channels-last layout. The gradient of
+ * the padded image is computed and cropped.
  * @throws Error for a symbolic batch
  */
 export function conv2dInputGrad(
@@ -69,7 +69,7 @@ export function conv2dInputGrad(
   { shape, attributes: { stride, padding } }: OpNode<'conv2dInputGrad'>,
 ): Tensor {
   const [batch, channels, height, width] = shape
-  if (batch === 'N') throw new Error('conv2dInputGrad requires a known batch size.')
+  if (batch === 'N') throw new Error('Cannot compile conv2dInputGrad: the batch size N is unknown.')
   const [top, left, bottom, right] = padding
   const sizes = [batch, (height as number) + top + bottom, (width as number) + left + right, channels]
   const inputs = [
@@ -93,7 +93,7 @@ export function conv2dWeightGrad(
   [x, dy]: readonly Tensor[],
   { inputs, attributes: { stride, padding, kernel } }: OpNode<'conv2dWeightGrad'>,
 ): Tensor {
-  // Rows and columns that the kernel does not reach are cropped, so that the result has the size of the kernel.
+  // Rows and columns that the forward pass does not read are cropped, so that the result has the size of the kernel.
   const reached = inputs[1]!.shape.slice(2).map((size) => ((size as number) - 1) * stride + kernel)
   const image = crop(emitter, pad(emitter, channelsLastNameOf(emitter, x!), padding), [0, 0], reached)
   const operands = [

@@ -56,7 +56,7 @@ export interface Emitter {
   transpose(name: string, permutation: readonly number[]): string
   /** Reshapes a tensor; at most one dimension may be 'N'. A constant is reshaped at compile time. */
   reshape(name: string, shape: Shape): string
-  /** Returns the result cached under a key; calls `create` the first time. */
+  /** Returns the cached result for a key. The first call for a key creates it with `create`. */
   once<T>(key: string, create: () => T): T
 }
 

@@ -11,7 +11,7 @@ suite('every primitive in TensorFlow.js matches float64', () => {
   for (const op of Object.keys(cases) as Op[]) {
     for (const [number, c] of cases[op].entries()) {
       test(`${op} ${number}`, () => check(op, c as Case<Op>, false))
-      // The result of a convolution is in channels-last layout: the rules must permute their axes.
+      // The result of a convolution is in channels-last layout, so the rule must permute the axes in the attributes.
       if (c.shapes[0]!.length === 4) {
         test(`${op} ${number}, after a convolution`, () => check(op, c as Case<Op>, true))
       }
@@ -38,7 +38,7 @@ async function check<O extends Op>(op: O, c: Case<O>, afterConvolution: boolean)
   const actual = model.run(
     Object.fromEntries(
       inputValues.map(({ shape, data }, i) => {
-        // Indices are rounded: a timestep of 1.9999 must look up row 2.
+        // Indices must be rounded, not truncated: a timestep of 1.9999 must look up row 2.
         const jitter = c.fixed?.[i] ? 1e-4 : 0
         return [`input${i}`, { shape, values: Float32Array.from(data, (value) => value - jitter) }]
       }),

@@ -4,7 +4,7 @@ import { conv2d, conv2dInputGrad, conv2dWeightGrad } from './convolution.ts'
 import { type Emitter, float, int32, integers, type Tensor, text } from './emitter.ts'
 import { axisIn, channelsLastNameOf, plainNameOf, reorderAxes, unifyLayouts } from './layout.ts'
 
-/** Emits the TensorFlow operators of one primitive: operators that TensorFlow.js runs and tf2onnx converts. */
+/** Emits one primitive. It may use only operators that TensorFlow.js supports and that tf2onnx can convert. */
 type Lowering<O extends Op> = (emitter: Emitter, inputs: readonly Tensor[], node: OpNode<O>) => Tensor
 
 /**
@@ -16,7 +16,7 @@ export function lower<O extends Op>(emitter: Emitter, inputs: readonly Tensor[],
   return rule(emitter, inputs, node)
 }
 
-/** Returns the lowering to an elementwise operator, which accepts any common layout. */
+/** Returns the lowering to an elementwise operator. Its inputs are converted to a common layout. */
 const elementwise =
   (op: string) =>
   (emitter: Emitter, inputs: readonly Tensor[]): Tensor => {
@@ -44,7 +44,7 @@ function reduce({ emit, integers }: Emitter, op: 'Mean' | 'Sum', x: string, axes
   return emit(op, [x, integers(axes)], { T: float, Tidx: int32, keep_dims: { b: true } })
 }
 
-/** Emits x̂ [N, H, W, C], the mean and 1/σ [N, 1, groups, 1], once for all readers. */
+/** Emits x̂ (the normalized x) [N, H, W, C], and the mean and 1/σ [N, 1, groups, 1], once for all nodes that read them. */
 function normalize(emitter: Emitter, x: Tensor, shape: Shape, { groups, eps }: Primitives['groupNorm']) {
   const { emit, floats, reshape, once } = emitter
   const [n, channels, height, width] = shape as [Shape[0], number, number, number]
@@ -93,7 +93,8 @@ const rules: RuleTable<{ [O in Op]: Lowering<O> }> = {
   broadcastTo({ emit, integers }, [x], { shape, inputs }) {
     const multiples = shape.map((dim, axis) => {
       if (dim === inputs[0]!.shape[axis]) return 1
-      if (dim === 'N') throw new Error('broadcastTo cannot repeat an axis N times for a symbolic batch N.')
+      if (dim === 'N')
+        throw new Error('Cannot compile broadcastTo: the target size of an axis is the unknown batch size N.')
       return dim
     })
     const tile = [x!.name, integers(reorderAxes(x!.layout, multiples))]

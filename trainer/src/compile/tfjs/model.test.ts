@@ -4,7 +4,7 @@ import { openTfjs } from '../../../../test/support/tfjs.ts'
 import { createGraph } from '../../algebra/graph.ts'
 import { toTfjs } from './model.ts'
 
-test('weights are stored in full shards of 4 MiB', async () => {
+test('weights are split into shards of 4 MiB; only the last shard is smaller', async () => {
   const { ops, input } = createGraph()
   const size = 2_200_000
   const weight = Float32Array.from({ length: size }, (_, i) => i % 1009)

@@ -6,7 +6,7 @@ import { lower } from './lower.ts'
 export interface ModelOptions {
   /** Values of inputs that are stored in the model as constants, by name. */
   readonly weights?: ReadonlyMap<string, Float32Array>
-  /** Returned by TensorFlow.js as the model's `metadata`. */
+  /** Metadata that TensorFlow.js returns as `metadata` of the model. */
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
@@ -16,7 +16,7 @@ export interface ModelFile {
   readonly bytes: Uint8Array
 }
 
-/** Size of the shards that TensorFlow.js itself writes: browsers cache files of this size. */
+/** Size of a shard. TensorFlow.js writes shards of the same size, because browsers cache files of this size. */
 const shardBytes = 4 * 2 ** 20
 
 /** GraphDef version of TensorFlow 2.3, which has all operators that the compiler emits. */
@@ -24,7 +24,7 @@ const versions = { producer: 440, minConsumer: 12 }
 
 /**
  * Compiles a graph to a TensorFlow.js graph model. Inputs and outputs have the shapes of the graph, [N, C, H, W] for
- * images; inside, images are in channels-last layout. Inputs that no output depends on are omitted.
+ * images; internally, images are in channels-last layout. Inputs that no output depends on are omitted.
  *
  * @param outputs nodes by the name of the model's output
  * @returns the shards of the weights and, last, `model.json`
@@ -113,7 +113,7 @@ function findReadConstants({ constants }: GraphBuilder, nodes: readonly NodeDef[
   return [...constants].filter(([name]) => read.has(name))
 }
 
-/** Concatenates all values and splits the bytes into files; a value may span two files. */
+/** Concatenates all values and splits the bytes into files. A value may be split across files. */
 function splitIntoShards(values: readonly (Float32Array | Int32Array)[]): ModelFile[] {
   const bytes = Buffer.concat(
     values.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength)),

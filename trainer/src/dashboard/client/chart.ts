@@ -13,7 +13,7 @@ export interface Curve {
 
 export interface Chart {
   readonly element: HTMLElement
-  /** Shows new data: the steps, then the values of each curve. */
+  /** Shows new data: an array of steps, followed by an array of values for each curve. */
   show(data: uPlot.AlignedData): void
   /** Switches the y axis between logarithmic and linear scale. */
   setLog(log: boolean): void
@@ -21,10 +21,10 @@ export interface Chart {
 
 const height = 220
 
-/** Tick distances of the x axis. Steps are integers: 1, 2 and 5 times a power of ten. */
+/** Possible distances between ticks of the x axis: 1, 2 and 5 times a power of ten. They are integers, as steps are. */
 const stepIncrements = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat()
 
-/** Returns the current value of a CSS custom property, which depends on the light or dark theme. */
+/** Returns the value of a CSS custom property in the current theme (light or dark). */
 function cssColour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 }
@@ -69,7 +69,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
   function createPlot(): void {
     plot?.destroy()
     const axis: uPlot.Axis = {
-      stroke: () => cssColour('--soft'),
+      stroke: () => cssColour('--muted'),
       grid: { stroke: () => cssColour('--grid'), width: 1 },
       ticks: { show: false },
       font: '12px system-ui, sans-serif',
@@ -121,7 +121,7 @@ export function createChart(title: string, curves: readonly Curve[], { log = fal
     show(next) {
       const before = data[0]
       const { min, max } = plot?.scales['x'] ?? {}
-      // Keep the visible range if the user has zoomed in.
+      // If the user has zoomed in, the visible range must not change.
       const zoomed = min !== undefined && max !== undefined && (min! > before[0]! || max! < before.at(-1)!)
       data = next
       if (zoomed) {

@@ -14,7 +14,7 @@ export function smooth(values: readonly number[], decay: number): number[] {
   })
 }
 
-/** Returns the value at each step, or null where there is none. */
+/** Returns the value of each step, or null for steps without a value. */
 function align(steps: readonly number[], values: ReadonlyMap<number, number>): (number | null)[] {
   return steps.map((step) => values.get(step) ?? null)
 }
@@ -66,7 +66,7 @@ export function createCurves(): (points: Points) => void {
   }
 
   function showLoss(): void {
-    // If a point is the mean of several steps, validation may be at a step that has no point.
+    // If a point is the mean of several steps, a validation loss may belong to a step without a point.
     const validation = new Map(shown.validation.map(({ step, loss }) => [step, loss]))
     const training = new Map(shown.steps.map((step, i) => [step, shown.values.loss[i]!]))
     const smoothed = smooth(shown.values.loss, Number(decay.value))

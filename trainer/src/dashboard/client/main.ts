@@ -73,7 +73,7 @@ function showFacts(facts: RunFacts, { latest, validation, state }: Update): void
   document.title = `${step}/${facts.steps} · ${facts.name}`
 }
 
-/** Shows a run. The returned function shows an update of it. */
+/** Shows a run. Returns a function that shows an update of the run. */
 function showRunPage(facts: RunFacts): (update: Update) => void {
   const showCurves = createCurves()
   const showSamples = createSamplePlayer(facts.sampleEvery)
@@ -95,8 +95,8 @@ function showRunPage(facts: RunFacts): (update: Update) => void {
 }
 
 /**
- * Receives events from the server. If the connection is lost, retries until a server answers, perhaps of a resumed
- * run.
+ * Receives events from the server. If the connection is lost, tries again until a server answers. This may be the server of
+ * the resumed run.
  */
 function listen(): void {
   let facts: RunFacts | null = null
@@ -105,7 +105,7 @@ function listen(): void {
   const connect = () => {
     const events = new EventSource('events')
     events.addEventListener('facts', ({ data }) => {
-      // The server now shows another run, or the same run with other settings.
+      // Different facts mean that the server now shows another run, or the same run with other settings.
       if (facts && JSON.stringify(facts) !== data) location.reload()
       facts = JSON.parse(data) as RunFacts
       showUpdate ??= showRunPage(facts)

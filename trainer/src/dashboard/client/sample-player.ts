@@ -5,7 +5,10 @@ const playIcon = 'M2 0l7 5-7 5z'
 const pauseIcon = 'M1 0h3v10H1zM6 0h3v10H6z'
 const framesPerSecond = 6
 
-/** Creates the timeline of sample grids. Its slider follows the newest grid until the user moves it. */
+/**
+ * Creates the timeline of sample grids. While its slider is at the end, it shows each new grid.
+ * @returns a function that updates the list of grids
+ */
 export function createSamplePlayer(sampleEvery: number): (samples: readonly Sample[]) => void {
   const viewer = byId('viewer', HTMLElement)
   const image = byId('sample', HTMLImageElement)
@@ -14,7 +17,7 @@ export function createSamplePlayer(sampleEvery: number): (samples: readonly Samp
   const play = byId('play', HTMLButtonElement)
   const icon = byId('play-icon', SVGPathElement)
   const emptyNote = byId('no-samples', HTMLElement)
-  /** Preloaded, so that the slider shows them without a delay. */
+  /** Preloaded images, so that the slider shows them without a delay. */
   let images: { sample: Sample; element: HTMLImageElement }[] = []
   let playing: ReturnType<typeof setInterval> | null = null
 

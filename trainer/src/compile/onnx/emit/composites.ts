@@ -6,7 +6,7 @@ export function reshape({ emit, int64 }: Emitter, x: string, shape: Shape): stri
   return emit('Reshape', [x, int64(shape.map((dim) => (dim === 'N' ? -1 : dim)))])
 }
 
-/** Emits a matrix product over the last two axes, with either factor transposed. */
+/** Emits a matrix product over the last two axes. Each factor can be transposed. */
 export function matmul(
   { emit, dialect }: Emitter,
   [a, b]: readonly [string, string],
@@ -24,8 +24,8 @@ export function matmul(
 }
 
 /**
- * Emits the sum over the batch: N·size elements in any shape → [1, size], or x itself for N = 1. It is a product with ones,
- * because ReduceSum over a leading axis is 20 times slower.
+ * Emits the sum over the batch: a tensor of N·size elements → [1, size]. For N = 1, returns x itself. The sum is a matrix
+ * product with ones, because ReduceSum over the first axis is 20 times slower.
  */
 export function sumOverBatch(emitter: Emitter, x: string, [n, size]: readonly [number, number]): string {
   return n === 1 ? x : emitter.emit('MatMul', [onesRow(emitter, n), reshape(emitter, x, [n, size])])

@@ -9,7 +9,7 @@ import {
 
 /**
  * Operators that a model may use:
- * - 'standard': ONNX's own, for models that are exported
+ * - 'standard': only operators of the ONNX standard, for exported models
  * - 'onnxruntime': also onnxruntime's contributed operators (domain com.microsoft), for models that this process runs
  */
 export type Dialect = 'standard' | 'onnxruntime'
@@ -24,11 +24,14 @@ export interface Emitter {
   readonly dialect: Dialect
   /** Returns the name of a lowered node's tensor, in row-major order of the node's axes. */
   nameOf(node: Node): string
-  /** Returns the operations that read a node, once per occurrence; null stands for an output of the graph. */
+  /**
+   * Returns the operations that read a node. An operation that reads it twice occurs twice. null means that the node is an
+   * output of the graph.
+   */
   readersOf(node: Node): readonly (OpNode | null)[]
   /**
    * Adds an operator and returns the name of its first output. An operator with the same inputs and attributes as an
-   * earlier one returns the earlier output. An input or output name of '' omits an optional tensor.
+   * earlier one returns the earlier output. The name '' omits an optional input or output.
    */
   emit(
     opType: string,
@@ -40,7 +43,7 @@ export interface Emitter {
   int64(values: readonly number[]): string
   /** Adds a constant and returns its name. */
   float(values: ArrayLike<number>, dims: readonly number[]): string
-  /** Returns the result cached under a key; calls `create` the first time. */
+  /** Returns the cached result for a key. The first call for a key creates it with `create`. */
   once<T>(key: string, create: () => T): T
 }
 
@@ -50,8 +53,8 @@ export interface GraphBuilder extends Emitter {
   readonly initializers: TensorMessage[]
   /**
    * Sets the tensor of a node.
-   * @param name returns the tensor's name; called when an operator reads the node, so that it can emit a conversion on
-   * demand
+   * @param name returns the tensor's name. It is called when an operator reads the node, so it can emit a layout conversion
+   *   only when one is needed.
    */
   define(node: Node, name: () => string): void
 }
@@ -89,7 +92,7 @@ export function createGraphBuilder(dialect: Dialect, readersOf: Emitter['readers
     define: (node, name) => names.set(node, name),
     nameOf(node) {
       const name = names.get(node)
-      if (name === undefined) throw new Error(`Node ${node.id} was used before it was lowered.`)
+      if (name === undefined) throw new Error(`Cannot read node ${node.id}: it has not been lowered yet.`)
       return name()
     },
     emit(opType, inputs, attributes = {}, { domain = '', outputs } = {}) {

@@ -14,7 +14,7 @@ test('the blocked layout has been verified with the installed onnxruntime-node',
     verifiedVersions.includes(onnxruntimeVersion),
     `The private blocked layout has not been verified with onnxruntime-node ${onnxruntimeVersion}, only with ` +
       `${verifiedVersions.join(', ')}. Run the tests in compile/onnx/nchwc and test/conformance.test.ts. If they ` +
-      'pass, add the version to verifiedVersions. If not, repair nchwc/ or pin a verified version.',
+      'pass, add the version to verifiedVersions. If not, fix nchwc/ or pin a verified version.',
   )
 })
 
@@ -43,7 +43,7 @@ test('the blocked Conv of onnxruntime computes the same as the standard Conv', a
  */
 async function convolve(options: ModelOptions): Promise<Float32Array | null> {
   const { ops, input } = createGraph()
-  // 32 channels are at least two blocks at every block width.
+  // For every block width, 32 channels are at least two blocks.
   const shapes = { x: [2, 32, 4, 6], weight: [32, 32, 3, 3], bias: [32] }
   const { x, weight, bias } = shapes
   const y = ops.conv2d(input('x', x), input('weight', weight), input('bias', bias), {
@@ -54,7 +54,7 @@ async function convolve(options: ModelOptions): Promise<Float32Array | null> {
   assert.equal(Buffer.from(model).includes(nchwcDomain), options.dialect === 'onnxruntime')
   const inputs = Object.entries(shapes).map(([name, shape], i) => [name, randomTensor(i + 1, shape)] as const)
   try {
-    // Without optimization, onnxruntime does not replace the standard Conv by the blocked one.
+    // Graph optimization is disabled, because it would replace the standard Conv by the blocked one.
     const outputs = await runOnnx(model, Object.fromEntries(inputs), {
       graphOptimizationLevel: 'disabled',
       logSeverityLevel: 4,

@@ -15,7 +15,7 @@ type KernelShape = readonly [outputs: number, inputs: number, kernel: number]
 
 export type Shape4 = readonly [number, number, number, number]
 
-/** Returns taps − 1, …, 0. */
+/** Returns the indices taps − 1, …, 0. */
 function reversedIndices(taps: number): number[] {
   return Array.from({ length: taps }, (_, i) => taps - 1 - i)
 }
@@ -25,14 +25,15 @@ export interface ConvolveOptions {
   readonly stride?: number
   readonly padding?: Convolution['padding']
   readonly groups?: number
-  /** Blocked tensor of the result's shape that is added in the same pass. */
+  /** Name of a blocked tensor with the result's shape, which is added to the result in the same pass. */
   readonly sum?: string | null
   /** Function that is applied to the result in the same pass. */
   readonly activation?: 'Sigmoid' | null
 }
 
 /**
- * Emits onnxruntime's blocked convolution. The weight must be in the order of blockKernel; a bias of '' is none.
+ * Emits onnxruntime's blocked convolution. The weight must be in the order that blockKernel emits. A bias of '' means no
+ * bias.
  * @returns the result in blocked layout
  */
 export function convolve(
@@ -53,8 +54,8 @@ export function convolve(
 }
 
 /**
- * Returns the name of a convolution's input: blocked, or plain if it has fewer channels than a block; null if the blocked
- * convolution supports neither.
+ * Returns the name of a convolution's input: in blocked layout, or in plain layout if it has fewer channels than a block.
+ * Returns null for other numbers of channels, which the blocked convolution does not support.
  */
 function convolutionInput(emitter: BlockedEmitter, node: Node, width: number): string | null {
   const channels = node.shape[1] as number
@@ -63,8 +64,8 @@ function convolutionInput(emitter: BlockedEmitter, node: Node, width: number): s
 }
 
 /**
- * Emits the reordering of a kernel [O, C, K, K] for the blocked convolution: in memory [O/B, C/B, K², B of C, B of O] for
- * blocked inputs, [O/B, C, K², B] for plain ones.
+ * Emits the reordering of a kernel [O, C, K, K] for the blocked convolution. Its order in memory is
+ * [O/B, C/B, K², B input channels, B output channels] for blocked inputs and [O/B, C, K², B output channels] for plain ones.
  */
 export function blockKernel(
   emitter: BlockedEmitter,
@@ -80,7 +81,7 @@ export function blockKernel(
   return reshape(emitter, blocks, [outputs, inputs, kernel, kernel])
 }
 
-/** Emits the same for the kernel of dx: taps reversed, channel axes swapped. */
+/** Emits the same reordering for the kernel of dx, whose taps are reversed and whose channel axes are swapped. */
 export function blockFlippedKernel(
   emitter: BlockedEmitter,
   weight: string,
@@ -126,8 +127,8 @@ export function blockedConvolution(
 }
 
 /**
- * Emits dx (+ sum) at stride 1, in blocked layout: the convolution of dy with the weight whose taps are reversed and whose
- * channel axes are swapped.
+ * Emits dx (+ sum) at stride 1, in blocked layout. dx is the convolution of dy with a kernel: the weight with reversed taps
+ * and swapped channel axes.
  * @returns null if the blocked convolution does not support it
  */
 export function blockedInputGrad(
@@ -146,13 +147,14 @@ export function blockedInputGrad(
 }
 
 /**
- * Emits dw of a convolution that preserves the size. It is a convolution itself, with the channels as the batch, the batch
- * as the channels and dy as the weight: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n], K×K values from kernels of the size of an image.
+ * Emits dw of a convolution that preserves the size. dw is also a convolution. Its batch axis is the channels of x, its
+ * channel axis is the batch, and its kernel is dy: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n]. The kernel is as large as the image and
+ * the result has K×K pixels.
  *
- * - Exchanging x and dy gives the same values with reversed taps. The tensor with fewer channels is convolved, because it
- *   passes through memory three times and the other one once.
- * - The convolution with plain input supports fewer channels than a block has. Larger batches are convolved in groups,
- *   whose results are summed.
+ * - If x and dy are exchanged, the result has the same values with reversed taps. The tensor with fewer channels is the input
+ *   of the convolution, because the input passes through memory three times and the kernel once.
+ * - A plain input must have fewer channels than a block. Larger batches are therefore convolved in groups, and the results of
+ *   the groups are summed.
  * @returns [O, C, K, K] in plain layout, or null if the blocked convolution does not support it
  */
 export function blockedWeightGrad(
@@ -230,9 +232,9 @@ export function correlate(
 }
 
 /**
- * Emits zero columns before and after x, in plain layout. For blocked x, it is a depthwise convolution with a kernel of ones
- * and padding, which takes half the time of Pad. In the convolution of dw itself, padded columns are slow; padded rows cost
- * nothing.
+ * Emits x with columns of zeros before and after it, in plain layout. Columns are padded in advance because padding them in
+ * the convolution of dw is slow. (Padding rows there takes no additional time.) A blocked x is padded by a depthwise
+ * convolution with a kernel of ones, which takes half the time of Pad.
  */
 export function padColumns(
   emitter: BlockedEmitter,
@@ -253,8 +255,8 @@ export function padColumns(
 }
 
 /**
- * Returns the smallest number of equal groups with fewer than `width` images each, or null if the batch cannot be divided
- * in this way.
+ * Returns the smallest number of groups of equal size with fewer than `width` images each. Returns null if the batch cannot
+ * be divided into such groups of at least two images.
  */
 export function countGroups(batch: number, width: number): number | null {
   if (batch < width) return 1

@@ -2,17 +2,17 @@ import type { Node } from '../../../algebra/graph.ts'
 import type { Dim, Shape } from '../../../algebra/ops.ts'
 import type { Emitter } from '../emit/emitter.ts'
 
-/** Domain of onnxruntime's operators on the blocked layout, which lower.ts describes. */
+/** Domain of onnxruntime's operators for the blocked layout. lower.ts describes the layout. */
 export const nchwcDomain = 'com.microsoft.nchwc'
 
-/** Channels per block on the processors that onnxruntime has blocked kernels for: AVX-512, AVX, NEON. */
+/** Possible numbers of channels per block: on processors with AVX-512, AVX and NEON. */
 export const blockWidths = [16, 8, 4] as const
 
 /** An emitter and the tensors that are in blocked layout. */
 export interface BlockedEmitter extends Emitter {
   /** Number of channels per block, B. */
   readonly blockWidth: number
-  /** Names of the blocked tensors. `nameOf` returns the name of the converted tensor, [N, C, H, W]. */
+  /** Names of the tensors in blocked layout. For these nodes, `nameOf` returns the tensor converted to [N, C, H, W]. */
   readonly blockedNames: ReadonlyMap<Node, string>
 }
 
@@ -21,7 +21,10 @@ export function fits(width: number, ...channels: readonly Dim[]): boolean {
   return channels.every((count) => typeof count === 'number' && count % width === 0)
 }
 
-/** Returns whether a node's tensor is in blocked layout. A tensor [N, C, 1, 1] is the same in both and counts as plain. */
+/**
+ * Returns whether a node's tensor is in blocked layout. A tensor [N, C, 1, 1] is identical in both layouts and counts as
+ * plain.
+ */
 export function isBlocked({ blockedNames }: BlockedEmitter, node: Node): boolean {
   return blockedNames.has(node)
 }

@@ -10,7 +10,10 @@ import { detectBlockWidth } from '../../../engines/block-width.ts'
 import { toOnnx } from '../model.ts'
 import { nchwcDomain } from './layout.ts'
 
-/** Convolutions with whole blocks of channels. The second weight gradient has a batch that is convolved in groups. */
+/**
+ * Returns convolutions with whole blocks of channels. The batch of the second weight gradient is so large that it is convolved
+ * in groups.
+ */
 function wideCases(width: number): { [O in 'conv2d' | 'conv2dInputGrad' | 'conv2dWeightGrad']: Case<O>[] } {
   const [inputs, outputs] = [width, 2 * width]
   const same: Convolution = { stride: 1, padding: [1, 1, 1, 1] }
@@ -80,7 +83,7 @@ test('a blocked residual network and its gradients match float64', { skip }, asy
   ) as [Node, Node, Node, Node, Node, Node, Node, Node, Node, Node]
   const same: Convolution = { stride: 1, padding: [1, 1, 1, 1] }
   const pointwise: Convolution = { stride: 1, padding: [0, 0, 0, 0] }
-  // Every combination of operations that occurs in the U-Net.
+  // The graph contains every combination of operations that occurs in the U-Net.
   const h = ops.conv2d(x, first, bias, same)
   const normalized = ops.groupNorm(ops.add(h, shift), bias, bias, { groups: 4, eps: 1e-5 })
   const masked = ops.mul(ops.silu(normalized), ops.sigmoid(shift))

@@ -4,17 +4,19 @@
  * - Layout: an image [N, C, H, W] is stored as [N, C/B, H, W, B]. The block width B is the width of the processor's vector
  *   registers in floats: 16 for AVX-512, 8 for AVX, 4 for NEON. Kernels of convolutions are reordered accordingly
  *   (blockKernel).
- * - Why it is used: its convolutions run at about the peak speed of the processor, the plain ones at two thirds.
+ * - Why it is used: blocked convolutions run at about the peak speed of the processor. Plain convolutions run at two thirds
+ *   of it.
  * - Why it is private: onnxruntime's graph optimizer inserts these operators itself. They are neither documented nor
  *   versioned, and a release may change them without notice. Models that contain them are never exported.
  * - Why it is risky: onnxruntime checks shapes only in terms of [N, C, H, W]. A wrong block width or a wrong order of the
  *   kernel gives wrong numbers without an error.
  * - How it is probed: engines/block-width.ts runs every rule of this folder at each block width and compares the results
- *   with those of the standard operators. Without a match, it disables the blocked lowering.
- * - How it is checked: canary.test.ts fails for a version of onnxruntime-node that the layout has not been verified with,
- *   and if the blocked Conv differs from the standard Conv. lower.test.ts compares the rules with a float64 reference.
+ *   with those of the standard operators. If no width gives the same results, the blocked layout is not used.
+ * - How it is tested: canary.test.ts fails if the layout has not been verified with the installed version of
+ *   onnxruntime-node, or if the blocked Conv differs from the standard Conv. lower.test.ts compares the rules with a float64
+ *   reference.
  *
- * No file outside of this folder refers to the domain or to the order of elements. createBlockedLowering is the only
+ * No file outside of this folder refers to the domain or to the order of elements in memory. createBlockedLowering is the only
  * export for the compiler. Plain operators read a blocked tensor through `nameOf`, which emits the conversion.
  */
 import type { Node, OpNode } from '../../../algebra/graph.ts'
@@ -61,7 +63,7 @@ interface BlockedResult {
   readonly layout: 'plain' | 'blocked'
 }
 
-/** Emits one primitive on blocked tensors. Returns null if its inputs are not blocked or the blocked operators do not support it. */
+/** Emits one primitive on blocked tensors. Returns null if its inputs are not blocked or no blocked operator supports it. */
 type BlockedRule<O extends Op> = (emitter: BlockedEmitter, node: OpNode<O>) => BlockedResult | null
 
 function asBlocked(name: string | null): BlockedResult | null {
@@ -101,8 +103,8 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   log: unary,
   sqrt: unary,
   sigmoid(emitter, node) {
-    // The derivative of silu(groupNorm(x)) reads the sigmoid long after the forward pass: it is recomputed from x in one
-    // pass, instead of from the stored result of groupNorm.
+    // The derivative of silu(groupNorm(x)) needs sigmoid(groupNorm(x)) in the backward pass. Norm and sigmoid are computed
+    // from x in one pass, so that the result of groupNorm need not stay in memory.
     const [x] = node.inputs
     const fused =
       x!.kind === 'op' && x!.op === 'groupNorm'
@@ -174,7 +176,7 @@ const rules: { readonly [O in Op]?: BlockedRule<O> } = {
   channelAffine: (emitter, node) => asBlocked(blockedChannelAffine(emitter, node, null)),
 }
 
-/** Emits an elementwise operation on tensors whose elements are in the same order. */
+/** Emits an elementwise operation on tensors whose elements have the same order in memory. */
 function applyElementwise(emitter: BlockedEmitter, names: readonly string[], node: OpNode): BlockedResult {
   const rule = elementwise[node.op as keyof typeof elementwise] as Lowering<Op>
   return { name: rule(emitter, names, node), layout: 'blocked' }
@@ -213,7 +215,7 @@ function flattenSum(emitter: BlockedEmitter, node: Node): Node[] {
   return isNested ? node.inputs.flatMap((input) => flattenSum(emitter, input)) : [node]
 }
 
-/** Rules that can add their result to a sum in the same pass. */
+/** Rules for terms that can be added to a sum in the same pass. */
 const accumulating: {
   readonly [O in Op]?: (emitter: BlockedEmitter, node: OpNode<O>, sum: string) => string | null
 } = {
@@ -222,7 +224,10 @@ const accumulating: {
   channelAffine: blockedChannelAffine,
 }
 
-/** Emits a sum of blocked tensors. Convolutions without other readers are accumulated, which saves a pass for each. */
+/**
+ * Emits a sum of blocked tensors. Each term that is a convolution without other readers adds its result to the sum directly,
+ * which saves one pass over memory.
+ */
 function sum(emitter: BlockedEmitter, terms: readonly Node[]): string {
   const accumulated = terms.filter(
     (term): term is OpNode =>

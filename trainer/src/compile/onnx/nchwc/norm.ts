@@ -5,13 +5,13 @@ import { reshape } from '../emit/composites.ts'
 import { type ConvolveOptions, convolve, type Shape4 } from './convolution.ts'
 import { type BlockedEmitter, blockedNameOf, isBlocked, nchwcDomain } from './layout.ts'
 
-// Operations between a blocked tensor and one value per channel are depthwise convolutions of [1, N·C, H, W]. They run at
-// memory bandwidth; a product with broadcasting does not.
+// Operations on a blocked tensor and one value per channel are computed as depthwise convolutions of [1, N·C, H, W]. These are
+// limited only by the memory bandwidth. Operators with broadcasting are slower.
 
 /**
  * Emits x·scale + shift (+ sum) in blocked layout.
  * @param x [N, C, H, W], blocked
- * @param scale [N, C, 1, 1], or '' for none, as shift
+ * @param scale [N, C, 1, 1]; shift has the same shape, or is '' for none
  */
 export function affine(
   emitter: BlockedEmitter,
@@ -70,8 +70,8 @@ interface ShiftedTensor {
 }
 
 /**
- * Splits a blocked tensor into a base and a shift per channel. The functions below include the shift in their arithmetic
- * per channel, so that the sum itself is not computed.
+ * Splits a tensor into a blocked base and a shift per channel. The functions below compute their results from the base and
+ * the shift, so that base + shift need not be computed for every pixel.
  * @returns null if the tensor is not blocked
  */
 function splitShift(emitter: BlockedEmitter, x: Node): ShiftedTensor | null {
@@ -99,8 +99,8 @@ export function groupStatistics(emitter: BlockedEmitter, x: Node, { groups, eps 
     const name = blockedNameOf(emitter, base)
     const channelMean = pixelMean(emitter, name)
     const squares = emit('Mul', [dot(emitter, [name, name], x.shape), float([1 / (height * width)], [])])
-    // The variance of a group is the mean variance of its channels plus the variance of the channels' means. This loses
-    // less precision to cancellation than E[x²] − E[x]² over the group.
+    // The variance of a group is the mean of its channels' variances plus the variance of its channels' means. This has a
+    // smaller rounding error (cancellation) than E[x²] − E[x]² over the group.
     const squaredMean = emit('Mul', [channelMean, channelMean])
     const variances = emit('Max', [emit('Sub', [squares, squaredMean]), float([0], [])])
     const means = perGroup(shift === null ? channelMean : emit('Add', [channelMean, shift]))
@@ -113,7 +113,7 @@ export function groupStatistics(emitter: BlockedEmitter, x: Node, { groups, eps 
 }
 
 /**
- * Emits group norm in blocked layout: after the statistics, it is one pass over x.
+ * Emits group norm in blocked layout. It takes one pass over x in addition to the statistics.
  * @param activation function that is applied in the same pass
  * @returns [N, C, H, W], or null if x is not blocked
  */

@@ -11,9 +11,10 @@ import {
 } from './convolution.ts'
 import { type BlockedEmitter, blockedNameOf, fits, isBlocked, toPlain } from './layout.ts'
 
-// A 3×3 convolution of an upsampled image reads each pixel of the original image several times. At the output pixels
-// (2i + a, 2j + b) of a phase (a, b), it equals a 2×2 convolution of the original image, whose taps are sums of those taps
-// that read the same pixel. Four phases of four taps take 16 products instead of 36, and the upsampled image is not stored.
+// A 3×3 convolution of an upsampled image reads each pixel of the original image several times. The output pixels
+// (2i + a, 2j + b) with the same (a, b), 0 or 1 each, are called a phase. Each phase equals a 2×2 convolution of the original
+// image: taps of the 3×3 kernel that read the same original pixel are summed. For each original pixel, the four phases take
+// 4 · 4 = 16 products instead of 4 · 9 = 36, and the upsampled image is not stored.
 
 const phases = [
   [0, 0],
@@ -26,7 +27,7 @@ type Phase = (typeof phases)[number]
 /** Returns the padding of the original image: top and left for phase 0, bottom and right for phase 1. */
 const paddingOf = ([a, b]: Phase) => [1 - a, 1 - b, a, b] as const
 
-/** Returns to which of the two taps of a phase a tap of the 3×3 kernel contributes, along one axis. */
+/** Returns the tap (0 or 1) of a phase to which a tap (0 to 2) of the 3×3 kernel contributes, along one axis. */
 const phaseTap = (phase: number, tap: number) => (phase === 0 ? Math.min(tap, 1) : Math.max(tap - 1, 0))
 
 /** Adds a constant [9, 16]: 1 where a tap of the 3×3 kernel contributes to a tap of a phase. */
@@ -53,7 +54,7 @@ function phaseKernels(emitter: BlockedEmitter, weight: string, [outputs, inputs]
   })
 }
 
-/** Emits the pixels of one phase, a depthwise convolution with stride 2: blocked [N, C, 2H, 2W] → blocked [N, C, H, W]. */
+/** Emits the pixels of one phase, by a depthwise convolution with stride 2: blocked [N, C, 2H, 2W] → blocked [N, C, H, W]. */
 function phasePixels(emitter: BlockedEmitter, dy: string, channels: number, [a, b]: Phase): string {
   const selector = emitter.once(`pixels ${channels} ${a} ${b}`, () => {
     const values = new Float32Array(4 * channels)
@@ -74,7 +75,7 @@ const preservesSize = ({
   readonly padding: readonly number[]
 }) => stride === 1 && padding.every((pad) => pad === 1)
 
-/** Returns the original image of an upsampled one; null if x is not the result of upsample2x or not blocked. */
+/** Returns the input of upsample2x. Returns null if x is not the result of upsample2x, or if the input is not blocked. */
 function upsampleInput(emitter: BlockedEmitter, x: Node): Node | null {
   const source = x.kind === 'op' && x.op === 'upsample2x' ? x.inputs[0]! : null
   return source && isBlocked(emitter, source) ? source : null
@@ -106,8 +107,9 @@ export function upsampledConvolution(
 }
 
 /**
- * Emits dx of the original image in blocked layout, given the sumPool2x of dx of the upsampled image.
- * @returns null if the input is not such a gradient or has other readers
+ * Emits the gradient of the original image in blocked layout. It replaces the node sumPool2x(conv2dInputGrad(…)).
+ * @returns null if the input of sumPool2x has other readers, or is not the gradient of a 3×3 convolution that preserves the
+ *   size
  */
 export function upsampledInputGrad(
   emitter: BlockedEmitter,
@@ -160,7 +162,7 @@ export function upsampledWeightGrad(
     })
     return reshape(emitter, swapped, [outputs * inputs, 4])
   })
-  // A tap of the 3×3 kernel contributes to one tap of each phase. The adjoint of the sums is their transpose.
+  // A tap of the 3×3 kernel contributes to one tap of each phase. The adjoint of these sums is the transposed matrix.
   const spread = emit('Transpose', [tapSums(emitter)], { perm: [1, 0] })
   return reshape(emitter, emit('MatMul', [emit('Concat', taps, { axis: 1 }), spread]), shape)
 }

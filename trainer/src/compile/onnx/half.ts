@@ -12,7 +12,9 @@ export function toHalf(values: Float32Array): Uint16Array {
   if (overflow !== undefined) {
     throw new UserError(
       `Invalid weight ${overflow} for half precision: expected at most 65504 in magnitude. ` +
-        'Omit --dtype to export in float32.',
+        (Number.isNaN(overflow)
+          ? 'Export an earlier checkpoint, from before the training diverged.'
+          : 'Omit --dtype to export in float32.'),
     )
   }
   const { buffer, byteOffset, length } = new Float16Array(values)

@@ -1,8 +1,8 @@
 import { byId } from '@ddpm/shared/dom'
 import type { Sample } from '../protocol.ts'
 
-const playIcon = 'M2 0l7 5-7 5z'
-const pauseIcon = 'M1 0h3v10H1zM6 0h3v10H6z'
+const playFace = { icon: 'M2 0l7 5-7 5z', label: 'Play the samples from first to last' }
+const pauseFace = { icon: 'M1 0h3v10H1zM6 0h3v10H6z', label: 'Pause the samples' }
 const framesPerSecond = 6
 
 /**
@@ -22,7 +22,11 @@ export function createSamplePlayer(sampleEvery: number): (samples: readonly Samp
   let playing: ReturnType<typeof setInterval> | null = null
 
   emptyNote.textContent = `The first samples are generated at step ${sampleEvery}.`
-  icon.setAttribute('d', playIcon)
+  const showFace = (face: typeof playFace) => {
+    icon.setAttribute('d', face.icon)
+    play.setAttribute('aria-label', face.label)
+  }
+  showFace(playFace)
 
   function show(): void {
     const current = images[Number(position.value)]
@@ -36,7 +40,7 @@ export function createSamplePlayer(sampleEvery: number): (samples: readonly Samp
   function stop(): void {
     if (playing !== null) clearInterval(playing)
     playing = null
-    icon.setAttribute('d', playIcon)
+    showFace(playFace)
   }
 
   position.addEventListener('input', () => {
@@ -45,7 +49,7 @@ export function createSamplePlayer(sampleEvery: number): (samples: readonly Samp
   })
   play.addEventListener('click', () => {
     if (playing !== null) return stop()
-    icon.setAttribute('d', pauseIcon)
+    showFace(pauseFace)
     if (position.value === position.max) position.value = '0'
     show()
     playing = setInterval(() => {

@@ -1,5 +1,6 @@
 /**
- * `<diffusion-canvas>`: shows images that a published model generates on the visitor's device. Needs no script.
+ * `<diffusion-canvas>`: shows images that a published model generates on the visitor's device. The page
+ * needs no other script.
  *
  * @example
  * ```html

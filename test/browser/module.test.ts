@@ -130,7 +130,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     try {
       const page = await open(context)
       await sample(page, sampling)
-      // Damaged bytes in the cache show that these are not read.
+      // The cached bytes are damaged. If the page read them, it would download the file again.
       const wasm = await page.evaluate(async (graph) => {
         const cache = await caches.open('ddpm-files')
         const { url } = (await cache.keys()).find(({ url }) => !url.endsWith(graph))!

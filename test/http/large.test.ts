@@ -27,7 +27,7 @@ const megabytes = Number(process.env['DDPM_LARGE_MEGABYTES'] ?? 48)
 const bytes = megabytes * 1_000_000 + 1
 const parts = Math.ceil(bytes / 2 ** 24)
 const publishToken = 'correct token'
-/** Maximum growth of the resident memory of a server process, in MB, whatever the file size. */
+/** Maximum growth of the resident memory of a server process, in MB, for any file size. */
 const maxMemoryGrowth = 300
 const timeout = 1_200_000
 

@@ -182,7 +182,10 @@ test('rollback and gc of the local registry', async () => {
   await bucket.close()
   assertProblem(await request('/api/models/bob/figures'), 404)
   const collected = await publish('gc', '--keep-days', '0')
-  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files \(0.0 MB\) locally; kept \d+.\n$/)
+  assert.match(
+    collected.stdout,
+    /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 file \(0\.0 MB\) locally\. Remaining files: \d+\.\n$/,
+  )
   assert.ok((await request(modelPath)).body.equals(model), 'the other model references it')
 })
 

@@ -1,4 +1,4 @@
-// Rate limits for hosts without their own, the same as those of the Worker in `wrangler.toml`.
+// Rate limits for hosts that provide none. They are the same as those of the Worker in `wrangler.toml`.
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { Cost } from '../../server/http/host.ts'

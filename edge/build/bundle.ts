@@ -1,4 +1,4 @@
-// Parts of the builds of `site.ts` and `package.ts`: the sampler's modules and workers, and the bundler itself.
+// Used by `site.ts` and `package.ts`: bundles the sampler's modules, its workers and other entry points.
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'

@@ -175,7 +175,8 @@ async function findModel(registry: Registry, name: string): Promise<PublishedMod
   if (model !== null) return model
   const names = await Array.fromAsync(registry.models(), (known) => known.name)
   throw new UserError(
-    `Unknown model "${name}" ${registry.place}.${suggest(name, names)} To list the models, run: npm run publish -- list`,
+    `Unknown model "${name}" ${registry.place}.${suggest(name, names)} ` +
+      'To list the models, run "npm run publish -- list" with the same --remote, --to or --folder option.',
   )
 }
 

@@ -8,8 +8,8 @@
  * <diffusion-canvas model="https://ddpm.example/someone/shapes" seed="7"></diffusion-canvas>
  * ```
  *
- * Attributes: `model` (address as for `load`), `seed` (default: 0), `count`, `steps`, `sampler`, `class`, `guidance`.
- * Defaults are the model's own.
+ * Attributes: `model` (address as for `load`), `seed` (default: 0), `count`, `steps`, `sampler`, `class`, `guidance`
+ * (defaults as for `sample`).
  *
  * Behaviour:
  * - The element generates when it scrolls into view. A click, Enter or Space generates the next seed.

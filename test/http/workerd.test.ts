@@ -119,7 +119,7 @@ test('a bucket that cannot be written is an error with its path', async () => {
   await assert.rejects(openLocalBucket(file), /Cannot write the local bucket to ".*model.onnx".*--persist-to/)
 })
 
-test('publish while the server runs: a run folder, again, changed, under another name', async () => {
+test('publish while the server runs: a new model, unchanged, changed, and under another name', async () => {
   const run = join(folder, 'run')
   const version = sha256OfText(formatManifest(manifest))
   const dry = await publish(run, '--dry-run')

@@ -18,7 +18,7 @@ export interface NodeOptions {
   readonly storage: Storage
   /** Folder of the built page. */
   readonly publicFolder: string
-  /** TCP port; 0 takes any free one. Default: 8787. */
+  /** TCP port; 0 for any free port. Default: 8787. */
   readonly port?: number
   /** Name or address to listen on. Default: localhost. */
   readonly host?: string

@@ -26,7 +26,7 @@ export interface ObjectToWrite {
 
 /**
  * Uploads the files under their hashes, uncompressed and in every content coding. First adds them to `keys.runtime` as
- * not yet sent, which protects them from garbage collection. An interrupted upload is repeated by the next call.
+ * not yet sent, which protects them from garbage collection. The next call repeats an interrupted upload.
  * @returns the number of files that were uploaded
  */
 export async function uploadRuntimeFiles(

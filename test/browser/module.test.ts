@@ -409,7 +409,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     const { height, width, channels } = site.manifest.shape
     const plane = height * width
     const options = { seed: 8, count: 2, steps: 6, strength: 0.8 }
-    // A red image, of which the left half is generated.
+    // A red image. Its left half is generated.
     const image = Float32Array.from({ length: channels * plane }, (_, i) => (i < plane ? 1 : -1))
     const mask = Float32Array.from({ length: channels * plane }, (_, i) => (i % width < width / 2 ? 1 : 0))
     const twice = (values: Float32Array) => Float32Array.from([...values, ...values])

@@ -1,4 +1,4 @@
-// A file above the size limit of one request. `npm run publish` sends it, is killed halfway and started again: to each
+// A file above the size limit of one request. `npm run publish` sends it, is killed during the upload and started again: to each
 // host over HTTP, and to the local bucket. The file has 48 MB by default; for a larger one:
 //   DDPM_LARGE_MEGABYTES=350 npm test -- test/http/large.test.ts
 //

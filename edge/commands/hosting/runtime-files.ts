@@ -1,4 +1,4 @@
-// onnxruntime-web's WebAssembly files: uploaded to the store that the page loads them from. They are too large for the
+// Uploads onnxruntime-web's WebAssembly files to the store from which the page loads them. They are too large for the
 // page's static assets; see `edge/build/site.ts`.
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'

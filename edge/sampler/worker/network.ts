@@ -16,7 +16,7 @@ export function configureRuntime(wasm: Uint8Array<ArrayBuffer> | WebAssembly.Mod
 }
 
 /**
- * Returns a buffer that stands for a compiled module. onnxruntime accepts bytes only, so `WebAssembly.instantiate` is
+ * Returns a buffer that represents a compiled module. onnxruntime accepts bytes only, so `WebAssembly.instantiate` is
  * patched to instantiate the module when it receives this buffer.
  */
 function createPlaceholder(module: WebAssembly.Module): ArrayBuffer {

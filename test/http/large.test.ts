@@ -1,5 +1,5 @@
-// A file above the size limit of one request. `npm run publish` sends it, is killed during the upload and started again: to each
-// host over HTTP, and to the local bucket. The file has 48 MB by default; for a larger one:
+// A file above the size limit of one request. `npm run publish` sends it to each host over HTTP, and to the local bucket.
+// It is killed during the upload and started again. The file has 48 MB by default; for a larger one:
 //   DDPM_LARGE_MEGABYTES=350 npm test -- test/http/large.test.ts
 //
 // With larger files workerd may exceed the memory limit, because miniflare's bucket releases memory late. Measured growth:

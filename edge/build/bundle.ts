@@ -1,4 +1,4 @@
-// Parts of the builds of `site.ts` and `package.ts`: the sampler's modules and workers, and the bundler itself.
+// Used by `site.ts` and `package.ts`: bundles the sampler's modules, its workers and other entry points.
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
@@ -94,7 +94,7 @@ function sha256Of(contents: Uint8Array): string {
 }
 
 /**
- * Creates a plugin that keeps the sampler out of a bundle: pages and the element import the public module.
+ * Creates a plugin that excludes the sampler from a bundle: pages and the element import the public module instead.
  * @param path of the sampler module, relative to the bundle
  */
 export function externalSampler(path = './sampler.js'): Plugin {
@@ -123,8 +123,8 @@ export async function bundle(write: WriteFile, options: BuildOptions): Promise<v
 }
 
 /**
- * Creates a writer for an output folder. It writes changed files only, and atomically: a server that watches the
- * folder never sees half a build.
+ * Creates a writer for an output folder. It writes only files that have changed. Each write is atomic: a server that
+ * serves the folder never sends an incomplete file.
  */
 export function writeInto(folder: string): WriteFile {
   return async (name, contents) => {

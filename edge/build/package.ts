@@ -52,7 +52,7 @@ async function emitTypes(folder: string): Promise<void> {
       rootDir: join(edge, '..'),
       outDir: types,
       types: ['node', '@webgpu/types'],
-      // Resolved as a path, so that the types of @ddpm/shared are written, too.
+      // Resolved as a path, so that the compiler also writes the types of @ddpm/shared.
       paths: { '@ddpm/shared': [join(edge, '../shared/src/index.ts')] },
     },
     include: [],

@@ -7,7 +7,9 @@ import { storageTarget, uploadRuntimeFiles } from './hosting/runtime-files.ts'
 import { findFreePort, serveOnWorkerd } from './hosting/workerd.ts'
 
 const command = new Command('npm run dev --')
-  .description('Starts a local server with the page and the models in the local bucket.')
+  .description(
+    'Starts a local server with the page and the models in the local bucket, a folder that emulates Cloudflare R2.',
+  )
   .option('--port <number>', 'port to listen on', parsePort, 8787)
   .option(
     '--host <name>',
@@ -47,7 +49,7 @@ async function modelList(url: string): Promise<string> {
   ].join('\n')
 }
 
-/** Stops the server on a signal, and when the parent process is gone. */
+/** Stops the server on a signal, and when the parent process has exited. */
 function stopWithParent(stop: () => Promise<void>): void {
   const parent = process.ppid
   let stopping = false

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { formatManifest, UserError } from '@ddpm/shared'
 import { parseNumber, runCommand, suggest } from '@ddpm/shared/cli'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
 import { type ExportedFile, type ExportedModel, type Overrides, readExported } from './publishing/exported.ts'
@@ -18,12 +18,16 @@ interface PublishOptions extends Overrides, TargetOptions {
 const command = new Command('npm run publish --')
   .description('Publishes an exported model and manages published models.')
   .enablePositionalOptions()
-  .argument('<folder>', 'an export folder, or a run folder that contains export/')
-  .option('--name <owner/name>', "published name of the model (default: the manifest's)")
+  .argument('<folder>', 'folder of an exported model, or of a training run that contains export/')
+  .option('--name <owner/name>', 'published name of the model (default: the name in the manifest)')
   .option('--description <text>', 'one sentence about the images that the model generates')
   .option('--licence <text>', 'licence under which others may use the model')
-  .option('--alias <name>', 'further alias for this version besides "latest"; repeatable', collectAlias, [])
-  .option('--dry-run', 'check everything and report what would be sent')
+  .addOption(
+    new Option('--alias <name>', 'additional alias for this version, as well as "latest"; repeatable')
+      .argParser(collectAlias)
+      .default([], 'none'),
+  )
+  .option('--dry-run', 'check everything and report what would be sent, without sending it')
   .addHelpText(
     'after',
     `
@@ -93,28 +97,36 @@ withTarget(command.command('unpublish'))
       const model = await findModel(registry, name)
       const version = reference === undefined ? null : findVersion(model, reference)
       const what =
-        version === null ? `${name} (${model.versions.length} versions)` : `${name} ${short(version)}`
+        version === null
+          ? `${name} (${countOf(model.versions.length, 'version')})`
+          : `${name} ${short(version)}`
       if (options.dryRun) return console.log(`Would unpublish ${what} ${registry.place}.`)
       await registry.unpublish(name, version ?? undefined)
-      console.log(`Unpublished ${what} ${registry.place}. To remove its files, run: npm run publish -- gc`)
+      console.log(
+        `Unpublished ${what} ${registry.place}. ` +
+          'To remove its files, run "npm run publish -- gc" with the same --remote, --to or --folder option.',
+      )
     }),
   )
 
 withTarget(command.command('gc'))
-  .description('Removes files that no version references. Safe during other publications.')
+  .description('Removes files that no version references. It is safe to publish models at the same time.')
   .option('--dry-run', 'only report what would be removed')
-  .option('--keep-days <n>', 'keep files sent within this number of days', parseNumber, 1)
+  .option('--keep-days <n>', 'do not remove files that were sent within this number of days', parseNumber, 1)
   .action((options: TargetOptions & { dryRun?: true; keepDays: number }) =>
     withRegistry(options, async (registry) => {
       const { dryRun = false, keepDays } = options
       const { removed, bytes, kept } = await registry.collect({ dryRun, keepDays })
       for (const file of removed) console.log(`${file.sha256}  ${megabytes(file.bytes)} MB`)
       const verb = dryRun ? 'Would remove' : 'Removed'
-      console.log(`${verb} ${removed.length} files (${megabytes(bytes)} MB) ${registry.place}; kept ${kept}.`)
+      console.log(
+        `${verb} ${countOf(removed.length, 'file')} (${megabytes(bytes)} MB) ${registry.place}. ` +
+          `Remaining files: ${kept}.`,
+      )
     }),
   )
 
-/** Names of the commands that may stand in place of the folder. */
+/** Returns the names of the subcommands, which can replace the folder on the command line. */
 const subcommands = () => command.commands.map((each) => each.name())
 
 const summary = {
@@ -163,7 +175,8 @@ async function findModel(registry: Registry, name: string): Promise<PublishedMod
   if (model !== null) return model
   const names = await Array.fromAsync(registry.models(), (known) => known.name)
   throw new UserError(
-    `Unknown model "${name}" ${registry.place}.${suggest(name, names)} To list the models, run: npm run publish -- list`,
+    `Unknown model "${name}" ${registry.place}.${suggest(name, names)} ` +
+      'To list the models, run "npm run publish -- list" with the same --remote, --to or --folder option.',
   )
 }
 
@@ -191,6 +204,7 @@ function collectAlias(text: string, previous: string[]): string[] {
 }
 
 const short = (version: string) => version.slice(0, 12)
+const countOf = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)
 
 await runCommand(command)

@@ -13,7 +13,7 @@ import { storeRegistry } from './publishing/registry.ts'
 
 const command = new Command('npm run static --')
   .description('Writes the page, the sampler and models as static files, for any file host.')
-  .argument('<folders...>', 'export folders, or run folders that contain export/')
+  .argument('<folders...>', 'folders of exported models, or of training runs that contain export/')
   .requiredOption('--out <folder>', 'output folder')
   .addHelpText(
     'after',
@@ -31,7 +31,7 @@ Examples:
     console.log(`Wrote the page with ${names.join(', ')} to ${out}.`)
   })
 
-/** Maximum number of models, which is the server's maximum page size. */
+/** Maximum number of models in the list of the static site: the server's maximum page size. */
 const maxModels = 100
 
 /** The file _headers in the format of Netlify and Cloudflare Pages. */

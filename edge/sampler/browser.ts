@@ -142,7 +142,7 @@ export async function load(
 }
 
 /**
- * Deletes cached files of a model, or of the page's whole origin. Loaded models keep working. The browser's HTTP cache,
+ * Deletes cached files of a model, or of the page's whole origin. Loaded models stay usable. The browser's HTTP cache,
  * which may also have onnxruntime's files, is not affected.
  * @param url address of the model as for `load`. Default: delete everything.
  */
@@ -152,7 +152,7 @@ export async function purge(url?: string): Promise<void> {
   await purgeCache(purposeOf(server, name))
 }
 
-// Written out, so that bundlers recognize the files of this module.
+// Each URL is a literal, because bundlers recognise only this form.
 const workerScripts: { [B in DeviceChoice['build']]: () => URL } = {
   webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
   jspi: () => new URL('./worker-jspi.js', import.meta.url),

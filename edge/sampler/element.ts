@@ -1,5 +1,6 @@
 /**
- * `<diffusion-canvas>`: shows images that a published model generates on the visitor's device. Needs no script.
+ * `<diffusion-canvas>`: shows images that a published model generates on the visitor's device. The page
+ * needs no other script.
  *
  * @example
  * ```html
@@ -7,8 +8,8 @@
  * <diffusion-canvas model="https://ddpm.example/someone/shapes" seed="7"></diffusion-canvas>
  * ```
  *
- * Attributes: `model` (address as for `load`), `seed` (default: 0), `count`, `steps`, `sampler`, `class`, `guidance`.
- * Defaults are the model's own.
+ * Attributes: `model` (address as for `load`), `seed` (default: 0), `count`, `steps`, `sampler`, `class`, `guidance`
+ * (defaults as for `sample`).
  *
  * Behaviour:
  * - The element generates when it scrolls into view. A click, Enter or Space generates the next seed.

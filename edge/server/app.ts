@@ -2,8 +2,8 @@
 //
 //   app.ts → routes/*.ts → http/deliver.ts (files) or registry/*.ts (models) → storage/*.ts
 //
-// `http/` holds what concerns the protocol only, `registry/` what concerns models only. `storage/` is an interface with
-// three implementations. Errors are thrown anywhere on this path and become responses in `onError` below.
+// `http/` contains protocol code only, `registry/` contains model code only. `storage/` contains an interface and its
+// three implementations. Every function on this path may throw errors. `onError` below converts them to responses.
 import { UserError } from '@ddpm/shared'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { type Context, Hono } from 'hono'

@@ -11,7 +11,7 @@ interface Bindings {
   readonly LISTS?: RateLimit
   /** Rate limit per client address for requests that read the store. Not bound in local development. */
   readonly READS?: RateLimit
-  /** Secret that publishers send as bearer token. */
+  /** Secret that publishers send as a bearer token. */
   readonly PUBLISH_TOKEN?: string
 }
 

@@ -6,7 +6,7 @@ declare const self: ServiceWorkerGlobalScope
 /** The files to cache, and a version that changes with their contents. Defined by `edge/build/`. */
 declare const SHELL: { readonly version: string; readonly paths: readonly string[] }
 
-/** The folder of this page. Other folders of the host can have pages, and service workers, of their own. */
+/** The folder of this page. Other folders on the host can contain other pages with other service workers. */
 const folder = new URL('.', self.location.href)
 const shellCachePrefix = `ddpm-shell ${folder.pathname} `
 const shellCacheName = `${shellCachePrefix}${SHELL.version}`

@@ -130,7 +130,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     try {
       const page = await open(context)
       await sample(page, sampling)
-      // Damaged bytes in the cache show that these are not read.
+      // The cached bytes are damaged. If the page read them, it would download the file again.
       const wasm = await page.evaluate(async (graph) => {
         const cache = await caches.open('ddpm-files')
         const { url } = (await cache.keys()).find(({ url }) => !url.endsWith(graph))!
@@ -409,7 +409,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     const { height, width, channels } = site.manifest.shape
     const plane = height * width
     const options = { seed: 8, count: 2, steps: 6, strength: 0.8 }
-    // A red image, of which the left half is generated.
+    // A red image. Its left half is generated.
     const image = Float32Array.from({ length: channels * plane }, (_, i) => (i < plane ? 1 : -1))
     const mask = Float32Array.from({ length: channels * plane }, (_, i) => (i % width < width / 2 ? 1 : 0))
     const twice = (values: Float32Array) => Float32Array.from([...values, ...values])

@@ -45,7 +45,7 @@ const failingAfter =
           controller.enqueue(chunk.subarray(0, left))
           left -= chunk.length
           if (left >= 0) return
-          // Gives the bytes so far time to reach the client.
+          // Waits, so that the client can receive the previous bytes.
           await setTimeout(50)
           controller.error(new Error('connection to the store lost'))
         },
@@ -68,7 +68,7 @@ test('a slow store delays the response, but does not change it', async () => {
   assert.equal((await request(serving.url, '/api/models/ada/shapes')).status, 200)
 })
 
-test('a stream that fails closes the connection, so that the client does not take the part for the whole', async () => {
+test('a stream that fails closes the connection, so that the client does not use an incomplete file', async () => {
   fault = failingAfter(4000)
   const { subject } = site.subjects.model
   await assert.rejects(request(serving.url, subject.path), /aborted|ECONNRESET|socket hang up/)

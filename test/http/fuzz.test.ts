@@ -116,7 +116,7 @@ const headers = fc.record(
     'If-None-Match': tag,
     'If-Modified-Since': date,
     'If-Unmodified-Since': date,
-    // None that excludes identity: wrangler's proxy responds with 415 before the app sees the request.
+    // No value excludes identity: wrangler's proxy would respond with 415, and the app would not receive the request.
     'Accept-Encoding': fc.constantFrom(
       'br',
       'gzip',
@@ -133,10 +133,10 @@ const headers = fc.record(
 )
 const method = fc.constantFrom('GET', 'GET', 'GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'PATCH')
 
-/** Removes characters that are not allowed in a header. */
-const toHeaders = (given: Record<string, string | undefined>, etag: string) =>
+/** Replaces "right" by the entity tag, and removes characters that are not allowed in a header. */
+const toHeaders = (generated: Record<string, string | undefined>, etag: string) =>
   Object.fromEntries(
-    Object.entries(given).map(([name, value]) => [
+    Object.entries(generated).map(([name, value]) => [
       name,
       (value ?? '')
         .replace('right', etag)
@@ -164,14 +164,14 @@ test('ten thousand requests in this process use allowed keys only', async () => 
       log: () => {},
     }))
     await fc.assert(
-      fc.asyncProperty(path, query, headers, method, async (target, search, given, verb) => {
+      fc.asyncProperty(path, query, headers, method, async (target, search, generated, verb) => {
         // Also with a valid token, which must not allow other keys.
         const authorization =
           publishToken === null ? {} : { Authorization: 'Bearer secret', 'Content-Length': '0' }
         const url = URL.canParse(target + search, 'http://host') ? target + search : '/'
         const response = await app.request(`http://host${url.startsWith('/') ? '' : '/'}${url}`, {
           method: verb,
-          headers: { ...toHeaders(given, '"x"'), ...authorization },
+          headers: { ...toHeaders(generated, '"x"'), ...authorization },
           ...(verb === 'POST' || verb === 'PUT' ? { body: '' } : {}),
         })
         assert.ok(response.status < 500, `${verb} ${target}: ${response.status} ${await response.text()}`)
@@ -198,11 +198,11 @@ test('an encoded path to a record is not found', async () => {
 onEveryHost('fuzz', (running) => {
   test('any path: a response with a status below 500', async () => {
     await fc.assert(
-      fc.asyncProperty(path, headers, method, async (target, given, verb) => {
+      fc.asyncProperty(path, headers, method, async (target, generated, verb) => {
         const plain = target.replace(/[^\x21-\x7e]+/g, (text) =>
           encodeURIComponent(Buffer.from(text).toString()),
         )
-        const reply = await request(running.host.url, plain, toHeaders(given, '"x"'), verb)
+        const reply = await request(running.host.url, plain, toHeaders(generated, '"x"'), verb)
         assert.ok(reply.status < 500, `${verb} ${plain}: ${reply.status} ${reply.body}`)
       }),
       { numRuns: 400 },
@@ -211,9 +211,9 @@ onEveryHost('fuzz', (running) => {
 
   test('any range and condition: the right bytes, or none', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom('model', 'code', 'alias'), headers, async (about, given) => {
+      fc.asyncProperty(fc.constantFrom('model', 'code', 'alias'), headers, async (about, generated) => {
         const { subject, content } = running.site.subjects[about as 'model']
-        const sent = toHeaders(given, subject.etag)
+        const sent = toHeaders(generated, subject.etag)
         const reply = await request(running.host.url, subject.path, sent)
         const contentRange = reply.headers['content-range']
         assert.ok(

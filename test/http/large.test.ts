@@ -1,5 +1,5 @@
-// A file above the size limit of one request. `npm run publish` sends it, is killed halfway and started again: to each
-// host over HTTP, and to the local bucket. The file has 48 MB by default; for a larger one:
+// A file above the size limit of one request. `npm run publish` sends it to each host over HTTP, and to the local bucket.
+// It is killed during the upload and started again. The file has 48 MB by default; for a larger one:
 //   DDPM_LARGE_MEGABYTES=350 npm test -- test/http/large.test.ts
 //
 // With larger files workerd may exceed the memory limit, because miniflare's bucket releases memory late. Measured growth:
@@ -27,7 +27,7 @@ const megabytes = Number(process.env['DDPM_LARGE_MEGABYTES'] ?? 48)
 const bytes = megabytes * 1_000_000 + 1
 const parts = Math.ceil(bytes / 2 ** 24)
 const publishToken = 'correct token'
-/** Maximum growth of the resident memory of a server process, in MB, whatever the file size. */
+/** Maximum growth of the resident memory of a server process, in MB, for any file size. */
 const maxMemoryGrowth = 300
 const timeout = 1_200_000
 

@@ -14,7 +14,7 @@ import { cases } from './cases/index.ts'
 import { check } from './check.ts'
 import { fill, page } from './site.ts'
 
-/** Emulates Workers: compresses a body with Content-Encoding, unless `encodeBody` says that it is compressed already. */
+/** Emulates Workers: compresses a body with Content-Encoding, unless `encodeBody` marks it as compressed. */
 class WorkersResponse extends Response {
   constructor(body?: BodyInit | null, init: ResponseInit & { encodeBody?: 'manual' } = {}) {
     const coding = new Headers(init.headers).get('Content-Encoding')

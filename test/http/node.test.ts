@@ -89,7 +89,7 @@ test('files of the page are compressed if the client accepts it, and not sent ag
   }
 })
 
-test('a folder redirects to its trailing slash', async () => {
+test('the address of a folder redirects to the same address with a trailing slash', async () => {
   const { status, headers } = await request(serving.url, '/explain?model=ada/shapes')
   assert.deepEqual([status, headers['location']], [307, '/explain/?model=ada/shapes'])
   assert.deepEqual(await statuses(1, '/explain/'), [200])

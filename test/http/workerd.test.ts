@@ -119,7 +119,7 @@ test('a bucket that cannot be written is an error with its path', async () => {
   await assert.rejects(openLocalBucket(file), /Cannot write the local bucket to ".*model.onnx".*--persist-to/)
 })
 
-test('publish while the server runs: a run folder, again, changed, under another name', async () => {
+test('publish while the server runs: a new model, unchanged, changed, and under another name', async () => {
   const run = join(folder, 'run')
   const version = sha256OfText(formatManifest(manifest))
   const dry = await publish(run, '--dry-run')
@@ -182,7 +182,10 @@ test('rollback and gc of the local registry', async () => {
   await bucket.close()
   assertProblem(await request('/api/models/bob/figures'), 404)
   const collected = await publish('gc', '--keep-days', '0')
-  assert.match(collected.stdout, /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 files \(0.0 MB\) locally; kept \d+.\n$/)
+  assert.match(
+    collected.stdout,
+    /^[0-9a-f]{64} {2}0.0 MB\nRemoved 1 file \(0\.0 MB\) locally\. Remaining files: \d+\.\n$/,
+  )
   assert.ok((await request(modelPath)).body.equals(model), 'the other model references it')
 })
 

@@ -18,7 +18,7 @@ export interface NodeOptions {
   readonly storage: Storage
   /** Folder of the built page. */
   readonly publicFolder: string
-  /** TCP port; 0 takes any free one. Default: 8787. */
+  /** TCP port; 0 for any free port. Default: 8787. */
   readonly port?: number
   /** Name or address to listen on. Default: localhost. */
   readonly host?: string
@@ -97,7 +97,7 @@ export async function serveOnNode({
   }
 }
 
-/** Redirects from a folder without a trailing slash: the relative links of its page would not resolve there. */
+/** Redirects a folder to its address with a trailing slash. Without it, the page's relative links would not resolve. */
 function redirectToFolder(root: string): MiddlewareHandler {
   return async (c, next) => {
     const { pathname, search } = new URL(c.req.url)
@@ -109,8 +109,8 @@ function redirectToFolder(root: string): MiddlewareHandler {
 }
 
 /**
- * Passes a stream on and closes the connection if the stream fails. Otherwise the Node adapter would append the error
- * message to the body.
+ * Returns a stream with the same content that closes the connection on an error. Otherwise the Node adapter would
+ * append the error message to the body.
  */
 function closeOnError(
   body: ReadableStream<Uint8Array>,

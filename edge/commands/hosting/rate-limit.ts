@@ -1,4 +1,4 @@
-// Rate limits for hosts without their own, the same as those of the Worker in `wrangler.toml`.
+// Rate limits for hosts that provide none. They are the same as those of the Worker in `wrangler.toml`.
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { Cost } from '../../server/http/host.ts'
@@ -32,7 +32,7 @@ export function rateLimit(
   }
 }
 
-/** Returns the network of one subscriber: the IPv4 address, or the first 64 bits of the IPv6 address. */
+/** Returns the part of an address that identifies a subscriber: IPv4 address, or first 64 bits of an IPv6 address. */
 function networkOf(address: string): string {
   if (!isIPv6(address) || address.includes('.')) return address
   const [head = [], tail = []] = address.split('::').map((part) => part.split(':').filter(Boolean))

@@ -1,4 +1,4 @@
-// onnxruntime-web's WebAssembly files: uploaded to the store that the page loads them from. They are too large for the
+// Uploads onnxruntime-web's WebAssembly files to the store from which the page loads them. They are too large for the
 // page's static assets; see `edge/build/site.ts`.
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
@@ -26,7 +26,7 @@ export interface ObjectToWrite {
 
 /**
  * Uploads the files under their hashes, uncompressed and in every content coding. First adds them to `keys.runtime` as
- * not yet sent, which protects them from garbage collection. An interrupted upload is repeated by the next call.
+ * not yet sent, which protects them from garbage collection. The next call repeats an interrupted upload.
  * @returns the number of files that were uploaded
  */
 export async function uploadRuntimeFiles(

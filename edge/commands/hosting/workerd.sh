@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts workerd ($WORKERD) and kills it when its parent process is gone. Miniflare stops workerd on an orderly exit
-# only; after a kill -9 of the parent, workerd would keep running and hold its port.
+# Starts workerd ($WORKERD) and kills it when its parent process has exited. Miniflare stops workerd only on an orderly
+# exit. After a kill -9 of the parent, workerd would continue to run and to use its port.
 parent=$PPID
 (
   while kill -0 "$$"; do

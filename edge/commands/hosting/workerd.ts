@@ -7,7 +7,7 @@ import { defaultPersistTo } from './local-bucket.ts'
 import { configPath, importWrangler } from './wrangler.ts'
 
 export interface WorkerdOptions {
-  /** TCP port; 0 takes any free one. Default: 8787. */
+  /** TCP port; 0 for any free port. Default: 8787. */
   port?: number
   /** Name or address to listen on. Default: localhost. */
   host?: string

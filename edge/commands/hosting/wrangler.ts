@@ -64,7 +64,7 @@ export async function wranglerOrFail(args: readonly string[], input = ''): Promi
   return outcome
 }
 
-/** Creates the error for a failed run of wrangler. It says what to do, if the cause is known. */
+/** Creates the error for a failed run of wrangler. If the cause is known, the message explains what to do. */
 export function wranglerError(args: readonly string[], { stdout, stderr }: Outcome): UserError {
   const output = `${stderr}\n${stdout}`.trim()
   if (

@@ -26,7 +26,7 @@ export interface UploadProgress {
 /**
  * Publishes an exported model as its latest version. Only missing files are sent, so an interrupted publication resumes
  * when it is repeated. Visitors see the old version until the commit.
- * @param options.aliases further names for the version
+ * @param options.aliases additional aliases of the version, as well as `latest`
  */
 export async function publishModel(
   registry: Registry,

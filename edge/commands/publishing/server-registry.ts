@@ -131,7 +131,7 @@ async function fetchWithRetry(input: string | URL | Request, init: RequestInit =
   }
 }
 
-/** Of the answers that the typed client knows, those that are a success. */
+/** The types of successful responses among all response types of a route. */
 type Success<R> = [Extract<R, { ok: true }>] extends [never] ? R : Extract<R, { ok: true }>
 
 /**

@@ -62,7 +62,7 @@ export async function fetchFiles(
     requests.map((request, i) => cached[i] ?? locked(request, () => fetchFile(request))),
   )
 
-  // Retry, smallest file first: partial downloads of other files may have used the room, and are deleted by now.
+  // Retry, smallest file first: partial downloads of other files may have used the room. They are deleted now.
   for (const { request, contents } of uncached.sort((a, b) => a.contents.length - b.contents.length)) {
     const { file, url } = request
     const store = async () => (await find(request)) !== null || cacheFile(url, file, contents)

@@ -13,7 +13,7 @@ import { toFailure } from '../base/errors.ts'
 import { concatenate } from '../base/images.ts'
 import { type CreateStepper, compileRow, maxHistory, type RowStepper } from './row.ts'
 
-/** Max number of steps in the GPU's queue before waiting for the first of them. */
+/** Max number of steps in the GPU's queue. Above it, the loop waits for the oldest step. */
 const stepsAhead = 2
 
 export interface GpuContext {
@@ -28,10 +28,10 @@ export interface GpuContext {
 
 /**
  * Creates a sampling loop that runs on the GPU. x, earlier x̂₀ and the network's output stay in GPU memory from the
- * first step to the last. Only previews and the final images are read back. The noise is computed on the CPU while the
- * GPU works, with the same bits as in the other loops.
- * @param fallback runs what this loop does not support (dynamic thresholding, guidance rescale and RePaint), and tasks
- * that do not fit into GPU memory
+ * first step to the last. Only previews and the final images are read back. The noise is computed on the CPU in
+ * parallel, with the same bits as in the other loops.
+ * @param fallback loop for unsupported options (dynamic thresholding, guidance rescale and RePaint), and for tasks that
+ * do not fit into GPU memory
  */
 export async function createGpuLoop(context: GpuContext, fallback: SamplingLoop): Promise<SamplingLoop> {
   const createStepper = await compileRow(context.device)
@@ -170,7 +170,7 @@ function createBatch(
       dataType: 'float32',
       dims: [count, values / (height * width), height, width],
     })
-  // Timesteps and labels are CPU tensors: given as GPU buffers, onnxruntime copied them back, and failed.
+  // Timesteps and labels are CPU tensors: onnxruntime copies GPU buffers for these inputs back to the CPU and fails.
   const column = (values: Float32Array) => new ort.Tensor('float32', values, [count])
   const passes = [
     { label: scale === 0 ? noClass : labels, target: conditional },

@@ -20,8 +20,8 @@ export interface ModelAddress {
 }
 
 /**
- * Base URL of this module: its server's other files are next to it. Written in two steps, because bundlers would take
- * `new URL('.', import.meta.url)` for the name of a file.
+ * Base URL of this module: its server's other files are next to it. Created in two steps, because bundlers would
+ * interpret `new URL('.', import.meta.url)` as a reference to a file.
  */
 const home = new URL('.', new URL(import.meta.url))
 

@@ -19,7 +19,8 @@ export interface Model {
   /** Device and the reason for choosing it, as text for users. */
   readonly deviceReason: string
   /**
-   * Generates images. Image i of a seed is the same on every device, except for rounding, and for every count.
+   * Generates images. Image i of a seed does not depend on the count, and is the same on every device except for
+   * rounding.
    * Default: one image of a random seed, with the manifest's sampling settings.
    * @throws SamplerError 'bad-option', 'out-of-memory', 'device-lost' or 'disposed'; the signal's reason when aborted
    */
@@ -49,7 +50,7 @@ export interface SampleOptions
   readonly mask?: ImageData | Float32Array
   /** Number of steps between two previews. 'auto': about 20 previews per second; 0: none. Default: 'auto'. */
   readonly previewEvery?: PreviewEvery
-  /** Called for every step. Steps without a preview may be reported several at once. */
+  /** Called for every step. Calls for steps without a preview may be delayed and follow each other immediately. */
   readonly onStep?: (step: SampleStep) => void
   readonly signal?: AbortSignal
 }

@@ -6,7 +6,7 @@ import type { Device } from '../base/protocol.ts'
 import { createGpuLoop } from '../gpu/loop.ts'
 
 /**
- * Sets onnxruntime's own files.
+ * Sets the files that onnxruntime loads.
  * @param wasm its WebAssembly, as bytes or compiled
  * @param mjs URL of the JavaScript that starts it
  */
@@ -16,7 +16,7 @@ export function configureRuntime(wasm: Uint8Array<ArrayBuffer> | WebAssembly.Mod
 }
 
 /**
- * Returns a buffer that stands for a compiled module. onnxruntime accepts bytes only, so `WebAssembly.instantiate` is
+ * Returns a buffer that represents a compiled module. onnxruntime accepts bytes only, so `WebAssembly.instantiate` is
  * patched to instantiate the module when it receives this buffer.
  */
 function createPlaceholder(module: WebAssembly.Module): ArrayBuffer {
@@ -45,8 +45,8 @@ export interface OpenNetwork {
 }
 
 /**
- * Opens a network in an onnxruntime session. On WebGPU also runs it once: shaders are compiled in the first run, so only
- * then is it certain that the device can run the network.
+ * Opens a network in an onnxruntime session. On WebGPU also runs it once: the first run compiles the shaders, which
+ * fails if the device cannot run the network.
  * @param graph the ONNX model
  * @throws SamplerError 'unsupported' if the device cannot run the network, 'out-of-memory' if its memory is too small
  */
@@ -60,7 +60,7 @@ export async function openNetwork(
   try {
     const session = await ort.InferenceSession.create(graph, {
       executionProviders: [{ name: device }],
-      // Errors only: on WebGPU, onnxruntime warns about every shape computation on the CPU, where they belong.
+      // Errors only: on WebGPU, onnxruntime warns about each shape computation on the CPU, although this is intended.
       logSeverityLevel: 3,
     })
     const bare = wrapSession(session, manifest)

@@ -54,7 +54,7 @@ async function load({ server, manifest, graph, device, threads, batchSize, cache
   const wasmFile = { ...runtime.wasm, inHttpCache, purpose: purposeOf(server, runtime.wasm.purpose) }
   const findCompiled = async () =>
     inHttpCache ? compileFromHttpCache(fileUrl(server, wasmFile), wasmFile.sha256) : null
-  // Looked up before the download, to skip it, and again after it: the download fills the HTTP cache.
+  // Searched before the download, which may then be unnecessary, and after it, because it fills the HTTP cache.
   const compiled = await findCompiled()
   const [model, wasm] = await fetchFiles(server, compiled ? [graphFile] : [graphFile, wasmFile], {
     cache,
@@ -101,7 +101,7 @@ let lastYield = 0
 
 /**
  * Creates a function that posts steps to the page. It collects steps without a preview and posts several at once,
- * because every message takes a core from the network for a moment.
+ * because every message uses CPU time that the network needs.
  */
 function createStepReporter(id: number): (step: Step) => Promise<void> {
   let collected: Step[] = []

@@ -36,7 +36,7 @@ export function evaluate(method: string, headers: Headers, stored: Representatio
     if (listsTag(ifNoneMatch, stored.etag, 'weak')) return { status: 304 }
   } else if (ifModifiedSince !== null && modified <= ifModifiedSince) return { status: 304 }
 
-  // Range is defined for GET alone (section 14.2).
+  // Range is defined only for GET (section 14.2).
   const range = method === 'GET' ? headers.get('Range') : null
   if (range !== null && rangeApplies(headers.get('If-Range'), stored.etag, modified)) {
     const part = selectRange(range, stored.bytes)

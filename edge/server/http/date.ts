@@ -13,7 +13,8 @@ const formats = [
 
 /**
  * Parses an HTTP date.
- * @param now resolves two-digit years: a year more than 50 ahead is read as the most recent past year
+ * @param now the current time, for two-digit years: a year that seems to be more than 50 years ahead is the most recent
+ * past year with these digits
  * @returns milliseconds since 1970, or null for a missing or invalid header, which recipients must ignore
  */
 export function parseHttpDate(header: string | null, now: Date = new Date()): number | null {

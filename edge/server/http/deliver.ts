@@ -10,7 +10,8 @@ import { Problem } from './problem.ts'
 export const immutableCacheControl = 'public, max-age=31536000, immutable'
 
 /**
- * Responds to GET and HEAD of a file by RFC 9110: content coding, preconditions and range, in this order.
+ * Responds to GET and HEAD of a file as RFC 9110 requires. Evaluates content coding, preconditions and range, in this
+ * order.
  * @param extra headers for the 200, 206 and 304 responses
  * @throws Problem 404, 412 or 416
  */

@@ -18,7 +18,7 @@ async function enforceLimit(host: Host, cost: Cost): Promise<void> {
   })
 }
 
-/** Rejects requests without the host's token. If the host has no token, the methods do not exist (405). */
+/** Rejects requests without the host's token (401). If the host has no token, publishing is disabled (405). */
 export const requireToken: MiddlewareHandler<Env> = async (c, next) => {
   const { publishToken } = c.var.host
   if (publishToken === null) {

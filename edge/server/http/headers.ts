@@ -57,14 +57,14 @@ const publicCors = cors({
 })
 
 /**
- * Opens the shared paths to every origin. Must run outside `securityHeaders`, whose resource policy it widens. The
- * headers are set on the finished response: with headers set before, Hono would rebuild the response and lose its
- * `encodeBody` option.
+ * Allows every origin to read the shared paths. Must be registered before `securityHeaders`, because it replaces the
+ * resource policy of that middleware. The headers are set on the finished response. If they were set earlier, Hono
+ * would rebuild the response without its `encodeBody` option.
  */
 export const crossOriginSharing: MiddlewareHandler = async (c, next) => {
   await next()
   if (!sharedPath.test(c.req.path)) return
-  // An OPTIONS request that is no preflight is handled like on any other path.
+  // An OPTIONS request that is not a preflight is handled as on any other path.
   if (c.req.method !== 'OPTIONS' || c.req.header('Access-Control-Request-Method') !== undefined) {
     const preflight = await publicCors(c, async () => {})
     if (preflight) c.res = preflight

@@ -1,12 +1,12 @@
 import { type Coding, codings } from '../registry/keys.ts'
 
-/** Returns whether files of this type are stored compressed, too. Weights do not compress; images are compressed. */
+/** Returns whether files of this type are also stored compressed. Compression hardly shrinks weights and images. */
 export const isCompressible = (mediaType: string): boolean =>
   mediaType === 'application/wasm' || mediaType.startsWith('text/')
 
 /**
  * Chooses the content coding of a response from Accept-Encoding (RFC 9110 section 12.5.3): the coding with the greatest
- * weight; of equal weights, the one with the smallest file.
+ * weight. Among codings of equal weight, chooses the one with the best compression.
  * @returns null for no coding (identity)
  */
 export function chooseCoding(acceptEncoding: string | undefined): Coding | null {

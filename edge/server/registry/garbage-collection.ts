@@ -4,9 +4,9 @@
 //   publisher:  announce → check the collection's lock → check which files exist → … → write record → remove announcement
 //   collection: lock → read announcements → read records → list files → remove unreferenced files → unlock
 //
-// Either the publisher sees the lock and reports "busy", or it announced before the collection read the announcements,
-// which protects its files. Announcements are read before records, because a commit moves files from the former to the
-// latter.
+// There are two cases. If the publisher finds the lock, it reports "busy". Otherwise it announced its version before
+// the collection read the announcements, which protects its files. The collection reads announcements before records,
+// because a commit writes the record first and then removes the announcement.
 import { parseManifest, UserError } from '@ddpm/shared'
 import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
@@ -52,11 +52,11 @@ export async function collectGarbage(
       ...(await publishedFiles(storage)),
       ...(await readRuntimeList(storage)).map(({ sha256 }) => sha256),
     ])
-    const newest = start.getTime() - keepDays * 86_400_000
+    const cutoff = start.getTime() - keepDays * 86_400_000
     const garbage = []
     let kept = 0
     for await (const { key, bytes, modified } of listAll(storage, keys.files)) {
-      if (referenced.has(keys.fileOf(key)) || modified.getTime() > newest) kept++
+      if (referenced.has(keys.fileOf(key)) || modified.getTime() > cutoff) kept++
       else garbage.push({ key, sha256: keys.fileOf(key), bytes })
     }
     for await (const { key, bytes, modified } of listAll(storage, keys.uploads)) {
@@ -68,7 +68,7 @@ export async function collectGarbage(
       if (clock().getTime() - start.getTime() > (lockMinutes / 2) * 60_000) {
         throw new RegistryError(
           'busy',
-          'The garbage collection reached its time limit and stopped halfway. Run it again.',
+          'The garbage collection reached its time limit before the end. Run it again.',
         )
       }
       await storage.remove(garbage.slice(from, from + batchSize).map(({ key }) => key))
@@ -89,7 +89,7 @@ async function announcedFiles(storage: Storage, now: Date): Promise<string[]> {
       continue
     }
     const stored = await readText(storage, key)
-    // Committed since the listing: its record is read next.
+    // The version was committed after the listing. Its record is read next.
     if (stored === null) continue
     const version = key.slice(keys.publications.length, -'.json'.length)
     referenced.push(version, ...parseManifest(stored.text, key).files.map(({ sha256 }) => sha256))
@@ -107,8 +107,9 @@ async function publishedFiles(storage: Storage): Promise<string[]> {
       const manifest = await readText(storage, keys.file(version))
       if (manifest === null) {
         throw new UserError(
-          `The manifest ${version} of ${name} is missing from the store, so its files are unknown and nothing was ` +
-            `removed. Publish that version again, or unpublish it: npm run publish -- unpublish ${name} ${version}`,
+          `Cannot collect garbage: the manifest ${version} of ${name} is missing from the store, so its files are ` +
+            'unknown. Nothing was removed. Publish this version again, or unpublish it: ' +
+            `npm run publish -- unpublish ${name} ${version}`,
         )
       }
       referenced.push(...parseManifest(manifest.text, `${name} ${version}`).files.map(({ sha256 }) => sha256))

@@ -20,12 +20,12 @@ export const keys = {
   variant: (sha256: string, coding: Coding) => `files/${validated(sha256Pattern, sha256)}.${coding}`,
   /** Returns the SHA-256 of a key below `files/`. */
   fileOf: (key: string) => key.slice('files/'.length, 'files/'.length + 64),
-  /** The record of a model: its versions and aliases. The only object that changes, in one write. */
+  /** The record of a model: its versions and aliases. The only object of a model that changes. */
   record: (name: string) => `registry/${modelName.parse(name)}.json`,
   records: 'registry/',
   /** Returns the model's name from the key of its record, or null for another key. */
   nameOf: (key: string) => recordPattern.exec(key)?.[1] ?? null,
-  /** The manifest of a model in the layout before models had versions. Only detected and removed. */
+  /** The manifest of a model in the old layout without versions. It is only detected and removed. */
   formerManifest: (name: string) => `models/${modelName.parse(name)}.json`,
   /** The manifest of a publication in progress. Its files must not be garbage-collected. */
   publication: (version: string) => `publishing/${validated(sha256Pattern, version)}.json`,

@@ -2,7 +2,7 @@ import type { Storage } from '../storage/storage.ts'
 import { keys } from './keys.ts'
 import { type ModelSummary, readRecord } from './record.ts'
 
-/** Number of records read at once by a search, in which few records may match. */
+/** Number of records that a search reads at once. It is large, because few records may match. */
 const searchBatch = 100
 /** Maximum number of records that one page reads. A Worker may make about 1000 storage requests per request. */
 export const maxRecordsRead = 900
@@ -23,7 +23,7 @@ export async function listModels(
   const models: ModelSummary[] = []
   let from = after === undefined ? undefined : keys.record(after)
   for (let left = maxRecordsRead; ; ) {
-    // Without words nearly every record matches. One more than the page holds shows whether there is a next page.
+    // Without words nearly every record matches. One more than the page needs shows whether there is a next page.
     const batch = Math.min(left, words.length > 0 ? searchBatch : limit + 1 - models.length)
     const { objects, more } = await storage.list(keys.records, { limit: batch, ...(from && { after: from }) })
     const names = objects.flatMap(({ key }) => keys.nameOf(key) ?? [])

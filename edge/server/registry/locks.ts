@@ -2,10 +2,13 @@ import { readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 
-/** Age in minutes at which a lock counts as abandoned. A collection stops removing after half of it. */
+/** Age in minutes at which a lock counts as abandoned. A collection stops removing files after half of this time. */
 export const lockMinutes = 30
 
-/** Hours for which a publication protects its files from collection. It must be committed within half of them. */
+/**
+ * Hours for which an announced version is protected from garbage collection. It must be committed within half of this
+ * time.
+ */
 export const publicationHours = 48
 
 /** @throws RegistryError "busy" during a garbage collection */
@@ -29,7 +32,7 @@ export async function acquireCollectionLock(storage: Storage, now: Date): Promis
     throw new RegistryError('busy', 'Another garbage collection is running. Try again in a minute.')
   }
   return async () => {
-    // The lock may have been taken over after it counted as abandoned: that one stays.
+    // If this lock counted as abandoned, another collection may have replaced it. That lock must stay.
     if ((await readText(storage, keys.collection))?.text === text) await storage.remove([keys.collection])
   }
 }

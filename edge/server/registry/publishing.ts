@@ -118,7 +118,7 @@ async function readAnnouncement(
 ): Promise<{ text: string; manifest: Manifest }> {
   const announcement = await storage.read(keys.publication(version))
   if (announcement === null) {
-    // Maybe committed already, and the client repeats the request because it did not receive the response.
+    // The version may be committed already: clients repeat the request if they did not receive the response.
     const stored = await readRecord(storage, name)
     const text = stored?.record.versions.some((each) => each.version === version)
       ? (await readText(storage, keys.file(version)))?.text
@@ -140,7 +140,8 @@ async function readAnnouncement(
   if (now.getTime() - announcement.info.modified.getTime() > (publicationHours / 2) * 3_600_000) {
     throw new RegistryError(
       'conflict',
-      `Version ${version} was announced more than ${publicationHours / 2} hours ago. Publish it again.`,
+      `Cannot commit version ${version}: it was announced more than ${publicationHours / 2} hours ago. ` +
+        'Publish it again.',
     )
   }
   return { text, manifest }

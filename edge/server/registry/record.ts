@@ -70,7 +70,10 @@ export async function updateRecord(
     const onlyIf = current === null ? 'absent' : { version: current.version }
     if (await storage.put(keys.record(name), text, { mediaType: 'application/json', onlyIf })) return
   }
-  throw new RegistryError('conflict', `Other publishers keep changing ${name}. Try again.`)
+  throw new RegistryError(
+    'conflict',
+    `Cannot update ${name}: other publishers changed it at the same time. Try again.`,
+  )
 }
 
 function emptyRecord(name: string): ModelRecord {
@@ -111,6 +114,6 @@ export function previousVersion({
   if (previous !== undefined) return previous
   throw new RegistryError(
     'unknown version',
-    `${name} has no version before ${latest.slice(0, 12)}, its latest.`,
+    `Cannot roll back ${name}: no version was published before ${latest.slice(0, 12)}, its latest version.`,
   )
 }

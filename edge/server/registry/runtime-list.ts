@@ -3,8 +3,8 @@ import { readText, type Storage } from '../storage/storage.ts'
 import { keys } from './keys.ts'
 
 /**
- * Schema of `keys.runtime`: onnxruntime's files that pages may load. Contains the files of earlier builds, too, which
- * open pages still use.
+ * Schema of `keys.runtime`: onnxruntime's files that pages may load. Also contains the files of earlier builds, because
+ * open pages may still use them.
  */
 export const runtimeList = z.array(
   z.object({

@@ -60,7 +60,7 @@ export async function assembleFile(
     await storage.remove(partKeys)
     return written
   } catch (error) {
-    // Parts with wrong content are useless to a second attempt. After a failure of the store they are kept for it.
+    // Wrong parts are removed, because a retry cannot use them. After a failure of the store, parts stay for a retry.
     if (error instanceof ContentMismatch) await storage.remove(partKeys)
     throw error
   }
@@ -77,7 +77,7 @@ function concatenate(storage: Storage, objectKeys: readonly string[]): ReadableS
     }
     await writable.close()
   }
-  // Errors reach the reader through the stream. If the reader has cancelled it, abort() rejects: ignored.
+  // Errors reach the reader through the stream. abort() rejects if the reader has cancelled it, which is ignored.
   send().catch((error) => writable.abort(error).catch(() => {}))
   return readable
 }

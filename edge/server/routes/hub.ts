@@ -98,7 +98,7 @@ function commitId({ version }: ModelVersion): string {
 
 const commitLength = 40
 
-/** Lists the files of a version as the hub's clients see it: the manifest's files, then the manifest itself. */
+/** Lists the files of a version for the hub's clients: the files in the manifest, then the manifest itself. */
 function listFiles({
   version,
   manifest,

@@ -72,8 +72,8 @@ async function manifestResponse(
 ): Promise<TypedResponse<Manifest, 200, 'json'>> {
   const stored = await findManifestText(c.var.host.storage, `${owner}/${name}`, version)
   const opaque = `"${stored.version}"`
-  // Weak, because a proxy may compress the text and keep the tag. `private, no-cache`: shared caches do not store the
-  // manifest, and browsers revalidate it on every use.
+  // Weak, because a proxy may compress the text without changing the tag. `private, no-cache`: shared caches do not
+  // store the manifest, and browsers revalidate it on every use.
   const headers = { ETag: `W/${opaque}`, 'Cache-Control': 'private, no-cache', 'X-Version': stored.version }
   const unchanged = listsTag(c.req.header('If-None-Match') ?? '', opaque, 'weak')
   const response = unchanged

@@ -68,7 +68,7 @@ for (const { name, open, maxBytes } of implementations) {
       assert.equal((await readText(storage, 'empty'))!.text, '')
     })
 
-    test('a missing object is null', async () => {
+    test('head and read return null for a missing object', async () => {
       const storage = await open()
       await storage.put('files/one', 'x', text)
       for (const key of ['files/two', 'files', 'files/one/more', 'file']) {

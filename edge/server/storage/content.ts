@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Content, ContentMismatch } from './storage.ts'
 
 /**
- * Yields content in chunks and verifies length and SHA-256 while they pass.
+ * Yields content in chunks and verifies its length and SHA-256 at the same time.
  * @throws ContentMismatch after the last chunk
  */
 export async function* verifiedChunks(
@@ -42,7 +42,7 @@ async function* chunks(content: Content): AsyncGenerator<Uint8Array> {
         yield value
       }
     } finally {
-      // Tells the sender if reading ends early. Cancelling a stream that has failed already rejects: ignored.
+      // Notifies the sender if reading ends early. cancel() rejects if the stream has failed already, which is ignored.
       reader.cancel().catch(() => {})
     }
   }

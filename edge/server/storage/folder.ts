@@ -37,7 +37,7 @@ export function folderStorage(folder: string): Storage {
       const file = await nullIfMissing(open(objectPath(key)))
       if (file === null) return null
       try {
-        // From the open file, which stays the same even if another is moved to its path.
+        // Read from the open file, because another file may be moved to its path at any time.
         const stats = await file.stat()
         if (!stats.isFile()) {
           await file.close()
@@ -101,7 +101,7 @@ export function folderStorage(folder: string): Storage {
     path: string,
     { mediaType, onlyIf }: PutOptions,
   ): Promise<boolean> {
-    // The media type is written first, so that it exists once the object does. A key never changes its type.
+    // The media type is written first, so that it exists as soon as the object exists. The type of a key never changes.
     await writeFile(typePath(key), mediaType)
     if (onlyIf === undefined) {
       await rename(part, path)

@@ -9,8 +9,9 @@ import { verifiedChunks } from './content.ts'
 import { type Content, ContentMismatch, type ObjectInfo, type PutOptions, type Storage } from './storage.ts'
 
 /**
- * Size from which streams are not collected in memory. A Worker passes them on: R2 accepts 5 GiB in one write and
- * verifies the hash. Outside Workers they are uploaded in parts of this size, with one part in memory at a time.
+ * Streams of at least this size are not collected in memory. A Worker passes them to R2, which accepts 5 GiB in one
+ * write and verifies the hash. Outside Workers they are uploaded in parts of this size, with one part in memory at a
+ * time.
  */
 const partBytes = 8 * 2 ** 20
 

@@ -5,7 +5,7 @@ export interface ObjectInfo {
   readonly mediaType: string
   /** Time of the last write. */
   readonly modified: Date
-  /** Opaque value that changes with every write, whatever the content. */
+  /** Opaque value that changes with every write, even if the content stays the same. */
   readonly version: string
 }
 
@@ -39,14 +39,14 @@ export interface Storage {
   /** Returns the metadata of an object, or null if there is none. */
   head(key: string): Promise<ObjectInfo | null>
   /**
-   * Reads an object as a stream, so that it never is in memory as a whole.
+   * Reads an object as a stream, so that the complete object is never in memory.
    * @param range within the object. Default: all of it.
    * @returns null if there is no object
    */
   read(key: string, range?: ByteRange): Promise<{ info: ObjectInfo; body: ReadableStream<Uint8Array> } | null>
   /**
    * Writes an object.
-   * @returns null if `onlyIf` does not hold
+   * @returns null if the precondition `onlyIf` is not met
    * @throws ContentMismatch if the content does not have the expected length or hash
    */
   put(key: string, content: Content, options: PutOptions): Promise<ObjectInfo | null>
@@ -63,7 +63,7 @@ export interface Storage {
   remove(keys: readonly string[]): Promise<void>
 }
 
-/** Error: content does not have the expected length or hash. */
+/** Error for content without the expected length or hash. */
 export class ContentMismatch extends Error {
   override readonly name = 'ContentMismatch'
 }

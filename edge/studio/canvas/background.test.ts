@@ -6,7 +6,7 @@ import { findBackground } from './background.ts'
 
 const models = new URL('../../models/', import.meta.url)
 
-/** The first sample of a model, cut out of its preview grid: enlarged twice, with a margin of two pixels. */
+/** Returns the first sample of a model from its preview grid. The grid is enlarged twofold and has 2-pixel margins. */
 async function preview(model: string, side: number) {
   const file = fileURLToPath(new URL(`${model}/preview.png`, models))
   const image = sharp(file)

@@ -20,7 +20,7 @@ function borderPixels({ data, width, height }: Pixels): Uint8ClampedArray[] {
     .map((i) => data.subarray(4 * i, 4 * i + 3))
 }
 
-/** Returns the middle value, or the larger of the two: always a byte that occurs. */
+/** Returns the median; for an even number of values, the larger of the two middle ones, so that it is an integer. */
 function upperMedian(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1]!
 }

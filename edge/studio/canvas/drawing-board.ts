@@ -23,7 +23,7 @@ export interface DrawingBoard {
 
 /** The controls of the mask. */
 export interface MaskControls {
-  /** Whether strokes go to the mask, and whether there is a mask at all. */
+  /** Whether inpainting is on. Strokes then change the mask instead of the image. */
   readonly inpaint: HTMLInputElement
   /** Marks a predefined region. */
   readonly region: HTMLSelectElement
@@ -108,7 +108,7 @@ export function createDrawingBoard(
     setBackground(samples) {
       const { colour: background, isDark } = findBackground(samples)
       layers.setBackground(background)
-      // An image that is already there keeps its colours.
+      // The brush colour changes only if there is no image yet.
       if (layers.isEmpty) colour.reset(isDark)
     },
     load(image, mask) {

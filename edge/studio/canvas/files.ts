@@ -1,4 +1,4 @@
-/** Passes on files that are dropped on the board, and images that are pasted while the board is visible. */
+/** Calls `onFile` with files that are dropped on the board, and with images that are pasted while it is visible. */
 export function listenForFiles(board: HTMLElement, onFile: (file: File) => void): void {
   const findImage = (items: DataTransfer | null) =>
     Array.from(items?.files ?? []).find(({ type }) => type.startsWith('image/'))

@@ -36,7 +36,7 @@ export interface Layers {
   /** Replaces the mask; null clears it. White areas are marked. */
   loadMask(mask: ImageData | null): void
   stroke(from: Point, to: Point, brush: Brush): void
-  /** Marks exactly one region of the mask. */
+  /** Marks a region of the mask and clears the rest. */
   markRegion(region: Region): void
   /** Clears the mask, or the image together with the mask. */
   clear(layer: Brush['layer']): void
@@ -46,7 +46,7 @@ export interface Layers {
   mask(): ImageData
 }
 
-/** Side of the canvases in pixels, about: finer than the model's images, so that strokes get soft edges. */
+/** Approximate side of the canvases in pixels. They are larger than the model's images: strokes get soft edges. */
 const canvasSide = 256
 const maxUndo = 20
 /** Amber, also as R, G, B. */

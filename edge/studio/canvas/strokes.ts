@@ -15,7 +15,7 @@ export interface StrokeHandlers {
   keyboardStep(): number
 }
 
-/** Turns pointer and keyboard input on the board into strokes on the canvas. */
+/** Converts pointer and keyboard input on the board to strokes on the canvas. */
 export function listenForStrokes(
   board: HTMLElement,
   canvas: HTMLCanvasElement,

@@ -20,7 +20,7 @@ import { createCurves } from './curves.ts'
 import { meanSquare, type Process, processOf, sunrise } from './process.ts'
 import { createReverseProcess, type ReverseProcess } from './reverse-process.ts'
 
-/** What the whole page refers to: a model, a clean image, noise and a class. */
+/** State of the page: a model, a clean image, noise and a class. */
 interface Scene {
   readonly manifest: Manifest
   readonly process: Process

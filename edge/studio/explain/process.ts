@@ -18,7 +18,7 @@ export interface StepWeights {
   readonly sigma: number
 }
 
-/** Returns the coefficients of a model: those in the rows of ancestral sampling over all timesteps. */
+/** Returns the coefficients of a model, from the rows of ancestral sampling over all timesteps. */
 export function processOf(manifest: Manifest): Process {
   const steps = manifest.scheduler.num_train_timesteps
   const { rows } = planFor(manifest, {
@@ -55,8 +55,8 @@ export function meanSquare(a: Float32Array, b: Float32Array): number {
 }
 
 /**
- * Returns an image of a sun over a hill, shown until the model has generated samples: [channels, height, width] in [−1,
- * 1].
+ * Returns an image of a sun over a hill, shown until the model has generated samples.
+ * @returns [channels, height, width] in [−1, 1]
  */
 export function sunrise({ channels, height, width }: Manifest['shape']): Float32Array {
   const out = new Float32Array(channels * height * width)

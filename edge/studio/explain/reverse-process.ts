@@ -17,7 +17,7 @@ interface State {
   readonly x: Float32Array
   /** Current timestep; −1 when the image is finished. */
   readonly t: number
-  /** Class given to the model; null for none. */
+  /** Class for the model; null for none. */
   readonly className: string | null
 }
 

@@ -12,7 +12,7 @@ function frame(step: number, steps: number): Frame {
   return { step, steps, t: steps - step, x: [image()], x0: [image()] }
 }
 
-test('the buffer keeps evenly spaced frames within its limit, including the first and the last', () => {
+test('the buffer retains evenly spaced frames within its limit, including the first and the last', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 400 }),

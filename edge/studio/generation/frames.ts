@@ -22,8 +22,8 @@ export interface FrameBuffer {
 const defaultMaxBytes = 64e6
 
 /**
- * Creates a buffer that keeps evenly spaced frames within `maxBytes`. Whenever the limit is exceeded, it drops every
- * second frame and doubles its stride. The first and the last frame are always kept.
+ * Creates a buffer that retains evenly spaced frames within `maxBytes`. Whenever the limit is exceeded, it drops every
+ * second frame and doubles its stride. It always retains the first and the last frame.
  */
 export function createFrameBuffer(maxBytes = defaultMaxBytes): FrameBuffer {
   const stored: Frame[] = []

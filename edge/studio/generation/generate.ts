@@ -61,7 +61,7 @@ export async function generateImages(
 /** Approximate number of frames of the timeline. */
 const targetFrames = 60
 
-/** Steps between two previews. Fast devices would otherwise wait for previews that nobody can see. */
+/** Returns the number of steps between two previews. More previews would slow down fast devices without any benefit. */
 function previewInterval({ steps }: Settings): number {
   return Math.max(1, Math.round(steps / targetFrames))
 }

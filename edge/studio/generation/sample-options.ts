@@ -33,7 +33,7 @@ export function sampleOptions(manifest: Manifest, settings: Settings): SampleOpt
     }
     case 'image': {
       const { image, strength, mask } = start
-      // Without a chosen class, guidance would pull towards a random class, which the image may contradict.
+      // Without a chosen class, guidance would steer towards a random class, which may not match the image.
       const imageGuidance = settings.class === null ? 0 : guidance
       return [{ ...base, guidance: imageGuidance, init: image, strength, ...(mask && { mask }) }]
     }

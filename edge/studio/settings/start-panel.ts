@@ -12,14 +12,14 @@ export interface StartPanel {
   /** Adapts the drawing board's background to the model's samples. */
   setBackground(samples: readonly ImageData[]): void
   fill(start: Start, seed: number): void
-  /** @param seed the seed of the form, used if the second image has no seed of its own */
+  /** @param seed the seed of the form, used if the seed of the second image is empty */
   read(seed: number): Start
 }
 
 const notes: Record<Start['kind'], string> = {
   noise: 'Each image starts as random noise, which the seed determines.',
   image: 'Noise is added to your image up to the strength, and then removed again (SDEdit).',
-  variation: 'Repeats one image of the seed, followed by images from similar noise.',
+  variation: 'The first image repeats the chosen image of the seed. The others start from similar noise.',
   interpolation: 'Blends one image into another, step by step, along the arc between their noises.',
 }
 const inpaintNote = 'Only the area you mark changes. The new content fits the rest of the image (RePaint).'

@@ -42,6 +42,6 @@ function previewFigure(name: string, sha256: string): HTMLElement {
     'figure',
     {},
     image,
-    make('figcaption', { class: 'note' }, 'Samples from the time of publication'),
+    make('figcaption', { class: 'note' }, 'Samples generated when the model was exported'),
   )
 }

@@ -51,7 +51,7 @@ generateButton.addEventListener('click', (event) => {
   // The button becomes a submit button again before the default action, which would start a new generation.
   event.preventDefault()
 })
-// Makes the page work offline. It also works in browsers without service workers.
+// The service worker makes the page available offline. It is optional: some browsers do not support service workers.
 navigator.serviceWorker?.register('offline.js').catch(() => {})
 reportErrors(start)
 

@@ -35,7 +35,7 @@ test('old images with long links are dropped before the storage is full', () => 
   assert.ok(saved.items.length > 5)
 })
 
-test('images that the first version stored are read', () => {
+test('images stored by the first version of the studio can be read', () => {
   const storage = memoryStorage()
   const stored =
     '{"link":"?model=a/b&seed=1","title":"a/b","thumbnail":"data:image/png;base64,AA","picture":3}'

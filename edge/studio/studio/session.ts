@@ -17,7 +17,7 @@ export interface Session {
   manifest(name: string): Promise<Manifest>
   /** Loads a model. The latest one stays loaded, so that repeated calls return it. */
   model(manifest: Manifest, signal: AbortSignal): Promise<Model>
-  /** Unloads the model and forgets the manifests, so that the next generation starts fresh. */
+  /** Unloads the model and clears the fetched manifests, so that the next generation loads them again. */
   reset(): void
 }
 
@@ -57,7 +57,7 @@ export function createSession(status: Status): Session {
         onProgress: (progress) => showProgress(status, progress),
       })
       byId('device', HTMLElement).textContent = `Runs on ${model.deviceReason}.`
-      cacheAnswers(name, wasControlled).catch(() => {})
+      cacheApiResponses(name, wasControlled).catch(() => {})
       showCachedFiles().catch(() => {})
       return model
     },
@@ -82,10 +82,10 @@ function showProgress(status: Status, progress: LoadProgress): void {
 }
 
 /**
- * Repeats the API requests on the first visit, so that the page works offline afterwards: the service worker caches
- * their responses, but starts too late to see the first requests.
+ * Repeats the API requests on the first visit, so that the page works offline afterwards. The service worker caches the
+ * responses, but it starts after the first requests.
  */
-async function cacheAnswers(name: string, wasControlled: boolean): Promise<void> {
+async function cacheApiResponses(name: string, wasControlled: boolean): Promise<void> {
   const { serviceWorker } = navigator
   if (!serviceWorker || wasControlled) return
   if (!serviceWorker.controller) {

@@ -57,7 +57,8 @@ export function encodeApng(frames: readonly PngFrame[]): Uint8Array<ArrayBuffer>
  * @throws Error if it is not a PNG file
  */
 export function parseChunks(png: Uint8Array): Chunk[] {
-  if (signature.some((byte, i) => png[i] !== byte)) throw new Error('Not a PNG file.')
+  if (signature.some((byte, i) => png[i] !== byte))
+    throw new Error('Invalid PNG file: expected the PNG signature.')
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength)
   const chunks: Chunk[] = []
   for (let offset = 8; offset < png.length; ) {

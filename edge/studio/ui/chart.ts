@@ -72,7 +72,7 @@ function noiseLevels({ rows }: Plan): number[] {
 function describe({ name, rows }: Plan, levels: readonly number[]): string {
   const middle = levels[Math.floor((levels.length - 1) / 2)]!
   const [start, half, end] = [levels[0]!, middle, levels.at(-1)!].map((level) => level.toFixed(2))
-  return `Noise level over the ${rows.length} steps of ${name}: ${start} at the start, ${half} half way, ${end} at the end.`
+  return `Noise level over the ${rows.length} steps of ${name}: ${start} at the start, ${half} in the middle, ${end} at the end.`
 }
 
 function xAt(share: number): number {

@@ -13,7 +13,7 @@ interface Size {
 }
 
 export interface ContactSheet {
-  /** Creates `count` empty tiles for images of the given size. Keeps the tiles if nothing changes. */
+  /** Creates `count` empty tiles for images of a size. Reuses the existing tiles if both are unchanged. */
   resize(count: number, size: Size): void
   show(images: readonly ImageData[]): void
   /** Marks the selected image. */
@@ -48,7 +48,7 @@ export function createContactSheet(onSelect: (index: number) => void): ContactSh
     resize(count, newSize) {
       const isSame =
         count === canvases.length && newSize.width === size.width && newSize.height === size.height
-      // Keeping the tiles keeps the focus.
+      // Reusing the tiles preserves the keyboard focus.
       if (isSame) return
       size = newSize
       const { width, height } = size

@@ -28,8 +28,8 @@ const amber = [0.9, 0.28, -0.55]
 const nearBlack = [-0.91, -0.9, -0.9]
 
 /**
- * Approximately normal noise: the scaled sum of six uniform numbers of a linear congruential generator. Good enough for
- * an ornament.
+ * Creates a generator of approximately normal noise: the scaled sum of six uniform numbers of a linear congruential
+ * generator. The quality is sufficient for a logo.
  */
 function createNoise(seed: number): () => number {
   let state = seed

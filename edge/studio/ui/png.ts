@@ -41,7 +41,7 @@ export async function downloadPng(canvas: HTMLCanvasElement, fileName: string): 
 }
 
 /**
- * Downloads the denoising of one image as an animated PNG. The last frame stays for two seconds.
+ * Downloads the denoising steps of one image as an animated PNG. The last frame stays for two seconds.
  * @param frames the image at each step
  * @param milliseconds duration of every other frame
  */

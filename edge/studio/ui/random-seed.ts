@@ -1,4 +1,4 @@
-/** Returns a random seed of at most six digits: short enough to read out. */
+/** Returns a random seed of at most six digits: short enough to read aloud. */
 export function randomSeed(): number {
   return Math.floor(Math.random() * 1e6)
 }

@@ -73,7 +73,7 @@ describe('studio: results', { timeout: 900_000 }, () => {
     await page.close()
   })
 
-  test('history and favourites are there on the next visit', async () => {
+  test('history and favourites are available on the next visit', async () => {
     const context = await session.browser.newContext({ serviceWorkers: 'block' })
     const requests: string[] = []
     const page = await open(`/?${quickSettings}`, context, (url) => requests.push(url))

@@ -69,7 +69,7 @@ describe('studio: what generation starts from', { timeout: 900_000 }, () => {
     await assertLinkRepeats(page, images)
   })
 
-  test('generation starts from a drawn image, which is in the fragment of the link only', async () => {
+  test('generation starts from a painted image, which is in the fragment of the link only', async () => {
     const page = await open(`/?${quickSettings}`)
     await waitForImages(page)
     await page.getByRole('radio', { name: 'My image' }).check()
@@ -97,7 +97,7 @@ describe('studio: what generation starts from', { timeout: 900_000 }, () => {
     await assertLinkRepeats(page, images)
   })
 
-  test('inpainting changes the marked area and keeps the rest', async () => {
+  test('inpainting changes the marked area and preserves the rest', async () => {
     const page = await open(`/?${quickSettings}`)
     await waitForImages(page)
     const before = await readImages(page)

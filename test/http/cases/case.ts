@@ -18,7 +18,7 @@ export type About =
   | 'code'
   /** A file of a compressible type without variants. */
   | 'script'
-  /** The same with the type application/wasm. */
+  /** A file of type application/wasm without variants. */
   | 'wasm'
   /** A file without bytes. */
   | 'empty'
@@ -45,7 +45,7 @@ export type About =
   | 'hidden'
   /** A hub address whose revision contains a line break and characters outside ASCII. */
   | 'revision'
-  /** A page of the list after such a name. */
+  /** A page of the list, with a character outside ASCII in the parameter `after`. */
   | 'after'
 
 export interface Case {
@@ -129,7 +129,7 @@ export const unchanged: Rest = {
   }),
 }
 
-/** Combines the request headers of two. */
+/** Combines two sets of request headers. */
 export const both = (one: Headers, other: Headers): Case['headers'] => {
   const of = (headers: Headers, subject: Subject) =>
     typeof headers === 'function' ? headers(subject) : headers

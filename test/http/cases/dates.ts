@@ -45,7 +45,7 @@ add('13.1.4', 'If-Unmodified-Since with HEAD', ({ date }) => ({ 'If-Unmodified-S
 const later850 = 'Sunday, 06-Nov-50 08:49:37 GMT'
 const laterAsctime = 'Sun Nov  6 08:49:37 2050'
 const earlier850 = 'Sunday, 06-Nov-94 08:49:37 GMT'
-/** Returns the last two digits of a year. Recipients read them as a year at most 50 years ahead. */
+/** Returns the last two digits of the year in a number of years. */
 const inYears = (years: number) => String((new Date().getUTCFullYear() + years) % 100).padStart(2, '0')
 const earlierAsctime = 'Sun Nov  6 08:49:37 1994'
 add('5.6.7', 'a later date in the format of RFC 850', { 'If-Modified-Since': later850 }, 304, unchanged)

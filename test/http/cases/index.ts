@@ -1,4 +1,4 @@
-// Requirements of HTTP for a file server, as a list of cases. Each names its section of RFC 9110, or of another document.
+// HTTP requirements for a file server, as a list of cases. Each case names its section of RFC 9110 or another document.
 // `check.ts` compares a response with its case; all cases run on every host.
 import { addresses } from './addresses.ts'
 import type { Case } from './case.ts'

@@ -5,7 +5,7 @@ export interface ProgressBar {
   show(done: number, total: number, details?: string): void
   /** Prints a line above the bar. */
   log(line: string): void
-  /** Ends the bar and leaves it on the screen. */
+  /** Ends the progress bar. It stays on the screen. */
   end(): void
 }
 
@@ -19,8 +19,8 @@ const interval = { terminal: 0.1, file: 10 }
  */
 export function progressBar(label: string, out: NodeJS.WriteStream = process.stdout): ProgressBar {
   let line = ''
-  let shown = 0
-  const elapsed = () => (performance.now() - shown) / 1000
+  let lastUpdate = 0
+  const elapsed = () => (performance.now() - lastUpdate) / 1000
 
   return {
     show(done, total, details = '') {
@@ -34,7 +34,7 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
         if (done < total && elapsed() < interval.file) return
         out.write(`${line}\n`)
       }
-      shown = performance.now()
+      lastUpdate = performance.now()
     },
     log(text) {
       out.write(out.isTTY ? `\r\x1b[2K${text}\n${line.slice(0, (out.columns ?? 80) - 1)}` : `${text}\n`)
@@ -47,8 +47,8 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
 }
 
 /**
- * Creates a progress bar that estimates the time left from the pace since the first report: work that was cached by an
- * earlier run takes no time in this one. Fractions of `done` are rounded down.
+ * Creates a progress bar that estimates the remaining time from the speed since the first report. Work that was done
+ * earlier, for example cached by an earlier run, does not affect the estimate. Fractions of `done` are rounded down.
  */
 export function timedProgress(label: string): ProgressBar {
   const bar = progressBar(label)

@@ -24,7 +24,8 @@ export function addOptions(command: Command): void {
   command
     .option(
       '--recipe <name|file.json>',
-      `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields`,
+      `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields ` +
+        '(default: shapes, or images with another --data)',
     )
     .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
     .option('--resume <folder>', 'resume a stopped run')

@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 
-/** The system refused a write. The previous file is unchanged. */
+/** Error of the system while writing a file. */
 export class WriteError extends UserError {}
 
 /**

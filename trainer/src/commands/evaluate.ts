@@ -100,7 +100,12 @@ const command = addSamplerOptions(
     '--features <file.onnx>',
     'feature extractor (default: a classifier that is trained on the labelled images)',
   )
-  .option('--features-size <pixels>', 'side of the input images of the extractor', parseWholeNumber, 299)
+  .option(
+    '--features-size <pixels>',
+    'width and height of the input images of the extractor',
+    parseWholeNumber,
+    299,
+  )
   .option(
     '--features-mean <list>',
     'mean to subtract from pixel values in 0 … 1: one number, or one per channel',

@@ -29,7 +29,7 @@ const command = new Command('npm run import --')
   .argument('<weights>', 'the .safetensors file')
   .requiredOption('--config <file>', "the network's arguments: base_channels, base_channels_multiples …")
   .option('--out <folder>', 'folder of the new run (default: runs/ and the name of the file)')
-  .option('--size <pixels>', 'side of the images that the model generates', parseWholeNumber, 32)
+  .option('--size <pixels>', 'width and height of the images that the model generates', parseWholeNumber, 32)
   .option(
     '--prediction <kind>',
     'what the network predicts: epsilon, x0 or v',

@@ -33,7 +33,7 @@ async function main({ port }: { port: number }): Promise<void> {
   const hasRun = existsSync(join(folder, 'config.json'))
   if (!hasRun) await run('train')
   else if (!isTrained()) await run('train', '--resume', folder)
-  else console.log(`${folder} is already trained. Remove it to train again.`)
+  else console.log(`${folder} is already trained. Remove the folder to train again.`)
 
   if (!isExported()) {
     const metadata = ['--description', 'Coloured figures on paper.', '--licence', 'CC0-1.0']

@@ -164,7 +164,7 @@ test('a warning is reported if a single subfolder contains the class folders', a
   assert.ok(warnings.join().includes(`use ${join(path, 'test')} instead`))
 })
 
-test('one unreadable image of 200 is skipped with a warning; the others keep their classes and pixels', async () => {
+test('one unreadable image of 200 is skipped with a warning; the others retain their classes and pixels', async () => {
   const images = { cats: await png(red), dogs: await png(green) }
   const files = Object.entries(images).flatMap(([name, bytes]) =>
     Array.from({ length: 100 }, (_, i) => [`${name}/${String(i).padStart(3, '0')}.png`, bytes] as const),

@@ -211,7 +211,8 @@ function chooseChannels(
   if (grey.length > 0) {
     throw new UserError(
       `Some of the ${images.length} images are grey and others have colour. Grey images: ${summarize(grey)}. ` +
-        'Use --channels 3 to convert all images to RGB, --channels 1 to convert all images to greyscale, or remove one of the two kinds.',
+        'Use --channels 3 to convert all images to RGB, --channels 1 to convert all images to greyscale, ' +
+        'or remove one of the two kinds.',
     )
   }
   if (colourless.length > 0)

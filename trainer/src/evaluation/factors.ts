@@ -39,7 +39,7 @@ export async function parseShapes(
   for (let i = 0; i < count; i++) {
     const result = parseShape(pixels.subarray(i * size, (i + 1) * size))
     if (result.shape === null) {
-      // Removes the figures and numbers in the reason, so that equal reasons are counted together.
+      // Removes the names of figures and the numbers in the reason, so that equal reasons are counted together.
       const reason = result.reason.replace(/;.*| a \w+ and a \w+/, '')
       rejected[reason] = (rejected[reason] ?? 0) + 1
     } else {

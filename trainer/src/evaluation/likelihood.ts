@@ -101,7 +101,7 @@ export interface Stratum {
 /**
  * Splits the timesteps into strata. The first one is timestep 0 alone, whose term is L_0. The widths of the others grow
  * by a constant factor: the terms decrease like a power of t, so every stratum contributes a similar part of their sum.
- * @param count number of strata, 2 to `timesteps`; with `timesteps` strata each holds one timestep
+ * @param count number of strata, 2 to `timesteps`; with `timesteps` strata, each contains one timestep
  */
 export function splitIntoStrata(timesteps: number, count: number): Stratum[] {
   const strata: Stratum[] = [{ start: 0, end: 1 }]

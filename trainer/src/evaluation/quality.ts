@@ -57,8 +57,8 @@ export interface QualityRequest {
 export function checkCounts({ count, reference, neighbours }: QualityRequest): void {
   if (Math.min(count, reference) > neighbours) return
   throw new UserError(
-    `Too few images: expected more than ${neighbours} (--nearest) generated and real ones each, got ${count} generated ` +
-      `and ${reference} real images.`,
+    `Too few images: expected more than ${neighbours} generated and ${neighbours} real images, got ${count} generated ` +
+      `and ${reference} real images. Use more images or a smaller --nearest.`,
   )
 }
 

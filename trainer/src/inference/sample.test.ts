@@ -19,7 +19,7 @@ const info: ModelInfo = {
 /** A model that predicts half of x as noise. */
 const network: Network = (x) => x.map((value) => value / 2)
 
-/** More images than a chunk holds. */
+/** More images than fit in a chunk. */
 const count = 70
 
 function values(seed: number): Float32Array {

@@ -135,7 +135,7 @@ export const recipeFields = {
   flip: field('bool', z.boolean(), false, 'flip images horizontally with probability 0.5'),
   seed: field('n', int(), 0, 'seed of all random numbers: weights, batches, noise …'),
 
-  // Defaults of sampling, here and on the page.
+  // Default sampling options of the trained model, also in the studio.
   sampler: field('name', oneOf(samplers), sampling.sampler, 'default sampler'),
   samplingSteps: field('n', int(1, 1e6), sampling.steps, 'default number of sampling steps'),
   spacing: field('name', oneOf(timestepSpacings), sampling.spacing, 'default spacing of the timesteps'),

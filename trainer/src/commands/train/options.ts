@@ -12,7 +12,7 @@ export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRe
   readonly resume?: string
   /** Number of CPU threads. Default: all. */
   readonly threads?: number
-  /** Bytes of decoded images to keep in memory. */
+  /** Max bytes of decoded images to cache in memory. */
   readonly cache?: number
   /** Port of the dashboard; true is the default port. */
   readonly dashboard?: number | true
@@ -63,7 +63,7 @@ export function flag(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** Parses the recipe fields that were given on the command line. */
+/** Parses the recipe fields that were passed on the command line. */
 export function readOverrides(options: Options): Partial<Recipe> {
   return Object.fromEntries(
     fieldNames.flatMap((field) => {

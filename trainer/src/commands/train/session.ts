@@ -11,7 +11,7 @@ import type { StepCost } from '../../training/estimate.ts'
 import { NotFinite } from '../../training/loop.ts'
 import type { PreparedRun } from './prepare.ts'
 
-/** A run while it trains. */
+/** A run in training. */
 export interface TrainingSession extends PreparedRun {
   readonly spec: StepSpec
   readonly cost: StepCost

@@ -110,7 +110,7 @@ function select(dataset: Dataset, indices: Uint32Array): Dataset {
   }
 }
 
-/** Selects the labels of the images with the given indices. */
+/** Returns the labels of the images at the indices. */
 export function selectLabels(labels: Uint16Array, indices: Uint32Array): Uint16Array {
   return Uint16Array.from(indices, (index) => labels[index]!)
 }

@@ -20,7 +20,7 @@ export interface ImageKind {
 
 /**
  * Decodes an image file to 8 bits per channel. Applies the EXIF orientation, scales the shorter side to `size`, crops the
- * square in the middle and composites transparent pixels on white. Of an animation, only the first frame is used.
+ * square in the middle and composites transparent pixels on white. Decodes only the first frame of an animation.
  * @param out receives [channels, size, size]. Its length determines the number of channels; with one channel, it
  *   receives the red of an RGB image.
  * @throws Error with the reason on one line

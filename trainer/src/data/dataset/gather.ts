@@ -7,7 +7,7 @@ import { decode, forEachConcurrently } from './decode.ts'
 export class MissingImageError extends UserError {}
 
 /**
- * Returns the images with the given indices, in that order, in memory.
+ * Loads the images at the indices into memory, in that order.
  * @throws MissingImageError
  */
 export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Dataset> {

@@ -79,7 +79,7 @@ function readBytes(path: string): Buffer {
 
 interface ImageInput {
   readonly name: string
-  /** Batch size of a network that takes no other; null if the batch size is symbolic. */
+  /** Batch size of the network if it is fixed; null if it is symbolic. */
   readonly fixedBatch: number | null
   readonly channels: 1 | 3
 }

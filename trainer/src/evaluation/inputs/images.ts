@@ -17,7 +17,7 @@ export interface EvaluationSet {
 
 /**
  * Opens the real images to evaluate a model on: those of `data` (default split: all), or those of the run's own dataset.
- * @param defaultSplit split of the run's own dataset if `split` is not given
+ * @param defaultSplit split of the run's own dataset if `split` is not set
  * @throws UserError if there are no images or they do not have the model's size
  */
 export async function openEvaluationSet(

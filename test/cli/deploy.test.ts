@@ -1,4 +1,4 @@
-// Deploying to Cloudflare: `npm run deploy` and the real wrangler, against a fake of Cloudflare's API.
+// Deploys to Cloudflare with `npm run deploy` and the real wrangler, against a fake Cloudflare API.
 import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

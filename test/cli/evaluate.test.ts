@@ -61,7 +61,7 @@ suite('npm run evaluate', () => {
     assert.match(output, /averaged weights after 4 steps/)
     assert.match(output, /classifier of shapes, accuracy \d+\.\d\d % on 10 validation images/)
     assert.match(output, /Warning: with 12 images FID is biased upwards/)
-    assert.match(output, /of 12 \(\d+\.\d %\) are one clean figure/)
+    assert.match(output, /of 12 \(\d+\.\d %\) show one clean figure/)
     const [name] = outputs('quality-')
     const report = JSON.parse(readFileSync(outputPath(name!), 'utf8'))
     assert.deepEqual(
@@ -94,7 +94,7 @@ suite('npm run evaluate', () => {
     assert.equal(fid[2], report.scores.fid.halfWidth.toFixed(3))
   })
 
-  test('takes the sampler flags of sample and records the effective options', () => {
+  test('accepts the sampler flags of npm run sample and records the effective options', () => {
     const reportOf = (...args: string[]) => {
       const path = /Wrote the report to (\S+)/.exec(
         evaluate('runs/tiny', '--out', 'runs/flags', '--steps', '2', ...counts, ...args),
@@ -123,7 +123,7 @@ suite('npm run evaluate', () => {
     assert.deepEqual([drawn.sampler, drawn.steps, drawn.eta], ['ddim', 3, 0.5])
   })
 
-  test('generates images once, and an image that a killed process left incomplete again', () => {
+  test('caches generated images, and regenerates an image that a killed process left incomplete', () => {
     const [samples] = outputs('drawn-')
     const path = outputPath(samples!)
     const bytes = readFileSync(path)
@@ -192,7 +192,7 @@ suite('npm run evaluate', () => {
     assert.equal(figures(), figures('--out', 'runs/unstopped'))
   })
 
-  test('bench:quality: writes a table and a chart, and measures each cell once', () => {
+  test('bench:quality: writes a table and a chart, and caches the measured cells', () => {
     const bench = (...steps: string[]) => {
       const counts = ['--count', '8', '--reference', '30']
       const args = ['runs/tiny', '--samplers', 'ddim,heun', ...counts, '--steps', ...steps]

@@ -30,13 +30,13 @@ function assertRejected(python: string, message: RegExp): void {
 }
 
 suite('npm run export -- --via tf2onnx', () => {
-  test('without Python: says how to install it', () => {
+  test('without Python: the error explains how to install it', () => {
     assertRejected(join(folder, 'nowhere/python3'), /Cannot run Python as ".*nowhere\/python3".*ENOENT/)
   })
 
   const hasNoTf2onnx = spawnSync('python3', ['-c', 'import tf2onnx']).status !== 0
   const bare = spawnSync('python3', ['--version']).status === 0 && hasNoTf2onnx
-  test('without tf2onnx: names the missing modules and how to install them', {
+  test('without tf2onnx: the error names the missing modules and explains how to install them', {
     skip: bare ? false : 'python3 has tf2onnx, or there is no python3',
   }, () => {
     assertRejected(
@@ -54,7 +54,7 @@ suite('npm run export -- --via tf2onnx', () => {
     rmSync(join(folder, 'via'), { recursive: true })
   })
 
-  // The other tests replace tf2onnx with a script that takes its command line and writes a given file.
+  // The other tests replace Python with a script that accepts the command line of tf2onnx and writes a prepared file.
   const fakePython = (name: string, action: string): string => {
     const path = join(folder, name)
     writeFileSync(
@@ -68,30 +68,34 @@ suite('npm run export -- --via tf2onnx', () => {
     `while [ "$1" != --output ]; do shift; done; cp '${join(folder, file)}' "$2"`
   const windows = { skip: process.platform === 'win32' ? 'the fake Python is a shell script' : false }
 
-  test('passes the graph model, checks the result and describes it like plain export', windows, () => {
-    const python = fakePython('right', `test -s "$4" || exit 3; ${writes('export/model.onnx')}`)
-    const { status, output } = exportVia(python)
-    assert.equal(status, 0, output)
-    assert.match(
-      readFileSync(`${python}.args`, 'utf8'),
-      /^-m tf2onnx.convert --tfjs \S+\/model.json --output \S+ --inputs x:0,timestep:0,label:0 --rename-inputs x,timestep,label$/m,
-    )
-    const read = (name: string) => readFileSync(join(folder, name))
-    assert.deepEqual(read('via/model.onnx'), read('export/model.onnx'))
-    const infoOf = (name: string) => {
-      const manifest = parseManifest(read(`${name}/manifest.json`).toString(), name)
-      const { shape, classes, inputs, output, training, scheduler, sampling, files } = manifest
-      return { shape, classes, inputs, output, training, scheduler, sampling, graph: files[0] }
-    }
-    assert.deepEqual(infoOf('via'), infoOf('export'))
-    rmSync(join(folder, 'via'), { recursive: true })
-  })
+  test(
+    'passes the graph model, checks the result and writes the same manifest as plain export',
+    windows,
+    () => {
+      const python = fakePython('right', `test -s "$4" || exit 3; ${writes('export/model.onnx')}`)
+      const { status, output } = exportVia(python)
+      assert.equal(status, 0, output)
+      assert.match(
+        readFileSync(`${python}.args`, 'utf8'),
+        /^-m tf2onnx.convert --tfjs \S+\/model.json --output \S+ --inputs x:0,timestep:0,label:0 --rename-inputs x,timestep,label$/m,
+      )
+      const read = (name: string) => readFileSync(join(folder, name))
+      assert.deepEqual(read('via/model.onnx'), read('export/model.onnx'))
+      const infoOf = (name: string) => {
+        const manifest = parseManifest(read(`${name}/manifest.json`).toString(), name)
+        const { shape, classes, inputs, output, training, scheduler, sampling, files } = manifest
+        return { shape, classes, inputs, output, training, scheduler, sampling, graph: files[0] }
+      }
+      assert.deepEqual(infoOf('via'), infoOf('export'))
+      rmSync(join(folder, 'via'), { recursive: true })
+    },
+  )
 
-  test('discards a model that predicts something else', windows, async () => {
+  test('discards a model with different predictions', windows, async () => {
     await exportTinyModel(join(folder, 'other/export'), { steps: 3 })
     assertRejected(
       fakePython('wrong', writes('other/export/model.onnx')),
-      /predicts something else: at batch size 1/,
+      /Invalid output of tf2onnx: at batch size 1 expected predictions that differ .* by at most \S+, got/,
     )
   })
 

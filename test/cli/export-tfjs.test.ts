@@ -65,7 +65,7 @@ suite('a TensorFlow.js graph model', () => {
 
   test('of weights trained with PyTorch predicts the same as PyTorch', async () => {
     const reference = readReference('gray16')
-    assert.ok(reference, 'test/reference holds gray16')
+    assert.ok(reference, 'test/reference contains gray16')
     const config = reference.weightsPath.replace('weights.safetensors', 'config.json')
     run('import', reference.weightsPath, '--config', config, '--size', '8', '--out', 'gray')
     const { xt, timestep, epsilon } = Object.fromEntries(reference.case)
@@ -77,7 +77,7 @@ suite('a TensorFlow.js graph model', () => {
     assert.ok(difference < 1e-5, `${difference}`)
   })
 
-  test('holds everything that a sampler needs in its metadata', async () => {
+  test('contains everything that a sampler needs in its metadata', async () => {
     const { graph } = await exported('run')
     const { info } = await openModel(join(folder, 'run'), 'ema')
     assert.deepEqual(graph.metadata, {

@@ -22,7 +22,7 @@ function command(name: string, ...args: string[]): { status: number | null; outp
 
 suite('npm run import', () => {
   const reference = readReference('gray16')
-  assert.ok(reference, 'test/reference holds gray16')
+  assert.ok(reference, 'test/reference contains gray16')
   const config = reference.weightsPath.replace('weights.safetensors', 'config.json')
 
   test('weights trained with PyTorch are imported and exported, and predict the same as in PyTorch', async () => {
@@ -48,7 +48,7 @@ suite('npm run import', () => {
     assert.ok(error < 1e-5, `epsilon differs by ${error}`)
   })
 
-  test('errors name missing, surplus and misshapen tensors and unknown arguments', () => {
+  test('errors name missing and unexpected tensors, wrong shapes and unknown arguments', () => {
     const arguments_ = JSON.parse(readFileSync(config, 'utf8'))
     const tryWith = (change: object) => {
       const path = join(folder, 'changed.json')
@@ -60,9 +60,12 @@ suite('npm run import', () => {
     assert.match(more.output, /missing: .*encoder_blocks/)
     assert.match(
       tryWith({ base_channels_multiples: [1, 1] }).output,
-      /misshapen: encoder_blocks\.2\.\S+ is \[32/,
+      /wrong shape: encoder_blocks\.2\.\S+ is \[32/,
     )
-    assert.match(tryWith({ apply_attention: [false, false] }).output, /surplus: encoder_blocks\.2\.attention/)
+    assert.match(
+      tryWith({ apply_attention: [false, false] }).output,
+      /unexpected: encoder_blocks\.2\.attention/,
+    )
     assert.match(tryWith({ heads: 3 }).output, /Unrecognized key: "heads"/)
   })
 })

@@ -20,8 +20,8 @@ suite('npm run plan', () => {
   }
 
   test('prints the table and the noise levels of a run, of a diffusers scheduler, and of the paper', async () => {
-    const block = { _class_name: 'UniPCMultistepScheduler', solver_order: 3, use_karras_sigmas: true }
-    writeFileSync(at('scheduler_config.json'), JSON.stringify(block))
+    const scheduler = { _class_name: 'UniPCMultistepScheduler', solver_order: 3, use_karras_sigmas: true }
+    writeFileSync(at('scheduler_config.json'), JSON.stringify(scheduler))
     for (const [args, first] of [
       [[run], /^ddpm, 50 network evaluations/],
       [[at('scheduler_config.json'), '--steps', '9'], /^unipc of order 3, 9 network evaluations/],
@@ -31,7 +31,7 @@ suite('npm run plan', () => {
       const { status, output } = await plan(...args)
       assert.equal(status, 0, output)
       assert.match(output, first)
-      assert.match(output, /Noise left, √\(1−ᾱ\), after so many rows:\n *0 {2}(1\.000|0\.999|0\.9\d\d) {2}█+/)
+      assert.match(output, /Noise level √\(1−ᾱ\) after each row:\n *0 {2}(1\.000|0\.999|0\.9\d\d) {2}█+/)
       assert.match(output, /\n *\d+ {2}0\.000\n$/)
     }
   })
@@ -47,12 +47,12 @@ suite('npm run plan', () => {
   })
 
   test('errors name an unsupported option, a missing file and invalid steps', async () => {
-    const block = { _class_name: 'UniPCMultistepScheduler', use_flow_sigmas: true }
-    writeFileSync(at('flow.json'), JSON.stringify(block))
+    const scheduler = { _class_name: 'UniPCMultistepScheduler', use_flow_sigmas: true }
+    writeFileSync(at('flow.json'), JSON.stringify(scheduler))
     for (const [args, message] of [
-      [[at('flow.json')], /cannot be followed exactly:[\s\S]*use_flow_sigmas/],
+      [[at('flow.json')], /Unsupported scheduler configuration .*flow\.json:[\s\S]*use_flow_sigmas/],
       [['nowhere'], /There is no nowhere/],
-      [['--steps', '5000'], /Found 5000 steps/],
+      [['--steps', '5000'], /Invalid steps: expected a whole number from 1 to 1000, .*got 5000/],
     ] as const) {
       const { status, output } = await plan(...args)
       assert.equal(status, 1, output)

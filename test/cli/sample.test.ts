@@ -94,7 +94,7 @@ test('every sampler generates different images', async () => {
 suite('from an image', () => {
   before(() => Promise.all([paint('mask.png', 'black', 'white'), paint('sketch.png', '#141414', '#f07828')]))
 
-  test('SDEdit: a lower strength stays nearer to the image', async () => {
+  test('SDEdit: a lower strength changes the image less', async () => {
     const sketch = await pixels('sketch.png')
     const distance = async (strength: string) => {
       const args = ['--from', at('sketch.png'), '--strength', strength, '--count', '1', '--scale', '1']
@@ -156,7 +156,7 @@ test('rejects invalid and conflicting options', async () => {
     [['--invert'], /Missing --from: --invert requires/],
     [['--from', 'a.png', '--to-seed', '1'], /Conflicting --to-seed and --from.*Remove one of them/],
     [['--from', 'a.png', '--invert', '--strength', '1'], /Conflicting --invert.*Remove --strength/],
-    [['--from', 'nowhere.png'], /Cannot read the picture nowhere\.png/],
+    [['--from', 'nowhere.png'], /Cannot read nowhere\.png: .*Use a PNG, JPEG or WebP image/],
     [['--order', '4'], /Invalid --order 4: expected 1, 2 or 3/],
     [['--count', '0'], /Invalid --count 0: expected a positive integer/],
     [['--jump', '0'], /Invalid --jump 0: expected a positive integer/],

@@ -138,7 +138,7 @@ suite('signals', () => {
   })
 })
 
-test('a second process in the same folder is rejected, and a lock left by a crash is taken over', async () => {
+test('a second process in the same folder is rejected, and the lock of a crashed process is replaced', async () => {
   const child = start(`${tiny} --steps 100000 --checkpoint-every 1 --out shared`)
   await until(() => isTraining('shared'), 'a checkpoint')
   const refusal = new RegExp(`Another process is training in shared: process ${child.pid}\\.`)
@@ -203,7 +203,7 @@ test('a full disk stops the run, which resumes from its last checkpoint', async 
   }
 })
 
-test('a damaged checkpoint is reported, and the previous one used', () => {
+test('a damaged checkpoint is reported, and the previous one is used', () => {
   const name = 'damaged'
   assert.equal(run(`${tiny} --steps 6 --checkpoint-every 2 --out ${name}`).status, 0)
   const [second, fourth, sixth] = listCheckpoints(join(folder, name)) as [string, string, string]

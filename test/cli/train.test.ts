@@ -84,7 +84,7 @@ suite('npm run train', () => {
     assert.deepEqual(newestCheckpoint('again'), newestCheckpoint('whole'))
   })
 
-  test('uncached images train the same; a deleted image stops the run and saves it', async (t) => {
+  test('training is the same with uncached images; a deleted image stops the run, which is saved', async (t) => {
     const images = join(folder, 'images')
     mkdirSync(images)
     for (let i = 0; i < 40; i++) {
@@ -182,7 +182,7 @@ suite('npm run train', () => {
       /Cannot write whole\/config/,
     ],
   ] as const) {
-    test(`invalid input: ${name}`, () => {
+    test(`invalid input is rejected: ${name}`, () => {
       const { status, output } = trainCommand(...args)
       assert.equal(status, 1, output)
       assert.match(output, message)

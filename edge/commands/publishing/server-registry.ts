@@ -120,14 +120,15 @@ async function fetchWithRetry(input: string | URL | Request, init: RequestInit =
       if (response.status < 500 || attempt === maxAttempts) return response
       await response.body?.cancel()
     } catch (error) {
-      if (attempt < maxAttempts) continue
-      const reason = (error as { cause?: Error }).cause?.message ?? (error as Error).message
-      throw new UserError(
-        `Cannot reach ${new URL(String(input)).origin} (${reason}). Check the address and the network, then run the same command again.`,
-      )
-    } finally {
-      if (attempt < maxAttempts) await setTimeout(200 * 4 ** (attempt - 1))
+      if (attempt === maxAttempts) {
+        const reason = (error as { cause?: Error }).cause?.message ?? (error as Error).message
+        throw new UserError(
+          `Cannot reach ${new URL(String(input)).origin} (${reason}). ` +
+            'Check the address and the network, then run the same command again.',
+        )
+      }
     }
+    await setTimeout(200 * 4 ** (attempt - 1))
   }
 }
 

@@ -1,3 +1,4 @@
+import { qPosterior } from '@ddpm/shared/process'
 import { type Manifest, planFor } from 'ddpm-sampler'
 
 /** Coefficients of the forward and the reverse process at every timestep. Index 0 is the first noising step. */
@@ -34,6 +35,29 @@ export function processOf(manifest: Manifest): Process {
     beta: ascending.map(({ alphaBar, alphaBarNext }) => 1 - alphaBar / alphaBarNext),
     step: ascending.map(({ a, b, d }) => ({ x0: b, xt: a, sigma: d as number })),
   }
+}
+
+const maxSteps = 50
+
+/**
+ * Plans at most 50 evenly spaced steps from timestep t to the finished image, which has the target −1. A step over several
+ * timesteps has the posterior of the shortened chain.
+ */
+export function remainingSteps({ alphaBar }: Process, t: number): { weights: StepWeights; target: number }[] {
+  const count = Math.min(maxSteps, t + 1)
+  const timestep = (i: number) => Math.round(t - (i * (t + 1)) / count)
+  return Array.from({ length: count }, (_, i) => {
+    const [current, target] = [timestep(i), timestep(i + 1)]
+    const alphaBarPrev = target < 0 ? 1 : alphaBar[target]!
+    const alpha = alphaBar[current]! / alphaBarPrev
+    const posterior = qPosterior({ alpha, beta: 1 - alpha, alphaBar: alphaBar[current]!, alphaBarPrev })
+    const weights = {
+      x0: posterior.x0Weight,
+      xt: posterior.xtWeight,
+      sigma: Math.sqrt(posterior.variance),
+    }
+    return { weights, target }
+  })
 }
 
 /** Takes one reverse step: the mean for the clamped x̂₀ and x_t, plus σ·z. All arrays are [size]. */

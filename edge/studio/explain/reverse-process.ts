@@ -1,9 +1,9 @@
-import { type Manifest, type Model, planFor, startNoise } from 'ddpm-sampler'
+import { type Model, startNoise } from 'ddpm-sampler'
 import { byId, make, paint } from '../ui/dom.ts'
 import { reportErrors } from '../ui/error-banner.ts'
 import { toImage } from '../ui/pixels.ts'
 import { randomSeed } from '../ui/random-seed.ts'
-import { type Process, type StepWeights, stepBack } from './process.ts'
+import { type Process, remainingSteps, type StepWeights, stepBack } from './process.ts'
 
 export interface ReverseProcess {
   /** Sets the noisy image that the process starts from. */
@@ -72,7 +72,7 @@ export function createReverseProcess(model: Model, process: Process): ReversePro
       }
       isRunning = true
       try {
-        for (const { weights, target } of remainingSteps(manifest, current!.t)) {
+        for (const { weights, target } of remainingSteps(process, current!.t)) {
           if (!isRunning) break
           await step(weights, target)
         }
@@ -97,24 +97,6 @@ export function createReverseProcess(model: Model, process: Process): ReversePro
       if (taken === 0 && current === origin) paint(byId('reverse-x0', HTMLCanvasElement), x0)
     },
   }
-}
-
-const maxSteps = 50
-
-/** Plans at most 50 steps from timestep t to the finished image. Each step skips several timesteps. */
-function remainingSteps(manifest: Manifest, t: number): { weights: StepWeights; target: number }[] {
-  const timesteps = manifest.scheduler.num_train_timesteps
-  const { rows } = planFor(manifest, {
-    sampler: 'ddpm',
-    steps: Math.min(maxSteps, timesteps),
-    spacing: 'trailing',
-    varianceType: 'fixedSmall',
-  })
-  const remaining = rows.filter((row) => row.t! <= t)
-  return remaining.map(({ a, b, d }, i) => ({
-    weights: { x0: b, xt: a, sigma: d as number },
-    target: remaining[i + 1]?.t ?? -1,
-  }))
 }
 
 /** Shows the weights of the next step as bars. */

@@ -4,7 +4,7 @@ export interface ProgressBar {
   show(done: number, total: number, details?: string): void
   /** Prints a line above the bar. */
   log(line: string): void
-  /** Ends the bar and leaves it on the screen. */
+  /** Ends the progress bar. It stays on the screen. */
   end(): void
 }
 
@@ -18,8 +18,8 @@ const interval = { terminal: 0.1, file: 10 }
  */
 export function progressBar(label: string, out: NodeJS.WriteStream = process.stdout): ProgressBar {
   let line = ''
-  let shown = 0
-  const elapsed = () => (performance.now() - shown) / 1000
+  let lastUpdate = 0
+  const elapsed = () => (performance.now() - lastUpdate) / 1000
 
   return {
     show(done, total, details = '') {
@@ -33,7 +33,7 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
         if (done < total && elapsed() < interval.file) return
         out.write(`${line}\n`)
       }
-      shown = performance.now()
+      lastUpdate = performance.now()
     },
     log(text) {
       out.write(out.isTTY ? `\r\x1b[2K${text}\n${line.slice(0, (out.columns ?? 80) - 1)}` : `${text}\n`)

@@ -9,8 +9,8 @@ import type { StepSpec } from '../step/spec.ts'
 
 const command = new Command('npm run doctor --')
   .description(
-    'Measures a training step of every engine on every device of this machine, and prints what to install for the ' +
-      'ones that do not work.',
+    'Measures the duration of a training step for every engine on every device of this machine, and prints what to ' +
+      'install for those that do not work.',
   )
   .action(main)
 

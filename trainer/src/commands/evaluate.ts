@@ -69,8 +69,8 @@ const command = addSamplerOptions(
   new Command('npm run evaluate --')
     .description(
       'Compares generated images with real ones: FID, KID, precision, recall, density and coverage, with error bars. For ' +
-        'the built-in shapes it also counts clean figures and compares the distributions of their factors. After Ctrl+C ' +
-        'the same command resumes.',
+        'the built-in shapes it also counts the images that show one clean figure and compares the distributions of ' +
+        'figure, colour, position and size. After Ctrl+C, run the same command again to resume.',
     )
     .argument('<model>', "a run's folder, one of its checkpoints, or an exported model")
     .option('--data <source>', "real images, as for train --data (default: the run's own)")
@@ -100,18 +100,28 @@ const command = addSamplerOptions(
     '--features <file.onnx>',
     'feature extractor (default: a classifier that is trained on the labelled images)',
   )
-  .option('--features-size <pixels>', 'side of the input images of the extractor', parseWholeNumber, 299)
+  .option(
+    '--features-size <pixels>',
+    'width and height of the input images of the extractor',
+    parseWholeNumber,
+    299,
+  )
   .option(
     '--features-mean <list>',
-    'subtracted from values in 0 … 1: one number, or one per channel',
+    'mean to subtract from pixel values in 0 … 1: one number, or one per channel',
     numberList,
     [0.5],
   )
-  .option('--features-std <list>', 'divisor after that: one number, or one per channel', numberList, [0.5])
+  .option(
+    '--features-std <list>',
+    'standard deviation to divide by after that: one number, or one per channel',
+    numberList,
+    [0.5],
+  )
   .option('--features-output <name>', 'output of the extractor (default: the first)')
   .option(
     '--nearest <k>',
-    'k of precision, recall, density and coverage',
+    'number of nearest neighbours (k) for precision, recall, density and coverage',
     parseWholeNumber,
     compareDefaults.neighbours,
   )
@@ -123,11 +133,11 @@ const command = addSamplerOptions(
   )
   .option(
     '--neighbours [n]',
-    'instead of scores: a PNG of n (default: 16) samples above their nearest real images, by pixels and by features',
+    'instead of scores, write a PNG of n samples (default: 16) above their nearest real images, by pixels and by features',
     parseWholeNumber,
   )
   .option('--out <folder>', 'output folder, also for cached samples (default: MODEL/evaluation)')
-  // Options after `likelihood` belong to that command, also if both commands have an option of the same name.
+  // Options after `likelihood` belong to that command, even if both commands have an option of the same name.
   .enablePositionalOptions()
   .addCommand(likelihoodCommand)
   .addHelpText(
@@ -180,7 +190,10 @@ function samplingOf(options: Options): SampleOptions {
   }
 }
 
-/** Opens the extractor of --features, or else a classifier of the run's own images, whatever split is evaluated. */
+/**
+ * Opens the feature extractor of --features. Default: a classifier, see `openClassifierData`, which for a run does not depend
+ * on the evaluated split.
+ */
 async function openExtractor(path: string, options: Options, { dataset }: EvaluationSet): Promise<Extractor> {
   const { features, featuresSize: size, featuresMean: mean, featuresStd: std, featuresOutput } = options
   if (features !== undefined) return openOnnxExtractor(features, { size, mean, std }, featuresOutput ?? null)
@@ -188,7 +201,9 @@ async function openExtractor(path: string, options: Options, { dataset }: Evalua
   const { value } = await runLongTask('Training a classifier, %', 100, (report) =>
     openClassifierExtractor(labelled, classifierFolder(path), async (step, steps) => {
       if (await report((100 * step) / steps)) {
-        throw new UserError('Stopped. The next run trains the classifier from the start.')
+        throw new UserError(
+          'Stopped. Run the same command again to train the classifier from its first step.',
+        )
       }
     }),
   )
@@ -239,7 +254,10 @@ async function compareShapes(generated: Images, set: EvaluationSet, seed: number
   const parse = async (images: Images, kind: string): Promise<ParsedShapes> => {
     const { value } = await runLongTask(`Parsing ${kind} figures`, countImages(images), (report) =>
       parseShapes(images.pixels, async (done) => {
-        if (await report(done)) throw new UserError('Stopped. The generated images are saved.')
+        if (await report(done))
+          throw new UserError(
+            'Stopped. The generated images are saved. Run the same command again to resume.',
+          )
       }),
     )
     return value

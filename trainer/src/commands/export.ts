@@ -24,7 +24,7 @@ interface Options {
 const command = new Command('npm run export --')
   .description('Exports a trained model as ONNX, with a manifest and a preview, ready to publish.')
   .argument('<run>', "a run's folder (its latest checkpoint) or one of its checkpoints")
-  .option('--out <folder>', 'output folder (default: RUN/export; with --format tfjs RUN/tfjs)')
+  .option('--out <folder>', 'output folder (default: RUN/export, or RUN/tfjs with --format tfjs)')
   .option('--name <owner/name>', 'name of the model (default: local/RUN)')
   .option('--description <text>', 'one sentence about what the model generates')
   .option('--licence <name>', 'licence of the model', 'unspecified')
@@ -44,7 +44,7 @@ const command = new Command('npm run export --')
   )
   .option(
     '--via <tool>',
-    "tf2onnx: make the ONNX file with Python's tf2onnx from the TensorFlow.js graph model, and check its predictions",
+    'tf2onnx: convert the TensorFlow.js graph model to ONNX with the Python package tf2onnx, and check its predictions',
     parseChoice(['tf2onnx']),
   )
   .option('--python <program>', 'Python executable with TensorFlow and tf2onnx', 'python3')
@@ -55,7 +55,7 @@ Examples:
   npm run export -- runs/mine --name me/kittens --licence CC-BY-4.0
   npm run export -- runs/mine --dtype fp16     with a second file of half the size
   npm run export -- runs/mine --format tfjs    for tf.loadGraphModel
-  npm run export -- runs/mine --via tf2onnx    requires TensorFlow 2.13 to 2.15; plain export requires no Python`,
+  npm run export -- runs/mine --via tf2onnx    requires TensorFlow 2.13 to 2.15; without --via no Python is needed`,
   )
   .action(main)
 
@@ -65,7 +65,8 @@ async function main(path: string, options: Options): Promise<void> {
   const name = options.name ?? `local/${runName(run)}`
   if (!modelName.safeParse(name).success) {
     throw new UserError(
-      `Invalid model name "${name}": expected owner/name made of letters, digits, ".", "-" and "_". Pass one with --name.`,
+      `Invalid model name "${name}": expected owner/name made of letters, digits, ".", "-" and "_". ` +
+        'Pass a valid name with --name.',
     )
   }
   const described = {

@@ -28,10 +28,20 @@ const command = new Command('npm run import --')
   )
   .argument('<weights>', 'the .safetensors file')
   .requiredOption('--config <file>', "the network's arguments: base_channels, base_channels_multiples …")
-  .option('--out <folder>', "folder of the new run (default: runs/NAME, after the file's name)")
-  .option('--size <pixels>', 'side of the images that the model generates', parseWholeNumber, 32)
-  .option('--prediction <kind>', 'what the network predicts', parseChoice(['epsilon', 'x0', 'v']), 'epsilon')
-  .option('--schedule <name>', 'noise schedule of the training', parseChoice(betaSchedules), 'linear')
+  .option('--out <folder>', 'folder of the new run (default: runs/ and the name of the file)')
+  .option('--size <pixels>', 'width and height of the images that the model generates', parseWholeNumber, 32)
+  .option(
+    '--prediction <kind>',
+    'what the network predicts: epsilon, x0 or v',
+    parseChoice(['epsilon', 'x0', 'v']),
+    'epsilon',
+  )
+  .option(
+    '--schedule <name>',
+    `noise schedule of the training: ${betaSchedules.join(', ')}`,
+    parseChoice(betaSchedules),
+    'linear',
+  )
   .option('--classes <list>', 'class names, separated by commas (default: none)')
   .addHelpText(
     'after',
@@ -110,7 +120,7 @@ function runConfig(
 
 const positive = z.int().positive()
 
-/** The arguments of the original PyTorch module, by their names there. */
+/** The arguments of the original PyTorch module, with their Python names. */
 const networkArguments = z.strictObject({
   input_channels: positive.default(defaultUNet.inputChannels),
   output_channels: positive.default(defaultUNet.outputChannels),

@@ -27,8 +27,8 @@ interface Options extends LikelihoodOptions {
 
 export const likelihoodCommand = new Command('likelihood')
   .description(
-    'Measures the likelihood of images in bits per dimension by the variational bound, term by term, with a plot over t. ' +
-      'After Ctrl+C the same command resumes.',
+    'Measures the variational bound on the negative log-likelihood of images in bits per dimension, and plots its terms ' +
+      'over the timesteps. After Ctrl+C, run the same command again to resume.',
   )
   .argument('<model>', "a run's folder, one of its checkpoints, or an exported model")
   .option('--data <source>', "images, as for train --data (default: the run's own)")
@@ -41,7 +41,7 @@ export const likelihoodCommand = new Command('likelihood')
   .addOption(new Option('--pictures <n>').argParser(parseWholeNumber).hideHelp())
   .option(
     '--terms <n>',
-    'timesteps evaluated per image, one in each of n strata; all for the exact sum',
+    'number of timesteps evaluated per image, one at random in each of n intervals; all computes the exact sum',
     (text) => (text === 'all' ? text : parseWholeNumber(text)),
     10,
   )
@@ -91,17 +91,17 @@ async function main(path: string, { pictures, ...options }: Options): Promise<vo
   console.log(`${formatLikelihood(summary, conditioning, model)}\nWrote all terms to ${file} and ${plot}`)
 }
 
-/** Interval between two saves, in milliseconds. */
+/** Min time between two saves, in milliseconds. */
 const saveInterval = 15_000
 
 /** @returns the exit code if stopped, null if complete */
 async function measure(request: BoundRequest, state: BoundState, save: () => void): Promise<number | null> {
-  let saved = performance.now()
+  let lastSave = performance.now()
   const { stopped } = await runLongTask('Measuring', request.images, (report) =>
     measureBound(request, state, async (done) => {
-      if (performance.now() - saved > saveInterval) {
+      if (performance.now() - lastSave > saveInterval) {
         save()
-        saved = performance.now()
+        lastSave = performance.now()
       }
       return await report(done)
     }),

@@ -24,7 +24,8 @@ const command = addSamplerOptions(
   .addHelpText(
     'after',
     `
-Each row is one step: x ← a·x + b·x0 + Σ c·x0₋ + e·output + d·z, with x0 = clamp(p·x + q·output).
+Each row updates x: x ← a·x + b·x0 + Σ c·x0₋ + e·output + d·z, with x0 = clamp(p·x + q·output).
+x0₋: x0 of earlier rows; output: output of the model; z: standard normal noise.
 
 Examples:
   npm run plan -- runs/shapes --sampler unipc --order 3 --steps 10

@@ -38,7 +38,8 @@ const command = addSamplerOptions(
     .argument('<model>', 'a folder made by train, import or export, or a checkpoint file')
     .option(
       '--out <path>',
-      'a grid (.png), an animated grid of the denoising (.gif), or a folder of single PNGs (ends in /)',
+      'output: a grid of images (.png), a grid animated over the denoising steps (.gif), or a folder for single PNGs ' +
+        '(path ends in /)',
       'samples.png',
     )
     .option('--count <n>', 'number of images', parseWholeNumber, 64)
@@ -57,14 +58,17 @@ const command = addSamplerOptions(
   .option('--scale <n>', 'enlarges every pixel to n×n pixels', parseWholeNumber, 2)
   .option(
     '--from <images>',
-    'start from an image (used --count times) or from a dataset, as for train --data',
+    'start from an image (used --count times) or from the first images of a dataset, as for train --data',
   )
   .option(
     '--strength <s>',
-    'how far --from is changed, 0 (not at all) to 1 (default: 0.6, with --mask 1)',
+    'how much --from is changed, from 0 (not at all) to 1 (default: 0.6, or 1 with --mask)',
     parseNumber,
   )
-  .option('--mask <image>', 'inpaint --from: generate the white area, retain the black one (RePaint)')
+  .option(
+    '--mask <image>',
+    'inpaint --from (RePaint): generate the white area of the mask, retain the black area',
+  )
   .option('--jump <levels>', 'RePaint: jump length', parseWholeNumber, defaultJumps.jump)
   .option('--resample <n>', 'RePaint: number of resamplings', parseWholeNumber, defaultJumps.resample)
   .option('--invert', 'invert --from to noise and reconstruct it; prints the PSNR of the reconstruction')
@@ -100,7 +104,9 @@ async function main(path: string, options: Options): Promise<void> {
       ...(options.guidance !== undefined && { guidance: options.guidance }),
       ...(options.guidanceRescale !== undefined && { guidanceRescale: options.guidanceRescale }),
     }
-    console.log(`${model.description}; ${plan.name}, ${countEvaluations(plan)} steps, seed ${options.seed}`)
+    console.log(
+      `${model.description}; ${plan.name}, ${countEvaluations(plan)} network evaluations, seed ${options.seed}`,
+    )
     if (options.invert) await invertAndReconstruct(model, request, options)
     else await generateAndWrite(model, request, options)
   } finally {
@@ -125,7 +131,8 @@ function checkOptions({ count, jump, resample, from, strength, mask, invert, toS
   }
   if (invert && (strength !== undefined || mask !== undefined)) {
     throw new UserError(
-      'Conflicting --invert: inversion always goes all the way to noise. Remove --strength and --mask.',
+      'Conflicting --invert with --strength or --mask: inversion always continues to pure noise. ' +
+        'Remove --strength and --mask.',
     )
   }
 }
@@ -144,7 +151,7 @@ async function generateAndWrite(
   console.log(await writeImages(out, images, info, gridOptions(options), recorder?.frames))
 }
 
-/** Writes the images of --from, each next to its reconstruction, and prints how much they differ. */
+/** Writes the images of --from, each followed by its reconstruction, and prints how much they differ. */
 async function invertAndReconstruct(
   model: OpenedModel,
   request: GenerateOptions,

@@ -16,9 +16,9 @@ const includedModels = join('edge', 'models')
 const command = new Command('npm start --')
   .description(
     'Runs the whole pipeline once: serves the studio with the included models, trains a model on the built-in shapes, ' +
-      'exports it and publishes it on the page.',
+      'exports it and publishes it in the studio.',
   )
-  .option('--port <n>', 'port of the page', parsePort, 8787)
+  .option('--port <n>', 'port of the studio', parsePort, 8787)
   .action(main)
 
 async function main({ port }: { port: number }): Promise<void> {
@@ -33,7 +33,7 @@ async function main({ port }: { port: number }): Promise<void> {
   const hasRun = existsSync(join(folder, 'config.json'))
   if (!hasRun) await run('train')
   else if (!isTrained()) await run('train', '--resume', folder)
-  else console.log(`${folder} is already trained. Remove it to train again.`)
+  else console.log(`${folder} is already trained. Remove the folder to train again.`)
 
   if (!isExported()) {
     const metadata = ['--description', 'Coloured figures on paper.', '--licence', 'CC0-1.0']

@@ -24,7 +24,7 @@ function record(label: number, ...planes: readonly [number, number, number]): Bu
 
 const names = 'airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n'
 
-test('a folder gives its training batches in order, with class names', async () => {
+test('a folder is read as its training batches in order, with class names', async () => {
   const first = record(9, 10, 20, 30)
   first[1 + 1024 + 5 * 32 + 7] = 99 // green, row 5, column 7
   const path = await folder({
@@ -53,7 +53,7 @@ test('a single file and a folder with only the test batch are read; without name
   }
 })
 
-test('invalid files are rejected by name', async () => {
+test('invalid files are rejected, and the error names the file', async () => {
   const assertRejected = async (content: Uint8Array, options: object, message: RegExp) => {
     const path = await folder({ 'data_batch_1.bin': content, 'data_batch_2.bin': record(1, 1, 1, 1) })
     await assert.rejects(openData(path, { seed: 0, ...options }), (error) => {

@@ -73,6 +73,6 @@ async function classNames(folder: string): Promise<string[]> {
   const names = text.split(/\r?\n/).filter((line) => line !== '')
   if (names.length > 0) return names
   throw new UserError(
-    `${path} contains no class names: expected one per line. Download it again, or remove it.`,
+    `${path} contains no class names: expected one per line. Download the file again, or remove it.`,
   )
 }

@@ -29,7 +29,7 @@ async function folder(files: Record<string, Uint8Array | string>): Promise<strin
   return path
 }
 
-/** Vertical bands of equal width. */
+/** Creates an image of vertical bands of equal width. */
 function bands(colours: readonly Rgb[], width: number, height: number): Sharp {
   const data = Buffer.alloc(3 * width * height)
   for (let at = 0; at < width * height; at++) {
@@ -116,7 +116,7 @@ test('a grey file among colour files is an error unless channels is set', async 
   const path = await folder({ 'a.png': await png(red), 'b.png': await greyPng(90), 'c.png': await png(blue) })
   await assertUserError(
     read(path),
-    /Some of the 3 images are grey .*: b\.png are grey.*--channels 3.*--channels 1/,
+    /Some of the 3 images are grey .*\. Grey images: b\.png\. .*--channels 3.*--channels 1/,
   )
   const colour = await read(path, { channels: 3 })
   assertNear(colour.pixels, 1, 5, [90, 90, 90])
@@ -157,14 +157,14 @@ test('other files are ignored with a warning, and progress reaches the total', a
   ])
 })
 
-test('a single folder around the class folders causes a warning', async () => {
+test('a warning is reported if a single subfolder contains the class folders', async () => {
   const path = await folder({ 'test/cats/a.png': await png(red), 'test/dogs/b.png': await png(green) })
   const warnings: string[] = []
   await read(path, { onWarning: (message) => warnings.push(message) })
   assert.ok(warnings.join().includes(`use ${join(path, 'test')} instead`))
 })
 
-test('one unreadable image of 200 is skipped with a warning; the others keep their classes and pixels', async () => {
+test('one unreadable image of 200 is skipped with a warning; the others retain their classes and pixels', async () => {
   const images = { cats: await png(red), dogs: await png(green) }
   const files = Object.entries(images).flatMap(([name, bytes]) =>
     Array.from({ length: 100 }, (_, i) => [`${name}/${String(i).padStart(3, '0')}.png`, bytes] as const),
@@ -221,13 +221,13 @@ for (const [what, saturation, channels] of [
       if (cacheSize < 120)
         assert.match(warnings.join(), new RegExp(`${inMemory} of the 119 images are cached`))
       const partial = split(part, 0.2, 3)
-      for (const [found, expected] of [
+      for (const [actual, expected] of [
         [partial.train, train],
         [partial.validation, validation],
       ] as const) {
-        assert.ok(found.pixels.length <= cache)
+        assert.ok(actual.pixels.length <= cache)
         const backwards = Uint32Array.from({ length: expected.count }, (_, i) => expected.count - 1 - i)
-        const gathered = await gather(found, backwards)
+        const gathered = await gather(actual, backwards)
         assert.deepEqual(gathered, await gather(expected, backwards))
         assert.deepEqual(gathered.labels!.toReversed(), expected.labels)
       }
@@ -235,7 +235,7 @@ for (const [what, saturation, channels] of [
   })
 }
 
-test('an image file that was deleted later is named', async () => {
+test('the error names an image file that was deleted later', async () => {
   const path = await folder({ 'a.png': await png(red), 'b.png': await png(green) })
   const dataset = await read(path, { cache: 48 })
   await rm(join(path, 'b.png'))
@@ -246,7 +246,7 @@ test('an image file that was deleted later is named', async () => {
   )
 })
 
-test('animations give their first frame, links are followed, pipes are ignored', {
+test('the first frame of an animation is read, links are followed, pipes are ignored', {
   skip: process.platform === 'win32' && 'Windows has no pipes in folders',
 }, async () => {
   const frames = await Promise.all([red, green].map((colour) => png(colour)))
@@ -264,7 +264,7 @@ test('animations give their first frame, links are followed, pipes are ignored',
   await assertUserError(read(path), /Cannot read .*d\.webp: ENOENT.* Remove it or convert it/)
 })
 
-test('every unreadable image is named', async () => {
+test('the error names every unreadable image', async () => {
   const whole = await bands([red, green], 64, 64).png().toBuffer()
   const cut = await bands([red, green, blue], 64, 64).jpeg().toBuffer()
   const path = await folder({
@@ -279,7 +279,7 @@ test('every unreadable image is named', async () => {
   )
 })
 
-test('a single unreadable image is described', async () => {
+test('the error describes a single unreadable image', async () => {
   const path = await folder({ 'cat.png': 'Hello, world' })
   await assertUserError(
     read(path),
@@ -290,8 +290,11 @@ test('a single unreadable image is described', async () => {
 })
 
 test('folders without images, or with images on two levels, are rejected', async () => {
-  await assertUserError(read(await folder({})), /no images.*empty.*expected \.png/)
-  await assertUserError(read(await folder({ 'a.gif': 'GIF89a' })), /a\.gif.*expected \.png/)
+  await assertUserError(read(await folder({})), /Cannot find images in .*: the folder is empty\. .*\.png/)
+  await assertUserError(
+    read(await folder({ 'a.gif': 'GIF89a' })),
+    /Cannot find images in .*: it contains only a\.gif\. .*\.png/,
+  )
   const mixed = await folder({ 'a.png': await png(red), 'cats/b.png': await png(red) })
   await assertUserError(read(mixed), /mixes.*a\.png.*cats\/b\.png/)
 })

@@ -7,7 +7,7 @@ import type { Dataset } from './dataset/dataset.ts'
 import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from './dataset/decode.ts'
 
 export interface FolderOptions extends DecodeOptions {
-  /** Max bytes of images in memory. The other images are decoded on demand. Default: keep every image in memory. */
+  /** Max bytes of images in memory. The other images are decoded on demand. Default: all images are in memory. */
   readonly cache?: number | undefined
   readonly onProgress?: ((done: number, total: number) => void) | undefined
   readonly onWarning?: ((message: string) => void) | undefined
@@ -22,8 +22,8 @@ const imageName = /\.(png|jpe?g|webp)$/i
  * Reads a folder of PNG, JPEG and WebP images in the order of their paths. Subfolders are classes: every image below
  * `cats/` is a cat. Images of a flat folder have no labels.
  *
- * Every image is decoded once, so that unreadable ones are reported before the training starts. The first images stay in
- * memory, up to `cache` bytes.
+ * Every image is decoded once, so that unreadable ones are reported before the training starts. The first images, up to
+ * `cache` bytes, remain in memory.
  * @throws UserError if there are no images, if only some are in subfolders, if more than 1 % are unreadable, or if `channels`
  *   is auto and some files are grey and others have colour
  */
@@ -42,9 +42,10 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
 
   const { pixels: all, cachedCount, imageBytes, kinds } = await decodeAll(folder, paths, options)
   const readable = paths.flatMap((path, index) => (kinds[index] ? [{ path, index, ...kinds[index] }] : []))
-  const depth = channels === 'auto' ? chooseChannels(readable, onWarning) : channels
-  // Closes the gaps in place; every image moves towards the start. The first channel of colourless RGB is the grey value.
-  const bytes = depth * size * size
+  const channelCount = channels === 'auto' ? chooseChannels(readable, onWarning) : channels
+  // Moves the readable images to the start of the buffer, over the unreadable ones. Greyscale images that were decoded to
+  // RGB are reduced to their first channel, which contains the grey value.
+  const bytes = channelCount * size * size
   const inMemory = readable.filter(({ index }) => index < cachedCount)
   inMemory.forEach(({ index }, to) => {
     all.copyWithin(to * bytes, index * imageBytes, index * imageBytes + bytes)
@@ -53,13 +54,13 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
   if (others.length > 0) {
     onWarning?.(
       `${inMemory.length} of the ${readable.length} images are cached in memory (${formatBytes(inMemory.length * bytes)}). ` +
-        'The others are decoded each time they are used. Cache more with --cache.',
+        'The others are decoded each time they are used. Raise --cache to cache more of them.',
     )
   }
   const labelOf = new Map(classes.map((name, label) => [name, label]))
   return {
     name: basename(resolve(folder)),
-    channels: depth,
+    channels: channelCount,
     height: size,
     width: size,
     count: readable.length,
@@ -82,10 +83,10 @@ async function listImages(folder: string, onWarning: FolderOptions['onWarning'])
   const images = files.filter(isImage)
   const others = files.filter((path) => !isImage(path))
   if (images.length === 0) {
-    const content = others.length === 0 ? 'It is empty' : `It contains ${summarize(others)}`
+    const content = others.length === 0 ? 'the folder is empty' : `it contains only ${summarize(others)}`
     throw new UserError(
-      `There are no images in ${folder}. ${content}; expected .png, .jpg, .jpeg or .webp files in the folder itself ` +
-        'or in one subfolder per class.',
+      `Cannot find images in ${folder}: ${content}. Put .png, .jpg, .jpeg or .webp files into the folder itself ` +
+        'or into one subfolder per class.',
     )
   }
   if (others.length > 0)
@@ -173,7 +174,7 @@ function reportFailures(
 function unreadableAdvice(object: 'it' | 'them'): string {
   return (
     `Remove ${object} or convert ${object} to PNG, JPEG or WebP. ` +
-    `Unreadable images are only skipped if they are at most ${maxUnreadable * 100} %.`
+    `Unreadable images are skipped only if they are at most ${maxUnreadable * 100} % of all images.`
   )
 }
 
@@ -187,16 +188,16 @@ function allocate(folder: string, count: number, imageBytes: number): Uint8Array
   const free = process.availableMemory()
   if (needed > free) {
     throw new UserError(
-      `Reading ${count} images of ${folder} needs ${formatBytes(needed)} of memory, but only ${formatBytes(free)} ` +
-        'are free. Cache fewer images with --cache, or use a smaller --size.',
+      `Cannot read ${count} images of ${folder} into memory: they need ${formatBytes(needed)}, but only ` +
+        `${formatBytes(free)} are free. Cache fewer images with --cache, or use a smaller --size.`,
     )
   }
   return new Uint8Array(count * imageBytes)
 }
 
 /**
- * Chooses the number of channels. Grey files among colour files are probably a mistake. Colour files without any colour are
- * not, for example scans of old photographs.
+ * Chooses the number of channels. Grey files among colour files are probably a mistake. Colour files that show only
+ * greys are not: they may be scans of old photographs.
  * @throws UserError if some files are grey and others have colour
  */
 function chooseChannels(
@@ -209,8 +210,9 @@ function chooseChannels(
   const grey = pathsOf('storedGrey')
   if (grey.length > 0) {
     throw new UserError(
-      `Some of the ${images.length} images are grey and others have colour: ${summarize(grey)} are grey. Use --channels 3 ` +
-        'to convert all to colour, --channels 1 to convert all to grey, or remove the ones that do not belong.',
+      `Some of the ${images.length} images are grey and others have colour. Grey images: ${summarize(grey)}. ` +
+        'Use --channels 3 to convert all images to RGB, --channels 1 to convert all images to greyscale, ' +
+        'or remove one of the two kinds.',
     )
   }
   if (colourless.length > 0)

@@ -100,7 +100,7 @@ const bad: [string, Record<string, Uint8Array>, RegExp][] = [
   ['no images file', { 'train-labels-idx1-ubyte': labels }, /expected train-images-idx3-ubyte/],
 ]
 for (const [what, files, message] of bad) {
-  test(`an error names the file: ${what}`, async () => {
+  test(`rejected with an error that names the file: ${what}`, async () => {
     const path = await folder(files)
     await assert.rejects(readIdx(path), (error: Error) => {
       assert.ok(error instanceof UserError)

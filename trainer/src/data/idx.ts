@@ -12,9 +12,9 @@ const imagesName = /images[-.]idx3-ubyte(\.gz)?$/
 const unsignedByte = 0x08
 
 /**
- * Reads grey images in MNIST's IDX format (https://yann.lecun.com/exdb/mnist), plain or gzipped. Labels are read from the
- * file next to it: `…-labels-idx1-ubyte` for `…-images-idx3-ubyte`. Without that file the images have no labels.
- * @param path an images file, or a folder with one. Of several, the one whose name starts with `train` is used.
+ * Reads grey images in MNIST's IDX format (https://yann.lecun.com/exdb/mnist), plain or gzipped. Labels are read from
+ * `…-labels-idx1-ubyte` in the same folder as `…-images-idx3-ubyte`. Without that file the images have no labels.
+ * @param path an images file, or a folder with images files, of which one that starts with `train` is preferred
  * @throws UserError if a file is missing, damaged or not IDX, or if the two files do not match
  */
 export async function readIdx(path: string): Promise<Dataset> {
@@ -32,7 +32,7 @@ export async function readIdx(path: string): Promise<Dataset> {
   if (labels && labels.bytes.length !== count) {
     throw new UserError(
       `${imagesPath} has ${count} images, but ${labelsPath} has ${labels.bytes.length} labels. ` +
-        'Use files that belong together, or remove the labels file to train without classes.',
+        'Use the two files of the same set, or remove the labels file to train without classes.',
     )
   }
   const maxLabel = labels ? labels.bytes.reduce((a, b) => Math.max(a, b), 0) : -1
@@ -58,7 +58,7 @@ async function findImages(folder: string): Promise<string> {
   const name = names.find((name) => name.startsWith('train')) ?? names[0]
   if (name) return name
   throw new UserError(
-    `There are no IDX images in ${folder}: expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz.`,
+    `Cannot find IDX images in ${folder}: expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz.`,
   )
 }
 

@@ -25,10 +25,10 @@ export function isBuiltIn(source: string): boolean {
 }
 
 /**
- * Opens a dataset and detects its format. `shapes` and `shapes:COUNT` are the built-in set; a folder of that name is
- * ./shapes. Other sources are IDX files, CIFAR-10 binaries or a folder of images. `size` scales and crops the images of a
- * folder (default: 32), and pads the other formats.
- * @throws UserError if the source does not exist or has no known format, or if the options do not fit it
+ * Opens a dataset and detects its format. `shapes` and `shapes:COUNT` are the built-in set; write ./shapes for a folder of
+ * that name. Other sources are IDX files, CIFAR-10 binaries or a folder of images. `size` scales and crops the images of
+ * a folder (default: 32), and pads the other formats.
+ * @throws UserError if the source does not exist or has no known format, or if the options do not match the format
  */
 export async function openData(source: string, options: OpenOptions): Promise<Dataset> {
   const { size, channels = 'auto' } = options
@@ -67,7 +67,8 @@ function openShapes(source: string, { size = side, channels = 3, seed }: OpenOpt
   }
   if (size !== side || channels === 1) {
     throw new UserError(
-      `The built-in shapes are ${side}×${side} RGB. Remove --size and --channels, or set them to ${side} and 3.`,
+      `Invalid --size or --channels: the built-in shapes are ${side}×${side} RGB. ` +
+        `Remove --size and --channels, or set them to ${side} and 3.`,
     )
   }
   return createShapes(count, seed)

@@ -5,11 +5,11 @@ import { toSigned, writeImage } from './dataset/dataset.ts'
 import { decode } from './dataset/decode.ts'
 import { openData } from './open.ts'
 
-const endings = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff']
+const imageExtensions = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff']
 
 /**
  * Reads images to start sampling from: [count, channels, height, width] in [−1, 1].
- * @param source an image, which is repeated `count` times, or any training data, of which the first images are used
+ * @param source an image, which is repeated `count` times, or a dataset, whose first images are used
  * @throws UserError if the source cannot be read or its size does not match the model
  */
 export async function readStartingImages(
@@ -56,7 +56,7 @@ export async function readMask(
   shape: ModelInfo['shape'],
 ): Promise<Float32Array> {
   if (!isImage(path))
-    throw new UserError(`Invalid mask ${path}: expected an image file, white where to generate.`)
+    throw new UserError(`Invalid mask ${path}: expected an image file, white in the area to generate.`)
   const bytes = await readOneImage(path, { ...shape, channels: 1 })
   const area = shape.height * shape.width
   return Float32Array.from({ length: count * shape.channels * area }, (_, i) =>
@@ -65,7 +65,7 @@ export async function readMask(
 }
 
 function isImage(path: string): boolean {
-  return endings.includes(extname(path).toLowerCase())
+  return imageExtensions.includes(extname(path).toLowerCase())
 }
 
 async function readOneImage(

@@ -14,7 +14,7 @@ suite('factors of the built-in shapes', () => {
     assert.equal(totalVariation([3, 1], [1, 1]), 0.25)
   })
 
-  test('images of the dataset have the distance expected by chance; missing colours, shifts and invalid images show', async () => {
+  test('images of the dataset differ by chance; missing colours, shifts and invalid images are detected', async () => {
     const data = (await parseShapes(createShapes(120, 1).pixels)).shapes
     const others = await parseShapes(createShapes(80, 2).pixels)
     assert.equal(others.shapes.length, 80)

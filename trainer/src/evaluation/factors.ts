@@ -39,7 +39,7 @@ export async function parseShapes(
   for (let i = 0; i < count; i++) {
     const result = parseShape(pixels.subarray(i * size, (i + 1) * size))
     if (result.shape === null) {
-      // Some reasons contain figures and numbers. Without them, equal reasons are counted together.
+      // Removes the names of figures and the numbers in the reason, so that equal reasons are counted together.
       const reason = result.reason.replace(/;.*| a \w+ and a \w+/, '')
       rejected[reason] = (rejected[reason] ?? 0) + 1
     } else {
@@ -81,7 +81,7 @@ export function factorDistances(
   return (Object.keys(factors) as Factor[]).map((factor) => {
     const cells = assignCells(factor, data, generated)
     const expected = countCells(cells.data, cells.count)
-    // Both counts are from finite samples. Two resamples of the dataset of the same sizes differ by chance alone.
+    // Both counts are from finite samples. Two resamples of the dataset with these sizes differ only by chance.
     const resample = (count: number, image: number, step: number) => {
       const u = uniforms(seed, { domain: domains.bootstrap, image, step }, count)
       return countCells(
@@ -98,7 +98,7 @@ export function factorDistances(
   })
 }
 
-/** Number of cells for the range of a numeric factor. */
+/** Number of cells that divide the range of a numeric factor. */
 const bins = 10
 
 /** Assigns the values of both sets to the same cells: one per name, or tenths of the dataset's numeric range. */

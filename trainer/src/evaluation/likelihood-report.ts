@@ -41,7 +41,7 @@ export function formatLikelihood(
   if (conditioning === 'labelled') {
     // −log p(x) ≤ −log p(x | class) − log p(class), with equally likely classes.
     const more = Math.log2(classes.length) / (shape.channels * shape.height * shape.width)
-    lines.push(`  For images of unknown, equally likely classes: at most ${more.toFixed(4)} more`)
+    lines.push(`  If the classes are unknown and equally likely: at most ${more.toFixed(4)} bits/dim more`)
   }
   return lines.join('\n')
 }

@@ -28,7 +28,7 @@ export interface PreparedLikelihood {
 
 /**
  * Converts options to a request for `measureBound`.
- * @throws UserError if an option does not fit the model or the images
+ * @throws UserError if an option is invalid for the model or the images
  */
 export function prepareLikelihood(
   path: string,
@@ -54,7 +54,7 @@ export function prepareLikelihood(
   const varianceType = options.variance ?? scheduler.varianceType
   if (varianceType === 'learnedRange' && scheduler.varianceType !== 'learnedRange') {
     throw new UserError(
-      `Invalid --variance learnedRange: ${path} has not learned variances. Train with --variance-type learnedRange, or ` +
+      `Invalid --variance learnedRange: ${path} has no learned variances. Train with --variance-type learnedRange, or ` +
         'use fixedSmall or fixedLarge.',
     )
   }
@@ -90,7 +90,7 @@ export function prepareLikelihood(
   }
 }
 
-/** Whether the model has classes, and whether it is conditioned on those of the images. */
+/** Whether the model has classes, and whether it is conditioned on the class labels of the images. */
 export type Conditioning = 'unconditional' | 'unlabelled' | 'labelled'
 
 /** Words in the settings of cached results. Changing them would invalidate results of earlier versions. */

@@ -14,9 +14,9 @@ import { type Dataset, writeImage } from '../data/dataset/dataset.ts'
 
 /** Measurements so far, as plain numbers for JSON. */
 export interface BoundState {
-  /** Whole bound of each image done: L_T, L_0 and the estimated sum of the terms between. */
+  /** Total bound of each measured image: L_T, L_0 and the estimated sum of the terms between them. */
   readonly totals: number[]
-  /** Sum of L_T over the images done. */
+  /** Sum of L_T over the measured images. */
   prior: number
   /** Sum of the evaluated terms of each timestep, and their number. */
   readonly termSums: number[]
@@ -45,8 +45,8 @@ export interface BoundRequest extends BoundOptions {
 const batch = 64
 
 /**
- * Measures the bound image by image and updates `state`, where an earlier measurement resumes. The noise of an image at a
- * timestep is a function of the seed, the image and the timestep.
+ * Measures the bound image by image and adds the results to `state`, from which a stopped measurement resumes. The noise
+ * of an image at a timestep is a function of the seed, the image and the timestep.
  * @param onProgress receives the number of images after each group; returns true to stop
  */
 export async function measureBound(
@@ -92,7 +92,7 @@ export async function measureBound(
   }
 }
 
-/** Consecutive timesteps that one of them represents: end is exclusive. */
+/** A range of consecutive timesteps, of which one is evaluated. `end` is exclusive. */
 export interface Stratum {
   readonly start: number
   readonly end: number
@@ -100,14 +100,14 @@ export interface Stratum {
 
 /**
  * Splits the timesteps into strata. The first one is timestep 0 alone, whose term is L_0. The widths of the others grow
- * by a constant factor: the terms fall like a power of t, so every stratum contributes a similar part of their sum.
- * @param count number of strata, 2 to `timesteps`; with `timesteps` strata each holds one timestep
+ * by a constant factor: the terms decrease like a power of t, so every stratum contributes a similar part of their sum.
+ * @param count number of strata, 2 to `timesteps`; with `timesteps` strata, each contains one timestep
  */
 export function splitIntoStrata(timesteps: number, count: number): Stratum[] {
   const strata: Stratum[] = [{ start: 0, end: 1 }]
   for (let start = 1, k = 1; k < count; k++) {
     const geometric = Math.round(timesteps ** (k / (count - 1)))
-    // At least one timestep in this one, and enough left for one in each of the others.
+    // This stratum has at least one timestep, and leaves at least one for each of the following strata.
     const end = Math.min(Math.max(geometric, start + 1), timesteps - (count - 1 - k))
     strata.push({ start, end })
     start = end

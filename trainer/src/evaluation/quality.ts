@@ -12,7 +12,7 @@ import { compare, type Scores } from './metrics/compare.ts'
 /** Result of an evaluation and everything that determines it, as stored in JSON. */
 export interface QualityReport {
   readonly model: { readonly description: string; readonly weights: string; readonly digest: string }
-  /** How the images were generated: the effective sampler options, resolved from manifest and flags, and the rest. */
+  /** How the images were generated: the effective sampler options, resolved from the manifest and the flags, and more. */
   readonly drawn: SamplerOptions & {
     readonly count: number
     /** Evaluations of the model per image, not counting guidance. */
@@ -33,7 +33,7 @@ export interface QualityReport {
   /** Number of bootstrap replicates. */
   readonly replicates: number
   readonly scores: Scores
-  /** Of models of the built-in `shapes` dataset only. */
+  /** Only for models of the built-in `shapes` dataset. */
   readonly shapes?: ShapeStatistics
 }
 
@@ -57,8 +57,8 @@ export interface QualityRequest {
 export function checkCounts({ count, reference, neighbours }: QualityRequest): void {
   if (Math.min(count, reference) > neighbours) return
   throw new UserError(
-    `Too few images: expected more than ${neighbours} (--nearest) generated and real ones each, got ${count} generated ` +
-      `and ${reference} real images.`,
+    `Too few images: expected more than ${neighbours} generated and ${neighbours} real images, got ${count} generated ` +
+      `and ${reference} real images. Use more images or a smaller --nearest.`,
   )
 }
 
@@ -67,8 +67,8 @@ export async function measureQuality(request: QualityRequest, generated: Images)
   const { model, set, extractor, sampling, count, reference, neighbours, replicates } = request
   const { dataset, source, split } = set
   const { info } = model
-  const { seed, className = null, guidance = info.sampling.guidance, ...given } = sampling
-  const { options } = resolveSampling(info, given)
+  const { seed, className = null, guidance = info.sampling.guidance, ...samplerOptions } = sampling
+  const { options } = resolveSampling(info, samplerOptions)
   const real = await extractor.extract(selectImages(dataset, reference, seed))
   const features = await extractor.extract(generated)
   return {
@@ -76,7 +76,7 @@ export async function measureQuality(request: QualityRequest, generated: Images)
     drawn: {
       ...options,
       count,
-      evaluations: countEvaluations(planFor(info, given)),
+      evaluations: countEvaluations(planFor(info, samplerOptions)),
       guidance,
       className,
       seed,

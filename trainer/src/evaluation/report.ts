@@ -1,7 +1,7 @@
 import type { Scores } from './metrics/compare.ts'
 import type { QualityReport } from './quality.ts'
 
-/** FID of fewer images depends more on their number than on the model. */
+/** With fewer images, FID depends more on their number than on the model. */
 const minImages = 2000
 
 const labels: { readonly [name in keyof Scores]: readonly [label: string, digits: number] } = {
@@ -27,7 +27,7 @@ export function formatReport(report: QualityReport): string {
       (name) => `  ${labels[name][0].padEnd(10)} ${formatScore(scores, name)}`,
     ),
     '',
-    `k = ${neighbours}${replicates === 0 ? '' : `; ± is half of the bootstrap's 95 % interval, ${replicates} replicates`}`,
+    `k = ${neighbours}${replicates === 0 ? '' : `; ± is half the width of the bootstrap's 95 % interval, ${replicates} replicates`}`,
     ...(count < minImages ? [smallSampleWarning(count)] : []),
     ...shapeLines(report),
   ].join('\n')
@@ -63,7 +63,7 @@ export function formatScore(scores: Scores, name: keyof Scores): string {
 function smallSampleWarning(count: number): string {
   return (
     `Warning: with ${count} images FID is biased upwards; the fewer images, the larger the bias. Use at least ` +
-    `${minImages} images, and compare only figures of equal counts.`
+    `${minImages} images, and compare only scores with equal counts.`
   )
 }
 
@@ -73,9 +73,9 @@ function shapeLines({ shapes, drawn }: QualityReport): string[] {
   const reasons = Object.entries(shapes.rejected).sort(([, a], [, b]) => b - a)
   return [
     '',
-    `${shapes.valid} of ${drawn.count} (${share.toFixed(1)} %) are one clean figure of the dataset`,
+    `${shapes.valid} of ${drawn.count} (${share.toFixed(1)} %) show one clean figure of the dataset`,
     ...reasons.map(([reason, count]) => `  ${count} × ${reason}`),
-    'Total variation from the dataset (in parentheses: expected by chance for as many images):',
+    'Total variation distance from the dataset (in parentheses: expected by chance for this number of images):',
     ...shapes.factors.map(
       ({ factor, distance, chance }) =>
         `  ${factor.padEnd(18)} ${distance.toFixed(3)} (${chance.toFixed(3)})`,

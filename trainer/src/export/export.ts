@@ -21,7 +21,7 @@ export interface ExportOptions {
   readonly description: string
   readonly licence: string
   readonly weights: WeightsKind
-  /** 'fp16' writes a second graph whose weights are stored in half precision. Default: 'fp32'. */
+  /** 'fp16' also writes a second graph with half-precision weights. Default: 'fp32'. */
   readonly dtype?: Dtype
   /** Number of images in the preview; 0 omits it. */
   readonly preview: number
@@ -29,7 +29,7 @@ export interface ExportOptions {
 
 /**
  * Writes `model.onnx`, `model.fp16.onnx` for dtype 'fp16', `manifest.json` and `preview.png`.
- * @param convert replaces our ONNX file with one that another tool made of the same network
+ * @param convert receives our ONNX file and returns the one that replaces it, made by another tool from the same network
  * @returns the manifest
  */
 export async function exportModel(
@@ -84,7 +84,7 @@ export async function exportModel(
   writeAtomically(manifestPath, formatManifest(manifest))
   if (options.preview === 0) return manifest
 
-  // The preview comes from the files just written, so that it shows what their users will get.
+  // The preview is generated with the written files, so that it shows what their users will get.
   const model = await openModel(options.folder, options.weights)
   const images = await sample(info, model.network, { seed: 0, count: options.preview })
   await model.dispose()
@@ -112,7 +112,7 @@ function describeFile(
 
 /**
  * Writes a TensorFlow.js graph model: the shards of its weights and, last, `model.json`. The metadata of `model.json`
- * hold everything that a sampler needs. Removes the shards of an earlier export.
+ * contain everything that a sampler needs. Removes the shards of an earlier export.
  * @returns the files written
  */
 export function exportTfjsModel(

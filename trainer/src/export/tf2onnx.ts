@@ -12,8 +12,8 @@ const alternative =
   'Or run `npm run export` without --via: it writes the same network as ONNX without Python.'
 const install = `python3 -m pip install "tensorflow>=2.13,<2.16" tf2onnx`
 
-/** Prints those of its arguments that are not installed as modules, without loading any. */
-const findMissing =
+/** Python code that prints which of its arguments are not installed modules, without importing them. */
+const listMissingModules =
   'import importlib.util, sys; print(*[m for m in sys.argv[1:] if importlib.util.find_spec(m) is None])'
 
 /**
@@ -23,7 +23,7 @@ const findMissing =
 export async function requireTf2onnx(python: string): Promise<void> {
   let missing: string
   try {
-    missing = (await runPython(python, ['-c', findMissing, 'tensorflow', 'tf2onnx'])).trim()
+    missing = (await runPython(python, ['-c', listMissingModules, 'tensorflow', 'tf2onnx'])).trim()
   } catch (error) {
     throw new UserError(
       `Cannot run Python as "${python}" (${firstLine(error)}). Install Python 3.9 to 3.11, or pass the path of its ` +
@@ -41,7 +41,7 @@ export async function requireTf2onnx(python: string): Promise<void> {
  * Converts a TensorFlow.js graph model with tf2onnx, and checks that the result predicts the same as our own ONNX
  * export of the network.
  * @param plain our own export
- * @throws UserError if tf2onnx fails or its model predicts something else
+ * @throws UserError if tf2onnx fails or the predictions differ
  */
 export async function convertWithTf2onnx(
   python: string,
@@ -94,7 +94,7 @@ function openConverted(bytes: Uint8Array, info: ModelInfo): Promise<OpenedModel>
 /** Max difference between predictions, relative to the largest value: a few float32 roundings through the network. */
 const tolerance = 1e-4
 
-/** @throws UserError if the converted model predicts something else */
+/** @throws UserError if the predictions of the two models differ */
 async function comparePredictions(
   converted: OpenedModel,
   plain: OpenedModel,
@@ -113,8 +113,8 @@ async function comparePredictions(
     const difference = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - actual[i]!)), 0)
     if (actual.length === expected.length && difference <= tolerance * largest) continue
     throw new UserError(
-      `The model that tf2onnx converted predicts something else: at batch size ${batch} the predictions differ by up to ` +
-        `${difference}; the max allowed is ${tolerance * largest}. The converted model was discarded. ${alternative}`,
+      `Invalid output of tf2onnx: at batch size ${batch} expected predictions that differ from our export by at most ` +
+        `${tolerance * largest}, got ${difference}. The output was discarded. ${alternative}`,
     )
   }
   await converted.dispose()

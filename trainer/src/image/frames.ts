@@ -1,6 +1,6 @@
 import type { ModelInfo, SamplingStep } from '@ddpm/shared'
 
-/** Max number of frames. Of longer sampling runs, only every n-th step is recorded. */
+/** Max number of frames. If there are more steps, only every n-th step is recorded. */
 const maxFrames = 60
 
 /**

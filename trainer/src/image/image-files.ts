@@ -4,7 +4,7 @@ import type { ModelInfo } from '@ddpm/shared'
 import { writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
-/** Returns whether a path is an animation, which shows intermediate samples too. */
+/** Returns whether a path names an animation (.gif), which also shows intermediate samples. */
 export function isAnimation(path: string): boolean {
   return path.toLowerCase().endsWith('.gif')
 }
@@ -13,7 +13,7 @@ export function isAnimation(path: string): boolean {
  * Writes images. The path determines the format: an animated grid for .gif, single PNGs for a folder or a path that ends
  * in /, otherwise a PNG grid.
  * @param images [count, channels, height, width]
- * @param frames frames of an animation, the last one finished
+ * @param frames frames of an animation; the last one shows the finished images
  * @returns a summary to print
  */
 export async function writeImages(

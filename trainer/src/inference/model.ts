@@ -6,7 +6,7 @@ import ort from 'onnxruntime-node'
 import { modelInfoOf, openCheckpoint } from '../run/run.ts'
 import { graphNames, toOnnxModel, type WeightsKind } from './graph.ts'
 
-/** A model that is ready to sample from in this process. */
+/** A model that is loaded in this process and ready for sampling. */
 export interface OpenedModel {
   readonly info: ModelInfo
   readonly network: Network

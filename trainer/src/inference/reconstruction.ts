@@ -23,8 +23,8 @@ export async function reconstruct(
   options: GenerateOptions,
   onProgress: OnProgress,
 ): Promise<Reconstruction> {
-  // Only without clamping and noise is sampling the inverse of inversion. The classes of the images are unknown, so
-  // guidance is off by default.
+  // Sampling reverses the inversion only without clamping and noise. The classes of the images are unknown, so the
+  // default is guidance 0, which is unconditional.
   const guidance = options.guidance ?? (options.className === null ? 0 : 1)
   const deterministic = {
     ...options,

@@ -19,7 +19,7 @@ const info: ModelInfo = {
 /** A model that predicts half of x as noise. */
 const network: Network = (x) => x.map((value) => value / 2)
 
-/** More images than a chunk holds. */
+/** More images than fit in a chunk. */
 const count = 70
 
 function values(seed: number): Float32Array {
@@ -30,7 +30,7 @@ function values(seed: number): Float32Array {
 
 const last = (images: Float32Array) => images.subarray(4 * (count - 1))
 
-test('samples of a later chunk are those of the seed, and progress counts all images', async () => {
+test('a sample of a later chunk equals the same sample generated alone, and progress counts all images', async () => {
   const progress: number[] = []
   const all = await sample(info, network, { seed: 1, count }, (done, total) => {
     assert.equal(total, count * 3)
@@ -41,7 +41,7 @@ test('samples of a later chunk are those of the seed, and progress counts all im
   assert.deepEqual(progress, [64, 128, 192, 198, 204, 210])
 })
 
-test('every chunk starts from its own images, masks and noise', async () => {
+test('every chunk starts from the images, masks and noise of that chunk', async () => {
   const [init, noise] = [values(1), values(2)]
   const mask = init.map((value) => Number(value > 0))
   for (const start of [{ init, strength: 0.5 }, { init, mask, strength: 1 }, { noise }] as const) {
@@ -57,7 +57,7 @@ test('every chunk starts from its own images, masks and noise', async () => {
   }
 })
 
-test('inversion of a later chunk gives the noise of its own images', async () => {
+test('inversion of a later chunk returns the noise of the images in that chunk', async () => {
   const images = values(3)
   const options = { seed: 1, clamp: null } as const
   const all = await invertImages(info, network, images, { ...options, count })

@@ -13,7 +13,7 @@ export type OnProgress = (done: number, total: number) => void
 /**
  * Generates any number of images, in chunks.
  * @param onStep receives every step of every chunk, and the index of the chunk's first image
- * @returns [count, channels, height, width], about [−1, 1]
+ * @returns [count, channels, height, width], approximately in [−1, 1]
  */
 export async function sample(
   info: ModelInfo,
@@ -53,7 +53,7 @@ export async function invertImages(
   )
 }
 
-/** Images per call of the network. An image does not depend on the others of its chunk. */
+/** Max images per call of the network. An image does not depend on the other images of its chunk. */
 const chunk = 64
 
 /** Splits the options, with their per-image tensors, into chunks and concatenates the results. */

@@ -10,13 +10,13 @@ export interface StartOptions {
   readonly toSeed?: number | undefined
   /** Path of the images to start from (SDEdit, RePaint). */
   readonly from?: string | undefined
-  /** SDEdit strength, 0 to 1. Default: 0.6, with a mask 1. */
+  /** SDEdit strength, 0 to 1. Default: 0.6, or 1 with a mask. */
   readonly strength?: number | undefined
   /** Path of the RePaint mask: white is generated, black is retained. */
   readonly mask?: string | undefined
   /** RePaint's jump length in levels. */
   readonly jump: number
-  /** RePaint's number of repetitions of each stretch. */
+  /** RePaint's number of resamplings: how often the levels of a jump are denoised. */
   readonly resample: number
 }
 

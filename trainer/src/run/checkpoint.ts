@@ -93,7 +93,7 @@ function checksum(tensors: NamedTensors): string {
   return sum.toString(16)
 }
 
-/** Number of parts of a run of which one checkpoint each is retained. */
+/** Number of equal parts of a run. One checkpoint of each part is retained. */
 const milestones = 10
 
 /**
@@ -120,7 +120,7 @@ export function checkpointSize({ size }: ParameterLayout): number {
   return Object.keys(prefixes).length * size * Float32Array.BYTES_PER_ELEMENT
 }
 
-/** Removes the checkpoints of a run that need not be retained. */
+/** Removes the checkpoints of a run that `retainedSteps` does not select. */
 export function removeOldCheckpoints(folder: string, total: number, latest: number): void {
   const all = listCheckpoints(folder)
   const retained = new Set(retainedSteps(all.map(stepOfCheckpoint), total, latest))
@@ -160,12 +160,12 @@ export function readCheckpoint(path: string, layout: ParameterLayout, network?: 
   }
   const tableNames = new Set(layout.tables.map(({ name }) => name))
   const part = (prefix: string): Float32Array => {
-    const own: NamedTensors = new Map(
+    const partTensors: NamedTensors = new Map(
       [...tensors]
         .filter(([name]) => partOf(name) === prefix && !tableNames.has(name))
         .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
     )
-    return flatten(layout, own, path)
+    return flatten(layout, partTensors, path)
   }
   return {
     progress: JSON.parse(metadata['progress']!),
@@ -195,11 +195,11 @@ const ignoredFields = new Set<string>(['dropout', 'dropoutUnit', 'zeroInit'] sat
 function compareNetworks(path: string, actual: Record<string, unknown>, expected: UNetConfig): void {
   const differences = Object.entries(expected)
     .map(([field, value]) => [field, JSON.stringify(actual[field]), JSON.stringify(value)] as const)
-    .filter(([field, was, wanted]) => was !== undefined && was !== wanted && !ignoredFields.has(field))
+    .filter(([field, got, wanted]) => got !== undefined && got !== wanted && !ignoredFields.has(field))
   if (differences.length === 0) return
   throw new UserError(
     `The network of ${path} is not the one in config.json of its run:` +
-      differences.map(([field, was, wanted]) => `\n  ${field}: expected ${wanted}, got ${was}`).join('') +
+      differences.map(([field, got, wanted]) => `\n  ${field}: expected ${wanted}, got ${got}`).join('') +
       '\nMove the checkpoint back to its run, or restore the config.json that belongs to it.',
   )
 }

@@ -43,7 +43,7 @@ test('a lock of this machine is valid while its process exists, however old', as
   assertNotLocked(folder)
 })
 
-test('an empty lock is valid for a moment, then stale', () => {
+test('an empty lock is valid for a few seconds, then stale', () => {
   lockedBy(null)
   assert.throws(() => assertNotLocked(folder), /process unknown \(just started\)/)
   lockedBy(null, 60)
@@ -59,10 +59,10 @@ test('only one of several concurrent processes takes over a stale lock', async (
   const children = Array.from({ length: 4 }, () =>
     spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code]),
   )
-  const answers = await Promise.all(
+  const outputs = await Promise.all(
     children.map(async (child) => String((await once(child.stdout, 'data'))[0]).trim()),
   )
   for (const child of children) child.stdin.end()
   await Promise.all(children.map((child) => once(child, 'exit')))
-  assert.deepEqual(answers.sort(), ['locked', 'rejected', 'rejected', 'rejected'])
+  assert.deepEqual(outputs.sort(), ['locked', 'rejected', 'rejected', 'rejected'])
 })

@@ -16,8 +16,10 @@ interface Holder {
 export const lockName = 'lock'
 
 /**
- * Milliseconds. A holder touches its lock every `heartbeat`. The lock of another machine, whose processes are not visible,
- * is stale after `stale` without a heartbeat. A lock without content is stale after `empty`.
+ * Intervals in milliseconds:
+ * - `heartbeat`: a process updates the modification time of its lock this often.
+ * - `stale`: the lock of another machine is stale after this time without a heartbeat.
+ * - `empty`: a lock without content is stale after this time.
  */
 const intervals = { heartbeat: 60_000, stale: 600_000, empty: 5_000 }
 
@@ -51,7 +53,7 @@ function createExclusively(path: string, text: string): boolean {
   }
 }
 
-/** Removes a stale lock. Puts it back if another process has replaced it in the meantime. */
+/** Removes a stale lock. Restores it if another process has replaced it in the meantime. */
 function removeStale(path: string): void {
   const aside = `${path}.${process.pid}`
   try {
@@ -70,8 +72,8 @@ export function assertNotLocked(folder: string): void {
   if (holder === null) return
   const host = holder.host === hostname() ? '' : ` on ${holder.host}`
   throw new UserError(
-    `Another process is training in ${folder}: process ${holder.pid || 'unknown (just started)'}${host}. Wait for it, ` +
-      'stop it (it saves on Ctrl+C and kill), or choose another folder with --out.',
+    `Another process is training in ${folder}: process ${holder.pid || 'unknown (just started)'}${host}. ` +
+      'Wait until it ends, stop it (it saves on Ctrl+C and kill), or choose another folder with --out.',
   )
 }
 
@@ -104,8 +106,8 @@ function isAlive({ pid, host, began }: Holder, lastHeartbeat: number): boolean {
 }
 
 /**
- * Returns field 22 of /proc/PID/stat; null if not available. Field 2, the process name, may contain spaces and brackets, but
- * ends with the last bracket.
+ * Returns the start time of a process, field 22 of /proc/PID/stat; null if not available. Field 2, the process name, may
+ * contain spaces and brackets, and ends at the last bracket.
  */
 function startTime(pid: number): string | null {
   try {

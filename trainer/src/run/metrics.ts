@@ -4,7 +4,7 @@ import { withWriteErrors } from '../support/files.ts'
 /** The file metrics.jsonl of a run: one line of JSON per step and per validation, in order, each with its `step`. */
 export interface Metrics {
   append(line: { readonly step: number } & Record<string, unknown>): void
-  /** Flushes the file to disk. To call before saving a checkpoint, so that no step before it can be lost. */
+  /** Flushes the file to disk. Call it before saving a checkpoint, so that no step up to the checkpoint can be lost. */
   sync(): void
   close(): void
 }

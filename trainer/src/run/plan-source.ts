@@ -27,7 +27,7 @@ export function openPlanSource(path?: string): PlanSource {
     return parsePlanSource(JSON.stringify(toSchedulerConfig(paperSchedule, 'epsilon')), 'the paper')
   if (!existsSync(path)) {
     throw new UserError(
-      `There is no ${path}. Give the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
+      `There is no ${path}. Pass the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
     )
   }
   if (statSync(path).isFile()) return fromFile(path)
@@ -39,7 +39,7 @@ export function openPlanSource(path?: string): PlanSource {
 
 function fromFile(path: string): PlanSource {
   const text = readFileSync(path, 'utf8')
-  // Both contain a scheduler configuration; only in a manifest is it nested.
+  // Both kinds of file contain a scheduler configuration. A manifest contains it as a nested object.
   const isManifest = basename(path) === 'manifest.json' || /"scheduler"\s*:\s*\{/.test(text)
   return isManifest ? parseManifest(text, path) : parsePlanSource(text, path)
 }

@@ -6,7 +6,7 @@ import { suggest } from '@ddpm/shared/cli'
 import * as z from 'zod'
 import { type Recipe, type RecipeField, recipeFields, recipeSchema, recipes } from './recipes.ts'
 
-/** Opens a recipe by its name, or a JSON file of fields that override those of the recipe named in `recipe`. */
+/** Opens a built-in recipe by name, or a recipe file: JSON fields that override those of the recipe named in `recipe`. */
 export function openRecipe(nameOrFile: string): Recipe {
   return nameOrFile.endsWith('.json') ? readRecipeFile(nameOrFile) : recipeNamed(nameOrFile)
 }
@@ -24,7 +24,7 @@ function recipeNamed(name: string, source?: string): Recipe {
   if (recipe) return recipe
   const names = Object.keys(recipes)
   throw new UserError(
-    `Unknown recipe "${name}"${inSource(source)}: expected ${words(names)}` +
+    `Unknown recipe "${name}"${inSource(source)}: expected ${joinAlternatives(names)}` +
       `${source === undefined ? ', or a JSON file' : ''}.${suggest(name, names)}`,
   )
 }
@@ -66,7 +66,7 @@ export function parseRecipe(json: Readonly<Record<string, unknown>>, source?: st
     throw new UserError(`Unknown recipe field "${unknown}"${inSource(source)}.${advice}`)
   }
   const name = issue.path[0] as keyof Recipe
-  throw invalid(`${name} ${show(json[name])}${inSource(source)}`, recipeSchema.shape[name], json[name])
+  throw invalid(`${name} ${formatValue(json[name])}${inSource(source)}`, recipeSchema.shape[name], json[name])
 }
 
 /**
@@ -81,7 +81,7 @@ export function parseField(name: RecipeField, text: string, label: string): unkn
   throw invalid(`${label} "${text}"`, type, text)
 }
 
-/** Returns the placeholder and the help text of a field. Names that can be chosen are listed. */
+/** Returns the placeholder and the help text of a field. The help text lists the choices, if the field has any. */
 export function helpOf(name: RecipeField): { placeholder: string; description: string } {
   const type = recipeFields[name]
   const { placeholder, description } = type.meta() as { placeholder: string; description: string }
@@ -91,13 +91,13 @@ export function helpOf(name: RecipeField): { placeholder: string; description: s
 
 /**
  * Checks that a recipe can be trained.
- * @throws UserError naming the field, its value and what was expected
+ * @throws UserError that names the field, its value and the expected values
  */
 export function validateRecipe(recipe: Recipe): void {
   const { batchSize, accumulate, zeroTerminalSnr, predictionType } = parseRecipe(recipe)
   if (zeroTerminalSnr && predictionType === 'epsilon') {
     throw new UserError(
-      'Invalid predictionType epsilon with zeroTerminalSnr: expected x0 or v, because pure noise holds no ' +
+      'Invalid predictionType epsilon with zeroTerminalSnr: expected x0 or v, because pure noise contains no ' +
         'information about the image.',
     )
   }
@@ -117,7 +117,7 @@ export function differences(actual: Partial<Recipe>, expected: Recipe): string[]
     .map((name) => `${name}: expected ${JSON.stringify(expected[name])}, got ${JSON.stringify(actual[name])}`)
 }
 
-/** Removes the wrappers that do not change what a value looks like. */
+/** Returns the type inside the wrappers for default, null and readonly, which do not change how a value is written. */
 function unwrap(type: z.core.$ZodType): z.core.$ZodType {
   const isWrapped =
     type instanceof z.ZodDefault || type instanceof z.ZodNullable || type instanceof z.ZodReadonly
@@ -142,7 +142,7 @@ function describe(wrapped: z.core.$ZodType): string {
   const type = unwrap(wrapped)
   if (type instanceof z.ZodArray) return `a list in which each value is ${describe(type.element)}`
   if (type instanceof z.ZodBoolean) return 'true or false'
-  if (type instanceof z.ZodLiteral) return words([...type.values].map(String))
+  if (type instanceof z.ZodLiteral) return joinAlternatives([...type.values].map(String))
   if (!(type instanceof z.ZodNumber)) return 'text'
   const noun = type.isInt ? 'an integer' : 'a number'
   const [min, max] = [type.minValue ?? -Infinity, type.maxValue ?? Infinity]
@@ -157,7 +157,7 @@ function invalid(what: string, wrapped: z.core.$ZodType, value: unknown): UserEr
   return new UserError(`Invalid ${what}: expected ${describe(type)}.${suggest(String(value), names)}`)
 }
 
-function show(value: unknown): string {
+function formatValue(value: unknown): string {
   return typeof value === 'number' || value === undefined ? String(value) : JSON.stringify(value)
 }
 
@@ -166,6 +166,6 @@ function inSource(source?: string): string {
 }
 
 /** Joins alternatives: "a, b or c". */
-function words(alternatives: readonly string[]): string {
+function joinAlternatives(alternatives: readonly string[]): string {
   return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(alternatives)
 }

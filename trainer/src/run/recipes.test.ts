@@ -49,7 +49,7 @@ for (const [field, values] of Object.entries({
   betaStart: [0, -1e-4],
   betaEnd: [1, 2],
 })) {
-  test(`an out-of-range ${field} is rejected by name`, () => {
+  test(`an out-of-range ${field} is rejected with an error that names it`, () => {
     for (const value of values) {
       const recipe = { ...recipes['images']!, [field]: value }
       assert.throws(() => validateRecipe(recipe), { name: 'UserError', message: new RegExp(field) })
@@ -103,7 +103,7 @@ test('the old recipe name "pictures" still works', () => {
   assert.deepEqual(recipe, { ...recipes['images'], steps: 20, recipe: 'old' })
 })
 
-test('an unknown recipe name is rejected with the nearest one', () => {
+test('an unknown recipe name is rejected with the nearest name as a suggestion', () => {
   const message =
     'Unknown recipe "minst": expected shapes, mnist, cifar10, seed64 or images, or a JSON file. ' +
     'Did you mean "mnist"?'
@@ -156,7 +156,7 @@ for (const [what, json, message] of [
   ['invalid JSON', '{"recipe": ', /Invalid JSON in .*bad\.json/],
   ['an array', [1], /expected a JSON object/],
 ] as const) {
-  test(`a recipe file with ${what} is rejected by name`, () => {
+  test(`a recipe file is rejected: ${what}`, () => {
     const path = file('bad.json', json)
     assert.throws(() => openRecipe(path), { name: 'UserError', message })
   })

@@ -26,20 +26,45 @@ const list = <T extends z.ZodType>(element: T) => z.array(element).readonly()
 const oneOf = z.literal
 const [unet, noise, sampling] = [defaultUNet, paperSchedule, defaultSampling]
 
-/** The arguments of the network (UNetConfig) that the recipe decides. The others depend on the images. */
+/** The arguments of the network (UNetConfig) that the recipe determines. The others depend on the images. */
 const networkFields = {
   baseChannels: field('n', int(1, 8192), 32, 'channels of the first level, a multiple of normGroups'),
-  channelMultiples: field('list', list(int()), [1, 2, 2], 'channels per level, times baseChannels: 1,2,2'),
-  attention: field('list', list(z.boolean()), [false, false, true], 'self-attention per level: false,true'),
+  channelMultiples: field(
+    'list',
+    list(int()),
+    [1, 2, 2],
+    'channels per level as multiples of baseChannels, for example 1,2,2',
+  ),
+  attention: field(
+    'list',
+    list(z.boolean()),
+    [false, false, true],
+    'self-attention per level, for example false,true',
+  ),
   numResBlocks: field('n', int(1, 64), 2, 'residual blocks per level'),
-  timeMultiple: field('n', int(1, 64), unet.timeMultiple, 'width of the time embedding, times baseChannels'),
+  timeMultiple: field(
+    'n',
+    int(1, 64),
+    unet.timeMultiple,
+    'width of the time embedding as a multiple of baseChannels',
+  ),
   normGroups: field('n', int(), unet.normGroups, 'groups of GroupNorm'),
   normEps: field('ε', number(), unet.normEps, 'ε of GroupNorm'),
   heads: field('n', int(), unet.heads, 'attention heads'),
   dropout: field('p', number(0, 0.999), unet.dropout, 'dropout probability'),
-  dropoutUnit: field('unit', oneOf(['channel', 'element']), unet.dropoutUnit, 'what dropout zeroes'),
-  // Padding on all sides, or only at the right and the bottom.
-  downsamplePadding: field('where', oneOf(['around', 'after']), unet.downsamplePadding, 'stride-2 padding'),
+  dropoutUnit: field(
+    'unit',
+    oneOf(['channel', 'element']),
+    unet.dropoutUnit,
+    'unit that dropout sets to zero',
+  ),
+  // around: padding on all sides; after: only at the right and the bottom.
+  downsamplePadding: field(
+    'where',
+    oneOf(['around', 'after']),
+    unet.downsamplePadding,
+    'padding of the stride-2 convolutions',
+  ),
   zeroInit: field('bool', z.boolean(), true, 'initialize the last layer of every block to zero'),
 }
 
@@ -52,12 +77,22 @@ export const recipeFields = {
     placeholder: 'source',
     description: 'shapes (built in), or the path of an image folder, IDX files or CIFAR-10 binaries',
   }),
-  size: field('pixels', int(1, 4096).nullable(), null, 'width and height of the images (folders: 32)'),
-  conditional: field('bool', z.boolean(), true, 'train on the classes of the images, if they have any'),
+  size: field(
+    'pixels',
+    int(1, 4096).nullable(),
+    null,
+    'width and height of the images (default for folders: 32)',
+  ),
+  conditional: field(
+    'bool',
+    z.boolean(),
+    true,
+    'condition the model on the classes of the images, if they have any',
+  ),
   channels: field('n', oneOf(['auto', 1, 3]), 'auto', 'channels of the images'),
-  validation: field('part', number(1e-9, 0.9), 0.05, 'fraction of the images held out for validation'),
+  validation: field('fraction', number(1e-9, 0.9), 0.05, 'fraction of the images held out for validation'),
   ...networkFields,
-  // fanAverage is the original DDPM code's: variance scaling by the mean of fan-in and fan-out, zero biases.
+  // fanAverage, as in the original DDPM code: variance scaling by the mean of fan-in and fan-out, zero biases.
   initialization: field('name', oneOf(initializations), 'pytorch', 'initialization of the weights'),
 
   // linear: Ho et al. 2020, cosine: Nichol & Dhariwal 2021, sigmoid: Xu et al. 2022.
@@ -66,7 +101,12 @@ export const recipeFields = {
   betaStart: field('β', number(), noise.betaStart, 'β of the first timestep'),
   betaEnd: field('β', number(), noise.betaEnd, 'β of the last timestep'),
   // Lin et al. 2023, algorithm 1.
-  zeroTerminalSnr: field('bool', z.boolean(), false, 'make the last timestep pure noise (needs x0 or v)'),
+  zeroTerminalSnr: field(
+    'bool',
+    z.boolean(),
+    false,
+    'make the last timestep pure noise (requires prediction type x0 or v)',
+  ),
   // v: Salimans & Ho 2022.
   predictionType: field('kind', oneOf(['epsilon', 'x0', 'v']), 'epsilon', 'what the model predicts'),
   // min-snr: min-SNR-5, Hang et al. 2023.
@@ -76,53 +116,58 @@ export const recipeFields = {
 
   steps: field('n', int(1, 1e9), 10_000, 'training steps'),
   batchSize: field('n', int(1, 65536), 32, 'images per step'),
-  // The gradient is the mean over the micro-batches, so the training is the same but for rounding. 1 is fastest.
+  // The gradient is the mean over the micro-batches, so the result is the same except for rounding. 1 is fastest.
   accumulate: field('n', int(1, 65536), 1, 'micro-batches per step, to reduce the memory use'),
   learningRate: field('rate', number(1e-12, 1), 5e-4, 'learning rate of Adam'),
-  warmup: field('n', int(0, 1e9), 100, 'steps over which the learning rate rises from 0'),
+  warmup: field('n', int(0, 1e9), 100, 'first steps, during which the learning rate rises from 0'),
   // After the warm-up. cosine: half a period, down to 0.
   learningRateSchedule: field('kind', oneOf(['constant', 'cosine']), 'cosine', 'learning rate schedule'),
-  // Decoupled, and applied to every parameter, biases and norms too, as in PyTorch's AdamW.
+  // Decoupled, and applied to every parameter including biases and norms, as in PyTorch's AdamW.
   weightDecay: field('rate', number(0, 10), 0, 'weight decay of AdamW; 0 is Adam'),
   beta1: field('β', number(0, 0.999999), 0.9, "decay of Adam's first moment"),
   beta2: field('β', number(0, 0.99999999), 0.999, "decay of Adam's second moment"),
   eps: field('ε', number(1e-30, 1), 1e-8, 'ε of Adam'),
-  clipNorm: field('norm', number(0, 1e9), 1, 'max norm of the gradient; 0 turns clipping off'),
-  // Reached gradually: min(emaDecay, (1 + step)/(10 + step)).
+  clipNorm: field('norm', number(0, 1e9), 1, 'max norm of the gradient; 0 disables clipping'),
+  // Warm-up: each step uses min(emaDecay, (1 + step)/(10 + step)).
   emaDecay: field('rate', number(0, 0.9999999), 0.999, 'decay of the moving average (EMA) of the weights'),
   // For classifier-free guidance.
   labelDropout: field('p', number(0, 1), 0.1, 'probability of training an image without its class'),
-  flip: field('bool', z.boolean(), false, 'mirror images left to right with probability 0.5'),
-  seed: field('n', int(), 0, 'seed of weights, batches, noise and everything else random'),
+  flip: field('bool', z.boolean(), false, 'flip images horizontally with probability 0.5'),
+  seed: field('n', int(), 0, 'seed of all random numbers: weights, batches, noise …'),
 
-  // Defaults of sampling, here and on the page.
+  // Default sampling options of the trained model, also in the studio.
   sampler: field('name', oneOf(samplers), sampling.sampler, 'default sampler'),
-  samplingSteps: field('n', int(1, 1e6), sampling.steps, 'default number of forward passes per sample'),
+  samplingSteps: field('n', int(1, 1e6), sampling.steps, 'default number of sampling steps'),
   spacing: field('name', oneOf(timestepSpacings), sampling.spacing, 'default spacing of the timesteps'),
-  guidance: field('scale', number(0, 100), 1, 'default classifier-free guidance scale; 1 is none'),
+  guidance: field('scale', number(0, 100), 1, 'default classifier-free guidance scale, 1 for none'),
 
   sampleEvery: field('n', int(1, 1e9), 500, 'steps between sample grids'),
   validateEvery: field('n', int(1, 1e9), 250, 'steps between validations'),
   checkpointEvery: field('n', int(1, 1e9), 250, 'steps between checkpoints'),
-  keep: field('n', int(1, 1e9), 3, 'latest checkpoints to keep, in addition to one per tenth of the run'),
+  keep: field(
+    'n',
+    int(1, 1e9),
+    3,
+    'number of latest checkpoints to keep, in addition to one per tenth of the run',
+  ),
 }
 
-/** A recipe as in config.json. `recipe` is the name of the recipe that it is based on. */
+/** A recipe as in config.json. `recipe` is the name of the built-in recipe, or of the recipe file without `.json`. */
 export const recipeSchema = z.strictObject({ recipe: z.string(), ...recipeFields })
 
 /** Everything that determines a training run except the images. */
 export type Recipe = Readonly<z.output<typeof recipeSchema>>
 export type RecipeField = keyof typeof recipeFields
 
-/** Returns the network arguments that a recipe decides. */
+/** Returns the network arguments that a recipe determines. */
 export function networkArguments(recipe: Recipe): Pick<Recipe, keyof typeof networkFields> {
   return z.object(networkFields).parse(recipe)
 }
 
 const definitions: Readonly<Record<string, Omit<z.input<typeof recipeSchema>, 'recipe'>>> = {
   /**
-   * The built-in toy set, trained in minutes on two cores. Most channels are at low resolution. The target is x₀, which
-   * is flat where ε and v are as rough as the noise.
+   * The built-in toy set, trained in minutes on two cores. Most channels are at low resolution. The model
+   * predicts x₀, which has flat areas; ε and v contain the noise.
    */
   shapes: {
     data: 'shapes',
@@ -144,8 +189,8 @@ const definitions: Readonly<Record<string, Omit<z.input<typeof recipeSchema>, 'r
     checkpointEvery: 375,
   },
   /**
-   * MNIST-style digits, 28×28 grey, with classes. The target is v: close to x₀ at high noise, where the background is
-   * flat, and close to ε at low noise, which determines the likelihood.
+   * MNIST-style digits, 28×28 grey, with classes. The model predicts v: close to −x₀ at high noise, where the
+   * background is flat, and close to ε at low noise, which determines the likelihood.
    */
   mnist: {
     data: 'data/mnist',

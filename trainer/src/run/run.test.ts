@@ -13,7 +13,7 @@ const recipe = recipes['mnist']!
 const dataset = { name: 'digits', count: 9, channels: 1, height: 28, width: 28, classes: ['0', '1'] }
 const config = { version: 1 as const, recipe, dataset }
 
-test('a run opens as it was written; missing fields get their defaults', () => {
+test('a written run is read back unchanged; missing fields get their defaults', () => {
   writeRunConfig(folder, config)
   assert.deepEqual(openRun(folder), { folder, config })
   const { eps: _, ...older } = recipe
@@ -49,7 +49,7 @@ for (const [what, json, message] of [
     /Unknown recipe field "colour" in .*config\.json/,
   ],
 ] as const) {
-  test(`a config.json with ${what} is rejected by name`, () => {
+  test(`a config.json is rejected: ${what}`, () => {
     writeFileSync(join(folder, 'config.json'), JSON.stringify(json))
     assert.throws(() => openRun(folder), { name: 'UserError', message })
   })

@@ -124,8 +124,8 @@ export function openRun(folder: string): Run {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     throw new UserError(
-      `There is no training run in ${folder} (${(error as NodeJS.ErrnoException).code} for config.json). ` +
-        'Give a folder created by `npm run train` or `npm run import`, for example runs/shapes.',
+      `There is no training run in ${folder} (cannot read config.json: ${(error as NodeJS.ErrnoException).code}). ` +
+        'Pass a folder created by `npm run train` or `npm run import`, for example runs/shapes.',
     )
   }
   return { folder, config: readConfig(path, text) }
@@ -165,7 +165,7 @@ function withDataset(json: unknown): unknown {
 
 /**
  * Opens a checkpoint and its run.
- * @param path a checkpoint, or the folder of a run for its newest checkpoint that is not damaged
+ * @param path a checkpoint, or the folder of a run to open its newest undamaged checkpoint
  * @param onWarning receives a message if newer checkpoints are damaged
  * @throws UserError if there is no readable checkpoint
  */
@@ -174,7 +174,7 @@ export function openCheckpoint(
   onWarning: (message: string) => void = console.warn,
 ): { run: Run; path: string; checkpoint: Checkpoint } {
   if (!existsSync(path)) {
-    throw new UserError(`There is no ${path}. Give the folder of a run or one of its checkpoints.`)
+    throw new UserError(`There is no ${path}. Pass the folder of a run or one of its checkpoints.`)
   }
   const isFile = statSync(path).isFile()
   const run = openRun(isFile ? dirname(dirname(resolve(path))) : path)

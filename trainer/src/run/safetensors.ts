@@ -39,7 +39,7 @@ export function encodeSafetensors({ tensors, metadata }: Safetensors): Uint8Arra
   return bytes
 }
 
-/** Converts the types that a state_dict may contain to float32. Each buffer holds one tensor. */
+/** Converts the types that a state_dict may contain to float32. Each buffer contains one tensor. */
 const readers: Record<string, { bytes: number; read: (buffer: ArrayBuffer) => Float32Array }> = {
   F32: { bytes: 4, read: (buffer) => new Float32Array(buffer) },
   F64: { bytes: 8, read: (buffer) => Float32Array.from(new Float64Array(buffer)) },

@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 
-/** The system refused a write. The previous file is unchanged. */
+/** Error of the system while writing a file. */
 export class WriteError extends UserError {}
 
 /**
@@ -52,7 +52,7 @@ export function formatBytes(bytes: number): string {
 const temporaryEnding = '.part'
 
 /**
- * Writes a file atomically: after a crash or a power failure the path holds the old or the new content, complete.
+ * Writes a file atomically: after a crash or a power failure the file has either the old or the new content, never a part of it.
  * Writes a temporary file next to the path, flushes it to disk, renames it and flushes the folder.
  *
  * The package write-file-atomic is not used: it does not detect short writes or flush the folder, and the names of its

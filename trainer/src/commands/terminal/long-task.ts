@@ -6,8 +6,8 @@ import { stopOnSignals } from './signals.ts'
 export type ReportProgress = (done: number) => Promise<boolean>
 
 /**
- * Runs a long task under a progress bar with the time left. The first Ctrl+C asks the task to stop; the second one ends
- * the process.
+ * Runs a long task and shows a progress bar with the remaining time. The first Ctrl+C requests a stop; the second one
+ * ends the process at once.
  * @param total value of `done` at the end of the task
  * @returns the task's result, and the exit code if it was stopped
  */
@@ -18,11 +18,11 @@ export async function runLongTask<T>(
 ): Promise<{ value: T; stopped: number | null }> {
   const bar = timedProgress(label)
   const stop = stopOnSignals((signal) =>
-    bar.log(`${signal}: stopping at the next point that can be resumed …`),
+    bar.log(`${signal}: stopping at the next point from which the task can resume …`),
   )
   try {
     const value = await task(async (done) => {
-      // Inference blocks the event loop, which delivers signals only between its turns.
+      // Inference blocks the event loop. Waiting here lets Node deliver pending signals.
       await setImmediate()
       bar.show(done, total)
       return stop.signal !== null

@@ -2,8 +2,8 @@ import { type ProgressBar, progressBar } from '@ddpm/shared/cli'
 import { formatTimeLeft } from '../../support/duration.ts'
 
 /**
- * Creates a progress bar that estimates the time left from the pace since the first report: work that was cached by an
- * earlier run takes no time in this one. Fractions of `done` are rounded down.
+ * Creates a progress bar that estimates the remaining time from the speed since the first report. Work that was done
+ * earlier, for example cached by an earlier run, does not affect the estimate. Fractions of `done` are rounded down.
  */
 export function timedProgress(label: string): ProgressBar {
   const bar = progressBar(label)

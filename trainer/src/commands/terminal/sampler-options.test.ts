@@ -16,7 +16,7 @@ function parse(...args: string[]): SamplerFlags {
   return command.parse(args, { from: 'user' }).opts()
 }
 
-test('flags become sampler options, and flags that are not given leave none', () => {
+test('flags become sampler options; omitted flags add none', () => {
   assert.deepEqual(samplerOptionsOf(parse()), {})
   const flags = ['--sampler', 'unipc', '--steps', '10', '--spacing', 'karras', '--order', '3']
   assert.deepEqual(samplerOptionsOf(parse(...flags, '--variance', 'fixedLarge', '--epsilon', 'raw')), {

@@ -33,17 +33,25 @@ export function addSamplerOptions(command: Command): Command {
 /** Adds the flags that change the plan of any sampler to a command. */
 export function addPlanOptions(command: Command): Command {
   return command
-    .option('--spacing <name>', timestepSpacings.join(', '), parseChoice(timestepSpacings))
+    .option(
+      '--spacing <name>',
+      `spacing of the timesteps: ${timestepSpacings.join(', ')}`,
+      parseChoice(timestepSpacings),
+    )
     .option(
       '--eta <η>',
-      'ddim: noise, 0 (deterministic) to 1 (as ddpm); hat: the larger variance σ̂',
+      'ddim only: amount of noise, from 0 (deterministic) to 1 (like ddpm), or hat for the larger variance σ̂',
       parseEta,
     )
-    .option('--order <n>', 'dpmpp and unipc: 1, 2 or 3; sde-dpmpp: 1 or 2', parseWholeNumber)
-    .option('--variance <kind>', `ddpm: ${varianceTypes.join(', ')}`, parseChoice(varianceTypes))
+    .option(
+      '--order <n>',
+      'order of the solver: 1, 2 or 3 for dpmpp and unipc, 1 or 2 for sde-dpmpp',
+      parseWholeNumber,
+    )
+    .option('--variance <kind>', `ddpm only: ${varianceTypes.join(', ')}`, parseChoice(varianceTypes))
     .option(
       '--epsilon <kind>',
-      'ddim: ε rederived from the clamped x̂₀, or raw',
+      'ddim only: rederived (ε from the clamped x̂₀) or raw (ε from the unclamped output)',
       parseChoice(['rederived', 'raw']),
     )
 }
@@ -53,7 +61,7 @@ function parseEta(text: string): number | 'hat' {
 }
 
 /**
- * Converts parsed flags to sampler options, without those that were not given.
+ * Converts parsed flags to sampler options. Omitted flags add no option.
  * @throws UserError for an invalid order
  */
 export function samplerOptionsOf({ sampler, steps, ...flags }: SamplerFlags): Partial<SamplerOptions> {
@@ -65,7 +73,7 @@ export function samplerOptionsOf({ sampler, steps, ...flags }: SamplerFlags): Pa
 }
 
 /**
- * Converts the flags of `addPlanOptions` to sampler options, without those that were not given.
+ * Converts the flags of `addPlanOptions` to sampler options. Omitted flags add no option.
  * @throws UserError for an invalid order
  */
 export function planOptionsOf(flags: PlanFlags): Partial<SamplerOptions> {

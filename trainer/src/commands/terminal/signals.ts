@@ -3,9 +3,9 @@ type Signal = keyof typeof numbers
 const signals = Object.keys(numbers) as Signal[]
 
 export interface Stop {
-  /** First signal received; null before. */
+  /** First signal received; null if none was received yet. */
   readonly signal: Signal | null
-  /** Exit code of a process that ends by the signal: 128 + its number, as shells report it. */
+  /** Exit code for a process that stops because of the signal: 128 + the number of the signal, as in shells. */
   readonly exitCode: number
   /** Restores the default handling of signals. */
   release(): void
@@ -13,8 +13,8 @@ export interface Stop {
 
 /**
  * Converts SIGINT (Ctrl+C), SIGTERM and SIGHUP (closed terminal) into a stop flag that long tasks poll between steps.
- * A second SIGINT ends the process at once, even in the middle of a step. The other signals may arrive more than once
- * for one cause, from the system and from npm, so repetitions are ignored.
+ * A second SIGINT ends the process at once, even in the middle of a step. SIGTERM and SIGHUP may arrive
+ * twice, once from the system and once from npm, so repetitions are ignored.
  * @param onSignal receives the first signal
  */
 export function stopOnSignals(onSignal: (signal: string) => void): Stop {

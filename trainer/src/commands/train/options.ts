@@ -12,7 +12,7 @@ export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRe
   readonly resume?: string
   /** Number of CPU threads. Default: all. */
   readonly threads?: number
-  /** Bytes of decoded images to keep in memory. */
+  /** Max bytes of decoded images to cache in memory. */
   readonly cache?: number
   /** Port of the dashboard; true is the default port. */
   readonly dashboard?: number | true
@@ -24,7 +24,8 @@ export function addOptions(command: Command): void {
   command
     .option(
       '--recipe <name|file.json>',
-      `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields`,
+      `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields ` +
+        '(default: shapes, or images with another --data)',
     )
     .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
     .option('--resume <folder>', 'resume a stopped run')
@@ -62,7 +63,7 @@ export function flag(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
-/** Parses the recipe fields that were given on the command line. */
+/** Parses the recipe fields that were passed on the command line. */
 export function readOverrides(options: Options): Partial<Recipe> {
   return Object.fromEntries(
     fieldNames.flatMap((field) => {

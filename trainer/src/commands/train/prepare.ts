@@ -26,7 +26,7 @@ import { flag, type Options, readOverrides } from './options.ts'
 /** A run that is ready to train: new, or resumed from its latest checkpoint. */
 export interface PreparedRun {
   readonly folder: string
-  /** Whether the folder has yet to be created. */
+  /** Whether the run is new: its folder is not created yet. */
   readonly isNew: boolean
   readonly config: RunConfig
   readonly images: Split
@@ -91,7 +91,7 @@ async function prepareResumed(folder: string, options: Options): Promise<Prepare
   const overrides = readOverrides(options)
   if (options.out !== undefined)
     throw new UserError(
-      'Invalid --out with --resume: a run is resumed in its own folder. Remove one of the two.',
+      'Conflicting --out and --resume: a run is resumed in its own folder. Remove one of them.',
     )
   const requested = { ...(options.recipe !== undefined && openRecipe(options.recipe)), ...overrides }
   const fixed = Object.fromEntries(Object.entries(requested).filter(([field]) => !changeable.includes(field)))
@@ -113,9 +113,9 @@ async function prepareResumed(folder: string, options: Options): Promise<Prepare
   const { name, ...expected } = saved.dataset
   if (JSON.stringify(actual) !== JSON.stringify(expected)) {
     throw new UserError(
-      `The images of ${recipe.data} are not the ones that ${folder} was started with:\n` +
+      `The images of ${recipe.data} differ from those that ${folder} was started with:\n` +
         `  expected ${JSON.stringify(expected)}\n  got      ${JSON.stringify(actual)}\n` +
-        'Restore them, give the right ones with --data, or start a new run with --out.',
+        'Restore the images, pass their location with --data, or start a new run with --out.',
     )
   }
   const config: RunConfig = { ...saved, recipe, dataset: { name, ...expected } }

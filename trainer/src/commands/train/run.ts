@@ -24,7 +24,7 @@ import { writeSampleGrid } from './samples.ts'
 import { explainFailure, saveProgress, type TrainingSession } from './session.ts'
 import { createStepTimer } from './step-timer.ts'
 
-/** Trains a run to its last step or until a signal stops it. Saves, validates and samples on the way. */
+/** Trains a run until its last step or a signal. Writes checkpoints, validation losses and samples regularly. */
 export async function trainRun(prepared: PreparedRun, options: Options): Promise<void> {
   const { folder, config, images, progress } = prepared
   const { recipe } = config
@@ -117,7 +117,7 @@ function stepHandler(
     const previous = session.progress.loss
     const loss = previous === null ? report.loss : previous + (report.loss - previous) * 0.02
     session.progress = { ...session.progress, step, loss }
-    // A step blocks the event loop, so signals only arrive when it turns.
+    // A step blocks the event loop. Waiting here lets Node deliver pending signals.
     await setImmediate()
     timer.record(report)
     const rate = recipe.batchSize / timer.secondsPerStep()
@@ -161,7 +161,7 @@ function printIntroduction(
 }
 
 /**
- * Checks that the min memory of a step is available. Otherwise the system would kill the process in the middle of a step.
+ * Checks that the minimum memory of a step is available. Otherwise the system would kill the process during a step.
  * @throws UserError
  */
 function assertFitsInMemory({ bytes }: StepCost): void {

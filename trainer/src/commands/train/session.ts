@@ -11,13 +11,13 @@ import type { StepCost } from '../../training/estimate.ts'
 import { NotFinite } from '../../training/loop.ts'
 import type { PreparedRun } from './prepare.ts'
 
-/** A run while it trains. */
+/** A run in training. */
 export interface TrainingSession extends PreparedRun {
   readonly spec: StepSpec
   readonly cost: StepCost
   readonly engine: Engine
   readonly metrics: Metrics
-  /** Latest progress. `seconds` is only set when a checkpoint is saved. */
+  /** Latest progress, except its `seconds`, which is the value at the start of this session. */
   progress: Progress
   /** The newest checkpoint, if any. */
   checkpoint?: string
@@ -42,7 +42,7 @@ export async function saveProgress(session: TrainingSession): Promise<void> {
   removeOldCheckpoints(folder, recipe.steps, recipe.keep)
 }
 
-/** Saves what is still valid after an expected error, and returns the error with advice on how to continue. */
+/** Saves a checkpoint after an expected error, if possible, and returns the error with advice on how to continue. */
 export async function explainFailure(
   session: TrainingSession,
   error: WriteError | NotFinite | MissingImageError,

@@ -4,7 +4,7 @@ import type { StepReport } from '../../training/loop.ts'
 export interface StepTimer {
   /** Records a step that has just ended. */
   record(report: StepReport): void
-  /** Starts the next step now, so that the time since the last one is not counted. */
+  /** Starts the next step now. The time since the last step is not measured. */
   restart(): void
   /** Durations of the latest steps in milliseconds, oldest first. */
   readonly milliseconds: readonly number[]

@@ -86,11 +86,14 @@ export function split(dataset: Dataset, fraction: number, seed: number): Split {
   }
 }
 
-/** Selects images by ascending indices, so that those in memory stay the first. */
+/**
+ * Selects images.
+ * @param indices ascending, so that the images in memory still precede the others
+ */
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
   const size = imageSize(dataset)
   const cachedCount = dataset.pixels.length / size
-  const { files, labels, ...facts } = dataset
+  const { files, labels, ...properties } = dataset
   const inMemory = indices.filter((index) => index < cachedCount)
   // Shared memory, so that the thread that builds batches reads the same pixels without a copy.
   const pixels = new Uint8Array(new SharedArrayBuffer(inMemory.length * size))
@@ -99,7 +102,7 @@ function select(dataset: Dataset, indices: Uint32Array): Dataset {
   })
   const paths = Array.from(indices.subarray(inMemory.length), (index) => files!.paths[index - cachedCount]!)
   return {
-    ...facts,
+    ...properties,
     count: indices.length,
     pixels,
     labels: labels && selectLabels(labels, indices),
@@ -107,7 +110,7 @@ function select(dataset: Dataset, indices: Uint32Array): Dataset {
   }
 }
 
-/** Selects the labels of the images with the given indices. */
+/** Returns the labels of the images at the indices. */
 export function selectLabels(labels: Uint16Array, indices: Uint32Array): Uint16Array {
   return Uint16Array.from(indices, (index) => labels[index]!)
 }

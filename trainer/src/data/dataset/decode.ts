@@ -6,7 +6,7 @@ import sharp from 'sharp'
 export interface DecodeOptions {
   /** Side of the square images in pixels. */
   readonly size: number
-  /** 1 is grey, 3 is RGB. auto decodes to RGB, and becomes grey if no image has colour. */
+  /** 1: greyscale; 3: RGB; auto: RGB, or greyscale if no image has colour. */
   readonly channels: 'auto' | 1 | 3
 }
 
@@ -20,9 +20,9 @@ export interface ImageKind {
 
 /**
  * Decodes an image file to 8 bits per channel. Applies the EXIF orientation, scales the shorter side to `size`, crops the
- * square in the middle and puts transparent pixels on white. Of an animation, only the first frame is used.
- * @param out receives [channels, size, size]. Its length determines the number of channels; one channel receives the red
- *   of an RGB image.
+ * square in the middle and composites transparent pixels on white. Decodes only the first frame of an animation.
+ * @param out receives [channels, size, size]. Its length determines the number of channels; with one channel, it
+ *   receives the red of an RGB image.
  * @throws Error with the reason on one line
  */
 export async function decode(path: string, decoding: DecodeOptions, out: Uint8Array): Promise<ImageKind> {
@@ -68,8 +68,8 @@ async function decodeBytes(
 }
 
 /**
- * Calls a function for 0 to count − 1, with two calls at a time per CPU core, so that one file is read while another is
- * decoded.
+ * Calls a function with every index from 0 to count − 1. At most two calls per CPU core run at a time, so that one file
+ * is read while another is decoded.
  */
 export async function forEachConcurrently(
   count: number,
@@ -90,7 +90,7 @@ function isColourless(rgb: Uint8Array): boolean {
   return true
 }
 
-/** [pixels, channels] to [channels, pixels] */
+/** Converts [pixels, channels] to [channels, pixels]. */
 function toPlanes(from: Uint8Array, to: Uint8Array, area: number): void {
   const channels = to.length / area
   const stored = from.length / area

@@ -3,25 +3,25 @@ import { UserError } from '@ddpm/shared'
 import { type Dataset, imageSize, selectLabels } from './dataset.ts'
 import { decode, forEachConcurrently } from './decode.ts'
 
-/** An image file that was readable when the training started cannot be read any more. */
+/** Error for an image file that was readable when the training started and cannot be read any more. */
 export class MissingImageError extends UserError {}
 
 /**
- * Returns the images with the given indices, in that order, in memory.
+ * Loads the images at the indices into memory, in that order.
  * @throws MissingImageError
  */
 export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Dataset> {
   const size = imageSize(dataset)
   const cachedCount = dataset.pixels.length / size
   const pixels = new Uint8Array(indices.length * size)
-  const { files, labels, ...facts } = dataset
-  const missing: { path: string; to: number }[] = []
+  const { files, labels, ...properties } = dataset
+  const uncached: { path: string; to: number }[] = []
   for (const [to, index] of indices.entries()) {
-    if (index >= cachedCount) missing.push({ path: files!.paths[index - cachedCount]!, to })
+    if (index >= cachedCount) uncached.push({ path: files!.paths[index - cachedCount]!, to })
     else pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
   }
-  await forEachConcurrently(missing.length, async (i) => {
-    const { path, to } = missing[i]!
+  await forEachConcurrently(uncached.length, async (i) => {
+    const { path, to } = uncached[i]!
     const out = pixels.subarray(to * size, (to + 1) * size)
     await decode(join(files!.folder, path), files!.decoding, out).catch((error: Error) => {
       throw new MissingImageError(
@@ -30,5 +30,5 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
       )
     })
   })
-  return { ...facts, count: indices.length, pixels, labels: labels && selectLabels(labels, indices) }
+  return { ...properties, count: indices.length, pixels, labels: labels && selectLabels(labels, indices) }
 }

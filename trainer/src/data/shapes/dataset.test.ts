@@ -26,7 +26,7 @@ test('figures and colours are equally frequent, the other factors fill their ran
   for (const figure of figures) {
     for (const colour of colourNames) {
       const frequency = sampled.filter((shape) => shape.figure === figure && shape.colour === colour).length
-      // One cell of 36 holds 167 ± 12.7; five standard deviations.
+      // Each of the 36 combinations occurs 167 ± 12.7 times. The tolerance is five standard deviations.
       assert.ok(Math.abs(frequency - count / 36) < 64, `${frequency} times ${colour} ${figure}`)
     }
   }

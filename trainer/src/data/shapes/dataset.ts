@@ -29,7 +29,7 @@ export const ranges = {
   angle: [-0.1, 0.1],
 } as const
 
-/** The factors of an image of the set. */
+/** The factors that determine an image of the set. */
 export interface ToyShape extends Pose {
   readonly figure: Figure
   readonly colour: ColourName
@@ -69,7 +69,7 @@ export function renderShape(shape: ToyShape, out: Uint8Array, offset = 0): void 
   }
 }
 
-/** Creates the first `count` images of the set of a seed. */
+/** Creates the first `count` images of the set that a seed determines. */
 export function createShapes(count: number, seed: number): Dataset {
   const size = 3 * side * side
   const pixels = new Uint8Array(count * size)

@@ -19,7 +19,7 @@ export interface Pose {
  */
 type Distance = (x: number, y: number) => number
 
-/** Max distance of a boundary from the origin. */
+/** Max distance of the boundary of any figure from the origin. */
 const reach = 1.3
 const distances: { readonly [F in Figure]: Distance } = {
   circle: disc(1),
@@ -98,7 +98,7 @@ function heart(half: number): Distance {
   }
 }
 
-/** Faster than Math.hypot, which guards against overflow. */
+/** Computes √(x² + y²). Math.hypot is slower, because it also prevents overflow. */
 function length(x: number, y: number): number {
   return Math.sqrt(x * x + y * y)
 }

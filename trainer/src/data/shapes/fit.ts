@@ -42,7 +42,7 @@ function initialPose(alpha: Float32Array, unitArea: number): Pose {
   let massX = 0
   let massY = 0
   alpha.forEach((a, pixel) => {
-    if (a < 0.1) return // Noise on the background would pull the centroid to the middle.
+    if (a < 0.1) return // Noise in the background would move the centroid towards the middle.
     mass += a
     massX += a * ((pixel % side) + 0.5)
     massY += a * (Math.floor(pixel / side) + 0.5)

@@ -16,19 +16,19 @@ export type ParsedShape =
   | { readonly shape: null; readonly reason: string }
 
 /**
- * Thresholds for "one clean figure". Chosen by inspecting figures that were bent, blurred and mixed by degrees: those that
- * pass are at worst slightly irregular.
+ * Thresholds for "one clean figure". They were chosen by inspecting figures that were bent, blurred and mixed more and
+ * more: the worst figures that pass are slightly irregular.
  */
 export const limits = {
   /** Max Euclidean distance between equal colours, 0 to 255 per channel. The colours of the set differ by 107 or more. */
   colour: 50,
   /** Max fraction of border pixels that differ from the background. */
   border: 0.05,
-  /** Max pixels of the second largest piece, which then counts as a speck. */
+  /** Max pixels of the second largest connected piece. Pieces up to this size are ignored as specks. */
   speck: 6,
   /** Max fraction of pixels inside the fitted figure that differ from its colour. */
   spots: 0.05,
-  /** Error per pixel that noise and soft edges explain, as a fraction of the contrast between figure and background. */
+  /** Error per pixel that is attributed to noise and soft edges, as a fraction of the contrast to the background. */
   tolerance: 0.15,
   /** Max error beyond the tolerance, summed over the image, as a fraction of the area of the figure. */
   error: 0.08,

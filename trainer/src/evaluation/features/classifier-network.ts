@@ -26,7 +26,7 @@ export function specOf({ channels, height, width, classes }: Dataset): Classifie
   return { channels, height, width, classes: classes.length }
 }
 
-/** Length of the feature vector: the output of the last layer but one. */
+/** Length of the feature vector, which is the output of the penultimate layer. */
 export const featureDims = 64
 
 /** Output channels of the convolutions. */

@@ -88,7 +88,7 @@ export async function trainClassifier(
   return state.parameters
 }
 
-/** Inputs: the parameters, x and label. Outputs: the loss and the gradient of every parameter. */
+/** Builds a graph with the inputs x, label and the parameters. Outputs: the loss and the gradient of every parameter. */
 function gradientGraph(spec: ClassifierSpec, batch: number): Record<string, Node> {
   const graph = createGraph()
   const { layout, parameters, logits } = recordClassifier(graph, spec, batch)
@@ -114,7 +114,7 @@ function crossEntropy<T>(ops: Ops<T>, logits: T, label: T): T {
 
 /**
  * Runs a classifier on labelled images.
- * @returns the share of correct classes, and the root mean square of the features
+ * @returns the fraction of correct classes, and the root mean square of the features
  */
 export async function validateClassifier(
   classifier: Classifier,

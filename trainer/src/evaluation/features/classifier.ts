@@ -16,8 +16,8 @@ import {
 } from './classifier-training.ts'
 import { type Extractor, extractInBatches } from './extractor.ts'
 
-/** Share of the labelled images that the classifier is validated on. */
-const validationShare = 0.1
+/** Fraction of the labelled images that the classifier is validated on. */
+const validationFraction = 0.1
 
 /**
  * Opens the features of a classifier that is trained on a labelled dataset. The classifier is cached in `folder`, under a
@@ -36,13 +36,13 @@ export async function openClassifierExtractor(
     )
   }
   const spec = specOf(dataset)
-  // The version changes with the numbers that training results in: it invalidates the classifiers cached before.
-  const training = { ...classifierTraining, held: validationShare, version: 2 }
+  // Increase the version if a change of the code changes the trained parameters. This invalidates cached classifiers.
+  const training = { ...classifierTraining, held: validationFraction, version: 2 }
   const key = cacheKey({ spec, training, images: digest(dataset.pixels, dataset.labels) })
   const path = join(folder, `${dataset.name.replace(/[^\w.-]/g, '_')}-${key}.safetensors`)
 
   if (!existsSync(path)) {
-    const { train, validation } = split(dataset, validationShare, training.seed)
+    const { train, validation } = split(dataset, validationFraction, training.seed)
     const parameters = await trainClassifier(train, training, onStep)
     const classifier = await openClassifier(spec, parameters)
     const { accuracy, featureScale } = await validateClassifier(classifier, validation)
@@ -54,13 +54,14 @@ export async function openClassifierExtractor(
   const { tensors, metadata } = decodeSafetensors(readFileSync(path), path)
   const parameters = tensors.get('parameters')!.data
   const classifier = await openClassifier(spec, parameters)
-  // The kernel of KID, a third power, requires features of about 1: they are divided by their root mean square.
+  // KID's kernel is a cubic polynomial, so features should have a magnitude of about 1. They are divided by their root
+  // mean square.
   const scale = Number(metadata['featureScale'])
   const accuracy = (100 * Number(metadata['accuracy'])).toFixed(2)
   return {
     description:
       `a classifier of ${dataset.name}, accuracy ${accuracy} % on ` +
-      `${Math.round(validationShare * dataset.count)} validation images (${path})`,
+      `${Math.round(validationFraction * dataset.count)} validation images (${path})`,
     digest: digest(parameters),
     extract: (images) =>
       extractInBatches(images, async (pixels, n) => {
@@ -72,8 +73,8 @@ export async function openClassifierExtractor(
 }
 
 /**
- * Opens the images that a model's classifier is trained on: the run's own dataset, so that all evaluations of the run use
- * the same features; for an exported model the images it is compared with.
+ * Opens the images that a model's classifier is trained on. For a run this is its whole dataset, so that all evaluations
+ * of the run use the same features. For an exported model it is the images that the model is compared with.
  */
 export async function openClassifierData(path: string, evaluated: Dataset): Promise<Dataset> {
   const run = findRun(path)

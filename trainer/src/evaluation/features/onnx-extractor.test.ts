@@ -55,7 +55,7 @@ suite('ONNX feature extractor', () => {
     })
   })
 
-  test('repeats greyscale, fills up a fixed batch, takes an output by name and averages over pixels', async () => {
+  test('repeats greyscale channels, pads a fixed batch, selects an output by name and averages over pixels', async () => {
     const path = extractorFile('fixed.onnx', 3, 4, false)
     const extractor = await openOnnxExtractor(path, { size: 4, mean: [0], std: [1] }, 'second')
     const greys = [0, 51, 102, 153, 204, 255].map((byte) => [byte])
@@ -67,7 +67,7 @@ suite('ONNX feature extractor', () => {
     })
   })
 
-  test('rejects unusable files with what was expected and what was found', async () => {
+  test('rejects unusable files with the expected and the actual content', async () => {
     const open = (path: string, output: string | null = null) =>
       openOnnxExtractor(path, preprocessing, output)
     await assert.rejects(open(join(folder, 'none.onnx')), /Cannot read the extractor/)
@@ -83,6 +83,9 @@ suite('ONNX feature extractor', () => {
       /Unknown output "third" of .*some\.onnx: expected one of first, second/,
     )
     const grey = await open(extractorFile('grey.onnx', 1, 'N', true))
-    await assert.rejects(grey.extract(uniformImages([[1, 2, 3]])), /takes greyscale images/)
+    await assert.rejects(
+      grey.extract(uniformImages([[1, 2, 3]])),
+      /expected an extractor for RGB images, got one for greyscale images/,
+    )
   })
 })

@@ -20,7 +20,7 @@ export interface Preprocessing {
  * Opens a feature extractor from an ONNX file. It has one input, images [N, C, S, S] with one or three channels
  * (greyscale images are repeated), and an output of features [N, dims] or [N, dims, H, W], which are averaged over
  * the pixels.
- * @param output name of the output; null takes the first one
+ * @param output name of the output; null selects the first one
  * @throws UserError if the file is not such a network
  */
 export async function openOnnxExtractor(
@@ -48,13 +48,13 @@ export async function openOnnxExtractor(
     async extract(images) {
       if (images.channels > inputChannels) {
         throw new UserError(
-          `Invalid extractor ${path}: it takes greyscale images, and these are RGB. Use an extractor for RGB images.`,
+          `Invalid extractor ${path}: expected an extractor for RGB images, got one for greyscale images.`,
         )
       }
       return extractInBatches(
         images,
         async (pixels, n) => {
-          // A network with a fixed batch size gets a full batch; the surplus rows are zero.
+          // A network with a fixed batch size needs a full batch; the additional rows are zero.
           const rows = fixedBatch ?? n
           const x = new Float32Array(rows * inputChannels * size * size)
           await preprocess(images, pixels, n, preprocessing, inputChannels, x)
@@ -79,12 +79,12 @@ function readBytes(path: string): Buffer {
 
 interface ImageInput {
   readonly name: string
-  /** Batch size of a network that takes no other; null if the batch size is symbolic. */
+  /** Batch size of the network if it is fixed; null if it is symbolic. */
   readonly fixedBatch: number | null
   readonly channels: 1 | 3
 }
 
-/** @throws UserError if the network has other inputs than one of images */
+/** @throws UserError if the network does not have exactly one input of images */
 function imageInput({ inputMetadata }: ort.InferenceSession, path: string): ImageInput {
   const [input, ...others] = inputMetadata
   const [batch, channels, ...sides] = input?.isTensor ? input.shape : []

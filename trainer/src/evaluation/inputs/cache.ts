@@ -21,7 +21,7 @@ export function readCached<T>(path: string): T | null {
     return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     throw new UserError(
-      `Invalid cache file ${path} (${(error as Error).message}). Remove it to compute it again.`,
+      `Invalid cache file ${path} (${(error as Error).message}). Remove the file and run the command again.`,
     )
   }
 }

@@ -6,12 +6,12 @@ import { withWriteErrors } from '../../support/files.ts'
 import { cacheKey } from './cache.ts'
 import { countImages, type Images } from './images.ts'
 
-/** Options of `generate` without those that select which images of a seed are generated. */
+/** Options of `generate` except the range of images to generate and the callbacks. */
 export type SampleOptions = Omit<GenerateOptions, 'count' | 'first' | 'onStep' | 'signal'>
 
 /**
  * Returns the first `count` samples of a model, sampler and seed as bytes. They are cached in a file whose name depends
- * on the weights and on the sampler's plan: samples in the file are read, missing ones are generated and appended.
+ * on the weights and on the sampler's plan: samples in the file are read, the others are generated and appended.
  * @param onProgress receives the number of samples, with a fraction for those in progress; returns true to stop
  * @returns `count` samples, or fewer if stopped
  */
@@ -52,12 +52,12 @@ export async function sampleCached(
   return { channels, height, width, pixels: readFileSync(path).subarray(0, Math.min(done, count) * size) }
 }
 
-/** Returns how many samples are generated before they are saved: fewer if each takes many evaluations of the model. */
+/** Returns the number of samples to generate between two saves. It is lower if a sample needs many steps. */
 function chunkSize(steps: number): number {
   return Math.min(64, Math.max(16, Math.floor(6400 / steps)))
 }
 
-/** Returns the message for samples that were not completed; '' if all are there. */
+/** Returns the message for a generation that stopped early; '' if there are `count` images. */
 export function describeStop(images: Images, count: number): string {
   const done = countImages(images)
   return done === count

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { createShapes } from '../../data/shapes/dataset.ts'
 import { selectImages } from './images.ts'
 
-test('selects random images once each; a later part of the selection holds the others', () => {
+test('selects each random image once; skipping the first 12 selects the other 8', () => {
   const dataset = createShapes(20, 1)
   const imagesOf = (pixels: Uint8Array) =>
     Array.from({ length: pixels.length / 3072 }, (_, i) => String(pixels.subarray(i * 3072, (i + 1) * 3072)))

@@ -17,7 +17,7 @@ export interface EvaluationSet {
 
 /**
  * Opens the real images to evaluate a model on: those of `data` (default split: all), or those of the run's own dataset.
- * @param defaultSplit split of the run's own dataset if `split` is not given
+ * @param defaultSplit split of the run's own dataset if `split` is not set
  * @throws UserError if there are no images or they do not have the model's size
  */
 export async function openEvaluationSet(
@@ -30,13 +30,14 @@ export async function openEvaluationSet(
   const source = data ?? run?.config.recipe.data
   if (source === undefined) {
     throw new UserError(
-      `Missing --data: the exported model ${path} does not contain its images. Pass a source of real images.`,
+      `Missing --data: the exported model ${path} does not contain its training images. Pass a source of real images.`,
     )
   }
   const chosen = requested ?? (data === undefined ? defaultSplit : 'all')
   if (chosen !== 'all' && run === null) {
     throw new UserError(
-      `Invalid --split ${chosen}: ${path} is an exported model and only a run has a split. Remove --split.`,
+      `Invalid --split ${chosen}: ${path} is an exported model, and only a run has a training and a validation set. ` +
+        'Remove --split.',
     )
   }
 
@@ -49,7 +50,7 @@ export async function openEvaluationSet(
   })
   if (all.channels !== channels || all.height !== height || all.width !== width) {
     throw new UserError(
-      `Invalid size of the images of ${source}: expected ${channels}×${height}×${width} as the model generates, got ` +
+      `Invalid size of the images of ${source}: expected ${channels}×${height}×${width} as in the model, got ` +
         `${all.channels}×${all.height}×${all.width}. Use images of that size.`,
     )
   }

@@ -1,8 +1,8 @@
 import { domains, quantile, uniforms } from '@ddpm/shared'
 
 /**
- * Computes bootstrap resamples (Efron 1979) as weights: how often each of `count` images occurs in `count` draws with
- * replacement. The weights are a function of the seed, the set and the replicate.
+ * Computes bootstrap resamples (Efron 1979) as weights: how often each of `count` images is selected if `count`
+ * images are selected at random with replacement. The weights are a function of the seed, the set and the replicate.
  * @param set index of the set of images: sets are resampled independently
  * @returns one weight vector [count] per replicate
  */

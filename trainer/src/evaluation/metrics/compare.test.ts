@@ -125,7 +125,7 @@ suite('kernel distance', () => {
     { a: new Float64Array(a.count).fill(1), b: new Float64Array(b.count).fill(1) },
   ]
 
-  test('equals a result by hand', () => {
+  test('equals a result computed by hand', () => {
     // k(x, y) = (xy + 1)³: 1 within both sets; 1, 1, 1 and 27 between them.
     const [a, b] = [features([[0], [1]]), features([[0], [2]])]
     close(kernelDistances(a, b, ones(a, b))[0]!, 1 + 1 - 2 * 7.5, 1e-12)
@@ -170,20 +170,20 @@ suite('kernel distance', () => {
 })
 
 suite('precision, recall, density, coverage', () => {
-  test('equal results by hand, on a line', () => {
+  test('equal results computed by hand, on a line', () => {
     // Distances to the nearest neighbour: real 1, 1, 1 and 6; generated 0.5, 0.5 and 9.
     const real = features([[0], [1], [2], [8]])
     const generated = features([[0.25], [0.75], [-8.75]])
     const measures = manifoldMeasures(real, generated, 1)
     assert.deepEqual([...measures.precision], [1, 1, 0])
-    // 0.25 lies within 1 of 0 and 1; 0.75 of 0 and 1. Neither within 1 of 2, nor within 6 of 8.
+    // 0.25 and 0.75 are within 1 of 0 and of 1, but not within 1 of 2 or within 6 of 8.
     assert.deepEqual([...measures.density], [2, 2, 0])
     assert.deepEqual([...measures.coverage], [1, 1, 0, 0])
     // The generated balls are [−0.25, 0.75], [0.25, 1.25] and [−17.75, 0.25].
     assert.deepEqual([...measures.recall], [1, 1, 0, 0])
   })
 
-  test('equal results by hand with k = 2', () => {
+  test('equal results computed by hand with k = 2', () => {
     const real = features([[0], [1], [3], [10]])
     const generated = features([[4], [5], [40]])
     // Radii: real 3, 2, 3 and 9; generated 36, 35 and 36.
@@ -241,7 +241,7 @@ suite('bootstrap', () => {
     assert.equal(quantile([3, 1, 2], 1), 3)
   })
 
-  test('weights count draws; sets and replicates differ, and a seed is reproducible', () => {
+  test('weights add up to the count; sets and replicates differ, and a seed is reproducible', () => {
     const resample = (set: number, seed = 0) => resamplings(50, 3, { seed, set })
     for (const weights of resample(0)) {
       assert.equal(

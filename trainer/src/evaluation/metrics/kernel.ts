@@ -8,7 +8,7 @@ export interface Weights {
 
 /**
  * Computes the kernel distance, the unbiased estimate of MMD² (Gretton et al. 2012, lemma 6). With features of the
- * Inception network it is KID. An unbiased estimate may be below 0. It uses all pairs; the paper's code averages over
+ * Inception network it is KID. An unbiased estimate may be below 0. This estimate uses all pairs; the paper's code averages over
  * subsets, which has the same expectation.
  * @param weightings one distance is returned for each; all are computed in one pass over the pairs. Repetitions of the
  * same image do not form a pair.

@@ -2,9 +2,9 @@ import { type Features, squaredDistance } from './features.ts'
 
 /** Contribution of each image: the mean over the images is the metric of that name. */
 export interface ManifoldMeasures {
-  /** [generated] 1 if the image lies in the manifold of the real images, else 0 (Kynkäänniemi et al. 2019, eq. 2). */
+  /** [generated] 1 if the image is in the manifold of the real images, else 0 (Kynkäänniemi et al. 2019, eq. 2). */
   readonly precision: Float64Array
-  /** [real] 1 if the image lies in the manifold of the generated images, else 0. */
+  /** [real] 1 if the image is in the manifold of the generated images, else 0. */
   readonly recall: Float64Array
   /** [generated] number of real images whose neighbourhood contains it, divided by k (Naeem et al. 2020, eq. 2). */
   readonly density: Float64Array
@@ -13,8 +13,8 @@ export interface ManifoldMeasures {
 }
 
 /**
- * Computes precision, recall, density and coverage. The manifold of a set is the union of balls around its images; each
- * ball reaches to the k-th nearest neighbour in the set.
+ * Computes precision, recall, density and coverage. The manifold of a set is the union of balls around its images. The
+ * radius of a ball is the distance to the k-th nearest neighbour in the set.
  * @param k less than the number of images of either set
  */
 export function manifoldMeasures(real: Features, generated: Features, k: number): ManifoldMeasures {

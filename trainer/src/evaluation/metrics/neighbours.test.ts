@@ -6,7 +6,7 @@ function close(actual: number, expected: number, tolerance: number): void {
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, expected ${expected}`)
 }
 
-test('finds the nearest row, also with a little noise', () => {
+test('finds the nearest row to a row with a little noise', () => {
   const candidates = {
     count: 50,
     dims: 3,

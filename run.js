@@ -72,8 +72,14 @@ function install() {
   writeFileSync(stamp, lockHash())
 }
 
+const names = Object.keys(commands)
+if (name === '--help' || name === '-h') {
+  console.log(
+    `Commands, each of which explains itself with --help:\n${names.map((each) => `  npm run ${each}`).join('\n')}`,
+  )
+  process.exit()
+}
 if (!Object.hasOwn(commands, name ?? '')) {
-  const names = Object.keys(commands)
   // Before the first installation there is no suggestion.
   const { closestMatch } = await import('leven').catch(() => ({}))
   const nearest = closestMatch?.(name ?? '', names, { maxDistance: 3 })

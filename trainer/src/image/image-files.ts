@@ -24,13 +24,14 @@ export async function writeImages(
   frames: readonly Float32Array[] = [images],
 ): Promise<string> {
   const count = images.length / (shape.channels * shape.height * shape.width)
+  const written = count === 1 ? '1 image' : `${count} images`
   if (isAnimation(path)) {
     writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
-    return `Wrote ${count} images in ${frames.length} frames to ${path}`
+    return `Wrote ${written} in ${frames.length} frames to ${path}`
   }
   if (!path.endsWith('/') && !(existsSync(path) && statSync(path).isDirectory())) {
     writeAtomically(path, await gridPng(images, shape, { scale, ...grid }))
-    return `Wrote ${count} images to ${path}`
+    return `Wrote ${written} to ${path}`
   }
   mkdirSync(path, { recursive: true })
   const digits = String(count - 1).length
@@ -38,5 +39,5 @@ export async function writeImages(
     const name = `${String(i).padStart(digits, '0')}.png`
     writeAtomically(join(path, name), await singlePng(images, i, shape, scale))
   }
-  return `Wrote ${count} images to ${path}`
+  return `Wrote ${written} to ${path}`
 }

@@ -1,14 +1,14 @@
 import { byId, make } from '../ui/dom.ts'
 import { reportErrors } from '../ui/error-banner.ts'
-import { readImage } from '../ui/pixels.ts'
+import { type ImageShape, readImage } from '../ui/pixels.ts'
 import { findBackground } from './background.ts'
 import { listenForFiles } from './files.ts'
-import { createLayers, type Region, type Shape } from './layers.ts'
+import { createLayers, type Region } from './layers.ts'
 import { listenForStrokes } from './strokes.ts'
 
 export interface DrawingBoard {
   /** Adapts the board to a model's image size. An existing image is resized. */
-  resize(shape: Shape): void
+  resize(shape: ImageShape): void
   /**
    * Takes the background colour from a model's samples, so that a hand-drawn image resembles them. For example, digits
    * are white on black.

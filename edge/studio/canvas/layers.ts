@@ -1,12 +1,6 @@
 import { make } from '../ui/dom.ts'
-import { resizeToShape, toCanvas } from '../ui/pixels.ts'
+import { type ImageShape, resizeToShape, toCanvas } from '../ui/pixels.ts'
 import type { Point } from './strokes.ts'
-
-export interface Shape {
-  readonly channels: number
-  readonly height: number
-  readonly width: number
-}
 
 /** A rectangle as shares of the whole: x, y, width, height. */
 export type Region = readonly [x: number, y: number, width: number, height: number]
@@ -25,7 +19,7 @@ export interface Layers {
   readonly isEmpty: boolean
   readonly canUndo: boolean
   /** Changes the image size and clears undo. An existing image is resized. */
-  resize(shape: Shape): void
+  resize(shape: ImageShape): void
   /** Sets the background colour; an empty board is filled with it. */
   setBackground(colour: string): void
   /** Saves the current state, so that `undo` returns to it. */
@@ -58,7 +52,7 @@ export function createLayers(imageCanvas: HTMLCanvasElement, maskCanvas: HTMLCan
   const [imageContext, maskContext] = [imageCanvas, maskCanvas].map(
     (canvas) => canvas.getContext('2d', { willReadFrequently: true })!,
   ) as [CanvasRenderingContext2D, CanvasRenderingContext2D]
-  let shape: Shape = { channels: 3, height: 32, width: 32 }
+  let shape: ImageShape = { channels: 3, height: 32, width: 32 }
   let background = '#ffffff'
   /** The loaded image at the model's size, until something is painted: downscaling the canvas would change it. */
   let original: ImageData | null = null

@@ -1,21 +1,21 @@
+// Conversions between image data, model values and text, and resizing to the image size of a model.
 import { fromRgba, toRgba, UserError } from 'ddpm-sampler'
 import { make, paint } from './dom.ts'
 
-/** Conversions between image data, model values and text, and resizing to a model's image size. */
-
-interface Shape {
+/** Size and number of channels of an image. */
+export interface ImageShape {
   readonly channels: number
   readonly height: number
   readonly width: number
 }
 
 /** Converts model values, [channels, height, width] in about [−1, 1], to an image. */
-export function toImage(values: Float32Array, shape: Shape): ImageData {
+export function toImage(values: Float32Array, shape: ImageShape): ImageData {
   return new ImageData(toRgba(values, 0, shape), shape.width, shape.height)
 }
 
 /** Converts an image of the model's size to model values, [channels, height, width] in [−1, 1]. */
-export function toValues({ data }: ImageData, shape: Shape): Float32Array {
+export function toValues({ data }: ImageData, shape: ImageShape): Float32Array {
   return fromRgba(data, shape)
 }
 
@@ -25,7 +25,7 @@ export function toValues({ data }: ImageData, shape: Shape): Float32Array {
  */
 export function resizeToShape(
   source: CanvasImageSource & { width: number; height: number },
-  { width, height, channels }: Shape,
+  { width, height, channels }: ImageShape,
 ): ImageData {
   const canvas = make('canvas', { width: String(width), height: String(height) })
   const context = canvas.getContext('2d', { willReadFrequently: true })!

@@ -60,7 +60,7 @@ function installBrowser(): void {
         'The browser tests need Chromium, and no browser was found. Installing it system-wide with:',
         ...installSteps.map((step) => `  ${step.join(' ')}`),
         'To use another browser instead, press Ctrl+C, set CHROME_PATH to its executable and run npm test again.',
-        'To run tests that need no browser, name their files: npm test -- FILE...',
+        'To run only the tests that need no browser: npm run test:unit',
       ].join('\n'),
     )
     const succeeded = installSteps.every(

@@ -74,7 +74,7 @@ function install() {
 
 if (!Object.hasOwn(commands, name ?? '')) {
   const names = Object.keys(commands)
-  // Before the first installation there is no suggestion.
+  // The package is missing before the first installation. There is no suggestion then.
   const { closestMatch } = await import('leven').catch(() => ({}))
   const nearest = closestMatch?.(name ?? '', names, { maxDistance: 3 })
   fail(

@@ -15,6 +15,7 @@ import { findTorch } from './torch.ts'
 
 /** Number of steps for the first image of a visit. */
 const visitSteps = 15
+/** Number of sittings. In each, all contenders are opened again and measured in rounds. */
 const sittingCount = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const

@@ -16,7 +16,7 @@ import { type FaultyProxy, type ProxiedRequest, startProxy } from '../test/suppo
 
 const command = new Command('npm run bench:bytes --')
   .description('Counts the bytes that a first visit transfers, for each backend that a browser can use.')
-  .argument('<folder>', 'an exported model, or the folder of a training run that holds export/')
+  .argument('<folder>', 'an exported model, or a run folder that contains export/')
   .addHelpText(
     'after',
     `

@@ -170,7 +170,7 @@ test('min-SNR-5 gives an error on x0 the same weight for every prediction type',
   assert.equal(lossWeight('uniform', 'epsilon', 0.3), 1)
 })
 
-test('the variances behind each prediction are skipped', () => {
+test('the variances that follow each prediction are skipped', () => {
   const xt = Float32Array.of(1, 2, 3, 4)
   const output = Float32Array.of(10, 20, 99, 99, 30, 40, 99, 99)
   const converted = convertOutput([2, 0.5], { xt, output, count: 2 }, new Float32Array(4))

@@ -80,7 +80,7 @@ if (name === '--help' || name === '-h') {
   process.exit()
 }
 if (!Object.hasOwn(commands, name ?? '')) {
-  // Before the first installation there is no suggestion.
+  // The package is missing before the first installation. There is no suggestion then.
   const { closestMatch } = await import('leven').catch(() => ({}))
   const nearest = closestMatch?.(name ?? '', names, { maxDistance: 3 })
   fail(

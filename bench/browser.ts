@@ -1,4 +1,4 @@
-// Measures the sampler module in a real Chromium, next to a plain loop, PyTorch's export and TensorFlow.js.
+// Measures the sampler module in a real Chromium, compared with a plain loop, PyTorch's export and TensorFlow.js.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,14 +13,15 @@ import { openSite } from './browser/site.ts'
 import { call, limitThreads, type Setting, type Sitting, sit } from './browser/sitting.ts'
 import { findTorch } from './torch.ts'
 
-/** Steps of the image that a visit waits for. */
+/** Number of steps for the first image of a visit. */
 const visitSteps = 15
-const sittingsInAll = 2
+/** Number of sittings. In each, all contenders are opened again and measured in rounds. */
+const sittingCount = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
 const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(parseChoice(allowed))
 const command = new Command('npm run bench:browser --')
-  .description('Measures the sampler module in a real Chromium, next to other ways to generate there.')
+  .description('Measures the sampler module in a real Chromium, compared with other implementations there.')
   .addOption(
     new Option('--network <list>', names.join(',')).argParser(words(names)).default(names, names.join(',')),
   )
@@ -30,20 +31,20 @@ const command = new Command('npm run bench:browser --')
       .default(devices, devices.join(',')),
   )
   .addOption(
-    new Option('--threads <list>', 'of WebAssembly')
+    new Option('--threads <list>', 'numbers of WebAssembly threads')
       .argParser((text) => text.split(',').map(parseWholeNumberWithin(1, 64)))
       .default([1, 2], '1,2'),
   )
-  .option('--count <n>', 'images at once (default: 4; cifar10 and WebGPU: 1)', parseWholeNumberWithin(1, 256))
+  .option('--count <n>', 'batch size (default: 4; cifar10 and WebGPU: 1)', parseWholeNumberWithin(1, 256))
   .option(
     '--steps <n>',
     'steps per turn (default: 15; cifar10 and WebGPU: 3)',
     parseWholeNumberWithin(1, 1000),
   )
-  .option('--sampler <name>', 'as in npm run sample', 'ddpm')
+  .option('--sampler <name>', 'sampler, as for npm run sample', 'ddpm')
   .option(
     '--seconds <n>',
-    'time limit per table, beyond its first rounds',
+    'time limit per table; the first rounds always run',
     parseWholeNumberWithin(0, 3600),
     30,
   )
@@ -51,14 +52,14 @@ const command = new Command('npm run bench:browser --')
   .addHelpText(
     'after',
     `
-Networks have the sizes of the recipes and fresh weights. The contenders take turns, each in a worker of its own, with
-the same images at once and the same threads:
-  module    model.sample of the sampler module: noise, sampler, previews, messages and all
-  network   the same graph in the same onnxruntime-web and nothing else
-  loop      the same graph in the usual loop, which reads everything back in every step
-  torch     the graph as PyTorch's own exporter writes it, in the same onnxruntime-web, and nothing else
-  tfjs      the graph model of npm run export -- --format tfjs in TensorFlow.js, and nothing else
-WebGPU is SwiftShader's unless CHROME_PATH names a browser with a card: software, so that its times say nothing of cards.
+The networks have the sizes of the recipes and untrained weights. The contenders take turns, each in its own worker, with
+the same batch size and the same number of threads:
+  module    model.sample of the sampler module, with noise, sampler, previews and messages
+  network   only the same graph in the same onnxruntime-web
+  loop      the same graph in a plain loop, which copies the output back from the device in every step
+  torch     only the graph as PyTorch's exporter writes it, in the same onnxruntime-web
+  tfjs      only the graph model of npm run export -- --format tfjs, in TensorFlow.js
+WebGPU runs in software (SwiftShader). These times are no indication of the speed on a GPU.
 
 Examples:
   npm run bench:browser
@@ -98,7 +99,7 @@ async function main(options: Options): Promise<void> {
   try {
     console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}; Chromium ${browser.version()}`)
     console.log(
-      `torch: ${exporter ?? 'not measured: PyTorch is not installed. On Debian: apt-get install python3-torch'}`,
+      `torch: ${exporter ?? 'not measured, because PyTorch is not installed. On Debian: apt-get install python3-torch'}`,
     )
     for (const [network, { manifest, parameters }] of written) {
       for (const device of options.device) {
@@ -107,7 +108,7 @@ async function main(options: Options): Promise<void> {
           const { count = few ? 1 : 4, steps = few ? 3 : 15 } = options
           if (device === 'webgpu' && network === 'cifar10' && options.count === undefined) {
             console.log(
-              '\ncifar10 on WebGPU: measured only with --count, because a software adapter takes minutes.',
+              '\ncifar10 on WebGPU: skipped, because a software adapter needs minutes. Set --count to measure it.',
             )
             continue
           }
@@ -118,12 +119,12 @@ async function main(options: Options): Promise<void> {
             device,
             threads,
           }
-          const place =
+          const deviceText =
             device === 'wasm' ? `WebAssembly, ${threads} thread${threads === 1 ? '' : 's'}` : 'WebGPU'
           const { channels, height, width } = manifest.shape
           console.log(
-            `\n${network}: ${channels}×${height}×${width}, ${parameters.toLocaleString('en')} parameters; ${place}; ` +
-              `${count} at once, ${options.sampler}, ${steps} steps`,
+            `\n${network}: ${channels}×${height}×${width}, ${parameters.toLocaleString('en')} parameters; ${deviceText}; ` +
+              `batch size ${count}, ${options.sampler}, ${steps} steps`,
           )
           const setting = { network, task, steps, torch: exporter !== null }
           await measureVisits(folder, site.url, setting)
@@ -155,20 +156,20 @@ async function measureVisits(folder: string, url: string, { network, task }: Set
   }
   await context.close()
   const [first, ...warm] = times.map((time) => `${(time / 1000).toFixed(2)} s`)
-  console.log(`first image at ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
+  console.log(`first image with ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
 }
 
-/** Measures several sessions: the memory addresses of a session change its speed by 1 to 2 %. */
+/** Measures in several sittings: the memory addresses of a session change its speed by 1 to 2 %. */
 async function measure(
   browser: Browser,
   url: string,
   setting: Setting,
   { sampler, seconds }: Pick<Options, 'sampler' | 'seconds'>,
 ): Promise<void> {
-  const began = performance.now()
+  const start = performance.now()
   const sittings: Sitting[] = []
-  for (let i = 1; i <= sittingsInAll; i++) {
-    const until = began + (seconds * 1000 * i) / sittingsInAll
+  for (let i = 1; i <= sittingCount; i++) {
+    const until = start + (seconds * 1000 * i) / sittingCount
     sittings.push(await sit(browser, url, setting, sampler, until))
   }
   const [{ reason, contenders }] = sittings as [Sitting]

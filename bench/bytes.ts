@@ -16,21 +16,21 @@ import { type FaultyProxy, type ProxiedRequest, startProxy } from '../test/suppo
 
 const command = new Command('npm run bench:bytes --')
   .description('Counts the bytes that a first visit transfers, for each backend that a browser can use.')
-  .argument('<folder>', 'an exported model, or the folder of a training run that holds export/')
+  .argument('<folder>', 'an exported model, or a run folder that contains export/')
   .addHelpText(
     'after',
     `
-A page of another origin, in a real Chromium, imports the module from a real workerd, loads the model and stops there:
-with WebGPU (in software) on both of its builds, and with WebAssembly. Counted are the bodies of answers as they pass
-a proxy, compressed as they are.
+An empty page in a real Chromium imports the module from workerd and loads the model: once with each of the two WebGPU
+builds (in software), and once with WebAssembly. A proxy counts the bytes of the response bodies as they are transferred,
+with compression.
 
 Example:
   npm run bench:bytes -- runs/shapes`,
   )
   .action(main)
 
-/** A backend, and the script that makes a browser choose it. */
-const ways = [
+/** The backends, each with a script that makes the browser choose it. */
+const backends = [
   { name: 'WebGPU, promise integration', webgpu: true, script: '' },
   { name: 'WebGPU, asyncify', webgpu: true, script: 'delete WebAssembly.Suspending' },
   { name: 'WebAssembly', webgpu: false, script: '' },
@@ -38,33 +38,34 @@ const ways = [
 
 async function main(folder: string): Promise<void> {
   const { manifest, files } = await readExported(folder)
-  const place = await mkdtemp(join(tmpdir(), 'ddpm-bytes-'))
+  const workFolder = await mkdtemp(join(tmpdir(), 'ddpm-bytes-'))
   try {
     const { publicFolder, runtimeFiles } = await buildSite()
-    const bucket = await openLocalBucket(place)
+    const bucket = await openLocalBucket(workFolder)
     await uploadRuntimeFiles(storageTarget(bucket.storage), runtimeFiles)
     const registry = storeRegistry(bucket.storage, 'locally', bucket.close)
     const { version } = await registry.begin(manifest, formatManifest(manifest))
     for (const file of files) await registry.send(file, () => {})
     await registry.commit(manifest.name, version, [])
     await bucket.close()
-    const serving = await serveOnWorkerd({ port: 0, persistTo: place, publicFolder, quiet: true })
+    const serving = await serveOnWorkerd({ port: 0, persistTo: workFolder, publicFolder, quiet: true })
     const proxy = await startProxy(serving.url)
     try {
       console.log(`| first visit, kB | ${parts.join(' | ')} | total | requests |`)
       console.log(`|${' --- |'.repeat(parts.length + 3)}`)
-      for (const way of ways) console.log(row(way.name, await visit(way, proxy, manifest), manifest))
+      for (const backend of backends)
+        console.log(row(backend.name, await visit(backend, proxy, manifest), manifest))
     } finally {
       await proxy.close()
       await serving.stop()
     }
   } finally {
-    await rm(place, { recursive: true, force: true })
+    await rm(workFolder, { recursive: true, force: true })
   }
 }
 
 async function visit(
-  { webgpu, script }: (typeof ways)[number],
+  { webgpu, script }: (typeof backends)[number],
   proxy: FaultyProxy,
   { name }: Manifest,
 ): Promise<ProxiedRequest[]> {
@@ -90,7 +91,7 @@ async function loadOn(context: BrowserContext, url: string, name: string): Promi
   const failure = await page.evaluate(async (name) => {
     const path = '/sampler.js'
     const { load } = (await import(path)) as typeof import('../edge/sampler/browser.ts')
-    // All files have arrived when the session is being prepared, so the session itself does not matter.
+    // Before the stage 'prepare' all files have been downloaded. The session itself does not matter here.
     return new Promise<string | null>((resolve) => {
       const onProgress = ({ stage }: { stage: string }) => {
         if (stage === 'prepare') setTimeout(() => resolve(null), 5000)
@@ -101,23 +102,23 @@ async function loadOn(context: BrowserContext, url: string, name: string): Promi
       )
     })
   }, name)
-  if (failure !== null) throw new UserError(`Loading failed: ${failure}`)
+  if (failure !== null) throw new UserError(`Cannot load the model: ${failure}`)
 }
 
 const parts = ['module and worker', 'onnxruntime', 'model'] as const
 
-function row(name: string, asked: readonly ProxiedRequest[], { files }: Manifest): string {
+function row(name: string, requests: readonly ProxiedRequest[], { files }: Manifest): string {
   const hashes = new Set(files.map(({ sha256 }) => `/files/${sha256}`))
   const partOf = ({ path }: ProxiedRequest): (typeof parts)[number] => {
     if (hashes.has(path) || path.startsWith('/api/')) return 'model'
     return path.startsWith('/files/') || path.startsWith('/ort-') ? 'onnxruntime' : 'module and worker'
   }
-  const bytes = (some: readonly ProxiedRequest[]) => some.reduce((sum, answer) => sum + answer.bytes, 0)
+  const totalBytes = (some: readonly ProxiedRequest[]) => some.reduce((sum, { bytes }) => sum + bytes, 0)
   const cells = [
-    ...parts.map((part) => bytes(asked.filter((one) => partOf(one) === part))),
-    bytes(asked),
+    ...parts.map((part) => totalBytes(requests.filter((request) => partOf(request) === part))),
+    totalBytes(requests),
   ].map((count) => Math.round(count / 1000).toLocaleString('en'))
-  return `| ${[name, ...cells, asked.length].join(' | ')} |`
+  return `| ${[name, ...cells, requests.length].join(' | ')} |`
 }
 
 await runCommand(command)

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { UserError } from '@ddpm/shared'
 
-/** A contender's results for a block of steps. */
+/** The results of a block of steps. */
 export interface Block {
   readonly losses: readonly number[]
   readonly milliseconds: readonly number[]
@@ -10,11 +10,14 @@ export interface Block {
   readonly peakBytes: number
 }
 
-/** A process that trains. It prints its description, then a block as one JSON line for each number of steps it reads. */
+/**
+ * A process that trains. It prints its description, then reads numbers of steps, one per line. For each number it trains
+ * for that many steps and prints a `Block` as one line of JSON.
+ */
 export interface Contender {
   readonly name: string
   readonly description: string
-  /** Trains for that many further steps. */
+  /** Trains for further steps. */
   run(steps: number): Promise<Block>
   /** Ends the process and waits until it has exited. */
   end(): Promise<void>
@@ -29,7 +32,7 @@ export function killContenders(): void {
 
 /**
  * Starts a contender.
- * @throws UserError with its stderr if it exits before it has responded; also thrown by `run`
+ * @throws UserError with the output of stderr if the process exits before it has responded. `run` throws it too.
  */
 export async function startContender(
   name: string,
@@ -40,25 +43,25 @@ export async function startContender(
   running.add(child)
   const closed = new Promise<string>((resolve) => {
     child.on('error', ({ message }) => resolve(message))
-    child.on('close', (code, signal) => resolve(`it ended with ${signal ?? `exit code ${code}`}`))
+    child.on('close', (code, signal) => resolve(`its process ended with ${signal ?? `exit code ${code}`}`))
   }).finally(() => running.delete(child))
-  let complaints = ''
-  child.stderr.setEncoding('utf8').on('data', (text) => (complaints += text))
-  // Writing to an exited process fails; the missing response reports it.
+  let errorOutput = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => (errorOutput += text))
+  // Writing to an exited process fails. `readResponse` reports that the process has exited.
   child.stdin.on('error', () => {})
 
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async () => {
+  const readResponse = async () => {
     const { value, done } = await lines.next()
-    if (done) throw new UserError(`${name} ended early: ${await closed}.\n${complaints}`.trimEnd())
+    if (done) throw new UserError(`Cannot measure ${name}: ${await closed}.\n${errorOutput}`.trimEnd())
     return JSON.parse(value)
   }
   return {
     name,
-    description: await answer(),
+    description: await readResponse(),
     async run(steps) {
       child.stdin.write(`${steps}\n`)
-      return answer()
+      return readResponse()
     },
     async end() {
       child.stdin.end()

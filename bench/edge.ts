@@ -1,4 +1,4 @@
-// Measures the server next to nginx with the same files: both on this machine, with wrk, in turns.
+// Measures the server and nginx with the same files. Both run on this machine and are measured by wrk in turns.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -25,7 +25,7 @@ const connections = [1, 10, 100]
 interface Contender {
   readonly name: string
   readonly url: string
-  /** Process whose memory is measured. */
+  /** Process whose memory is measured; null if it is not measured. */
   readonly pid: number | null
   /** Path of the manifest on this server. */
   readonly manifestPath: string
@@ -37,7 +37,7 @@ interface Published {
   readonly etag: string
 }
 
-/** Publishes a model into a storage. */
+/** Publishes a model to a storage. */
 async function publish(storage: Storage, content: Buffer, text: string, name: string): Promise<void> {
   const sha256 = createHash('sha256').update(content).digest('hex')
   await storage.put(keys.file(sha256), content, { mediaType: 'application/octet-stream', sha256 })
@@ -92,7 +92,7 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
   const ended = once(child, 'close')
   const started = once(child.stdout, 'data')
   const [url] = await Promise.race([started, ended.then(() => [''])])
-  if (!url) throw new UserError('The app on Node did not start; see its output above.')
+  if (!url) throw new UserError('Cannot start the server on Node: see its output above.')
   const stop = async () => {
     child.kill()
     await ended
@@ -100,19 +100,19 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
   return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
 }
 
-/** Returns the newest workerd process, which has just been started. */
+/** Returns the process id of the newest workerd process, which was started just before. */
 function workerdPid(): number | null {
   const { stdout } = spawnSync('pgrep', ['-n', '-P', String(process.pid), 'workerd'], { encoding: 'utf8' })
   return Number(stdout.trim()) || null
 }
 
-/** Starts nginx on the files of the folder storage, with one worker process, as the others have. */
+/** Starts nginx for the files of the folder storage. It has one worker process, like the other servers. */
 async function startNginx(folder: string, manifest: string): Promise<Contender> {
   const port = await findFreePort(0, 'localhost')
   const root = join(folder, 'store')
   await mkdir(join(root, 'static'), { recursive: true })
   await writeFile(join(root, 'static/manifest.json'), manifest)
-  for (const place of [folder, root, join(root, 'static'), join(root, 'files')]) await chmod(place, 0o755)
+  for (const path of [folder, root, join(root, 'static'), join(root, 'files')]) await chmod(path, 0o755)
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${folder}/t;`,
   )
@@ -148,30 +148,30 @@ interface Rate {
   readonly errors: number
 }
 
-/** Requests one URL repeatedly with wrk. */
+/** Requests one URL repeatedly with wrk, over `count` connections. */
 function measure(
   url: string,
   headers: Record<string, string>,
   count: number,
   seconds: number,
 ): Promise<Rate> {
-  const given = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const args = ['-t1', `-c${count}`, `-d${seconds}s`, '--timeout', '20s', '--latency', ...given, url]
+  const headerArgs = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
+  const args = ['-t1', `-c${count}`, `-d${seconds}s`, '--timeout', '20s', '--latency', ...headerArgs, url]
   return new Promise((resolve, reject) => {
     const child = spawn('wrk', args)
-    let said = ''
-    child.stdout.setEncoding('utf8').on('data', (text) => (said += text))
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
     child.on('error', reject)
     child.on('close', () => {
-      const [, amount, unit] = /99%\s+([\d.]+)(us|ms|s|m)/.exec(said) ?? []
+      const [, amount, unit] = /99%\s+([\d.]+)(us|ms|s|m)/.exec(output) ?? []
       const scale = { us: 1e-3, ms: 1, s: 1e3, m: 6e4 }[unit as 'us' | 'ms' | 's' | 'm']
-      const [, socket = ''] = /Socket errors: (.*)/.exec(said) ?? []
+      const [, socket = ''] = /Socket errors: (.*)/.exec(output) ?? []
       const failed = (socket.match(/\d+/g) ?? []).reduce((sum, digits) => sum + Number(digits), 0)
-      const refused = Number(/Non-2xx or 3xx responses: (\d+)/.exec(said)?.[1] ?? 0)
+      const rejected = Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0)
       resolve({
-        perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(said)?.[1]),
+        perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1]),
         p99: Number(amount) * scale,
-        errors: failed + refused,
+        errors: failed + rejected,
       })
     })
   })
@@ -206,13 +206,13 @@ async function rates(all: readonly Contender[], file: Published, { seconds, byte
   }
 }
 
-/** nginx has its own ETag. */
+/** Returns the ETag of a URL. nginx generates its own. */
 async function etagOf(url: string): Promise<string> {
   const { headers } = await fetch(url, { method: 'HEAD', headers: { 'Accept-Encoding': 'identity' } })
   return headers.get('ETag')!
 }
 
-/** Measures memory during repeated downloads of a model: MB before, and after each quarter of the downloads. */
+/** Measures the memory of each server, in MB, before the downloads of a model and after each quarter of them. */
 async function memory(
   all: readonly Contender[],
   file: Published,
@@ -232,19 +232,19 @@ async function memory(
       done += await download(`${url}${file.path}`, quarter, until)
       cells.push(await residentMegabytes(pid))
     }
-    const cut = done < 4 * quarter ? ` (${done} in ${minutes} minutes)` : ''
-    console.log(`| ${name} | ${cells.map((megabytes) => megabytes.toFixed(0)).join(' | ')}${cut} |`)
+    const cutOff = done < 4 * quarter ? ` (${done} in ${minutes} minutes)` : ''
+    console.log(`| ${name} | ${cells.map((megabytes) => megabytes.toFixed(0)).join(' | ')}${cutOff} |`)
   }
 }
 
-/** Downloads repeatedly, four at a time, and reports each complete download. */
+/** Script that downloads a URL repeatedly, four times in parallel, and prints a dot for each complete download. */
 const downloader = `
   const [url, count] = process.argv.slice(1)
   let left = Number(count)
   const one = async () => {
     while (left-- > 0) {
-      const answer = await fetch(url)
-      await answer.body.pipeTo(new WritableStream())
+      const response = await fetch(url)
+      await response.body.pipeTo(new WritableStream())
       process.stdout.write('.')
     }
   }
@@ -252,7 +252,8 @@ const downloader = `
 
 /**
  * Downloads in another process, so that the client's memory is not counted.
- * @returns number of complete downloads within the time
+ * @param until time at which the downloads are stopped, as returned by `Date.now()`
+ * @returns number of complete downloads
  */
 async function download(url: string, count: number, until: number): Promise<number> {
   const args = ['--input-type=module', '--eval', downloader, url, String(count)]
@@ -281,8 +282,8 @@ async function bundle(folder: string): Promise<void> {
   const second = performance.now()
   await fetch(`${url}/api/models`)
   console.log(
-    `Cold start here: wrangler with its build ${((started - began) / 1e3).toFixed(1)} s, then the first response ` +
-      `${first.toFixed(0)} ms, the next ${(performance.now() - second).toFixed(0)} ms`,
+    `Cold start on this machine: wrangler with its build ${((started - began) / 1e3).toFixed(1)} s, first response ` +
+      `${first.toFixed(0)} ms, next response ${(performance.now() - second).toFixed(0)} ms`,
   )
   await stop()
 }
@@ -298,16 +299,18 @@ async function main(options: Options): Promise<void> {
   const { bytes, seconds, downloads, minutes } = options
   for (const tool of ['nginx', 'wrk']) {
     if (spawnSync(tool, ['-v']).error)
-      throw new UserError(`${tool} is not installed. Install it with: sudo apt install ${tool}`)
+      throw new UserError(
+        `Cannot run the benchmark: ${tool} is not installed. Install it with: sudo apt install ${tool}`,
+      )
   }
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
   await chmod(folder, 0o755)
   const { all, file } = await contenders(folder, bytes)
   try {
-    const most =
+    const maxMinutes =
       (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)
     console.log(
-      `At most ${Math.ceil(most + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
+      `This takes at most ${Math.ceil(maxMinutes + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
     )
     if (seconds > 0) await rates(all, file, options)
     if (downloads > 0) await memory(all, file, options)
@@ -321,17 +324,17 @@ async function main(options: Options): Promise<void> {
 
 const command = new Command('npm run bench:edge --')
   .description(
-    'Measures requests per second, latency and memory of the server, next to nginx with the same files.',
+    'Measures requests per second, latency and memory of the server, compared with nginx for the same files.',
   )
   .option(
     '--bytes <n>',
-    'size of the model; default: about that of the recipe shapes',
+    'size of the model in bytes, by default about the size of a model of the recipe shapes',
     parseWholeNumber,
     5_000_000,
   )
-  .option('--seconds <n>', 'duration of each measurement', parseWholeNumber, 3)
+  .option('--seconds <n>', 'duration of each measurement of the speed', parseWholeNumber, 3)
   .option('--downloads <n>', 'downloads of the model for the memory measurement', parseWholeNumber, 10_000)
-  .option('--minutes <n>', 'time limit for the downloads from each server', parseNumber, 10)
+  .option('--minutes <n>', 'time limit in minutes for the downloads from each server', parseNumber, 10)
   .addHelpText(
     'after',
     '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +

@@ -1,4 +1,4 @@
-"""Writes the network of a folder as PyTorch's own exporter does: network.json and weights.safetensors to torch.onnx."""
+"""Exports a network with PyTorch's ONNX exporter: reads network.json and weights.safetensors, writes torch.onnx."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from peer import UNet, read_safetensors
 
 
 class Exported(nn.Module):
-    """The same inputs as ours: timesteps and labels as floats."""
+    """The network with the inputs of this project's export: timesteps and labels are floats."""
 
     def __init__(self, network):
         super().__init__()
@@ -26,7 +26,8 @@ def main(folder):
     config = task["unet"]
     network = UNet(config)
     network.load_state_dict(read_safetensors(folder / "weights.safetensors"))
-    # Without dropout the two modes are the same, but evaluation takes a fused attention that has no ONNX form.
+    # The network stays in training mode: in evaluation mode it uses a fused attention that cannot be exported to ONNX.
+    # Without dropout both modes compute the same.
     names = ["x", "timestep"] + (["label"] if config["classes"] else [])
     inputs = [torch.zeros(2, config["inputChannels"], task["height"], task["width"])]
     inputs += [torch.zeros(2) for _ in names[1:]]

@@ -1,5 +1,5 @@
-// Our side of the benchmark, in its own process so that its peak memory can be measured. It implements the protocol of
-// contender.ts; peer.py is the counterpart.
+// This project's side of the training benchmark. It runs in its own process so that its peak memory can be measured, and
+// follows the protocol of contender.ts. peer.py is PyTorch's side.
 import { createInterface } from 'node:readline'
 import { createOnnxruntimeEngine } from '../trainer/src/engines/onnxruntime.ts'
 import { createParameterLayout, createTables, flatten } from '../trainer/src/network/parameters.ts'
@@ -9,7 +9,7 @@ import { stepScalars } from '../trainer/src/step/optimizer.ts'
 import type { Block } from './contender.ts'
 import { readTask } from './task.ts'
 
-// Ctrl+C reaches the whole process group; the benchmark ends this process.
+// Ctrl+C reaches the whole process group. The benchmark ends this process instead.
 process.on('SIGINT', () => {})
 
 async function prepare(folder: string) {

@@ -17,7 +17,7 @@ const command = new Command('npm run bench:page --')
   .option('--url <url>', 'a server with a published model, such as npm run dev', 'http://localhost:8787')
   .option(
     '--lighthouse <module>',
-    'path of the npm package lighthouse, which is not a dependency',
+    'name or path of the npm package lighthouse, which is not a dependency of this project',
     'lighthouse',
   )
   .addHelpText(
@@ -31,7 +31,10 @@ Examples:
   )
   .action(async ({ url, lighthouse }: Options) => {
     const reached = await fetch(`${url}/healthz`).catch(() => null)
-    if (!reached?.ok) throw new UserError(`No server responds at ${url}. Start one with: npm run dev`)
+    if (!reached?.ok)
+      throw new UserError(
+        `Cannot measure the page: no server responds at ${url}. Start one with: npm run dev`,
+      )
     await withBrowser(async (browser) => {
       for (const path of ['/?count=16', '/?count=4&steps=100&sampler=ddpm'])
         await longTasks(browser, url + path)
@@ -71,18 +74,19 @@ async function longTasks(browser: Browser, url: string): Promise<void> {
   const paint = (await page.evaluate(
     "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN",
   )) as number
-  const drawing = tasks.filter(({ startTime }) => startTime >= from && startTime <= to)
+  const generating = tasks.filter(({ startTime }) => startTime >= from && startTime <= to)
   const loading = tasks.filter(({ startTime }) => startTime < from)
   console.log(`${url}: first contentful paint after ${Math.round(paint)} ms`)
   console.log(
-    `  tasks over 50 ms: ${worded(loading)} before it draws, ${worded(drawing)} in ${Math.round(to - from)} ms of drawing`,
+    `  tasks over 50 ms: ${formatTasks(loading)} before the generation, ${formatTasks(generating)} in the ` +
+      `${Math.round(to - from)} ms of the generation`,
   )
   await page.close()
 }
 
-function worded(tasks: readonly Task[]): string {
+function formatTasks(tasks: readonly Task[]): string {
   if (tasks.length === 0) return 'none'
-  return `${tasks.length} (the longest ${Math.round(Math.max(...tasks.map(({ duration }) => duration)))} ms)`
+  return `${tasks.length} (longest: ${Math.round(Math.max(...tasks.map(({ duration }) => duration)))} ms)`
 }
 
 async function now(page: Page): Promise<number> {
@@ -103,14 +107,14 @@ interface Result {
 type Lighthouse = (url: string, flags: object, config?: object) => Promise<Result | undefined>
 
 async function audit(module: string, url: string): Promise<void> {
-  const found = await import(module).catch(() => null)
-  if (!found) {
+  const loaded = await import(module).catch(() => null)
+  if (!loaded) {
     console.log(
-      `Lighthouse is not installed, so ${url} is not rated. Install it with: npm install --no-save lighthouse`,
+      `${url} is not rated, because Lighthouse is not installed. Install it with: npm install --no-save lighthouse`,
     )
     return
   }
-  const { default: lighthouse, desktopConfig } = found as { default: Lighthouse; desktopConfig: object }
+  const { default: lighthouse, desktopConfig } = loaded as { default: Lighthouse; desktopConfig: object }
   const port = await findFreePort(0, 'localhost')
   await withBrowser(async () => {
     for (const [name, config] of [

@@ -1,4 +1,4 @@
-"""PyTorch's side of the benchmark: the same network, trained eagerly. Speaks the protocol of contender.ts."""
+"""PyTorch's side of the training benchmark: the same network, trained eagerly. Follows the protocol of contender.ts."""
 
 import json
 import platform
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class PadAfter(nn.Conv2d):
-    """Zeros at the right and bottom only."""
+    """Convolution with zero padding at the right and bottom only."""
 
     def forward(self, x):
         return super().forward(F.pad(x, (0, 1, 0, 1)))
@@ -67,7 +67,7 @@ def halve(config, channels):
 
 
 def named(name, *layers):
-    """Layers whose parameters are called by `name` and their number; one alone by `name`."""
+    """Names the parameters of layers `name` and their number. A single layer is only called `name`."""
     inside = layers[0] if len(layers) == 1 else nn.Sequential(*layers)
     return nn.Sequential(OrderedDict([(name, inside)]))
 
@@ -123,7 +123,7 @@ class UNet(nn.Module):
 
 
 def trainer(task, weights, layout):
-    """One training step as a function of a batch; returns the loss."""
+    """Returns a function that runs one training step on a batch and returns the loss."""
     network = UNet(task["unet"])
     network.load_state_dict(weights)
     network.to(memory_format=layout)
@@ -160,7 +160,7 @@ def read_safetensors(path):
 
 
 def blas():
-    """The library in use: a system may put another in place of the one that PyTorch was built with."""
+    """Returns the BLAS library in use. The system may replace the one that PyTorch was built with."""
     maps = Path("/proc/self/maps")
     files = set(re.findall(r"/\S+", maps.read_text())) if maps.exists() else set()
     shared = [f for f in files if re.search(r"/lib\w*(blas|blis|mkl_rt)", f) and "numpy" not in f]
@@ -169,18 +169,18 @@ def blas():
     return ", ".join(names) or (built[1] if built else "unknown")
 
 
-def say(value):
+def write(value):
     print(json.dumps(value), flush=True)
 
 
 def main(folder, layout):
-    # Ctrl+C reaches the whole process group; the benchmark ends this process.
+    # Ctrl+C reaches the whole process group. The benchmark ends this process instead.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.loads((folder / "task.json").read_text())
     torch.set_num_threads(task["threads"])
     step = trainer(task, read_safetensors(folder / "weights.safetensors"), getattr(torch, layout))
     batches = [read_safetensors(folder / f"batch-{i}.safetensors") for i in range(task["batches"])]
-    say(
+    write(
         f"PyTorch {torch.__version__}, Python {platform.python_version()}, "
         f"BLAS {blas()}, {layout}, {torch.get_num_threads()} threads"
     )
@@ -193,7 +193,7 @@ def main(folder, layout):
             milliseconds.append(1000 * (time.perf_counter() - start))
             done += 1
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        say({"losses": losses, "milliseconds": milliseconds, "peakBytes": peak})
+        write({"losses": losses, "milliseconds": milliseconds, "peakBytes": peak})
 
 
 if __name__ == "__main__":

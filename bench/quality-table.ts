@@ -65,19 +65,19 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
         dy: -6,
         fill: 'gray',
       }),
-      // Points with the same number of evaluations are placed side by side.
+      // Points with the same number of evaluations are shifted, so that they do not overlap.
       ...names.flatMap((name, i) => {
-        const own = points.filter(({ sampler }) => sampler === name)
+        const samplerPoints = points.filter(({ sampler }) => sampler === name)
         const dx = 2 * i - names.length + 1
         return [
-          Plot.ruleX(own, { x: 'evaluations', y1: 'low', y2: 'high', stroke: 'sampler', dx }),
-          Plot.line(own, { ...line, dx }),
-          Plot.dot(own, { x: 'evaluations', y: 'fid', fill: 'sampler', r: 2.5, dx }),
+          Plot.ruleX(samplerPoints, { x: 'evaluations', y1: 'low', y2: 'high', stroke: 'sampler', dx }),
+          Plot.line(samplerPoints, { ...line, dx }),
+          Plot.dot(samplerPoints, { x: 'evaluations', y: 'fid', fill: 'sampler', r: 2.5, dx }),
         ]
       }),
       Plot.text(
         points,
-        apart(
+        withoutOverlap(
           Plot.selectLast({
             x: 'evaluations',
             y: 'fid',
@@ -94,8 +94,8 @@ export function qualityChart(measured: readonly Measured[], floor: Scores): stri
   })
 }
 
-/** Moves labels down until none overlaps another. */
-function apart(options: Plot.TextOptions): Plot.TextOptions {
+/** Moves labels down so that they do not overlap. */
+function withoutOverlap(options: Plot.TextOptions): Plot.TextOptions {
   const [width, height] = [70, 12]
   return Plot.initializer(options, (data, facets, { x, y }, scales) => {
     const across = Array.from(x!.value as number[], (value) => scales.x!(value) as number)

@@ -55,14 +55,14 @@ const list =
 const command = addPlanOptions(
   new Command('npm run bench:quality --')
     .description(
-      'Measures the quality of every sampler over its steps: a table and a chart. Finished cells and generated images are ' +
-        'cached: stop with Ctrl+C and resume with the same command.',
+      'Measures the quality of every sampler for several numbers of steps, and writes a table and a chart. Finished cells ' +
+        'and generated images are cached: stop with Ctrl+C and resume with the same command.',
     )
     .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images"),
 )
   .option('--data <source>', 'real images, as for train (default: those of the run)')
   .option('--out <folder>', 'output folder (default: MODEL/evaluation)')
-  .option('--samplers <list>', `of ${samplers.join(', ')}`, list(parseChoice(samplers)), [...samplers])
+  .option('--samplers <list>', `some of ${samplers.join(', ')}`, list(parseChoice(samplers)), [...samplers])
   .option(
     '--steps <list>',
     'steps per sampler (default: 10,20,50; ddpm and ddim also 100,250; ddpm also 1000)',
@@ -71,7 +71,7 @@ const command = addPlanOptions(
   .option('--count <n>', 'samples per cell', parseWholeNumber, 2000)
   .option('--reference <n>', 'real images to compare with', parseWholeNumber, 10_000)
   .option('--seed <n>', 'seed of the samples and the bootstrap', parseWholeNumber, 0)
-  .option('--guidance <scale>', 'classifier-free guidance', parseNumber, 1)
+  .option('--guidance <scale>', 'classifier-free guidance scale', parseNumber, 1)
   .addHelpText(
     'after',
     `
@@ -87,15 +87,15 @@ interface Cell {
   readonly steps: number
 }
 
-/** Returns the requested cells, the cheapest first. */
-function cellsOf({ samplers: asked, steps }: Options): Cell[] {
+/** Returns the requested cells, those with the fewest steps first. */
+function cellsOf({ samplers: requested, steps }: Options): Cell[] {
   const stepsOf = (sampler: Sampler) =>
     steps ?? [
       ...[10, 20, 50],
       ...(sampler === 'ddpm' || sampler === 'ddim' ? [100, 250] : []),
       ...(sampler === 'ddpm' ? [1000] : []),
     ]
-  return asked
+  return requested
     .flatMap((sampler) => stepsOf(sampler).map((steps) => ({ sampler, steps })))
     .sort((a, b) => a.steps - b.steps)
 }
@@ -107,8 +107,8 @@ async function main(path: string, options: Options): Promise<void> {
   const { dataset } = await openEvaluationSet(path, model.info, { data }, 'train')
   if (dataset.count < reference + count) {
     throw new UserError(
-      `Not enough real images: expected ${reference} to compare with and ${count} more for the row "real images", ` +
-        `got ${dataset.count}. Lower --reference or --count.`,
+      `Cannot measure the quality: expected ${reference} real images to compare with and ${count} more for the row ` +
+        `"real images", got ${dataset.count}. Lower --reference or --count.`,
     )
   }
   const folder = out ?? join(modelFolder(path), 'evaluation')
@@ -118,7 +118,7 @@ async function main(path: string, options: Options): Promise<void> {
       out ?? classifierFolder(path),
       async (step, steps) => {
         if (await report((100 * step) / steps))
-          throw new UserError('Stopped. The classifier will be trained again from the start.')
+          throw new UserError('Stopped. The next run trains the classifier again from the start.')
       },
     ),
   )
@@ -126,7 +126,7 @@ async function main(path: string, options: Options): Promise<void> {
   const real = await extractor.extract(selectImages(dataset, reference, seed))
   const others = selectImages(dataset, count, seed, reference)
   const bench = { folder, model, extractor, real, plan, options }
-  const floor = await kept(bench, 'real', async () => compare(real, await extractor.extract(others)))
+  const floor = await cachedScores(bench, 'real', async () => compare(real, await extractor.extract(others)))
 
   const measured: Measured[] = []
   const planText = Object.entries(plan)
@@ -167,15 +167,15 @@ interface Bench {
 }
 
 /** Returns cached scores, or computes and caches them. */
-async function kept(
+async function cachedScores(
   { folder, extractor, options: { count, reference, seed } }: Bench,
   what: unknown,
   compute: () => Promise<Scores | null>,
 ): Promise<Scores | null> {
   const settings = { what, features: extractor.digest, count, reference, seed, compareDefaults }
   const path = join(folder, `cell-${cacheKey(settings)}.json`)
-  const found = readCached<{ scores: Scores }>(path)?.scores
-  if (found) return found
+  const cached = readCached<{ scores: Scores }>(path)?.scores
+  if (cached) return cached
   const scores = await compute()
   if (scores !== null) writeCached(path, { settings, scores })
   return scores
@@ -186,19 +186,23 @@ async function measure(bench: Bench, cell: Cell): Promise<Scores | null> {
   const { folder, model, extractor, real, plan, options } = bench
   const { count, seed, guidance } = options
   const sampling = { ...plan, ...cell }
-  return kept(bench, { model: model.digest, plan: planFor(model.info, sampling), guidance }, async () => {
-    const { value: images, stopped } = await runLongTask(
-      `${cell.sampler}, ${cell.steps} steps`,
-      count,
-      (report) => sampleCached(folder, model, { ...sampling, seed, guidance }, count, report),
-    )
-    if (countImages(images) < count) {
-      console.log(describeStop(images, count))
-      process.exitCode = stopped ?? 1
-      return null
-    }
-    return compare(real, await extractor.extract(images))
-  })
+  return cachedScores(
+    bench,
+    { model: model.digest, plan: planFor(model.info, sampling), guidance },
+    async () => {
+      const { value: images, stopped } = await runLongTask(
+        `${cell.sampler}, ${cell.steps} steps`,
+        count,
+        (report) => sampleCached(folder, model, { ...sampling, seed, guidance }, count, report),
+      )
+      if (countImages(images) < count) {
+        console.log(describeStop(images, count))
+        process.exitCode = stopped ?? 1
+        return null
+      }
+      return compare(real, await extractor.extract(images))
+    },
+  )
 }
 
 await runCommand(command)

@@ -5,7 +5,7 @@ import { type Convergence, measureConvergence } from '../test/support/convergenc
 
 const command = new Command('npm run bench:samplers --')
   .description(
-    'Measures how fast each sampler converges to exact solutions, next to the order that its paper claims.',
+    'Measures how fast each sampler converges to exact solutions, and compares this with the order that its paper states.',
   )
   .option(
     '--steps <list>',
@@ -16,11 +16,11 @@ const command = new Command('npm run bench:samplers --')
   .addHelpText(
     'after',
     `
-The data is a mixture of two normal distributions in one dimension, for which the best prediction is known in closed form.
-The probability-flow ODE then maps quantiles to quantiles: deterministic samplers are compared with that. The others are
-compared with the mean and standard deviation of a normal distribution, propagated exactly through their rows. λ runs
-from −5 to 2 in equal steps, unclamped, without lower order in the last steps. The measured order is the decrease of the
-error between the last two columns.
+The data is a mixture of two normal distributions in one dimension. Its best prediction is known in closed form, and the
+probability-flow ODE maps quantiles to quantiles. Deterministic samplers are compared with this exact solution. For
+samplers that add noise the data is a normal distribution: the mean and standard deviation of x are propagated exactly
+through the rows of the plan and compared with the exact values. λ runs from −5 to 2 in equal steps, without clamping and
+without a lower order in the last steps. The measured order is computed from the errors in the last two columns.
 
 Example:
   npm run bench:samplers -- --steps 8,16,32`,
@@ -38,8 +38,8 @@ function main({ steps }: { steps: number[] }): void {
   function table(title: string, rows: readonly Convergence[]): void {
     console.log(`\n| ${[title, 'expected order', ...steps, 'measured order'].join(' | ')} |`)
     console.log(`|${' --- |'.repeat(steps.length + 3)}`)
-    for (const { name, order, errors, measuredOrder: found } of rows) {
-      const cells = [name, order, ...errors.map((error) => error.toExponential(1)), found.toFixed(2)]
+    for (const { name, order, errors, measuredOrder } of rows) {
+      const cells = [name, order, ...errors.map((error) => error.toExponential(1)), measuredOrder.toFixed(2)]
       console.log(`| ${cells.join(' | ')} |`)
     }
   }

@@ -23,13 +23,14 @@ import { modelInfoOf, networkOf, type RunConfig } from '../trainer/src/run/run.t
 import { initialState } from '../trainer/src/step/engine.ts'
 
 const command = new Command('npm run bench:sampling --')
-  .description('Measures what sampling costs besides the network: planning, the loop, and memory per step.')
-  .option('--count <n>', 'images at once', parseWholeNumber, 16)
+  .description('Measures the costs of sampling besides the network: planning, the loop, and memory per step.')
+  .option('--count <n>', 'batch size', parseWholeNumber, 16)
   .option('--steps <n>', 'steps of each plan', parseWholeNumber, 50)
   .addHelpText(
     'after',
     `
-The network is that of the recipe shapes (32×32, RGB) with fresh weights on onnxruntime's CPU. Times are medians.
+The network is that of the recipe shapes (32×32, RGB) with untrained weights, in onnxruntime on the CPU. Times are
+medians.
 
 Example:
   npm run bench:sampling -- --count 1 --steps 1000`,
@@ -43,7 +44,7 @@ const config: RunConfig = {
 }
 
 async function main({ count, steps }: { count: number; steps: number }): Promise<void> {
-  const facts = modelInfoOf(config)
+  const model = modelInfoOf(config)
   const size = 3 * 32 * 32
   const evaluation = await evaluationTime(count, size)
   console.log(`CPU: ${cpus()[0]?.model ?? 'unknown'}`)
@@ -53,8 +54,8 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
   )
   console.log('| --- | --- | --- | --- | --- |')
   for (const sampler of samplers) {
-    // As in practice: with new schedule tables.
-    const planning = medianTime(50, () => planFor(facts, { sampler, steps }))
+    // Includes the tables of the schedule, as in practice.
+    const planning = medianTime(50, () => planFor(model, { sampler, steps }))
     const { time, bytes } = await stepCost({ sampler, steps }, count, size)
     const cells = [
       sampler,
@@ -66,8 +67,10 @@ async function main({ count, steps }: { count: number; steps: number }): Promise
     console.log(`| ${cells.join(' | ')} |`)
   }
   const noise = new Float32Array(size)
-  const drawing = medianTime(50, () => fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, noise))
-  console.log(`\nNoise of one step for ${count} images: ${milliseconds(drawing * count)}`)
+  const noiseTime = medianTime(50, () =>
+    fillNormals(1, { domain: domains.sampling, image: 0, step: 0 }, noise),
+  )
+  console.log(`\nNoise of one step for ${count} images: ${milliseconds(noiseTime * count)}`)
 }
 
 async function evaluationTime(count: number, size: number): Promise<number> {
@@ -85,20 +88,20 @@ async function evaluationTime(count: number, size: number): Promise<number> {
   return median(times.slice(2))
 }
 
-/** Measures time and typed-array memory of one step, with a free network and a plan without noise. */
+/** Measures time and typed-array memory of one step, with a network that costs nothing and a plan without noise. */
 async function stepCost(
-  given: Pick<SamplerOptions, 'sampler' | 'steps'>,
+  sampling: Pick<SamplerOptions, 'sampler' | 'steps'>,
   count: number,
   size: number,
 ): Promise<{ time: number; bytes: number }> {
-  const options: SamplerOptions = { ...defaultSampling, ...given, predictionType: 'epsilon', clamp: 1 }
+  const options: SamplerOptions = { ...defaultSampling, ...sampling, predictionType: 'epsilon', clamp: 1 }
   const plan = planSampler(createSchedule(paperSchedule), options)
-  const quiet = { ...plan, rows: plan.rows.map((row) => ({ ...row, d: 0 })) }
+  const noiseless = { ...plan, rows: plan.rows.map((row) => ({ ...row, d: 0 })) }
   const output = new Float32Array(count * size)
   const times: number[] = []
   const memory: number[] = []
   let before = 0
-  await runPlan(quiet, () => output, {
+  await runPlan(noiseless, () => output, {
     seed: 0,
     indices: Array.from({ length: count }, (_, i) => i),
     size,

@@ -17,7 +17,7 @@ import type { Batch } from '../trainer/src/step/engine.ts'
 import type { StepSpec } from '../trainer/src/step/spec.ts'
 import { createBatchMaker } from '../trainer/src/training/batches.ts'
 
-/** The task of both sides: `task.json` in a folder with the initial weights and the batches. */
+/** The task that both sides train, stored as `task.json` next to the initial weights and the batches. */
 export interface Task extends StepSpec {
   readonly clipNorm: number
   readonly learningRate: number
@@ -36,7 +36,7 @@ const common = {
   batches: 3,
 }
 
-/** The networks to measure, by name. They have no dropout, whose masks would have to be shared too. */
+/** The networks to measure, by name. They have no dropout, because both sides would need the same masks. */
 export const tasks: Readonly<Record<string, Task>> = {
   small32: {
     ...common,
@@ -94,8 +94,8 @@ export function writeTask(folder: string, task: Task): number {
   const { batch, height, width } = task
   const channels = task.unet.inputChannels
   const count = batch * task.batches
-  const drawn = uniforms(0, { domain: domains.shapes, image: 0, step: 0 }, count * channels * height * width)
-  const pixels = Uint8Array.from(drawn, (u) => Math.floor(u * 256))
+  const values = uniforms(0, { domain: domains.shapes, image: 0, step: 0 }, count * channels * height * width)
+  const pixels = Uint8Array.from(values, (u) => Math.floor(u * 256))
   const dataset = { name: 'random', channels, height, width, count, classes: [], pixels, labels: null }
   const batchAt = createBatchMaker(dataset, createSchedule(paperSchedule), task.unet, {
     seed: 0,

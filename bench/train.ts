@@ -10,11 +10,12 @@ import { type Block, type Contender, killContenders, startContender } from './co
 import { type Task, tasks, writeTask } from './task.ts'
 import { findTorch } from './torch.ts'
 
-/** Warm-up steps before the measurement; their losses are compared. */
-const compared = 10
+/** Number of steps before the measurement. They warm up both sides, and their losses are compared. */
+const warmUpSteps = 10
 /**
- * Largest relative difference of the losses. A different order of float32 sums changes the first loss by about 1e-6, and
- * later ones by more. A wrong network differs at once: two heads instead of four by 9e-5.
+ * Returns the max relative difference of the losses of a step. A different order of float32 sums changes the first loss by
+ * about 1e-6, and later losses by more. A wrong network exceeds the limit in the first step: with two heads instead of four,
+ * the loss differs by 9e-5.
  */
 const tolerance = (step: number) => 2e-5 * step
 /** Steps per turn. */
@@ -24,7 +25,7 @@ const names = Object.keys(tasks)
 const list = (text: string) => text.split(',').map(parseWholeNumber)
 const command = new Command('npm run bench:train --')
   .description(
-    'Measures the compiled training step next to PyTorch: same network, weights, batches and threads.',
+    'Measures the compiled training step and compares it with PyTorch: same network, weights, batches and threads.',
   )
   .addOption(
     new Option('--network <list>', names.join(','))
@@ -35,13 +36,13 @@ const command = new Command('npm run bench:train --')
   .option('--size <list>', 'image sizes in pixels (default: that of the network)', list)
   .option('--steps <n>', 'measured steps per side', parseWholeNumber, 30)
   .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
-  .option('--alone', 'without PyTorch')
+  .option('--alone', 'measure only this project, without PyTorch')
   .addHelpText(
     'after',
     `
-All sides take turns of ${turn} steps, each in a process of its own; times are medians, memory is the process's peak.
-PyTorch runs in its faster memory layout of the two, on the BLAS that the system has chosen and, on Debian, also on the
-reference BLAS that it is packaged with.
+Both sides take turns of ${turn} steps, each in its own process. Times are medians; memory is the peak of the process.
+PyTorch is measured in the faster of its two memory layouts, with the BLAS library of the system. On Debian it is also
+measured with the reference BLAS that it is packaged with.
 
 Examples:
   npm run bench:train
@@ -60,7 +61,7 @@ interface Options {
 }
 
 async function main({ network, batch, size, steps, python, alone }: Options): Promise<void> {
-  if (steps < 1) throw new UserError(`Invalid --steps "${steps}": expected at least 1.`)
+  if (steps < 1) throw new UserError(`Invalid --steps "${steps}": expected a positive integer.`)
   const torch = alone ? null : findTorch(python)
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-bench-'))
   const cleanUp = () => {
@@ -108,7 +109,7 @@ async function measure(
   const peers = torch === null ? [] : await startPeers(folder, task, torch)
   for (const { name, description } of peers) console.log(row(name, description))
 
-  const first = await inTurn([ours, ...peers], compared)
+  const first = await inTurn([ours, ...peers], warmUpSteps)
   first.forEach((block, i) => console.log(row((peers[i - 1] ?? ours).name, losses(block))))
   assertAgreement(first)
 
@@ -133,7 +134,7 @@ function script(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url))
 }
 
-/** Starts PyTorch in both memory layouts and, if Debian's reference BLAS is installed, also on that. */
+/** Starts PyTorch in both memory layouts and, if Debian's reference BLAS is installed, also with that BLAS. */
 async function startPeers(folder: string, { threads }: Task, torch: string): Promise<Contender[]> {
   // Each BLAS library reads its number of threads from its own variable when it is loaded.
   const count = Object.fromEntries(
@@ -161,22 +162,23 @@ async function startPeers(folder: string, { threads }: Task, torch: string): Pro
 async function inTurn(contenders: readonly Contender[], steps: number): Promise<Block[]> {
   const blocks: Block[] = []
   for (const contender of contenders) {
-    // Idle threads of the previous contender keep spinning for some milliseconds.
+    // The idle threads of the previous contender use the CPU for some more milliseconds.
     await setTimeout(100)
     blocks.push(await contender.run(steps))
   }
   return blocks
 }
 
-/** Throws a UserError if the losses differ: the times could not be compared. */
+/** Throws a UserError if the losses differ, because the times could not be compared. */
 function assertAgreement([ours, ...theirs]: readonly Block[]): void {
   for (const block of theirs) {
     block.losses.forEach((loss, i) => {
       const difference = Math.abs(loss - ours!.losses[i]!) / loss
       if (difference <= tolerance(i + 1)) return
       throw new UserError(
-        `The losses of step ${i + 1} differ by a factor of ${difference.toExponential(1)}; expected at most ` +
-          `${tolerance(i + 1)}. The two do not train the same network. Run npm test to find the wrong part.`,
+        `Cannot compare with PyTorch: both sides do not train the same network. The relative difference of the losses ` +
+          `of step ${i + 1} is ${difference.toExponential(1)}, expected at most ${tolerance(i + 1)}. Run npm test to ` +
+          'find the wrong part.',
       )
     })
   }
@@ -187,13 +189,13 @@ function medianOfBlocks(...blocks: readonly Block[]): number {
 }
 
 function report(contenders: readonly Contender[], blocks: readonly Block[][], batch: number): void {
-  const results = blocks.map((own) => {
-    const times = own.flatMap(({ milliseconds }) => milliseconds)
+  const results = blocks.map((contenderBlocks) => {
+    const times = contenderBlocks.flatMap(({ milliseconds }) => milliseconds)
     return {
-      median: medianOfBlocks(...own),
+      median: medianOfBlocks(...contenderBlocks),
       fastest: Math.min(...times),
       slowest: Math.max(...times),
-      peak: own.at(-1)!.peakBytes,
+      peak: contenderBlocks.at(-1)!.peakBytes,
     }
   })
   console.log(row('', 'images/s   ms/step (fastest … slowest)    peak memory   ours, relative'))
@@ -202,11 +204,11 @@ function report(contenders: readonly Contender[], blocks: readonly Block[][], ba
     const times = `${result.median.toFixed(0)} (${result.fastest.toFixed(0)} … ${result.slowest.toFixed(0)})`
     const speed = ((1000 * batch) / result.median).toFixed(1)
     const memory = `${(result.peak / 1e6).toFixed(0)} MB`
-    const against =
+    const relative =
       i === 0
         ? ''
         : `${(result.median / ours.median).toFixed(2)}× the speed, ${(ours.peak / result.peak).toFixed(2)}× the memory`
-    console.log(row(contenders[i]!.name, speed.padEnd(11) + times.padEnd(31) + memory.padEnd(14) + against))
+    console.log(row(contenders[i]!.name, speed.padEnd(11) + times.padEnd(31) + memory.padEnd(14) + relative))
   })
 }
 

@@ -4,7 +4,7 @@
 // Why not StrykerJS: version 10.1 runs these cases (command runner, 396 mutants, 5 minutes on one core, November 2026),
 // but fails on the project's tsconfig.json, because TypeScript 7 has no JavaScript API. It has no operators for what
 // matters here: status codes, strong and weak comparison, offset and length. It would add 176 packages (61 MB) to every
-// installation. The gaps that it found are covered by cases now.
+// installation. Cases for the gaps that it found have been added.
 import { spawn } from 'node:child_process'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
@@ -17,7 +17,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const source = join(root, 'edge/server')
 const targets = ['http/conditions.ts', 'http/date.ts', 'http/negotiation.ts', 'http/deliver.ts']
 
-/** Operators: each match of the pattern in a line, one at a time, is replaced to make a mutant. */
+/** Mutation operators, as pattern and replacement. Each match in a line gives one mutant, in which only it is replaced. */
 const operators: readonly (readonly [RegExp, string])[] = [
   [/ === /g, ' !== '],
   [/ !== /g, ' === '],
@@ -115,7 +115,7 @@ const compileError = 'compile error'
 function firstFailure(folder: string): Promise<string | null> {
   return new Promise((resolve) => {
     const args = ['--disable-warning=ExperimentalWarning', join(root, 'test/http/mutant.ts'), folder]
-    // A mutant may loop forever.
+    // A mutant may never end.
     const child = spawn(process.execPath, args, { timeout: 60_000 })
     let output = ''
     for (const stream of [child.stdout, child.stderr])
@@ -141,8 +141,9 @@ async function main(files: readonly string[], { verbose }: { verbose?: true }): 
   const work = async (folder: string) => {
     await mkdir(dirname(folder), { recursive: true })
     await cp(source, folder, { recursive: true })
-    const failureWithout = await firstFailure(folder)
-    if (failureWithout !== null) throw new Error(`The cases fail without a mutant: ${failureWithout}`)
+    const baselineFailure = await firstFailure(folder)
+    if (baselineFailure !== null)
+      throw new Error(`Cannot test mutants: a case fails for the unchanged code: ${baselineFailure}`)
     for (let next = mutants.shift(); next !== undefined; next = mutants.shift()) {
       const path = join(folder, next.file)
       const original = await readFile(path, 'utf8')
@@ -171,7 +172,7 @@ const command = new Command('npm run mutate:edge --')
   .description(
     'Mutation testing of ranges, preconditions and content codings: reports changes that no HTTP test detects.',
   )
-  .addArgument(new Argument('[files...]', 'files below edge/server').choices(targets).default(targets))
+  .addArgument(new Argument('[files...]', 'files in edge/server').choices(targets).default(targets))
   .option('--verbose', 'print the case that kills each mutant')
   .addHelpText(
     'after',

@@ -18,7 +18,7 @@ const command = new Command('npm test --')
     'after',
     `
 The browser tests need Chrome, Chromium or Edge. If none is found, "npm test" without files installs Chromium with
-apt-get, if it runs as root on Debian or Ubuntu. To prevent this, set CHROME_PATH to the browser's executable.
+apt-get. This needs root on Debian or Ubuntu. To prevent the installation, set CHROME_PATH to the browser's executable.
 
 Examples:
   npm test

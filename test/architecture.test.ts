@@ -1,4 +1,4 @@
-// The map of the house: which folders may import which. CONTRIBUTING.md explains it.
+// Checks which folders may import which, and other rules for the folders. CONTRIBUTING.md explains the rules.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
@@ -7,8 +7,11 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The folders of each package from bottom to top. A folder may import only itself and folders further up in its list. */
-const floors: Readonly<Record<string, readonly string[]>> = {
+/**
+ * The layers of each package, from the lowest to the highest. A file may import only from its own folder and from folders
+ * that precede it in the list.
+ */
+const layers: Readonly<Record<string, readonly string[]>> = {
   'shared/src': [
     'base',
     'random',
@@ -103,7 +106,7 @@ function readSources(folder: string): Source[] {
 const sources = ['shared', 'trainer', 'edge'].flatMap(readSources)
 
 suite('architecture', () => {
-  test('shared imports neither trainer nor edge, and these do not import each other', () => {
+  test('shared imports neither trainer nor edge, and trainer and edge do not import each other', () => {
     assert.ok(sources.length > 200, `${sources.length} files`)
     for (const { path, imports } of sources) {
       const own = path.split('/')[0]!
@@ -114,32 +117,32 @@ suite('architecture', () => {
     }
   })
 
-  for (const [folder, order] of Object.entries(floors)) {
-    test(`imports between the folders of ${folder} point down`, () => {
-      const floorOf = (path: string) => order.indexOf(dirname(relative(folder, path)).replace(/^\.$/, ''))
+  for (const [folder, order] of Object.entries(layers)) {
+    test(`imports between the folders of ${folder} point to lower layers`, () => {
+      const layerOf = (path: string) => order.indexOf(dirname(relative(folder, path)).replace(/^\.$/, ''))
       for (const { path, imports } of sources.filter(({ path }) => path.startsWith(`${folder}/`))) {
-        const floor = floorOf(path)
-        assert.ok(floor >= 0, `${path} is in a folder without a floor: add it to the list in this test`)
+        const layer = layerOf(path)
+        assert.ok(layer >= 0, `the folder of ${path} is in no layer: add it to the list in this test`)
         for (const target of imports.filter((target) => target.startsWith(`${folder}/`))) {
-          assert.ok(floorOf(target) <= floor, `${path} imports ${target}, which is on a higher floor`)
+          assert.ok(layerOf(target) <= layer, `${path} imports ${target}, which is in a higher layer`)
         }
       }
     })
   }
 
-  test('no file imports itself through others', () => {
+  test('there are no import cycles', () => {
     const byPath = new Map(sources.map((source) => [source.path, source]))
     const done = new Set<string>()
-    const visit = (path: string, above: readonly string[]) => {
-      assert.ok(!above.includes(path), [...above, path].join(' → '))
+    const visit = (path: string, importers: readonly string[]) => {
+      assert.ok(!importers.includes(path), [...importers, path].join(' → '))
       if (done.has(path)) return
-      for (const target of byPath.get(path)?.imports ?? []) visit(target, [...above, path])
+      for (const target of byPath.get(path)?.imports ?? []) visit(target, [...importers, path])
       done.add(path)
     }
     for (const path of byPath.keys()) visit(path, [])
   })
 
-  test('no folder has more than 15 files of its own', () => {
+  test('no folder has more than 15 files, subfolders not counted', () => {
     const counts = new Map<string, number>()
     for (const { path } of sources) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1)
     for (const [folder, count] of counts) assert.ok(count <= 15, `${folder} has ${count} files`)
@@ -151,7 +154,7 @@ suite('architecture', () => {
     }
   })
 
-  test("onnxruntime's private blocked layout is known only inside its fence", () => {
+  test("only the folder nchwc uses onnxruntime's private blocked layout", () => {
     for (const { path, text } of sources) {
       if (!path.startsWith('trainer/src/compile/onnx/nchwc/')) {
         assert.doesNotMatch(text, /com\.microsoft\.nchwc|ReorderInput|ReorderOutput/, path)

@@ -51,8 +51,8 @@ const spec: StepSpec = {
   height: 8,
   width: 8,
   batch: 2,
-  // Adam divides by √v. With a small ε, a gradient that is zero up to rounding would move its parameter by a full
-  // step.
+  // Adam divides by √v + ε. With a small ε, a gradient that is zero up to rounding would change its parameter by a full
+  // learning rate.
   adam: { ...adam, eps: 1e-4 },
   clipNorm: 0.5,
 }
@@ -67,7 +67,8 @@ const masks = dropoutLayout(spec.unet, spec)
 const maskSize = masks.size
 const schedule = createSchedule({ ...paperSchedule, timesteps: spec.unet.timesteps })
 
-// Awaited before any test or hook is registered: the test runner ends those that are registered while a module waits.
+// The probes must finish before any test or hook is registered: the test runner ends tests that are registered while a
+// module waits.
 const probeResults = new Map<Candidate, ProbeResult>()
 for (const candidate of candidates)
   probeResults.set(candidate, await probe(candidate, probeSpec, { seconds: 60 }))
@@ -183,7 +184,7 @@ async function resume(path: string, candidate: Candidate): Promise<TrainingState
   return end
 }
 
-/** The engine with which all others are compared. */
+/** The engine with which all other engines are compared. */
 const referenceEngine: Candidate = { engine: 'onnxruntime', device: 'cpu' }
 /** Losses of all steps of the reference engine, its final state, and a checkpoint of step 15. */
 const referenceRun = (async () => {
@@ -227,14 +228,14 @@ for (const [candidate, probeResult] of probeResults) {
       const reference = readReference(size)
       const large =
         size === 'rgb16' && name === 'tfjs' && device === 'cpu' && 'needs minutes in plain JavaScript'
-      const absent = !reference && 'its files are missing; set DDPM_REFERENCE to their folder'
+      const absent = !reference && 'its files are missing: set DDPM_REFERENCE to their folder'
       const skip = slow || absent || large
       test(`equals PyTorch for ${size}: epsilon, loss, gradients, five steps of Adam`, { skip }, () =>
         compareWithPyTorch(reference!, candidate),
       )
     }
 
-    test('20 steps equal those of onnxruntime on the CPU, also when that engine takes over at step 5', async () => {
+    test('20 steps equal those of onnxruntime on the CPU, also if that engine resumes from step 5', async () => {
       const { losses: expected, state } = await referenceRun
       const engine = await open()
       const losses = await runSteps(engine, 0, 5)
@@ -329,7 +330,7 @@ for (const [candidate, probeResult] of probeResults) {
       assertStatesClose(split.state, whole.state, 'after two steps')
     })
 
-    test('a dropped channel has no gradient, the others do', { skip: slow }, async () => {
+    test('a dropped channel has no gradient, and the other channels have one', { skip: slow }, async () => {
       const batch = batchAt(0)
       const engine = await open({ clipNorm: null })
       await engine.step(

@@ -1,4 +1,5 @@
-// Data whose optimal model is known in closed form: every sampler must reproduce it.
+// The optimal model of this data is known in closed form. With it, every sampler must reproduce the distribution of the
+// data.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { defaultSampling, planLevels, type SamplerOptions } from '../shared/src/planning/samplers.ts'
@@ -8,9 +9,9 @@ import { lambdaLevels } from './support/mixture.ts'
 
 suite('orders of convergence against exact solutions', () => {
   const { flows, diffusions } = measureConvergence([256, 512])
-  const testOrder = ({ name, order, measuredOrder: found, errors }: Convergence) =>
+  const testOrder = ({ name, order, measuredOrder, errors }: Convergence) =>
     test(`${name}: ${order}`, () => {
-      assert.ok(Math.abs(found - order) < 0.1, `measured ${found}, errors ${errors}`)
+      assert.ok(Math.abs(measuredOrder - order) < 0.1, `measured ${measuredOrder}, errors ${errors}`)
       assert.ok(errors[1]! < 0.005, `errors ${errors}`)
     })
   flows.forEach(testOrder)

@@ -1,4 +1,5 @@
-// The documents stay true: command lines parse with the real commands, links resolve, and no command is undocumented.
+// Checks that the documents are correct: the commands accept their command lines, links resolve, and every command is
+// documented.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -21,7 +22,7 @@ function readCommandFiles(): Map<string, string> {
   return new Map([...entries].map(([, name, file]) => [name!, file!]))
 }
 
-/** Returns the command lines of a document without comments. Inline code that only names a command is not one. */
+/** Returns the command lines of a document, without comments. Inline code that only names a command is skipped. */
 function commandLines(text: string): string[] {
   const blocks = [...text.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
     block!.replaceAll(/\\\n\s*/g, ' ').split('\n'),
@@ -35,12 +36,15 @@ function commandLines(text: string): string[] {
     .filter((line) => /^npm (start|test|run \S)/.test(line) && !line.includes('…'))
 }
 
-/** Splits a command line as a shell does; only double quotes occur. */
+/** Splits a command line as a shell does. Supports only double quotes. */
 function words(line: string): string[] {
   return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!)
 }
 
-/** Parses arguments with a command's own file, whose action does not run. Throws commander's message. */
+/**
+ * Parses arguments with the file of a command, without running its action. Throws commander's message if they are invalid.
+ * @param run a different number for each call
+ */
 async function parse(file: string, args: string[], run: number): Promise<void> {
   const { action } = Command.prototype
   const { argv, exit } = process
@@ -58,7 +62,7 @@ async function parse(file: string, args: string[], run: number): Promise<void> {
     throw new Error(code === 0 ? 'help' : message)
   }
   try {
-    // A new module each time: a command parses when it is imported.
+    // A command parses its arguments when it is imported, so each call imports a new module.
     await import(`${pathToFileURL(join(root, file))}?run=${run}`)
     assert.equal(process.exitCode ?? 0, 0, message)
   } catch (error) {
@@ -85,7 +89,7 @@ suite('the documents', () => {
     }
   })
 
-  test('every command line parses with the command itself', async () => {
+  test('every command line is accepted by its command', async () => {
     let count = 0
     for (const document of documents) {
       for (const line of new Set(commandLines(read(document)))) {
@@ -102,7 +106,7 @@ suite('the documents', () => {
     assert.ok(count > 50, `only ${count} command lines were found`)
   })
 
-  test('a wrong command line would be noticed', async () => {
+  test('an invalid command line is rejected', async () => {
     await assert.rejects(parse(files.get('sample')!, ['runs/x', '--sampler', 'none'], -1), /--sampler/)
     await assert.rejects(parse(files.get('train')!, ['--no-such-flag'], -2), /--no-such-flag/)
   })

@@ -1,5 +1,5 @@
-// Compares with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the tolerance of
-// each test. Every sampler is configured by a scheduler_config.json block, parsed as a file would be.
+// Compares the samplers with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the
+// tolerance of each test. Every sampler is configured by a scheduler_config.json block, which is parsed like a file.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { planInversion } from '@ddpm/shared'
@@ -236,7 +236,7 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
       { sum: 124.52299499511719, mean: 0.16213932633399963 },
     ],
     ['Heun, test_full_loop_no_noise', heun, { sum: 0.1233, mean: 0.0002 }],
-    // The values are below the tolerance: this only checks that almost nothing remains.
+    // The published values are below the tolerance, so this test only checks that the result is almost zero.
     [
       'Heun, …_with_v_prediction',
       { ...heun, prediction_type: 'v_prediction' },

@@ -1,11 +1,11 @@
-/** The network that a contender runs, and how. */
+/** The network that a contender runs, and the settings for it. */
 export interface Task {
   /** URL of the graph: an ONNX file, or model.json of TensorFlow.js. */
   readonly graph: string
   /** Shape of one image. */
   readonly shape: { readonly channels: number; readonly height: number; readonly width: number }
   readonly labelled: boolean
-  /** Images at once. */
+  /** Batch size. */
   readonly count: number
   readonly device: 'wasm' | 'webgpu'
   readonly threads: number
@@ -15,11 +15,11 @@ export interface Task {
 export interface Contender {
   /** Evaluates the network once on the comparison inputs and returns the output. */
   check(): Promise<Float32Array>
-  /** Runs that many steps in sequence. */
+  /** Runs steps one after the other. */
   run(steps: number): Promise<void>
 }
 
-/** Creates a contender; `kind` is one of the kinds that the worker supports. */
+/** Creates a contender of a kind that the worker supports. */
 export type Opener = (kind: string, task: Task) => Promise<Contender>
 
 export type Request =
@@ -34,22 +34,22 @@ export type Reply =
 /** Handles the page's messages: opens and runs a contender in this worker. */
 export function answer(open: Opener): void {
   let contender: Contender
-  const work = async (request: Request): Promise<Float32Array | null> => {
+  const handle = async (request: Request): Promise<Float32Array | null> => {
     if (request.type === 'open') contender = await open(request.kind, request.task)
     if (request.type === 'run') await contender.run(request.steps)
     return request.type === 'check' ? contender.check() : null
   }
   self.onmessage = async ({ data }: MessageEvent<Request>) => {
-    const began = performance.now()
-    const reply: Reply = await work(data).then(
-      (output) => ({ type: 'done', milliseconds: performance.now() - began, output }),
+    const start = performance.now()
+    const reply: Reply = await handle(data).then(
+      (output) => ({ type: 'done', milliseconds: performance.now() - start, output }),
       (error) => ({ type: 'failed', message: String(error?.message ?? error) }),
     )
     self.postMessage(reply)
   }
 }
 
-/** Returns the comparison inputs: values of the magnitude of noise, and a timestep in the middle. */
+/** Returns the comparison inputs: values of the magnitude of noise, and the timestep 500. */
 export function probe({ shape, count, labelled }: Task) {
   const { channels, height, width } = shape
   const size = count * channels * height * width

@@ -16,7 +16,7 @@ import { networkOf, type RunConfig } from '../../trainer/src/run/run.ts'
 import { encodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 import { initialState } from '../../trainer/src/step/engine.ts'
 
-/** A network to measure: that of a recipe, for images of its usual size. */
+/** A network to measure: the network of a recipe, for images of the usual size. */
 interface Measured {
   readonly recipe: Recipe
   readonly channels: number
@@ -30,17 +30,19 @@ export const measured: Readonly<Record<string, Measured>> = {
   cifar10: { recipe: recipes['cifar10']!, channels: 3, side: 32, classes: 0 },
 }
 
-/** The forms of one network in a folder: `export/` ours, `tfjs/` TensorFlow.js, `torch.onnx` from PyTorch. */
+/**
+ * One network, written to a folder in three forms: `export/` is this project's export, `tfjs/` is for TensorFlow.js, and
+ * `torch.onnx` is PyTorch's export.
+ */
 export interface WrittenNetwork {
   readonly manifest: Manifest
   readonly parameters: number
-  /** Path of PyTorch's export and its version, or null without PyTorch. */
+  /** Version of PyTorch that wrote `torch.onnx`; null if PyTorch is not installed. */
   readonly torch: string | null
 }
 
 /**
- * Writes an untrained network in every form with the trainer's own export. No layer starts at zero, so the output depends
- * on every layer.
+ * Writes an untrained network in every form. No layer is initialized to zero, so the output depends on every layer.
  * @param python a Python program with PyTorch, or null
  */
 export async function writeNetwork(
@@ -94,6 +96,7 @@ export async function writeNetwork(
 function exportWithTorch(folder: string, python: string): string {
   const script = fileURLToPath(new URL('../export.py', import.meta.url))
   const { stdout, stderr } = spawnSync(python, [script, folder], { encoding: 'utf8' })
-  if (!existsSync(join(folder, 'torch.onnx'))) throw new Error(`PyTorch wrote no ONNX file:\n${stderr}`)
+  if (!existsSync(join(folder, 'torch.onnx')))
+    throw new Error(`Cannot export the network with PyTorch: no ONNX file was written.\n${stderr}`)
   return stdout.trim()
 }

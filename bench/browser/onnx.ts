@@ -2,7 +2,7 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
 import { answer, type Contender, probe, type Task } from './contender.ts'
 
-/** onnxruntime-web with one graph: `network` only runs it, `loop` samples as typical demos do. */
+/** Runs one graph in onnxruntime-web: the kind `network` only runs the graph, `loop` samples as typical demos do. */
 answer(async (kind, task) => {
   ort.env.logLevel = 'error'
   ort.env.wasm.numThreads = task.threads
@@ -11,7 +11,7 @@ answer(async (kind, task) => {
     executionProviders: [{ name: task.device }],
     ...(task.device === 'webgpu' && kind === 'network' && { preferredOutputLocation: 'gpu-buffer' }),
   })
-  return kind === 'network' ? networkAlone(session, task) : usualLoop(session, task)
+  return kind === 'network' ? networkAlone(session, task) : plainLoop(session, task)
 })
 
 type Feeds = Record<string, ort.Tensor>
@@ -42,8 +42,8 @@ async function outputOf(session: ort.InferenceSession, feeds: Feeds): Promise<Fl
   return values
 }
 
-/** DDPM algorithm 2 as it is usually written: in every step, new tensors and everything read back. */
-function usualLoop(session: ort.InferenceSession, task: Task): Contender {
+/** DDPM algorithm 2 as it is usually written: every step creates new tensors and copies the output back. */
+function plainLoop(session: ort.InferenceSession, task: Task): Contender {
   const { betas, alphasCumprod } = createSchedule(paperSchedule)
   return {
     check: () => outputOf(session, feedsOf(probe(task))),

@@ -3,17 +3,20 @@ import type { Reply, Request, Task } from './contender.ts'
 
 /** The functions that the benchmark calls in its page through the browser's debugger. */
 export interface Bench {
-  /** Starts a contender in its own worker; `script` is its bundle. */
+  /** Starts a contender in its own worker. `script` is the URL of its bundle. */
   open(name: string, script: string, kind: string, task: Task): Promise<void>
-  /** Returns the output of one evaluation; every contender gets the same inputs. */
+  /** Evaluates a contender once and returns the output. Every contender gets the same inputs. */
   check(name: string): Promise<number[]>
-  /** Runs that many steps and returns their milliseconds. */
+  /** Runs steps and returns the time in milliseconds. */
   run(name: string, steps: number): Promise<number>
-  /** Opens a model with the sampler module and returns the device. */
+  /** Loads a model with the sampler module and returns the device with the reason for choosing it. */
   load(address: string, device: 'wasm' | 'webgpu'): Promise<string>
-  /** Generates images with previews and returns the milliseconds. */
+  /** Generates images with previews and returns the time in milliseconds. */
   sample(options: SampleOptions): Promise<number>
-  /** Opens a model and generates one image. Returns the milliseconds from navigation start until it is on a canvas. */
+  /**
+   * Loads a model and generates one image. Returns the time in milliseconds from the start of the navigation until the
+   * image is on a canvas.
+   */
   visit(address: string, device: 'wasm' | 'webgpu', steps: number): Promise<number>
   /** Closes everything that was opened. */
   close(): void
@@ -22,7 +25,7 @@ export interface Bench {
 const workers = new Map<string, Worker>()
 let model: Model | null = null
 
-function ask(name: string, request: Request): Promise<Extract<Reply, { type: 'done' }>> {
+function send(name: string, request: Request): Promise<Extract<Reply, { type: 'done' }>> {
   const worker = workers.get(name)!
   return new Promise((resolve, reject) => {
     worker.onerror = ({ message }) => reject(new Error(`${name}: ${message}`))
@@ -35,14 +38,14 @@ function ask(name: string, request: Request): Promise<Extract<Reply, { type: 'do
 const bench: Bench = {
   async open(name, script, kind, task) {
     workers.set(name, new Worker(script, { type: 'module' }))
-    await ask(name, { type: 'open', kind, task })
+    await send(name, { type: 'open', kind, task })
   },
   async check(name) {
-    const { output } = await ask(name, { type: 'check' })
+    const { output } = await send(name, { type: 'check' })
     return [...output!]
   },
   async run(name, steps) {
-    const { milliseconds } = await ask(name, { type: 'run', steps })
+    const { milliseconds } = await send(name, { type: 'run', steps })
     return milliseconds
   },
   async load(address, device) {
@@ -52,9 +55,9 @@ const bench: Bench = {
     return model.deviceReason
   },
   async sample(options) {
-    const began = performance.now()
+    const start = performance.now()
     await model!.sample({ ...options, onStep() {} })
-    return performance.now() - began
+    return performance.now() - start
   },
   async visit(address, device, steps) {
     await bench.load(address, device)

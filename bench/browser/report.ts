@@ -1,29 +1,29 @@
 import { median } from '@ddpm/shared'
 import type { Times } from './stopwatch.ts'
 
-/** One turn of every contender. */
+/** The measurements of a round, in which every contender has one turn. */
 export interface Round {
-  /** Milliseconds of all steps of the turn, by contender. */
+  /** Time in milliseconds for all steps of the turn, by contender. */
   readonly milliseconds: Map<string, number>
-  /** Where the module's time went. */
+  /** Parts of the module's time. */
   readonly times: Times
 }
 
-/** Formats medians over the rounds; ratios are medians of the ratios of each round. */
+/** Formats the medians over the rounds. A ratio is the median of the ratios in each round. */
 export function report(
   names: readonly string[],
   rounds: readonly Round[],
   { steps, count }: { steps: number; count: number },
 ): string {
   const step = (name: string) => median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / steps))
-  const against = (name: string) =>
+  const relative = (name: string) =>
     median(rounds.map(({ milliseconds }) => milliseconds.get(name)! / milliseconds.get('module')!))
   const lines = names.map((name) =>
     [
       name.padEnd(9),
       `${step(name).toFixed(2)} ms/step`.padStart(17),
       `${((step(name) * steps) / count).toFixed(1)} ms/image`.padStart(21),
-      name === 'module' ? '' : `   module is ${against(name).toFixed(3)}× as fast`,
+      name === 'module' ? '' : `   module is ${relative(name).toFixed(3)}× as fast`,
     ].join(''),
   )
   const part = (name: keyof Times) => median(rounds.map(({ times }) => times[name] / steps))
@@ -32,22 +32,22 @@ export function report(
       return (milliseconds.get('module')! - network - readBack - between) / steps
     }),
   )
-  const split = [
+  const partTexts = [
     `network ${part('network').toFixed(3)}`,
     `read-back ${part('readBack').toFixed(3)}`,
     `sampler, previews and messages ${part('between').toFixed(3)}`,
     `start and end ${rest.toFixed(3)}`,
   ]
-  const beyond = median(
+  const overhead = median(
     rounds.map(({ milliseconds, times: { network } }) => milliseconds.get('module')! / network - 1),
   )
-  const alone = median(
+  const overheadAlone = median(
     rounds.map(({ milliseconds }) => milliseconds.get('module')! / milliseconds.get('network')! - 1),
   )
   return [
     ...lines,
-    `module, ms/step: ${split.join(', ')}`,
-    `time of the module beyond the network: ${percent(beyond)} of the network's time in the same call, ${percent(alone)} ` +
+    `module, ms/step: ${partTexts.join(', ')}`,
+    `overhead of the module: ${percent(overhead)} of the network's time in the same call, ${percent(overheadAlone)} ` +
       `compared with the network alone (${rounds.length} rounds)`,
   ].join('\n')
 }

@@ -17,9 +17,9 @@ const here = dirname(fileURLToPath(import.meta.url))
 const packageFolder = (name: string) => dirname(fileURLToPath(import.meta.resolve(name)))
 
 /**
- * Serves the edge on Node, with an additional page that runs the contenders. The module's workers are the published ones,
- * except that their onnxruntime is measured (stopwatch.ts).
- * @param networks folders written by `writeNetwork`; each is served under /bench/ and published
+ * Serves the site on Node, with an additional page that runs the contenders. The module's workers are built as for
+ * publishing, except that stopwatch.ts measures their onnxruntime.
+ * @param networks folders written by `writeNetwork`. Each is served under /bench/, and its model is published.
  */
 export async function openSite(folder: string, networks: readonly string[]): Promise<RunningServer> {
   const { publicFolder: built, runtimeFiles } = await buildSite()
@@ -84,7 +84,7 @@ async function bundle(folder: string, name: string, entry: string, options = {})
   })
 }
 
-/** Returns a plugin that puts the stopwatch in front of one build of onnxruntime-web. */
+/** Returns a plugin that replaces onnxruntime-web by the stopwatch, which wraps one build of it. */
 function withStopwatch(ortBuild: string): Plugin {
   const stopwatch = join(here, 'stopwatch.ts')
   return {

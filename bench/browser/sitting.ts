@@ -6,7 +6,7 @@ import type { Bench } from './page.ts'
 import type { Round } from './report.ts'
 import type { Times } from './stopwatch.ts'
 
-/** A network, and how it is measured. */
+/** A network and the settings of its measurement. */
 export interface Setting {
   readonly network: string
   readonly task: Omit<Task, 'graph'>
@@ -14,15 +14,15 @@ export interface Setting {
   readonly torch: boolean
 }
 
-/** The results of one session with all contenders. */
+/** The results of one sitting: all contenders are opened, measured in rounds and closed. */
 export interface Sitting {
-  /** The device that the module chose. */
+  /** The device that the module chose, with the reason. */
   readonly reason: string
   readonly contenders: readonly string[]
   readonly rounds: readonly Round[]
 }
 
-/** The module uses as many threads as there are cores. */
+/** Limits the number of threads: the module reads the number of cores from `navigator.hardwareConcurrency`. */
 export async function limitThreads(page: Page, threads: number): Promise<void> {
   await page.addInitScript(
     (threads) => Object.defineProperty(navigator, 'hardwareConcurrency', { value: threads }),
@@ -30,11 +30,12 @@ export async function limitThreads(page: Page, threads: number): Promise<void> {
   )
 }
 
+/** Number of rounds that are not measured. */
 const warmUp = 5
 
 /**
- * Opens every contender again and lets them take turns: first warm-up rounds, because the browser still compiles hot code,
- * then at least three measured rounds.
+ * Opens every contender and runs rounds in which each has one turn. The first rounds are a warm-up, because the browser
+ * still compiles frequently used code. At least three measured rounds follow.
  * @param until end time, as returned by `performance.now()`
  * @returns the contenders that run in this browser, and the measured rounds
  */
@@ -82,23 +83,24 @@ export async function sit(
     }
 
     const worker = page.workers().find((worker) => worker.url().includes('/worker-'))!
-    const take = () => worker.evaluate(() => (globalThis as unknown as { takeTimes(): Times }).takeTimes())
+    const takeTimes = () =>
+      worker.evaluate(() => (globalThis as unknown as { takeTimes(): Times }).takeTimes())
     const options = { count: task.count, seed: 1, steps, sampler: sampler as 'ddpm', guidance: 1 }
     const takeTurn = (name: string) =>
       name === 'module' ? call(page, 'sample', options) : call(page, 'run', name, steps)
     const rounds: Round[] = []
     while (rounds.length < warmUp + 3 || performance.now() < until) {
       const milliseconds = new Map<string, number>()
-      await take()
-      // Shuffled: the previous contender affects clock speed and caches.
+      await takeTimes()
+      // The order is random, because the previous contender affects clock speed and caches.
       const order = { domain: domains.shuffle, image: 0, step: rounds.length }
-      for (const place of randomPermutation(1, order, contenders.length)) {
-        const name = contenders[place]!
-        // Idle threads of the previous contender keep spinning for some milliseconds.
+      for (const index of randomPermutation(1, order, contenders.length)) {
+        const name = contenders[index]!
+        // The idle threads of the previous contender use the CPU for some more milliseconds.
         await setTimeout(100)
         milliseconds.set(name, await takeTurn(name))
       }
-      rounds.push({ milliseconds, times: await take() })
+      rounds.push({ milliseconds, times: await takeTimes() })
     }
     return { reason, contenders, rounds: rounds.slice(warmUp) }
   } finally {
@@ -107,28 +109,28 @@ export async function sit(
   }
 }
 
-/** Calls one function of the page's bench. */
+/** Calls a function of the page's `bench` object. */
 export function call<N extends keyof Bench>(
   page: Page,
   name: N,
-  ...given: Parameters<Bench[N]>
+  ...args: Parameters<Bench[N]>
 ): Promise<Awaited<ReturnType<Bench[N]>>> {
   return page.evaluate(
-    ([name, given]) => {
-      const { bench } = globalThis as unknown as { bench: Record<string, (...given: unknown[]) => unknown> }
-      return bench[name]!(...given)
+    ([name, args]) => {
+      const { bench } = globalThis as unknown as { bench: Record<string, (...args: unknown[]) => unknown> }
+      return bench[name]!(...args)
     },
-    [name, given] as [string, unknown[]],
+    [name, args] as [string, unknown[]],
   ) as Promise<Awaited<ReturnType<Bench[N]>>>
 }
 
-/** Throws a UserError if contenders compute different outputs: their times could not be compared. */
-function assertSame(name: string, found: readonly number[], expected: readonly number[]): void {
+/** Throws a UserError if contenders compute different outputs, because their times could not be compared. */
+function assertSame(name: string, actual: readonly number[], expected: readonly number[]): void {
   const largest = Math.max(...expected.map(Math.abs))
-  const worst = Math.max(...expected.map((value, i) => Math.abs(value - found[i]!)))
-  if (found.length === expected.length && worst <= 1e-3 * largest) return
+  const worst = Math.max(...expected.map((value, i) => Math.abs(value - actual[i]!)))
+  if (actual.length === expected.length && worst <= 1e-3 * largest) return
   throw new UserError(
-    `The output of ${name} differs from that of our graph by ${worst.toExponential(1)}, of values up to ` +
-      `${largest.toFixed(2)}. Run npm test to find out which export is wrong.`,
+    `Cannot compare ${name}: its output differs from that of this project's graph by up to ${worst.toExponential(1)} ` +
+      `(the largest value is ${largest.toFixed(2)}). Run npm test to find out which export is wrong.`,
   )
 }

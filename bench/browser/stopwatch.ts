@@ -1,12 +1,12 @@
 /**
- * Replaces onnxruntime-web in the sampler module's worker to measure where the time goes. It is the same onnxruntime, but
- * it counts the milliseconds of `run`, of reading outputs, and from there to the next `run`.
+ * Wraps onnxruntime-web in the sampler module's worker to measure the parts of the time: the calls of `run`, the copying of
+ * outputs, and the time from there to the next `run`.
  */
 import * as ort from 'onnxruntime-web'
 
 export * from 'onnxruntime-web'
 
-/** Milliseconds since the last call of `take`. */
+/** Times in milliseconds since the last call of `takeTimes`. */
 export interface Times {
   network: number
   readBack: number
@@ -16,34 +16,35 @@ export interface Times {
 
 const none: Times = { network: 0, readBack: 0, between: 0 }
 let times = { ...none }
-let ended: number | null = null
+/** End of the latest measured call; null if there is none yet. */
+let lastEnd: number | null = null
 
-/** Read by the benchmark through the browser's debugger. */
+/** The benchmark calls this function through the browser's debugger. */
 Object.assign(globalThis, {
   takeTimes(): Times {
-    const taken = times
+    const result = times
     times = { ...none }
-    ended = null
-    return taken
+    lastEnd = null
+    return result
   },
 })
 
 async function timed<T>(part: 'network' | 'readBack', work: () => Promise<T>): Promise<T> {
-  const began = performance.now()
-  if (ended !== null) times.between += began - ended
+  const start = performance.now()
+  if (lastEnd !== null) times.between += start - lastEnd
   const result = await work()
-  ended = performance.now()
-  times[part] += ended - began
+  lastEnd = performance.now()
+  times[part] += lastEnd - start
   return result
 }
 
 export const InferenceSession: ort.InferenceSessionFactory = {
-  create: async (...given: unknown[]) => {
-    const create = ort.InferenceSession.create as (...given: unknown[]) => Promise<ort.InferenceSession>
-    const session = await create(...given)
-    const run = session.run.bind(session) as (...given: unknown[]) => Promise<ort.InferenceSession.ReturnType>
-    session.run = async (...given: unknown[]) => {
-      const results = await timed('network', () => run(...given))
+  create: async (...args: unknown[]) => {
+    const create = ort.InferenceSession.create as (...args: unknown[]) => Promise<ort.InferenceSession>
+    const session = await create(...args)
+    const run = session.run.bind(session) as (...args: unknown[]) => Promise<ort.InferenceSession.ReturnType>
+    session.run = async (...args: unknown[]) => {
+      const results = await timed('network', () => run(...args))
       for (const result of Object.values(results)) {
         const getData = result.getData.bind(result)
         result.getData = (release) => timed('readBack', () => getData(release))

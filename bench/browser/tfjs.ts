@@ -4,13 +4,13 @@ import { env, type NamedTensorMap, setBackend, type Tensor, tensor } from '@tens
 import '@tensorflow/tfjs-backend-webgpu'
 import { answer, probe } from './contender.ts'
 
-/** TensorFlow.js with the graph model of the same network, on its backend for the same device. */
+/** Runs the graph model of the same network in TensorFlow.js, with the backend for the same device. */
 answer(async (_, task) => {
   env().set('PROD', true)
   wasm.setWasmPaths(new URL('tfjs/', self.location.href).href)
   wasm.setThreadsCount(task.threads)
   if (!(await setBackend(task.device)))
-    throw new Error(`TensorFlow.js has no backend for ${task.device} in this browser.`)
+    throw new Error(`Cannot run TensorFlow.js: it has no backend for ${task.device} in this browser.`)
   const model: GraphModel = await loadGraphModel(task.graph)
   const { dims, x, timestep, label } = probe(task)
   const feeds: NamedTensorMap = {

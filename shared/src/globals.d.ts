@@ -1,4 +1,4 @@
-// Shared code compiles without the globals of any platform. This one exists in Node, Workers and browsers.
+// Shared code is compiled without the types of any platform's globals. AbortSignal exists in Node, Workers and browsers.
 declare global {
   interface AbortSignal {
     readonly aborted: boolean

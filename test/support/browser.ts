@@ -21,7 +21,7 @@ const installPaths = [
 ]
 
 /**
- * Returns the path of a Chromium-based browser, or null. Looks at `CHROME_PATH`, the PATH and the usual install paths.
+ * Finds a Chromium-based browser in `CHROME_PATH`, the PATH or the usual install paths. Returns its path, or null.
  * @throws UserError if `CHROME_PATH` is not a file
  */
 export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | null {
@@ -29,7 +29,7 @@ export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | null
   if (configured) {
     if (existsSync(configured)) return configured
     throw new UserError(
-      `Invalid CHROME_PATH "${configured}": the file does not exist. Set it to Chrome or Chromium, or unset it.`,
+      `Invalid CHROME_PATH "${configured}": the file does not exist. Set it to the path of Chrome or Chromium, or unset it.`,
     )
   }
   const onPath = (env['PATH'] ?? '')
@@ -46,7 +46,7 @@ const swiftShader = [
 ]
 
 interface LaunchOptions {
-  /** Whether to provide a WebGPU adapter. Default: true. */
+  /** Whether the browser has a WebGPU adapter. Default: true. */
   readonly webgpu?: boolean
   /** Additional command-line arguments. */
   readonly args?: readonly string[]
@@ -61,8 +61,8 @@ export function launch(options: LaunchOptions = {}): Promise<Browser> {
 }
 
 /**
- * Starts a headless browser with a profile folder, like a visitor's. Contexts of `launch` are like private windows and
- * store less.
+ * Starts a headless browser with a profile folder, like the browser of a visitor. Contexts of `launch` are like private
+ * windows, which store less.
  * @throws UserError if there is no browser
  */
 export function launchWithProfile(folder: string, options: LaunchOptions = {}): Promise<BrowserContext> {

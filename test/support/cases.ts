@@ -3,7 +3,7 @@ import type { Convolution, Op, Primitives } from '../../trainer/src/algebra/ops.
 import { sizeOf } from '../../trainer/src/algebra/shape-rules.ts'
 import { type Tensor, tensor } from './float64.ts'
 
-/** Test case of a primitive: shapes of its inputs, and its attributes. */
+/** A test case of a primitive: the shapes of its inputs, and its attributes. */
 export interface Case<O extends Op> {
   readonly shapes: readonly (readonly number[])[]
   readonly attributes: Primitives[O]
@@ -11,13 +11,13 @@ export interface Case<O extends Op> {
   readonly fixed?: Readonly<Record<number, readonly number[]>>
   /** Maps random inputs into the domain of the operation. */
   readonly domain?: (value: number) => number
-  /** The operation is piecewise constant, or its gradient is zero by definition. */
+  /** Set if the operation is piecewise constant, or if its gradient is zero by definition. */
   readonly flat?: true
 }
 
 type Options<O extends Op> = Pick<Case<O>, 'fixed' | 'domain' | 'flat'>
 
-/** Creates a case from shapes in text form: createCase('2,3 1,3', {}) has the shapes [2, 3] and [1, 3]. */
+/** Creates a case. Shapes are written as text: createCase('2,3 1,3', {}) has the shapes [2, 3] and [1, 3]. */
 function createCase<A>(shapes: string, attributes: A, options: Options<Op> = {}) {
   return { shapes: shapes.split(' ').map((shape) => shape.split(',').map(Number)), attributes, ...options }
 }

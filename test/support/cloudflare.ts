@@ -1,9 +1,9 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** An account on a fake of Cloudflare's API, with the endpoints that wrangler uses. */
+/** An account of a fake Cloudflare API, which has the endpoints that wrangler uses. */
 export interface Account {
-  /** Environment variables that make commands use the fake. */
+  /** Environment variables that make commands use the fake API. */
   readonly env: Record<string, string>
   readonly buckets: Set<string>
   /** Stored objects by `bucket/key`. */

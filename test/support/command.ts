@@ -10,7 +10,10 @@ export interface Finished {
   stderr: string
 }
 
-/** Runs `npm run NAME -- ARGS`, without the output of npm itself. */
+/**
+ * Runs a command like `npm run NAME -- ARGS`, without npm's own output.
+ * @param args the name of the command and its arguments
+ */
 export async function command(args: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
   const child = spawn(process.execPath, [runner, ...args], { env: { ...process.env, ...env } })
   const [stdout, stderr, status] = await Promise.all([

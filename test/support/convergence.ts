@@ -9,7 +9,7 @@ export interface Claim {
   readonly options: Partial<SamplerOptions>
 }
 
-/** Options without the measures that stabilize few steps: no clamping, no lower order at the end. */
+/** Options without the features that stabilize sampling with few steps: no clamping, no lower order at the end. */
 const baseOptions: SamplerOptions = {
   ...defaultSampling,
   steps: 1,
@@ -26,7 +26,7 @@ export const flows: readonly Claim[] = [
   { name: 'DPM-Solver++, order 2', order: 2, options: { sampler: 'dpmpp', order: 2 } },
   { name: '… with the exact integral', order: 2, options: { sampler: 'dpmpp', order: 2, solver: 'heun' } },
   { name: 'DPM-Solver++, order 3', order: 3, options: { sampler: 'dpmpp', order: 3 } },
-  { name: '… as in its code', order: 2, options: { sampler: 'dpmpp', order: 3, curvature: 'half' } },
+  { name: "… as in its authors' code", order: 2, options: { sampler: 'dpmpp', order: 3, curvature: 'half' } },
   { name: 'UniPC, order 1', order: 2, options: { sampler: 'unipc', order: 1 } },
   { name: 'UniPC, order 2', order: 3, options: { sampler: 'unipc', order: 2 } },
   { name: '… with B(h) = h', order: 3, options: { sampler: 'unipc', order: 2, variant: 'bh1' } },
@@ -51,7 +51,7 @@ const mixture: readonly Component[] = [
   { weight: 0.65, mean: 0.6, deviation: 0.25 },
 ]
 
-/** Returns the root mean square error of x over starting points in the middle of the distribution. */
+/** Returns the root mean square error of the final x for starting points from −2 to 2. */
 function flowError(options: Partial<SamplerOptions>, steps: number): number {
   const levels = lambdaLevels(lambdaFrom, lambdaTo, steps)
   const { rows } = planLevels(levels, { ...baseOptions, ...options })
@@ -89,7 +89,7 @@ interface Moments {
 
 /** Returns mean and variance of x after rows that use at most one earlier x_0. */
 function momentsAfter(rows: readonly Row[], levels: readonly Level[], start: Moments): Moments {
-  // Means and covariances of x and of the previous x_0 (o).
+  // Means and covariances of x and of the previous x_0. The names contain x for x and o for the previous x_0.
   let [mean, previousMean] = [start.mean, 0]
   let [xx, xo, oo] = [start.variance, 0, 0]
   for (const { t, a, b, c, d, e } of rows) {

@@ -5,7 +5,7 @@ import { formatManifest, type Manifest, toSchedulerConfig } from '@ddpm/shared'
 
 /**
  * Writes an exported model whose files contain random bytes, with a valid manifest.
- * @param sizes of the files in bytes
+ * @param sizes sizes of the files in bytes
  * @returns the manifest and the contents of its files, in the manifest's order
  */
 export async function writeExported(

@@ -1,12 +1,12 @@
 import type { Storage } from '../../edge/server/storage/storage.ts'
 
-/** Error that simulates the death of the process that uses a store. */
+/** Error that simulates that the process was killed. */
 export class Killed extends Error {}
 
 /**
- * Wraps a store whose user is killed at one operation. Every later operation fails.
- * @param at index of the operation, from 0 on
- * @param done whether that operation still takes effect
+ * Wraps a storage to simulate that the process is killed at one operation. This operation and every later one fails.
+ * @param at index of the operation; the first one is 0
+ * @param done whether the operation still takes effect before it fails
  */
 export function dyingStorage(storage: Storage, at: number, done: boolean): Storage {
   let operations = 0
@@ -19,7 +19,7 @@ export function dyingStorage(storage: Storage, at: number, done: boolean): Stora
   })
 }
 
-/** Wraps a store so that every operation goes through `around`. */
+/** Wraps a storage so that `around` is called instead of every operation. It receives a function that runs the operation. */
 export function intercepted(
   storage: Storage,
   around: <R>(run: () => Promise<R>, operation: keyof Storage, key: string) => Promise<R>,

@@ -1,8 +1,8 @@
 import type { Plan } from '@ddpm/shared'
 
 /**
- * Reference implementation of the sampling loop in float64, for one number and without noise. Shares no code with
- * `runPlan`. Shows orders of convergence that float32 hides.
+ * Reference implementation of the sampling loop in float64, for one number and without noise. It shares no code with
+ * `runPlan`. Its precision is sufficient to measure orders of convergence, unlike that of float32.
  * @param denoise the model's output for one number x
  * @returns x after each row
  */

@@ -11,7 +11,7 @@ export function tensor(shape: readonly number[], data: ArrayLike<number>): Tenso
   return { shape, data: Float64Array.from(data) }
 }
 
-/** Reference interpreter of the algebra in float64: an independent definition of every primitive for tests. */
+/** Reference interpreter of the algebra in float64. It defines every primitive independently, for tests. */
 export const float64: Interpreter<Tensor> = {
   apply(op, inputs, attributes) {
     const shape = inferShape(
@@ -41,7 +41,7 @@ function tabulate(shape: Shape, f: (position: number[]) => number): Tensor {
   return { shape: dims, data }
 }
 
-/** Returns the element at a position: 0 outside of the tensor; axes of size 1 are broadcast. */
+/** Returns the element at a position, or 0 outside of the tensor. Axes of size 1 are broadcast. */
 function at({ shape, data }: Tensor, position: readonly number[]): number {
   let offset = 0
   for (let axis = 0; axis < shape.length; axis++) {
@@ -81,7 +81,7 @@ function groupStatistics(x: Tensor, n: number, c: number, { groups, eps }: Primi
   return { mean, invStd: 1 / Math.sqrt(variance + eps) }
 }
 
-/** Definitions of the primitives as sums over positions, as simple as possible and therefore slow. */
+/** The definitions of the primitives. They are as simple as possible, and therefore slow. */
 const rules: { [O in Op]: Rule<O> } = {
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
@@ -174,7 +174,7 @@ const rules: { [O in Op]: Rule<O> } = {
         }) + (bias?.data[o!] ?? 0),
     )
   },
-  // dx[n, i, y, x] = Σ over the outputs (o, h, w) that read this pixel.
+  // dx[n, i, y, x] is a sum over the output positions (o, h, w) that depend on this pixel.
   conv2dInputGrad([dy, weight], { stride, padding }, shape) {
     const [outputs, , kernel] = weight!.shape as [number, number, number]
     return tabulate(shape, ([n, i, y, x]) =>

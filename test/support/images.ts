@@ -19,7 +19,7 @@ export async function nodeNetwork(folder: string, manifest: Manifest): Promise<N
   }
 }
 
-/** Compares RGBA bytes per image with a tolerance of 2/255, because devices round differently. */
+/** Asserts that the RGBA bytes of images differ by at most 2/255. Devices round differently. */
 export function assertSameImages(actual: number[][], expected: number[][]): void {
   assert.equal(actual.length, expected.length)
   const differences = actual.flatMap((image, i) => image.map((byte, k) => Math.abs(byte - expected[i]![k]!)))

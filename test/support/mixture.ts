@@ -8,8 +8,8 @@ export interface Component {
 }
 
 /**
- * Returns E[x_0 | x] at a noise level, the optimal model for x_0 from a mixture of normal distributions. Within a
- * component x_0 and x are jointly normal; the components are weighted by their likelihoods.
+ * Returns E[x_0 | x] at a noise level for data from a mixture of normal distributions: the output of the optimal model.
+ * Within a component x_0 and x are jointly normal. The components are weighted by their likelihoods.
  */
 export function optimalX0(components: readonly Component[], x: number, alphaBar: number): number {
   const alpha = Math.sqrt(alphaBar)
@@ -26,7 +26,7 @@ export function optimalX0(components: readonly Component[], x: number, alphaBar:
   return sum / total
 }
 
-/** Returns the distribution of x at a noise level: means are scaled by √ᾱ, variances by ᾱ and increased by 1 − ᾱ. */
+/** Returns the distribution of x at a noise level: means are multiplied by √ᾱ; variances are multiplied by ᾱ and increased by 1 − ᾱ. */
 function noisyComponents(components: readonly Component[], alphaBar: number): Component[] {
   return components.map(({ weight, mean, deviation }) => ({
     weight,
@@ -36,8 +36,8 @@ function noisyComponents(components: readonly Component[], alphaBar: number): Co
 }
 
 /**
- * Returns the exact solution of the probability-flow ODE from one noise level to another. On the real line it preserves
- * the quantile of every point; bisection finds the point with that quantile.
+ * Solves the probability-flow ODE exactly, from one noise level to another. On the real line the solution preserves the
+ * quantile of every point. Bisection finds the point with that quantile.
  */
 export function exactFlow(components: readonly Component[], x: number, from: number, to: number): number {
   const target = distribution(noisyComponents(components, from), x)
@@ -74,8 +74,8 @@ function normal(x: number): number {
 }
 
 /**
- * Returns levels evenly spaced in λ between two finite ends. Each level's timestep is its index, so that models can
- * look it up.
+ * Returns levels evenly spaced in λ, from `from` to `to`. The timestep of each level is its index, so that a model can look
+ * up the level.
  */
 export function lambdaLevels(from: number, to: number, steps: number): Level[] {
   return Array.from({ length: steps + 1 }, (_, t) => {

@@ -16,7 +16,7 @@ import {
 import { initialState } from '../../trainer/src/step/engine.ts'
 import { train } from '../../trainer/src/training/loop.ts'
 
-/** Creates a tiny dataset: light or warm discs on a dark background. */
+/** Creates a tiny dataset of light and orange discs on a dark background, with the classes "light" and "warm". */
 export function discs(count: number, side: number): Dataset {
   const pixels = new Uint8Array(count * 3 * side * side)
   const labels = new Uint16Array(count)

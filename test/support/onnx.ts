@@ -40,7 +40,7 @@ export async function runOnnx(
   )
 }
 
-/** Asserts that onnxruntime computes a case as the float64 interpreter does. */
+/** Asserts that onnxruntime and the float64 interpreter give the same result for a case. */
 export async function checkOnnx<O extends Op>(op: O, c: Case<O>, options: ModelOptions): Promise<void> {
   const graph = createGraph()
   const nodes = c.shapes.map((shape, i) => graph.input(`input${i}`, shape))
@@ -48,7 +48,7 @@ export async function checkOnnx<O extends Op>(op: O, c: Case<O>, options: ModelO
   const values = createInputs(c)
   const [expected] = evaluate([output], float64, new Map(values.map((value, i) => [`input${i}`, value])))
 
-  // Indices are rounded: a timestep of 1.9999 must look up row 2.
+  // Indices must be rounded: the index 1.9999 selects row 2.
   const inputs = values.map(({ shape, data }, i) => {
     const jitter = c.fixed?.[i] ? 1e-4 : 0
     return [`input${i}`, { shape, data: data.map((value) => value - jitter) }] as const
@@ -59,10 +59,10 @@ export async function checkOnnx<O extends Op>(op: O, c: Case<O>, options: ModelO
   const actual = outputs['output']!
   assert.deepEqual(actual.shape, expected!.shape)
   for (const [i, value] of actual.data.entries()) {
-    const wanted = expected!.data[i]!
+    const expectedValue = expected!.data[i]!
     assert.ok(
-      Math.abs(value - wanted) <= 2e-5 * Math.max(1, Math.abs(wanted)),
-      `element ${i}: expected ${wanted}, got ${value}`,
+      Math.abs(value - expectedValue) <= 2e-5 * Math.max(1, Math.abs(expectedValue)),
+      `element ${i}: expected ${expectedValue}, got ${value}`,
     )
   }
 }

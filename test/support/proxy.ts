@@ -7,9 +7,9 @@ export interface FaultyProxy {
   readonly url: string
   /** Requested paths, in order. */
   readonly paths: string[]
-  /** Requests in order, with their range headers and the response's status and size. */
+  /** Requests in order, with their range headers and the status and size of their responses. */
   readonly requests: ProxiedRequest[]
-  /** Fault in the responses of one path; null for none. */
+  /** Fault in the responses for one path; null for no fault. */
   trouble: Fault | null
   close(): Promise<void>
 }
@@ -25,18 +25,21 @@ export interface ProxiedRequest {
 
 export interface Fault {
   readonly path: string
-  /** Bytes after which the connection is closed, for one response after the other. Later responses are complete. */
+  /**
+   * Numbers of bytes after which the connection is closed: the first for the first response, and so on. Further responses are
+   * complete.
+   */
   readonly cuts: number[]
   /** Removes Range and If-Range from the request, so that the server responds with the complete file. */
   readonly hideRange?: boolean
-  /** Number of responses with one flipped bit in every chunk. */
+  /** Number of further responses in which one bit of every chunk is flipped. */
   damages?: number
 }
 
-/** Starts a proxy on a free port, and therefore with a separate origin. */
+/** Starts a proxy on a free port. Its origin therefore differs from that of the server. */
 export async function startProxy(target: string): Promise<FaultyProxy> {
   const paths: string[] = []
-  const asked: ProxiedRequest[] = []
+  const requests: ProxiedRequest[] = []
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const path = incoming.url!
     paths.push(path)
@@ -49,7 +52,7 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
       status: null,
       bytes: 0,
     }
-    asked.push(record)
+    requests.push(record)
     const trouble = proxy.trouble?.path === path ? proxy.trouble : null
     const headers = trouble?.hideRange ? others : incoming.headers
     const forward = request(`${target}${path}`, { method, headers }, (response) => {
@@ -75,7 +78,7 @@ export async function startProxy(target: string): Promise<FaultyProxy> {
   const proxy: FaultyProxy = {
     url: `http://localhost:${(server.address() as AddressInfo).port}`,
     paths,
-    requests: asked,
+    requests,
     trouble: null,
     close: () =>
       new Promise((resolve) => {
@@ -95,7 +98,7 @@ function flipBits(): Transform {
   })
 }
 
-/** Passes a number of bytes, then closes the connection. */
+/** Passes a number of bytes, discards the rest and closes the connection. */
 function closeAfter(bytes: number, close: () => void): Transform {
   let left = bytes
   if (left === 0) close()
@@ -105,7 +108,7 @@ function closeAfter(bytes: number, close: () => void): Transform {
       const passed = chunk.subarray(0, left)
       left -= passed.length
       done(null, passed)
-      // Destroying a socket discards its buffer, so the bytes get time to leave.
+      // Destroying a socket discards its buffer. The delay lets the bytes be sent first.
       if (left === 0) setTimeout(close, 100)
     },
   })

@@ -16,8 +16,8 @@ import {
 import { torchNormals } from './torch-random.ts'
 
 /**
- * Returns the initial sample of diffusers' scheduler tests: arange over (3, 8, 8, 4), scaled, with the last axis moved
- * to the front as the batch.
+ * Returns the initial sample of diffusers' scheduler tests: arange with the shape (3, 8, 8, 4), divided by its length. Its
+ * last axis is the batch and is moved to the front.
  * @param size values per sample; 3·8 in the one-dimensional tests
  */
 export function peerSample(size = planeSize): Float32Array {
@@ -43,7 +43,7 @@ function peerOrder(size: number, value: (i: number) => number): Float32Array {
 /** The model of diffusers' tests. */
 export const peerModel = (x: Float32Array, t: number) => x.map((value) => (value * t) / (t + 1))
 
-/** Parses a `scheduler_config.json` block as a file would be and plans its sampler. */
+/** Parses a `scheduler_config.json` block like a file, and plans its sampler. */
 export function fromBlock(
   block: object,
   overrides: Partial<SamplerOptions>,
@@ -70,7 +70,7 @@ const requestFrom = (from: Float32Array) => ({
   from,
 })
 
-/** Runs a plan with the tests' model and returns Σ|x| and mean |x| of the result. */
+/** Runs a plan with the model of diffusers' tests and returns Σ|x| and mean |x| of the result. */
 export async function loop(plan: Plan, from: Float32Array): Promise<Figures> {
   return figuresOf(await runPlan(plan, peerModel, requestFrom(from)))
 }
@@ -80,7 +80,7 @@ function figuresOf(x: Float32Array): Figures {
   return { sum, mean: sum / x.length }
 }
 
-/** Like `loop`, with PyTorch's noise of seed 0 in every row that adds noise, as in diffusers' DDPM tests. */
+/** Runs a plan like `loop`, but rows add PyTorch's noise of seed 0, as in diffusers' DDPM tests. */
 export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
   const normals = torchNormals(0)
   const afterRow = (x: Float32Array, _: Row, index: number) => {
@@ -94,10 +94,10 @@ export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Pr
 }
 
 /**
- * The loop of diffusers' Euler and Heun tests. Their states x̂ are relative to an image of scale 1: x = √ᾱ·x̂. Unlike
- * the pipelines, the tests pass the state that was scaled for the model, √ᾱ·x̂, to the step as well. Every interval
- * thus starts with a state that is smaller by √ᾱ. Here this factor is applied after each interval's last row and
- * removed again from the model's input.
+ * Runs a plan like the loop of diffusers' Euler and Heun tests. In diffusers, the state of these samplers is x̂ = x/√ᾱ. The
+ * input of the model is √ᾱ·x̂. Diffusers' pipelines compute the next state from x̂, but these tests compute it from √ᾱ·x̂. So
+ * in the tests the state is multiplied by √ᾱ at the start of every interval. This function does the same after the last row
+ * of each interval. The input of the model must not contain the factor. The model is linear, so its output is divided by it.
  */
 export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
   const isCorrector = (index: number) => rows[index]?.alphaBar === rows[index]?.alphaBarNext
@@ -116,7 +116,7 @@ export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): 
   return figuresOf(await runPlan({ ...plan, rows }, denoise, { ...requestFrom(start), afterRow }))
 }
 
-/** Returns the plan without its first steps, and the tests' sample noised to its first level: DDPM eq. 4. */
+/** Returns the plan without its first steps, and the sample noised to the first remaining level (DDPM eq. 4). */
 export function startAt(
   { levels, options }: ReturnType<typeof fromBlock>,
   skipped: number,

@@ -6,7 +6,7 @@ import { defaultUNet, type UNetConfig } from '../../trainer/src/network/config.t
 import type { NamedTensors } from '../../trainer/src/network/parameters.ts'
 import { decodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 
-/** Training steps of a network as computed by PyTorch: see test/reference/README.md. */
+/** Results of PyTorch for training steps of a network, see test/reference/README.md. */
 export interface Reference {
   readonly config: UNetConfig
   /** State dict before the first step. */
@@ -20,7 +20,7 @@ export interface Reference {
 
 const referenceFolder = fileURLToPath(new URL('../reference', import.meta.url))
 
-/** rgb16 is too large for the repository. The environment variable DDPM_REFERENCE may name a folder that contains it. */
+/** Folders of reference cases. The case rgb16 is too large for the repository: DDPM_REFERENCE may name its folder. */
 const folders = [
   referenceFolder,
   process.env['DDPM_REFERENCE'],

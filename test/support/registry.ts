@@ -1,4 +1,4 @@
-// Small models to publish into a store, without files on disk.
+// Small models for tests of publishing, without files on disk.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { formatManifest, type Manifest } from '@ddpm/shared'
@@ -42,7 +42,7 @@ export function createModel(
   return { manifest, text, version: sha256OfText(text), contents }
 }
 
-/** Publishes a model, sending its missing files only. */
+/** Publishes a model. Sends only the files that are missing. */
 export async function publish(
   storage: Storage,
   { manifest, text, contents }: TestModel,
@@ -56,7 +56,7 @@ export async function publish(
   return await commit(storage, manifest.name, version, aliases, now)
 }
 
-/** Fails if a visitor could see an incomplete model. */
+/** Asserts that every published model is complete. */
 export async function assertConsistent(storage: Storage): Promise<void> {
   for await (const { key } of listAll(storage, keys.records)) {
     const name = keys.nameOf(key)!

@@ -15,7 +15,7 @@ import { storeRuntimeFiles } from './runtime.ts'
 
 /** A model served by workerd, behind a proxy that can inject faults. */
 export interface Site {
-  /** Temporary folder for the test. */
+  /** Temporary folder, which `close` removes. */
   readonly folder: string
   /** Folder of the exported model. */
   readonly exported: string
@@ -28,7 +28,7 @@ export interface Site {
 
 /**
  * Exports, publishes and serves a tiny model.
- * @param changes to the recipe of the tiny model
+ * @param changes recipe fields that differ from those of the tiny model
  */
 export async function startSite(changes: Parameters<typeof exportTinyModel>[1] = {}): Promise<Site> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-site-'))

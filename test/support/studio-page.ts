@@ -6,26 +6,26 @@ import sharp from 'sharp'
 import { launch } from './browser.ts'
 import { openStudio, type Studio } from './studio.ts'
 
-/** Settings with which the tests generate quickly, as the query of a link. */
+/** Settings for quick generation, as the query of a link. */
 export const quickSettings = 'model=test/discs&seed=11&count=4&sampler=ddim&steps=5'
 /** The same settings as options of `generate`, with the model's default guidance. */
 export const quickOptions = { seed: 11, count: 4, sampler: 'ddim', steps: 5, guidance: 1.5 } as const
 
-/** A studio in a browser. Its properties are available while tests run. */
+/** A studio in a browser. Its properties can be used only while tests run. */
 export interface StudioBrowser {
   readonly studio: Studio
   readonly browser: Browser
-  /** Opens a page of the studio. Errors of the page fail the test. */
+  /** Opens a page of the studio. The test fails if the page has errors. */
   open(path: string, context?: BrowserContext, onRequest?: (url: string) => void): Promise<Page>
   /** Opens the link of a page in a second page, checks that it generates the same images, and closes both. */
   assertLinkRepeats(page: Page, expected: number[][]): Promise<void>
   /** Returns the start noise of an image. */
   noiseOf(seed: number, image: number): Float32Array
-  /** Decodes an image of a link: RGBA bytes, and values as the model takes them. */
+  /** Decodes an image of a link. Returns its RGBA bytes, and its values in the format of the model's input. */
   decodeLinkImage(text: string): Promise<{ bytes: number[]; values: Float32Array }>
 }
 
-/** Starts a server and a browser before the tests of the surrounding `describe`, and stops them afterwards. */
+/** Starts a server and a browser before the tests of the surrounding suite, and stops them afterwards. */
 export function useStudio(): StudioBrowser {
   let studio: Studio
   let browser: Browser

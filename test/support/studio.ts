@@ -18,7 +18,7 @@ import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import { nodeNetwork } from './images.ts'
 import { exportTinyModel } from './model.ts'
 
-/** A server with one tiny model, and the same model in Node. */
+/** A server of the pages with one tiny model, and the same model in Node. */
 export interface Studio {
   readonly url: string
   readonly manifest: Manifest

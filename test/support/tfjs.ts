@@ -5,7 +5,7 @@ import { type GraphModel, loadGraphModel } from '@tensorflow/tfjs-converter'
 import { env, io, type NamedTensorMap, type Tensor, tensor, tidy } from '@tensorflow/tfjs-core'
 import type { ModelFile } from '../../trainer/src/compile/tfjs/model.ts'
 
-// Suppresses tfjs' recommendation of its other backends.
+// In production mode, TensorFlow.js does not print recommendations of other backends.
 env().set('PROD', true)
 
 /** Input of a model. */
@@ -26,12 +26,14 @@ export function readGraphModel(folder: string): ModelFile[] {
   return readdirSync(folder).map((path) => ({ path, bytes: readFileSync(join(folder, path)) }))
 }
 
-/** Loads a graph model with tfjs-converter on the JavaScript backend of tfjs. */
+/** Loads a graph model with tfjs-converter. It runs on the plain JavaScript backend. */
 export async function openTfjs(files: readonly ModelFile[]): Promise<TfjsModel> {
   const bytesOf = (path: string) => {
     const file = files.find((file) => file.path === path)
     if (!file)
-      throw new Error(`File ${path} is missing in the model: ${files.map(({ path }) => path).join(', ')}.`)
+      throw new Error(
+        `Missing file ${path} in the graph model: its files are ${files.map(({ path }) => path).join(', ')}.`,
+      )
     return file.bytes
   }
   const json: io.ModelJSON = JSON.parse(Buffer.from(bytesOf('model.json')).toString())

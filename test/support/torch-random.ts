@@ -1,7 +1,8 @@
 /**
- * Returns a generator of the normal numbers of PyTorch's CPU generator (`torch.manual_seed(seed)`, then `torch.randn`
- * of multiples of 16), to reproduce figures that were published with its noise. It uses Mersenne Twister 19937
- * (Matsumoto & Nishimura 1998), 24 bits per uniform number, and Box–Muller on blocks of eight pairs.
+ * Returns a function that generates the same normal numbers as PyTorch on the CPU: `torch.manual_seed(seed)`, then
+ * `torch.randn` of multiples of 16. Tests use it to reproduce figures that were published with this noise. The algorithm is
+ * Mersenne Twister 19937 (Matsumoto & Nishimura 1998) with 24 bits per uniform number, and Box–Muller on blocks of eight
+ * pairs.
  */
 export function torchNormals(seed: number): (count: number) => Float32Array {
   const next = mersenneTwister(seed)

@@ -2,12 +2,13 @@ import { existsSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'n
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 
-/** Folders in which Vulkan's loader looks for drivers. */
+/** Folders in which the Vulkan loader searches for drivers. */
 const driverFolders = ['/etc/vulkan/icd.d', '/usr/share/vulkan/icd.d']
 
 /**
- * Returns environment variables with which programs on Linux find a Vulkan driver. They are empty if the machine has
- * a driver. Otherwise they point to the software driver SwiftShader and the loader in Chromium's folder.
+ * Returns environment variables with which programs on Linux find a Vulkan driver: the software driver SwiftShader and the
+ * loader in Chromium's folder. Returns no variables if a driver is configured or installed, if SwiftShader is not found, or
+ * on other systems.
  */
 export function vulkanEnvironment(
   browser: string | null,
@@ -21,7 +22,7 @@ export function vulkanEnvironment(
     (folder) => folder && existsSync(join(folder, 'vk_swiftshader_icd.json')),
   )
   if (!folder) return {}
-  // Link only the loader: the other libraries in Chromium's folder must not be found by other programs.
+  // Link only the loader, so that programs do not load the other libraries in Chromium's folder.
   const loaderFolder = join(tmpdir(), 'ddpm-vulkan')
   const link = join(loaderFolder, 'libvulkan.so.1')
   mkdirSync(loaderFolder, { recursive: true })

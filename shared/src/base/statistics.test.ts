@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { median, quantile } from './statistics.ts'
 
-test('quantiles are interpolated between order statistics and leave the values as they are', () => {
+test('quantiles are interpolated between order statistics, and the values are not changed', () => {
   const values = [3, 1, 2, 5]
   assert.deepEqual(
     [0, 0.25, 0.5, 0.9, 1].map((p) => quantile(values, p)),
@@ -13,7 +13,7 @@ test('quantiles are interpolated between order statistics and leave the values a
   assert.equal(quantile(Float32Array.of(-10, -9, 100), 0.5), -9)
 })
 
-test('the median is the middle value, or the mean of both middle values', () => {
+test('the median is the middle value, or the mean of the two middle values', () => {
   assert.equal(median([9, 1, 4]), 4)
   assert.equal(median([9, 1, 4, 5]), 4.5)
 })

@@ -1,7 +1,7 @@
 /**
  * Returns a quantile, interpolated linearly between order statistics (the default of NumPy and PyTorch).
  * @param values [count], in any order; count ≥ 1
- * @param p 0 … 1
+ * @param p from 0 to 1
  */
 export function quantile(values: ArrayLike<number>, p: number): number {
   return quantileOfSorted(Float64Array.from(values).sort(), p)
@@ -12,7 +12,7 @@ export function median(values: ArrayLike<number>): number {
   return quantile(values, 0.5)
 }
 
-/** Returns the quantile of values in ascending order, without allocating memory: see `quantile`. */
+/** Returns a quantile of values in ascending order, like `quantile`, but without allocating memory. */
 export function quantileOfSorted(sorted: ArrayLike<number>, p: number): number {
   const position = p * (sorted.length - 1)
   const below = Math.floor(position)

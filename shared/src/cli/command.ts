@@ -24,7 +24,7 @@ export async function runCommand(command: CommandLine): Promise<void> {
 
 /**
  * An invalid value of an option or argument. Commander recognizes the code and puts the name and the value before the
- * message: "error: option '--x <n>' argument 'y' is invalid. …".
+ * message: "error: option '--x <n>' argument 'y' is invalid. Expected …".
  */
 class InvalidValue extends UserError {
   readonly code = 'commander.invalidArgument'
@@ -69,7 +69,7 @@ export function parseChoice(words: readonly string[]): (text: string) => string 
 
 const units = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const
 
-/** Parses an option's value as a number of bytes: 500MB, 1.5 GB, 4096. */
+/** Parses an option's value as a number of bytes, for example 500MB, 1.5 GB or 4096. */
 export function parseByteCount(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?B)?$/.exec(text.trim()) ?? []
   const factor = units[(unit ?? '').toUpperCase() as keyof typeof units]

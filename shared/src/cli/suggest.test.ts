@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { suggest } from './suggest.ts'
 
-test('the nearest candidate is suggested, and none if all are far', () => {
+test('the nearest candidate is suggested, or none if all candidates are too different', () => {
   const commands = ['train', 'sample', 'export', 'publish']
   assert.equal(suggest('trian', commands), ' Did you mean "train"?')
   assert.equal(suggest('SAMPLES', commands), ' Did you mean "sample"?')

@@ -1,8 +1,8 @@
-// leven: one small, maintained file with the edit distance and the search for the nearest word.
+// leven is one small, maintained file that computes the edit distance and finds the nearest word.
 import { closestMatch } from 'leven'
 
 /**
- * Returns " Did you mean "train"?" for the candidate nearest to a mistyped word, or '' if none is near.
+ * Returns " Did you mean "train"?" for the candidate nearest to a mistyped word, or '' if no candidate is near.
  * @param candidates the valid words
  */
 export function suggest(word: string, candidates: readonly string[]): string {

@@ -1,10 +1,10 @@
 /**
  * Applies classifier-free guidance (Ho & Salimans 2022): unconditional + scale·(conditional − unconditional). Only the
- * first `size` values of each image are guided; predicted variances behind them stay those of the conditional output.
+ * first `size` values of each image are changed. Predicted variances follow them and remain those of the conditional output.
  * @param conditional [count, stride], the model's output with the class; overwritten and returned
  * @param unconditional [count, stride], the model's output without a class
  * @param rescale φ of Lin et al. 2023 (eq. 15 and 16), 0 to 1: rescales the result towards the standard deviation of
- *   the conditional output, against overexposure at large scales. 0 disables it.
+ *   the conditional output, which prevents overexposed images at large scales. 0 disables it.
  */
 export function applyGuidance(
   conditional: Float32Array,

@@ -34,7 +34,7 @@ test('Φ has the published values in both tails and inverts the quantile functio
     assertClose(normalCdf(inverseNormal(p)) / p, 1, 1e-12)
 })
 
-test('byte likelihoods sum to 1, and each is the integral of the density over its bin', () => {
+test('the likelihoods of all bytes sum to 1, and each is the integral of the density over its bin', () => {
   const bytes = Array.from({ length: 256 }, (_, byte) => byte / 127.5 - 1)
   for (const [mean, deviation] of [
     [0.2, 0.3],
@@ -88,11 +88,12 @@ test('variances have the published values; both fixed types use β̃_1 at the fi
 })
 
 /**
- * Data N(μ, s²) in every dimension: the optimal denoiser, and thus every term, is known in closed form.
+ * Parameters of the data: N(μ, s²) in every dimension. The optimal denoiser, and thus every term, is known in closed form:
  * E[x_0 | x_t] = μ + s²√ᾱ/V·(x_t − √ᾱμ), Var(x_0 | x_t) = s²(1 − ᾱ)/V, V = s²ᾱ + 1 − ᾱ.
  */
 const [mu, s] = [0.1, 0.25]
 
+/** Returns the optimal predictions and the exact term at timestep t. */
 function exact({ alphasCumprod, posteriorMeanCoef1, posteriorVariance }: Schedule, t: number) {
   const alphaBar = alphasCumprod[t]!
   const total = s ** 2 * alphaBar + 1 - alphaBar
@@ -116,7 +117,7 @@ suite('Gaussian data in closed form', () => {
   const schedule = createSchedule(paperSchedule)
   const count = 40_000
   const x0 = gaussian(count, 0).map((z) => mu + s * z)
-  /** Output of the optimal model, optionally followed by the position of the learned variance in its range. */
+  /** Returns the output of the optimal model. If variances are learned, the positions of the log variances follow. */
   const outputAt = (xt: Float64Array, t: number, type: PredictionType, learned: boolean): Float64Array => {
     const { predict, variance } = exact(schedule, t)
     const alphaBar = schedule.alphasCumprod[t]!
@@ -149,8 +150,8 @@ suite('Gaussian data in closed form', () => {
             varianceType === 'learnedRange'
               ? Math.log(variance)
               : logVarianceRange(schedule, varianceType, t)[0]
-          // The random part of a term is the squared error of the mean over 2σ²: χ² with one degree of freedom per
-          // dimension.
+          // The random part of a term is the squared error of the mean divided by 2σ². It has a χ² distribution with one
+          // degree of freedom per dimension.
           const deviation = (ofMean / Math.exp(logVariance) / Math.LN2) * Math.sqrt(0.5 / count)
           assertClose(actual, term(logVariance), 4 * deviation + 1e-9, `t = ${t}:`)
         }
@@ -163,7 +164,7 @@ suite('Gaussian data in closed form', () => {
     const mean = x0.reduce((sum, x) => sum + x * x, 0) / count
     const expected = (0.5 * (alphaBar * mean + (1 - alphaBar) - 1 - Math.log(1 - alphaBar))) / Math.LN2
     assertClose(priorTerm(schedule, x0), expected, 1e-12)
-    // A chain so short that x_T still contains much of the data.
+    // With this short schedule, x_T still contains much of the data.
     const short = createSchedule({ ...paperSchedule, timesteps: 100 })
     const remaining = short.alphasCumprod[99]!
     assertClose(
@@ -174,12 +175,12 @@ suite('Gaussian data in closed form', () => {
   })
 
   test('with the exact reverse process the terms add up to the entropy of the data', () => {
-    // Bytes, as in images. For a density this smooth their entropy is h(x) − log 2/255.
+    // The data is rounded to bytes, as in images. For a density this smooth the entropy of the bytes is h(x) − log(2/255).
     const bytes = x0.map((x) => Math.round((x + 1) * 127.5) / 127.5 - 1)
     const options = { predictionType: 'x0', varianceType: 'learnedRange', clamp: 1 } as const
     let total = priorTerm(schedule, bytes)
     for (let t = 0; t < 1000; t++) {
-      // Only the first terms fluctuate much.
+      // Only the first terms have a large variance, so the others need fewer samples.
       const sampleCount = t < 40 ? count : 4000
       const start = sampleCount === count ? 0 : (t * 37) % (count - sampleCount)
       const subset = bytes.subarray(start, start + sampleCount)

@@ -11,12 +11,12 @@ export interface BoundOptions {
 
 /**
  * Computes one term of the variational bound of one image (DDPM eq. 5), in bits per dimension. For t ≥ 1 it is L_t,
- * KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)); for t = 0 it is L_0, −log p(x_0 | x_1). The paper counts timesteps
- * from 1.
+ * KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t)); for t = 0 it is L_0, −log p(x_0 | x_1). Here timesteps start at 0; in the
+ * paper they start at 1.
  * @param x0 [size], bytes mapped to [−1, 1]
  * @param xt [size], a sample of q(x_t | x_0)
- * @param output [size]; if variances are learned [2·size]: the prediction, followed by the position of each log
- *   variance in its range, −1 … 1
+ * @param output the model's output, [size]. If variances are learned, [2·size]: the prediction, followed by the position of
+ *   each log variance in its range, from −1 (low) to 1 (high).
  */
 export function boundTerm(
   schedule: Schedule,
@@ -36,7 +36,7 @@ export function boundTerm(
   for (let i = 0; i < size; i++) {
     const predicted = Math.min(Math.max(predictions[i]!, -bound), bound)
     const logVariance = high === low ? low : low + ((output[size + i]! + 1) / 2) * (high - low)
-    // Both means contain the same multiple of x_t, which cancels. At t = 0 the mean is the predicted x̂₀ itself.
+    // Both means contain the same multiple of x_t, which cancels in their difference. At t = 0 the mean is the predicted x̂₀.
     nats +=
       t === 0
         ? -discretizedLogLikelihood(x0[i]!, predicted, logVariance)
@@ -85,13 +85,13 @@ const halfStep = 1 / 255
 const minProbability = 1e-12
 
 /**
- * Returns the log probability of a byte under a Gaussian in nats: the mass from half a step below to half a step above.
- * The bins of the first and the last byte extend to ∓∞ (DDPM eq. 13).
+ * Returns the log probability of a byte in nats: the logarithm of a Gaussian's probability mass in the byte's bin, from half
+ * a step below to half a step above. The bin of the first byte extends to −∞, that of the last byte to ∞ (DDPM eq. 13).
  * @param x the byte mapped to [−1, 1]
  */
 export function discretizedLogLikelihood(x: number, mean: number, logVariance: number): number {
   const deviation = Math.exp(logVariance / 2)
-  // Mirrored if x > mean, so that both probabilities are small and their difference is accurate.
+  // If x > mean, both ends are mirrored at the mean. Both probabilities are then small and their difference is accurate.
   const sign = x > mean ? -1 : 1
   const cdf = (bound: number) => normalCdf((sign * (bound - mean)) / deviation)
   const below = x < -0.999 ? normalCdf(-sign * Infinity) : cdf(x - halfStep)

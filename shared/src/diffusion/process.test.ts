@@ -30,13 +30,13 @@ function noise(count: number, step: number): Float64Array {
   return Float64Array.from(values)
 }
 
-/** One noising step q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t I), DDPM eq. 2, with the given noise. */
+/** Samples one noising step q(x_t | x_{t−1}) = N(√(1−β_t) x_{t−1}, β_t I), DDPM eq. 2, with the given noise. */
 function qStep(previous: Float64Array, t: number, noise: Float64Array): Float64Array {
   const weights = [Math.sqrt(linear.alphas[t]!), Math.sqrt(linear.betas[t]!)] as const
   return weightedSum(weights, previous, noise, new Float64Array(previous.length))
 }
 
-/** The posterior at timestep t of the linear schedule. */
+/** Returns the posterior at timestep t of the linear schedule. */
 function posteriorAt(t: number) {
   return qPosterior({
     alpha: linear.alphas[t]!,
@@ -46,7 +46,7 @@ function posteriorAt(t: number) {
   })
 }
 
-suite('schedules have the published values at T = 1000 figures at T = 1000', () => {
+suite('schedules have the published values at T = 1000', () => {
   for (const [name, schedule, golden] of [
     [
       'linear',
@@ -93,7 +93,7 @@ suite('schedules have the published values at T = 1000 figures at T = 1000', () 
 
 test('noising steps (eq. 2) compose to the closed form (eq. 4) in mean and variance', () => {
   const t = 400
-  // Without noise the chain scales the mean; the variance accumulates to 1 − ᾱ.
+  // Without noise, the chain only scales the mean. The variance of the steps accumulates to 1 − ᾱ.
   let mean: Float64Array = Float64Array.of(1)
   let variance = 0
   const zero = new Float64Array(1)
@@ -170,7 +170,7 @@ test('min-SNR-5 gives an error on x0 the same weight for every prediction type',
   assert.equal(lossWeight('uniform', 'epsilon', 0.3), 1)
 })
 
-test('the variances behind each prediction are skipped', () => {
+test('the variances that follow each prediction are skipped', () => {
   const xt = Float32Array.of(1, 2, 3, 4)
   const output = Float32Array.of(10, 20, 99, 99, 30, 40, 99, 99)
   const converted = convertOutput([2, 0.5], { xt, output, count: 2 }, new Float32Array(4))

@@ -1,6 +1,5 @@
-// The forward process q, its posterior, and the conversions between x_0, ε and v. Everything else in the project that
-// needs one of them calls these functions. They take ᾱ rather than a schedule and a timestep, because samplers visit
-// noise levels between timesteps.
+// The forward process q, its posterior, and the conversions between x_0, ε and v. All other code in the project uses these
+// functions. They take ᾱ instead of a schedule and a timestep, because samplers also use noise levels between timesteps.
 
 /** What the model predicts: the noise ε, the clean image x_0, or v = √ᾱ·ε − √(1−ᾱ)·x_0. */
 export const predictionTypes = ['epsilon', 'x0', 'v'] as const
@@ -8,7 +7,8 @@ export type PredictionType = (typeof predictionTypes)[number]
 
 /**
  * Variance of the reverse process p(x_{t−1} | x_t): the posterior's β̃ ('fixedSmall'), the forward process' β
- * ('fixedLarge', DDPM section 3.2), or predicted between both for each value ('learnedRange', Improved DDPM eq. 15).
+ * ('fixedLarge', DDPM section 3.2), or a predicted value between both for each element ('learnedRange', Improved DDPM
+ * eq. 15).
  */
 export const varianceTypes = ['fixedSmall', 'fixedLarge', 'learnedRange'] as const
 export type VarianceType = (typeof varianceTypes)[number]
@@ -24,7 +24,7 @@ export type Values = Float32Array | Float64Array
 export type WeightPair = readonly [number, number]
 
 /**
- * Samples q(x_t | x_0) with given standard normal noise, DDPM eq. 4: √ᾱ·x_0 + √(1−ᾱ)·noise.
+ * Samples q(x_t | x_0) with the given standard normal noise, DDPM eq. 4: √ᾱ·x_0 + √(1−ᾱ)·noise.
  * @param out receives x_t. Default: a new array of the type of x0.
  * @returns `out`
  */
@@ -48,8 +48,8 @@ export interface Posterior {
 }
 
 /**
- * Returns the posterior q(x_{t−1} | x_t, x_0), DDPM eq. 6 and 7. On a subset of the timesteps, α and β are those of the
- * retained chain: α = ᾱ/ᾱ_prev, β = 1 − α (Improved DDPM, section 4).
+ * Returns the posterior q(x_{t−1} | x_t, x_0), DDPM eq. 6 and 7. For a subset of the timesteps, pass the α and β of the
+ * shorter chain: α = ᾱ/ᾱ_prev, β = 1 − α (Improved DDPM, section 4).
  */
 export function qPosterior({
   alpha,
@@ -123,8 +123,8 @@ export function convertOutput<V extends Values>(
 }
 
 /**
- * Returns the weight of a timestep in the loss. Min-SNR-γ (Hang et al. 2023) with γ = 5 clamps the signal-to-noise
- * ratio ᾱ/(1−ᾱ), expressed for each prediction type.
+ * Returns the weight of a timestep in the loss. 'min-snr' is Min-SNR-γ (Hang et al. 2023) with γ = 5: for x_0 the weight is
+ * min(SNR, γ) with SNR = ᾱ/(1−ᾱ). For ε and v, the weights give an error of x_0 the same loss.
  */
 export function lossWeight(
   weighting: LossWeighting,

@@ -51,7 +51,8 @@ export interface Schedule {
 
 /**
  * Computes the tables of a schedule.
- * @throws UserError if T is not a positive integer, a β is outside (0, 1), or the number of explicit β is not T
+ * @throws UserError if T is not a positive integer (for zero terminal SNR, at least 2), a β is outside (0, 1), or the number
+ *   of explicit β is not T
  */
 export function createSchedule(config: ScheduleConfig): Schedule {
   const { timesteps } = config
@@ -119,7 +120,7 @@ const betaFormulas: Record<BetaSchedule, (config: ScheduleConfig) => Float64Arra
       Math.min(1 - alphaBar((t + 1) / timesteps) / alphaBar(t / timesteps), 0.999),
     )
   },
-  // Xu et al. 2022 (GeoDiff), as in diffusers: a sigmoid over −6 … 6, from about betaStart to about betaEnd.
+  // Xu et al. 2022 (GeoDiff), as in diffusers: a sigmoid from −6 to 6, scaled from about betaStart to about betaEnd.
   sigmoid: ({ timesteps, betaStart, betaEnd }) =>
     Float64Array.from({ length: timesteps }, (_, t) => {
       const x = timesteps === 1 ? -6 : -6 + (12 * t) / (timesteps - 1)
@@ -127,7 +128,7 @@ const betaFormulas: Record<BetaSchedule, (config: ScheduleConfig) => Float64Arra
     }),
 }
 
-/** Rescales β by Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed", algorithm 1. */
+/** Rescales β as in Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed", algorithm 1. */
 function rescaleToZeroTerminalSnr(betas: Float64Array): Float64Array {
   let product = 1
   const roots = betas.map((beta) => Math.sqrt((product *= 1 - beta)))

@@ -1,4 +1,4 @@
-// Helpers for pages. The only part of this package that needs a document.
+// Helpers for pages. Only this part of the package uses the DOM.
 
 /**
  * Returns the element with an id.

@@ -9,8 +9,8 @@ export function sharedWords(classes: readonly string[]): string[] {
 }
 
 /**
- * Returns the class of an image of a seed: one at random of the classes that match `name`. Returns null if the model
- * has no classes.
+ * Returns the class of an image of a seed: one of the classes that match `name`, at random. Returns null if the model has no
+ * classes.
  * @param name class name or shared word; null matches every class
  * @throws UserError if no class matches
  */
@@ -29,14 +29,14 @@ export function classLabel({ classes }: Pick<ModelInfo, 'classes'>, name: string
   return name === null ? classes.length : matchingLabels(classes, name)[0]!
 }
 
-/** Returns one of the labels at random, determined by seed and image; 0 if there are none. */
+/** Returns one of the labels at random. Seed and image determine which. Returns 0 if there are no labels. */
 export function labelOf(labels: readonly number[], seed: number, image: number): number {
   const [u] = uniforms(seed, { domain: domains.label, image, step: 0 }, 1)
   return labels[Math.floor(u! * labels.length)] ?? 0
 }
 
 /**
- * Returns the labels of the classes that match a class name or a shared word; all labels for null.
+ * Returns the labels of the classes that match a class name or a shared word. Returns all labels if `name` is null.
  * @throws UserError if no class matches
  */
 export function matchingLabels(classes: readonly string[], name: string | null): number[] {

@@ -5,17 +5,17 @@ import type { Network } from './model.ts'
 
 /** Labels and guidance of a batch. */
 export interface Conditioning {
-  /** Number of classes, which is also the label for "no class". 0: the model takes no label. */
+  /** Number of classes. The label for "no class" has the same value. 0: the model has no label input. */
   readonly classes: number
   /** [count], the label of each image. */
   readonly labels: Float32Array
-  /** Guidance scale, see `guide`. 0 runs only the unconditional forward pass, 1 only the conditional one. */
+  /** Guidance scale, see `applyGuidance`. 0 runs only the unconditional forward pass, 1 only the conditional one. */
   readonly scale: number
-  /** Guidance rescale φ, see `guide`. */
+  /** Guidance rescale φ, see `applyGuidance`. */
   readonly rescale: number
 }
 
-/** Runs a plan with a certain model, as `runPlan` does. Implementations differ in where x is stored (CPU or GPU). */
+/** Runs a plan with one model, as `runPlan` does. Implementations store x on the CPU or on the GPU. */
 export type SamplingLoop = (
   plan: Plan,
   conditioning: Conditioning,
@@ -28,7 +28,7 @@ export function createLoop(network: Network): SamplingLoop {
     runPlan(plan, createDenoiser(network, conditioning, request.size), request)
 }
 
-/** Applies labels and guidance to a model. Guidance other than 0 and 1 needs two forward passes per step. */
+/** Applies labels and guidance to a model. A guidance scale other than 0 and 1 needs two forward passes per step. */
 function createDenoiser(
   network: Network,
   { classes, labels, scale, rescale }: Conditioning,

@@ -27,7 +27,7 @@ suite('generate', () => {
     assert.notDeepEqual([...batch], [...other])
   })
 
-  test('guidance 0 is unconditional, 1 conditional, and 2 extrapolates by the same distance', async () => {
+  test('guidance 0 is unconditional, 1 is conditional, and 2 extrapolates by the distance between them', async () => {
     const one = { seed: 0, count: 1, steps: 1, sampler: 'ddim', className: 'cat' } as const
     const unclamped = { ...model, scheduler: { ...model.scheduler, clip_sample: false } }
     const firstValue = async (guidance: number) =>
@@ -41,7 +41,7 @@ suite('generate', () => {
     )
   })
 
-  test('a class is selected by its name or a shared word; by default the seed selects it', async () => {
+  test('a name or a shared word selects a class; by default the seed determines it', async () => {
     const many = { ...model, classes: ['red cat', 'blue cat', 'red dog'] }
     const labels: number[][] = []
     const spy: typeof network = (x, timestep, label) => {
@@ -81,7 +81,7 @@ suite('generate', () => {
   })
 })
 
-/** Independent normal pixels: the optimal model is known in closed form. */
+/** The pixels of the data are independent and normal, so that the optimal model is known in closed form. */
 suite('sampling that starts from images', () => {
   const [mean, deviation] = [0.3, 0.2]
   const schedule = createSchedule(paperSchedule)
@@ -93,7 +93,7 @@ suite('sampling that starts from images', () => {
     sampling: { sampler: 'ddim', steps: 200, spacing: 'trailing', guidance: 1 },
   }
   const scaleAt = (alphaBar: number) => Math.sqrt(alphaBar * deviation ** 2 + 1 - alphaBar)
-  /** E[x_0 | x] of independent normal pixels. */
+  /** Returns E[x_0 | x] for independent normal pixels. */
   const optimalModel = (x: Float32Array, [t]: Float32Array) => {
     const alphaBar = schedule.alphasCumprod[Math.round(t!)]!
     const alpha = Math.sqrt(alphaBar)
@@ -104,7 +104,7 @@ suite('sampling that starts from images', () => {
   const maxError = (actual: Float32Array, expected: ArrayLike<number>) =>
     actual.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i]!)), 0)
 
-  test('SDEdit starts at the noise level of the strength; DDIM then preserves quantiles', async () => {
+  test('SDEdit starts at the noise level that the strength selects; DDIM then preserves quantiles', async () => {
     const timesteps: number[] = []
     const spy = (x: Float32Array, t: Float32Array) => {
       timesteps.push(t[0]!)
@@ -162,7 +162,7 @@ suite('sampling that starts from images', () => {
     const rejects = (options: object, message: RegExp) =>
       assert.throws(() => generate(model, optimalModel, { seed: 0, count: 1, ...options }), message)
     rejects({ init: new Float32Array(3) }, /Invalid init: expected 64 values .* got 3/)
-    rejects({ mask: new Float32Array(size) }, /Invalid mask: it needs an image/)
+    rejects({ mask: new Float32Array(size) }, /Invalid mask: expected an image/)
     rejects({ init: image, strength: 1.5 }, /Invalid strength: .* got 1\.5/)
     rejects({ guidanceRescale: 2 }, /Invalid guidance rescale: .* got 2/)
   })
@@ -178,7 +178,7 @@ test('sampler options in a manifest apply only to its sampler', () => {
 })
 
 suite('RePaint', () => {
-  // Pairs of correlated pixels: the retained pixel determines most of the generated one.
+  // Each image is a pair of correlated pixels. The retained pixel largely determines the generated one.
   const [deviation, correlation] = [0.5, 0.9]
   const schedule = createSchedule(paperSchedule)
   const model: ModelInfo = {
@@ -187,7 +187,7 @@ suite('RePaint', () => {
     scheduler: { ...toSchedulerConfig(paperSchedule, 'x0'), clip_sample: false },
     sampling: { sampler: 'ddpm', steps: 100, spacing: 'trailing', guidance: 1 },
   }
-  /** E[x_0 | x]: sum and difference of the pair are independent. */
+  /** Returns E[x_0 | x]. Sum and difference of the pair are independent. */
   const optimalModel = (x: Float32Array, [t]: Float32Array) => {
     const alphaBar = schedule.alphasCumprod[t!]!
     const gain = (variance: number) => (Math.sqrt(alphaBar) * variance) / (alphaBar * variance + 1 - alphaBar)
@@ -229,13 +229,13 @@ suite('RePaint', () => {
     assert.ok(correlation * retained - mean > 0.2, `mean ${mean}`)
   })
 
-  test('the plan returns to noisier levels before each repeated stretch', () => {
+  test('the plan returns to noisier levels before it repeats steps', () => {
     const { options, schedule } = resolveSampling(model, { steps: 9 })
     const { rows } = planRepaint(samplerLevels(schedule, options), options, { jump: 4, resample: 2 })
     const path = rows.map(({ t }) => t)
     const down = [999, 888, 777, 666, 555, 443, 332, 221, 110]
     assert.deepEqual(path.slice(0, 4), down.slice(0, 4))
-    // Jumps back four levels at the fifth level and at the last level before the end.
+    // The plan jumps back four levels from the fifth level and from the last level before the end.
     assert.deepEqual(path, [...down.slice(0, 4), null, ...down.slice(0, 8), null, ...down.slice(4, 9)])
     // The added noise follows the forward process: x keeps the mean √ᾱ·x_0 and the variance 1 − ᾱ.
     for (const { t, a, d, alphaBar, alphaBarNext } of rows) {

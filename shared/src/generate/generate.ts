@@ -13,7 +13,7 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   readonly seed: number
   /** Number of images. */
   readonly count: number
-  /** Index of the first image of the seed. Default: 0. Image 4 is the same in every batch that contains it. */
+  /** Index of the first image to generate. Default: 0. The image with a given index is the same in every batch. */
   readonly first?: number
   /**
    * Class name, or a word that several class names share ("star" for "red star" and "blue star"). Each image then has
@@ -21,11 +21,12 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
    */
   readonly className?: string | null
   /**
-   * Guidance scale of classifier-free guidance: 0 ignores the class, 1 follows it as trained, more amplifies it.
-   * Default: the model's; 0 for given images without a class, because a random class would contradict them.
+   * Scale of classifier-free guidance: 0 ignores the class, 1 uses it as in training, and larger values amplify its effect.
+   * Default: the model's. With `init` and without `className` the default is 0, because a random class may not match the
+   * images.
    */
   readonly guidance?: number
-  /** Guidance rescale φ (Lin et al. 2023), 0 to 1: see `guide`. Default: the model's. */
+  /** Guidance rescale φ (Lin et al. 2023), 0 to 1: see `applyGuidance`. Default: the model's. */
   readonly guidanceRescale?: number
   /** Initial noise, [count, channels, height, width]. Default: noise of the seed. */
   readonly noise?: Float32Array
@@ -37,7 +38,7 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   readonly mask?: Float32Array
   /** Jumps of RePaint. Default: `defaultJumps`. */
   readonly jumps?: Jumps
-  /** Whether `onStep` needs the images of a step, 0 … steps − 1. Default: always. */
+  /** Returns whether `onStep` needs the images of a step; `step` is 0 to steps − 1. Default: always. */
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
@@ -56,7 +57,7 @@ export function generate(
   return generateWith(model, createLoop(network), options)
 }
 
-/** Generates images with a custom loop, see `generate`. */
+/** Generates images as `generate` does, with a custom loop. */
 export function generateWith(
   model: ModelInfo,
   run: SamplingLoop,
@@ -66,12 +67,12 @@ export function generateWith(
   const { conditioning, request, sampler } = splitOptions(model, rest, init !== undefined)
   checkLengths(request, { noise, init, mask })
   if (!init) {
-    if (mask) throw new UserError('Invalid mask: it needs an image to apply to. Pass the image as init.')
+    if (mask) throw new UserError('Invalid mask: expected an image to apply it to. Pass the image as init.')
     return run(planFor(model, sampler), conditioning, { ...request, ...(noise && { from: noise }) })
   }
   if (!(strength >= 0 && strength <= 1)) {
     throw new UserError(
-      `Invalid strength: expected a number from 0 (the given image) to 1 (only noise), got ${strength}.`,
+      `Invalid strength: expected a number from 0 (the unchanged image) to 1 (only noise), got ${strength}.`,
     )
   }
   const { schedule, options: sampling } = resolveSampling(model, sampler)
@@ -86,8 +87,8 @@ export function generateWith(
 }
 
 /**
- * Computes the noise from which DDIM reproduces given images, approximately. Pass it to `generate` as `noise`, with
- * sampler 'ddim', eta 0, clamp null and the same steps and spacing.
+ * Computes the noise from which DDIM approximately reproduces the images. To reproduce them, pass it to `generate` as
+ * `noise` with sampler 'ddim', eta 0, clamp null and the same steps and spacing.
  * @param images [count, channels, height, width] in [−1, 1]
  * @returns the shape of images
  */
@@ -151,7 +152,10 @@ function splitOptions(
   }
 }
 
-/** @throws UserError if an array does not hold one value for each value of the images */
+/**
+ * Checks the lengths of noise, init and mask.
+ * @throws UserError if an array does not have count · size values
+ */
 function checkLengths(
   { indices, size }: SamplingRequest,
   arrays: Readonly<Record<string, Float32Array | undefined>>,

@@ -12,7 +12,7 @@ export function startNoise({ shape }: Pick<ModelInfo, 'shape'>, seed: number, in
 }
 
 /**
- * Interpolates between the initial noise of the first image of two seeds.
+ * Interpolates between the initial noise of two seeds, each for the image with index 0.
  * @param size values per image
  * @returns [count, size], from the first seed's noise to the second's
  */
@@ -28,11 +28,11 @@ export function noiseBetween(
 }
 
 /**
- * Interpolates spherically between two noise vectors (Shoemake 1985). Noise in many dimensions nearly always has the
- * length √size. Spherical interpolation preserves it; linear interpolation would give shorter vectors, which the model
- * was not trained on.
+ * Interpolates spherically between two noise vectors (Shoemake 1985). A noise vector in many dimensions nearly always has a
+ * length near √size. Spherical interpolation preserves this length. Linear interpolation would give shorter vectors, on
+ * which the model was not trained.
  * @param a, b [size]
- * @param fraction 0 gives a, 1 gives b
+ * @param fraction 0 returns a, 1 returns b
  * @returns [size]
  */
 export function slerp(a: Float32Array, b: Float32Array, fraction: number): Float32Array {

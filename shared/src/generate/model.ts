@@ -10,7 +10,7 @@ export type ModelInfo = Pick<Manifest, 'shape' | 'classes' | 'scheduler' | 'samp
 /**
  * Runs a forward pass of the model.
  * @param x [count, channels, height, width]
- * @param timestep [count], index of the schedule; fractional values are rounded to the nearest
+ * @param timestep [count], index of the schedule; fractional values are rounded to the nearest integer
  * @param label [count], class index, or the number of classes for "no class"; null if the model has no classes
  * @returns the shape of x, or twice the channels if the model also predicts variances. The next call must not overwrite
  *   the returned array.
@@ -39,7 +39,7 @@ export function resolveSampling(
   const options = {
     ...defaultSampling,
     ...x0Options,
-    // The options of the scheduler block and of the manifest apply only to the sampler that they were written for.
+    // The options of the scheduler block and of the manifest apply only to their own sampler.
     ...(schedulerOptions.sampler === sampler && schedulerOptions),
     ...(defaultSampler === sampler && manifestOptions),
     sampler,

@@ -6,16 +6,16 @@ import { type ModelInfo, type Network, resolveSampling } from './model.ts'
 export interface PredictOptions {
   /** x_t, [count, channels, height, width]. */
   readonly x: Float32Array
-  /** Timestep, 0 … T−1. */
+  /** Timestep, from 0 to T−1. */
   readonly t: number
   /** Class name or shared word. Default: null, no class. */
   readonly className?: string | null
 }
 
 /**
- * Evaluates the model once at x_t and returns the predicted x̂₀ and ε with x_t = √ᾱ·x_0 + √(1−ᾱ)·ε, unclamped.
+ * Runs one forward pass at x_t = √ᾱ·x_0 + √(1−ᾱ)·ε and returns the predicted x̂₀ (without clamping) and ε̂.
  * @returns both with the shape of x
- * @throws UserError if x does not hold whole images, t is not a timestep, or the class is unknown
+ * @throws UserError if the length of x is not a multiple of the image size, t is not a timestep, or the class is unknown
  */
 export async function predict(
   model: ModelInfo,

@@ -23,7 +23,7 @@ const valid: Manifest = {
   inputs: { sample: 'x', timestep: 'timestep', label: null },
   output: 'output',
   training: {
-    recipe: 'pictures',
+    recipe: 'images',
     data: 'kittens',
     pictures: 100,
     parameters: 1000,
@@ -43,7 +43,7 @@ function assertRejected(change: object, message: RegExp): void {
   assert.throws(() => parseManifest(text, 'manifest.json'), { name: 'UserError', message })
 }
 
-test('a formatted manifest parses to the same value', () => {
+test('a formatted manifest is parsed to the same value', () => {
   assert.deepEqual(parseManifest(formatManifest(valid), 'manifest.json'), valid)
 })
 

@@ -5,7 +5,7 @@ import { schedulerConfig } from './scheduler-schema.ts'
 import '../base/zod.ts'
 import * as z from 'zod'
 
-/** Version of the manifest format. Later versions are rejected. */
+/** Version of the manifest format. Manifests of later versions are rejected. */
 export const manifestVersion = 1
 
 /** Schema of a SHA-256 in hexadecimal. */
@@ -31,8 +31,8 @@ export const modelName = z
 
 const file = z.strictObject({
   /**
-   * Purpose of the file: 'graph' is the ONNX model, 'graph-fp16' the same with weights stored in half precision,
-   * 'preview' a grid of samples.
+   * Purpose of the file: 'graph' is the ONNX model, 'graph-fp16' is the same model with weights stored in half precision,
+   * 'preview' is a grid of samples.
    */
   role: z.enum(['graph', 'graph-fp16', 'preview']),
   path: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'expected a plain file name'),
@@ -66,7 +66,10 @@ export const manifestSchema = z.strictObject({
     .refine((files) => files.filter(({ role }) => role === 'graph-fp16').length <= 1, {
       error: 'expected at most one file with the role "graph-fp16"',
     }),
-  /** Names of the ONNX graph's inputs. `label` is a class index, or the number of classes for "no class". */
+  /**
+   * Names of the ONNX graph's inputs; null if the graph has no label. A label is a class index, or the number of classes for
+   * "no class".
+   */
   inputs: z.strictObject({ sample: z.string(), timestep: z.string(), label: z.string().nullable() }),
   output: z.string(),
   training: z.strictObject({
@@ -114,7 +117,7 @@ export function parseManifest(text: string, source: string): Manifest {
   if (typeof version === 'number' && version > manifestVersion) {
     throw new UserError(
       `Unsupported manifest ${source}: expected version ${manifestVersion} or earlier, got ${version}. ` +
-        'Update this program.',
+        'Use a newer version of this program.',
     )
   }
   const result = manifestSchema.safeParse(json)

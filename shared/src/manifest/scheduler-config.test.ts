@@ -6,7 +6,7 @@ import { fromSchedulerConfig, parseSchedulerConfig, toSchedulerConfig } from './
 
 const read = (block: object) => fromSchedulerConfig(parseSchedulerConfig(JSON.stringify(block), 'here.json'))
 
-test('a written configuration reads as the same settings', () => {
+test('a written configuration is read as the same settings', () => {
   for (const predictionType of predictionTypes) {
     for (const varianceType of varianceTypes) {
       for (const [betaSchedule, diffusersName] of [
@@ -28,7 +28,7 @@ test('a written configuration reads as the same settings', () => {
 })
 
 test('configurations of published pipelines are read with the defaults of diffusers', () => {
-  // As in google/ddpm-cifar10-32, of diffusers 0.1.
+  // The configuration of google/ddpm-cifar10-32, from diffusers 0.1.
   const ddpm = read({
     _class_name: 'DDPMScheduler',
     _diffusers_version: '0.1.1',
@@ -61,7 +61,7 @@ test('configurations of published pipelines are read with the defaults of diffus
     offset: 0,
   })
   assert.equal(dpm.clamp, null)
-  // DDIM uses the raw ε together with a clamped x0, as the pipelines do.
+  // DDIM uses the raw ε together with the clamped x0, as in diffusers' pipelines.
   assert.deepEqual(read({ _class_name: 'DDIMScheduler', set_alpha_to_one: false }).sampling, {
     sampler: 'ddim',
     spacing: 'leading',
@@ -70,7 +70,7 @@ test('configurations of published pipelines are read with the defaults of diffus
     end: 'first',
     offset: 0,
   })
-  // Heun has other defaults than the rest.
+  // Heun's defaults differ from those of the other schedulers.
   assert.deepEqual(
     [
       read({ _class_name: 'HeunDiscreteScheduler' }).schedule.betaEnd,
@@ -80,7 +80,7 @@ test('configurations of published pipelines are read with the defaults of diffus
   )
 })
 
-test('−Infinity, which Python writes but JSON does not have, is parsed', () => {
+test('-Infinity is parsed: Python writes it, although JSON does not have it', () => {
   const text =
     '{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "steps_offset": 0}'
   assert.equal(fromSchedulerConfig(parseSchedulerConfig(text, 'x')).sampling.lambdaMin, undefined)

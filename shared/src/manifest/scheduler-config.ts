@@ -7,13 +7,13 @@ import { type DdpmSchedulerConfig, type SchedulerConfig, schedulerConfig } from 
 import '../base/zod.ts'
 import * as z from 'zod'
 
-/** A scheduler configuration in the terms of this package. */
+/** A scheduler configuration of diffusers, converted to the options of this package. */
 export interface SchedulerSettings {
   readonly schedule: ScheduleConfig
   readonly predictionType: PredictionType
   readonly clamp: Clamp
   readonly varianceType: VarianceType
-  /** The sampler of the configuration's class and its options, without the number of steps. */
+  /** The sampler that corresponds to the configuration's class, and its options without the number of steps. */
   readonly sampling: Pick<SamplerOptions, 'sampler' | 'spacing'> & Partial<SamplerOptions>
 }
 
@@ -39,8 +39,8 @@ export function parseSchedulerConfig(text: string, source: string): SchedulerCon
 /**
  * Converts a scheduler configuration of diffusers to schedule, prediction type, clamping and sampler options.
  *
- * It deviates from the implementation of diffusers in two places. DDIM steps to the level that is visited next, even if
- * the steps do not divide T or use `linspace`. DDPM adds no noise in the last step.
+ * Sampling differs from diffusers in two places. A DDIM step always leads to the next level of the plan, even if the number
+ * of steps does not divide T or the spacing is `linspace`. DDPM adds no noise in the last step.
  */
 export function fromSchedulerConfig(config: SchedulerConfig): SchedulerSettings {
   return {

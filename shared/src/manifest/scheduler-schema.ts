@@ -1,7 +1,10 @@
 import '../base/zod.ts'
 import * as z from 'zod'
 
-/** An option of diffusers for which only one value is implemented. Other values are rejected with the option's name. */
+/**
+ * Returns the schema of a diffusers option for which only one value is implemented. Other values are rejected with the
+ * option's name.
+ */
 function only<const V extends string | boolean | number | null>(value: V) {
   const error = `not implemented: expected ${JSON.stringify(value)}`
   return z.literal(value, { error }).default(value as never)
@@ -11,7 +14,7 @@ function only<const V extends string | boolean | number | null>(value: V) {
 
 const schedule = {
   _diffusers_version: z.string().default('0.35.0'),
-  /** Names of the options that diffusers filled in with defaults. Does not affect sampling. */
+  /** Names of the options for which diffusers used its default. Does not affect sampling. */
   _use_default_values: z.array(z.string()).optional(),
   num_train_timesteps: z.int().positive().default(1000),
   beta_start: z.number().default(1e-4),

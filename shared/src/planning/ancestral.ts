@@ -8,9 +8,9 @@ export interface DdpmOptions extends X0Options {
 }
 
 /**
- * Plans ancestral sampling, DDPM algorithm 2 in terms of x_0: the posterior mean of eq. 7 plus σ·z. The last step, to
- * the clean image, adds no noise. On a subset of the timesteps β is that of the retained chain, 1 − ᾱ/ᾱ_prev (Improved
- * DDPM, section 4).
+ * Plans ancestral sampling, DDPM algorithm 2 expressed with x_0: the posterior mean of eq. 7 plus σ·z. The last step, which
+ * leads to the clean image, adds no noise. For a subset of the timesteps, β is that of the shorter chain, 1 − ᾱ/ᾱ_prev
+ * (Improved DDPM, section 4).
  */
 export function ddpm(levels: readonly Level[], options: DdpmOptions): Row[] {
   return stepsBetween(levels).map(({ from, to }) => {
@@ -42,8 +42,8 @@ export interface DdimOptions extends X0Options {
    */
   readonly eta: number | 'hat'
   /**
-   * Source of ε after x_0 was clamped: 'rederived' computes it from the clamped x_0 (as guided-diffusion does), 'raw'
-   * uses the model's prediction (the default of diffusers). Both are equal if x_0 is not clamped.
+   * How ε is computed if x_0 is clamped: 'rederived' computes it from the clamped x_0 (as in guided-diffusion), 'raw' uses
+   * the model's prediction (the default of diffusers). Both are equal if x_0 is not clamped.
    */
   readonly epsilon: 'rederived' | 'raw'
 }

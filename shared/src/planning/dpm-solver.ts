@@ -3,18 +3,18 @@ import type { Row } from './plan.ts'
 import { createRow, type Step, stepsBetween, type X0Options } from './row.ts'
 
 export interface DpmSolverOptions extends X0Options {
-  /** Order of the multistep solver: 1 is DDIM with η = 0, 2 the paper's 2M. */
+  /** Order of the multistep solver: 1 is DDIM with η = 0, 2 is the paper's 2M. */
   readonly order: 1 | 2 | 3
   /** Weight of the first derivative in order 2: as published ('midpoint'), or its exact integral ('heun'). */
   readonly solver: 'midpoint' | 'heun'
   /**
-   * Weight of the second derivative in order 3: its exact integral, or half of it as in the authors' code and in
-   * diffusers. With 'half' the solver converges with order 2 only.
+   * Weight of the second derivative in order 3: its exact integral, or half of that, as in the authors' code and in
+   * diffusers. With 'half' the order of convergence is only 2.
    */
   readonly curvature: 'exact' | 'half'
   /** Lowers the order of the last steps for stability, if there are fewer than 15 steps. */
   readonly lowerOrderFinal: boolean
-  /** Takes the last step in first order. */
+  /** Uses order 1 for the last step. */
   readonly eulerAtFinal: boolean
 }
 
@@ -39,8 +39,8 @@ export function dpmSolver(levels: readonly Level[], options: DpmSolverOptions): 
 }
 
 /**
- * Plans SDE-DPM-Solver++, multistep of order 1 or 2 (Lu et al. 2022, section 5). It solves the reverse SDE and adds as
- * much noise as DDPM; order 1 is DDIM with η = 1.
+ * Plans SDE-DPM-Solver++, multistep of order 1 or 2 (Lu et al. 2022, section 5). It solves the reverse SDE. It adds as much
+ * noise as DDPM; order 1 is DDIM with η = 1.
  */
 export function sdeDpmSolver(levels: readonly Level[], options: DpmSolverOptions): Row[] {
   return plan(levels, options, ({ sigmaRatio, sigma, alpha, h }) => {
@@ -60,11 +60,11 @@ interface Interval {
   /** √ᾱ and √(1−ᾱ) of the level that the step leads to. */
   readonly alpha: number
   readonly sigma: number
-  /** λ_t − λ_s. */
+  /** λ_t − λ_s, where the step leads from level s to level t. */
   readonly h: number
 }
 
-/** Weights of D_0 (x_0), D_1 and D_2 (h·x_0' and h²·x_0''/2, derivatives in λ) in a step. */
+/** Weights of D_0 = x_0, D_1 = h·x_0' and D_2 = h²·x_0''/2 in a step. The derivatives are with respect to λ. */
 type Weights = readonly [number, number, number]
 
 function plan(
@@ -90,7 +90,7 @@ function plan(
   })
 }
 
-/** Returns the order of a step: limited by the number of earlier x_0, and 1 for a step to the clean image. */
+/** Returns the order of a step. The number of earlier x_0 limits it. A step to the clean image has order 1. */
 function orderAt(levels: readonly Level[], index: number, options: DpmSolverOptions): number {
   const steps = levels.length - 1
   const lowersFinal = options.lowerOrderFinal && steps < 15

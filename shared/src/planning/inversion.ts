@@ -4,10 +4,10 @@ import type { Plan } from './plan.ts'
 import type { X0Options } from './row.ts'
 
 /**
- * Plans DDIM inversion, from an image to the noise that DDIM maps to it (DDIM section 4.3). Each row goes to the next
- * noisier level with the ε predicted at that level's timestep. Sampling by DDIM with η = 0 over the same levels,
- * unclamped, then reproduces the image up to the change of ε within a step.
- * @param levels the sampler's levels, from noisy to clean, the end included
+ * Plans DDIM inversion, from an image to the noise that DDIM maps to it (DDIM section 4.3). Each row leads to the next
+ * noisier level and uses the ε predicted at the timestep of that level. DDIM with η = 0 over the same levels, without
+ * clamping, then reproduces the image up to the change of ε within a step.
+ * @param levels the sampler's levels, from noisy to clean, including the end
  */
 export function planInversion(levels: readonly Level[], { predictionType, clamp }: X0Options): Plan {
   const cleanToNoisy = [...levels].reverse()

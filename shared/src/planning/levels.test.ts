@@ -38,7 +38,7 @@ suite('spacings for T = 1000 and 10 steps', () => {
     )
   })
 
-  test('T steps visit all timesteps with every spacing', () => {
+  test('T steps use all timesteps with leading, trailing and linspace', () => {
     for (const spacing of ['leading', 'trailing', 'linspace'] as const) {
       assert.deepEqual(
         visited(spacing, { steps: 1000 }),
@@ -64,7 +64,7 @@ suite('spacings for T = 1000 and 10 steps', () => {
   })
 })
 
-test('karras is evenly spaced in σ^(1/7) and lambda in λ, both over the whole schedule', () => {
+test('karras is evenly spaced in σ^(1/7) and lambda is evenly spaced in λ, over the whole schedule', () => {
   for (const [spacing, scale] of [
     ['karras', (alphaBar: number) => sigmaOf(alphaBar) ** (1 / 7)],
     ['lambda', lambdaOf],

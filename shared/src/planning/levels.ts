@@ -12,10 +12,10 @@ export const timestepSpacings = ['leading', 'trailing', 'linspace', 'quadratic',
 export type TimestepSpacing = (typeof timestepSpacings)[number]
 
 export interface SpacingOptions {
-  /** Number of levels, the end not counted: 1 … T. */
+  /** Number of levels without the end, from 1 to T. */
   readonly steps: number
   readonly spacing: TimestepSpacing
-  /** Spacing whose first and last timestep bound the levels of `lambda` and `karras`. Default: the whole schedule. */
+  /** Spacing whose first and last timestep limit the levels of `lambda` and `karras`. Default: the whole schedule. */
   readonly within?: 'leading' | 'trailing' | 'linspace'
   /**
    * `leading` and `linspace` compute one more level and drop the last, as diffusers' multistep solvers do. Default:
@@ -37,7 +37,7 @@ export interface SpacingOptions {
 
 /**
  * Returns the noise levels of a sampler from noisy to clean: one per step, and the end.
- * @throws UserError if steps is not in 1 … T, or the spacing does not fit into the schedule
+ * @throws UserError if steps is not from 1 to T, or the spacing does not fit into the schedule
  */
 export function computeLevels(schedule: Schedule, options: SpacingOptions): Level[] {
   const { timesteps, alphasCumprod } = schedule
@@ -74,7 +74,7 @@ export function computeLevels(schedule: Schedule, options: SpacingOptions): Leve
   return [...visited.map(levelAt), endLevel]
 }
 
-/** Returns λ = log(√ᾱ/√(1−ᾱ)), half the log of the signal-to-noise ratio (DPM-Solver, eq. 2.7): −∞ … ∞. */
+/** Returns λ = log(√ᾱ/√(1−ᾱ)), half the log of the signal-to-noise ratio (DPM-Solver, eq. 2.7), from −∞ to ∞. */
 export function lambdaOf(alphaBar: number): number {
   return 0.5 * (Math.log(alphaBar) - Math.log1p(-alphaBar))
 }
@@ -92,7 +92,7 @@ export function sigmaOf(alphaBar: number): number {
  * - trailing: 999, 899 … 99
  * - linspace: 999, 888 … 0; with `open` 999, 899 … 100
  * - quadratic: the squares of evenly spaced numbers up to √(0.8 T) (DDIM appendix D.2), denser near 0. Timesteps that
- *   round to the same number are visited once.
+ *   are rounded to the same number are used once.
  * @param length T, or less if noisy levels are skipped
  */
 function timestepsOf(
@@ -155,20 +155,20 @@ function karras(sigmaMax: number, sigmaMin: number, steps: number): number[] {
   return roots.map((root, i) => (i === 0 ? sigmaMax : i === steps - 1 ? sigmaMin : root ** rho))
 }
 
-/** Returns σ evenly spaced in λ, that is in log σ (DPM-Solver, section 3.4). */
+/** Returns σ values that are evenly spaced in λ, which means in log σ (DPM-Solver, section 3.4). */
 function uniformLambda(sigmaMax: number, sigmaMin: number, steps: number): number[] {
   const logs = linspace(Math.log(sigmaMax), Math.log(sigmaMin), steps)
   return logs.map((log, i) => (i === 0 ? sigmaMax : i === steps - 1 ? sigmaMin : Math.exp(log)))
 }
 
-/** Returns σ_t for any t in 0 … T−1, interpolated linearly between timesteps. */
+/** Returns σ_t for any real t from 0 to T−1, interpolated linearly between timesteps. */
 function sigmaAt({ alphasCumprod }: Schedule, t: number): number {
   const low = sigmaOf(alphasCumprod[Math.floor(t)]!)
   const fraction = t - Math.floor(t)
   return fraction === 0 ? low : low + fraction * (sigmaOf(alphasCumprod[Math.ceil(t)]!) - low)
 }
 
-/** Returns the t at which log σ_t, interpolated linearly between timesteps, is log σ. */
+/** Returns the t at which log σ_t, interpolated linearly between timesteps, equals log σ. */
 function timestepOfSigma(table: Float64Array, sigma: number): number {
   const above = table.findIndex((value) => value > sigma)
   if (above === 0) return 0
@@ -184,7 +184,7 @@ function linspace(from: number, to: number, count: number): number[] {
   )
 }
 
-/** Rounds half to even, as NumPy does: the published spacings are rounded this way. */
+/** Rounds halves to the even number, as NumPy does. The published spacings are rounded this way. */
 function round(value: number): number {
   const floor = Math.floor(value)
   return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value)

@@ -7,7 +7,7 @@ export interface Threshold {
   readonly max: number
 }
 
-/** Clamping of x_0: to ±number, by a dynamic threshold, or none (null). */
+/** Clamping of x_0: to ±number, with a dynamic threshold, or no clamping (null). */
 export type Clamp = number | Threshold | null
 
 /**
@@ -15,12 +15,12 @@ export type Clamp = number | Threshold | null
  *
  *     x ← a·x + b·x_0 + Σ_k c[k]·x_0 of k+1 rows ago + e·output + d·z,   z standard normal
  *
- * Samplers differ only in their rows; one loop (`runPlan`) runs them all.
+ * Samplers differ only in their rows. One loop (`runPlan`) runs the rows of all samplers.
  */
 export interface Row {
   /**
-   * Timestep at which the model is evaluated: an index of the schedule, possibly fractional (a model rounds it to the
-   * nearest). null: the row is x ← a·x + d·z without a forward pass, and earlier x_0 are dropped.
+   * Timestep at which the model is evaluated: an index of the schedule. It may be fractional; a model rounds it to the
+   * nearest integer. null: the row is x ← a·x + d·z without a forward pass.
    */
   readonly t: number | null
   /** ᾱ of x before and after the row. */
@@ -33,8 +33,8 @@ export interface Row {
   readonly b: number
   readonly c: readonly number[]
   /**
-   * Standard deviation of the noise; or two log variances, between which the model's second half of channels, v,
-   * interpolates: log σ² = f·d[1] + (1−f)·d[0], f = (v+1)/2 (Nichol & Dhariwal 2021, eq. 15).
+   * Standard deviation of the noise, or two log variances. In that case the second half of the model's output channels, v,
+   * interpolates between them: log σ² = f·d[1] + (1−f)·d[0], f = (v+1)/2 (Nichol & Dhariwal 2021, eq. 15).
    */
   readonly d: number | readonly [small: number, large: number]
   readonly e: number
@@ -48,7 +48,7 @@ export interface Plan {
   readonly rows: readonly Row[]
 }
 
-/** Returns how many earlier x_0 a plan needs. */
+/** Returns the number of earlier x_0 that a plan needs. */
 export function historyLength({ rows }: Plan): number {
   return rows.reduce((max, { c }) => Math.max(max, c.length), 0)
 }

@@ -11,12 +11,12 @@ export interface X0Options {
   readonly clamp: Clamp
 }
 
-/** The coefficients that differ between samplers. Default: 0. */
+/** The coefficients that differ between samplers. Missing coefficients are 0. */
 export type Step = Partial<Pick<Row, 'a' | 'b' | 'c' | 'd' | 'e'>>
 
 /**
  * Creates the row that evaluates the model at `from` and leads to `to`.
- * @throws UserError if a model that predicts ε would have to start from pure noise (ᾱ = 0)
+ * @throws UserError if the model predicts ε and x is pure noise (ᾱ = 0)
  */
 export function createRow(from: Level, to: Level, { predictionType, clamp }: X0Options, step: Step): Row {
   if (from.alphaBar === 0 && predictionType === 'epsilon') {

@@ -31,7 +31,7 @@ function assertSameRows(actual: readonly Row[], expected: readonly Row[], tolera
   }
 }
 
-/** Clamping is on: the rows must also agree in it (ε is re-derived, not raw). */
+/** With clamping, the rows agree only if ε is re-derived from the clamped x_0. */
 suite('identities between samplers, with clamping', () => {
   for (const predictionType of ['epsilon', 'x0', 'v'] as const) {
     test(`DDIM with η = 1 over all steps equals DDPM fixedSmall: ${predictionType}`, () => {
@@ -81,7 +81,7 @@ suite('identities between samplers, with clamping', () => {
 })
 
 /**
- * UniPC as published (algorithm 1 and 2), with separate predictor and corrector: the reference for the rows.
+ * Runs UniPC as published (algorithms 1 and 2), with separate predictor and corrector. It is the reference for the rows.
  */
 function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: number) => number, start: number) {
   const levels = [...plan.rows.map(({ alphaBar }) => alphaBar), plan.rows.at(-1)!.alphaBarNext]
@@ -90,14 +90,14 @@ function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: numbe
   const m: number[] = []
   let corrected = start
   let predicted = start
-  let orderBefore = 0
+  let previousOrder = 0
   for (let i = 0; i < plan.rows.length; i++) {
     const { p, q, t } = plan.rows[i]!
     m[i] = p * predicted + q * denoise(predicted, t!)
-    if (i > 0) corrected = step(i - 1, orderBefore, corrected, true)
+    if (i > 0) corrected = step(i - 1, previousOrder, corrected, true)
     else corrected = predicted
-    orderBefore = Math.min(order, i + 1, plan.rows.length - i)
-    predicted = step(i, orderBefore, corrected, false)
+    previousOrder = Math.min(order, i + 1, plan.rows.length - i)
+    predicted = step(i, previousOrder, corrected, false)
   }
   return predicted
 
@@ -150,7 +150,7 @@ function unipcStepByStep(plan: Plan, order: 2 | 3, denoise: (x: number, t: numbe
 }
 
 for (const order of [2, 3] as const) {
-  test(`UniPC of order ${order}: the rows equal predictor and corrector, step by step`, () => {
+  test(`UniPC of order ${order}: the rows give the same result as separate predictor and corrector steps`, () => {
     const unipc = plan({ sampler: 'unipc', order, spacing: 'trailing', clamp: null, end: 'first' })
     const denoise = (x: number, t: number) => Math.sin(x) * (t / 1000) + 0.2 * x
     for (const start of [-1.3, 0.4, 2]) {
@@ -199,7 +199,7 @@ suite('zero terminal SNR', () => {
   const planOn = (options: Partial<SamplerOptions>) =>
     planSampler(zeroSnr, { ...base, spacing: 'trailing', ...options })
 
-  test('every sampler has finite rows for v and x0, also at pure noise', () => {
+  test('for v and x0 every sampler has finite rows, also at pure noise', () => {
     for (const sampler of samplers) {
       for (const predictionType of ['v', 'x0'] as const) {
         for (const { a, b, c, d, e, p, q } of planOn({ sampler, predictionType }).rows) {
@@ -218,7 +218,7 @@ suite('zero terminal SNR', () => {
 })
 
 test('a step between equal levels does not change x', () => {
-  // The last level of karras and the end are both that of timestep 0.
+  // The last level of karras and the end have the same noise level, that of timestep 0.
   const equalLevels = { spacing: 'karras', end: 'first', lowerOrderFinal: false, clamp: null } as const
   for (const sampler of ['dpmpp', 'sde-dpmpp', 'unipc'] as const) {
     for (const order of [1, 2, 3] as const) {

@@ -51,7 +51,7 @@ export function planSampler(schedule: Schedule, options: SamplerOptions): Plan {
 }
 
 /**
- * Returns the noise levels that a sampler visits on a schedule, and the end.
+ * Returns the noise levels at which a sampler evaluates the model, and the end.
  * @throws UserError if steps and spacing do not fit into the schedule
  */
 export function samplerLevels(schedule: Schedule, options: SamplerOptions): Level[] {
@@ -65,7 +65,7 @@ export function samplerLevels(schedule: Schedule, options: SamplerOptions): Leve
 
 /**
  * Plans a sampler between arbitrary noise levels.
- * @param levels from noisy to clean, the end included
+ * @param levels from noisy to clean, including the end
  * @throws UserError if eta or order is out of range
  */
 export function planLevels(levels: readonly Level[], options: SamplerOptions): Plan {
@@ -88,9 +88,9 @@ interface Method {
   readonly plan: (levels: readonly Level[], options: SamplerOptions) => Row[]
   /** Spacing options that diffusers uses for this sampler. */
   readonly spacing?: Pick<SpacingOptions, 'open' | 'whole'>
-  /** Needs finite λ and σ, and therefore ᾱ > 0: with zero terminal SNR it starts at ᾱ = 2⁻²⁴, as in diffusers. */
+  /** Needs finite λ and σ, which means ᾱ > 0. With zero terminal SNR it starts at ᾱ = 2⁻²⁴, as in diffusers. */
   readonly needsSignal?: true
-  /** Starts from σ_max·z relative to an image of scale 1, so that the initial x has the standard deviation √(1−ᾱ). */
+  /** Starts from x̂ = x/√ᾱ = σ_max·z, so that the initial x has the standard deviation √(1−ᾱ). */
   readonly startsAtSigma?: true
 }
 

@@ -5,19 +5,19 @@ import { createRow, stepsBetween, type X0Options } from './row.ts'
 export interface UniPcOptions extends X0Options {
   /** p of UniPC-p. With the corrector the order of accuracy is p + 1. */
   readonly order: 1 | 2 | 3
-  /** B(h): 'bh1' is h, 'bh2' e^h − 1 (UniPC section 3.1). */
+  /** The function B(h): 'bh1' is h, 'bh2' is e^h − 1 (UniPC section 3.1). */
   readonly variant: 'bh1' | 'bh2'
   /** Lowers the order of the last steps for stability. */
   readonly lowerOrderFinal: boolean
-  /** Steps, counted from 0, whose result is not corrected. */
+  /** Indices of the steps whose result is not corrected. */
   readonly uncorrected: readonly number[]
 }
 
 /**
- * Plans UniPC (Zhao et al. 2023) with data prediction, multistep. The corrector needs x_0 at the predicted state. The
- * next step computes that x_0 anyway, so each row first corrects the step before and then predicts. Predictor and
- * corrector start from the same state, so the corrected state is the predicted one plus terms in the x_0 alone. The
- * corrector therefore needs no rows of its own:
+ * Plans UniPC (Zhao et al. 2023) with data prediction, multistep. The corrector needs x_0 at the predicted state, which the
+ * next step computes anyway. So each row first corrects the previous step and then predicts the next state. Predictor and
+ * corrector start from the same state, so the corrected state is the predicted state plus a weighted sum of x_0 and earlier
+ * x_0. Therefore the corrector needs no separate rows. With the weights P of the predictor and C of the corrector:
  *
  *     x^c_i = x_i + Σ_k (C_k − P_k)·x_0₋ₖ,    x_{i+1} = (σ_{i+1}/σ_i)·x^c_i + Σ_k P_k·x_0₋ₖ
  */
@@ -47,8 +47,7 @@ export function unipc(levels: readonly Level[], options: UniPcOptions): Row[] {
 }
 
 /**
- * Returns the weights of the latest x_0 and the earlier ones in the UniP-p step from level i (UniPC eq. 3, algorithm
- * 2).
+ * Returns the weights of x_0 at level i and of earlier x_0 in the UniP-p step from level i (UniPC eq. 3, algorithm 2).
  */
 function predictor(
   lambdas: readonly number[],

@@ -1,6 +1,6 @@
 /**
  * Returns a quantile of the standard normal distribution with a relative accuracy of about 1e-16: Wichura's algorithm
- * AS 241, PPND16 (Applied Statistics 37, 1988). Returns the same bits in every JavaScript engine.
+ * AS 241, PPND16 (Applied Statistics 37, 1988). The result has the same bits in every JavaScript engine.
  * @param p a probability in (0, 1)
  */
 export function inverseNormal(p: number): number {
@@ -13,7 +13,7 @@ export function inverseNormal(p: number): number {
 
 /**
  * Returns Φ(x), the distribution function of the standard normal distribution, with a relative accuracy of about 1e-13
- * down to Φ(−37). Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
+ * for x ≥ −37. Uses Hart's algorithm 5666 (Computer Approximations, 1968) for |x| < 3.5 and the continued fraction
  * of Mills' ratio beyond.
  */
 export function normalCdf(x: number): number {

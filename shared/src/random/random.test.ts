@@ -86,7 +86,7 @@ test('noise is normal: moments, tails and independence between images', () => {
   )
 })
 
-test('the noise of an image depends neither on its position in a batch nor on the length', () => {
+test('the noise of an image does not depend on its position in a batch or on the number of values', () => {
   const stream = { domain: domains.sampling, image: 5, step: 2 }
   const alone = new Float32Array(10)
   fillNormals(1, stream, alone)
@@ -97,7 +97,7 @@ test('the noise of an image depends neither on its position in a batch nor on th
   assert.equal(batch[20], 0)
 })
 
-test('different seeds (beyond 32 bits too), domains, steps and images give different numbers', () => {
+test('different seeds (also above 32 bits), domains, steps and images give different numbers', () => {
   const base = { domain: 0, image: 0, step: 0 }
   const streams = [
     uniforms(1, base, 4),

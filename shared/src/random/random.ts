@@ -3,19 +3,19 @@ import { inverseNormal } from './normal.ts'
 /**
  * A stream of random numbers. The generator is counter-based: Threefry-4×32 with 20 rounds (Salmon et al. 2011,
  * "Parallel random numbers: as easy as 1, 2, 3"). Each number is a pure function of (seed, domain, image, step, index),
- * so image i of seed s does not depend on the batch size, the device or numbers generated before. Every operation is
+ * so image i of seed s does not depend on the batch size, the device or previously generated numbers. Every operation is
  * exact or correctly rounded by IEEE 754, so Node and every browser compute the same bits.
  */
 export interface Stream {
   /** Use of the numbers, one of `domains`. Different domains never share numbers. */
   readonly domain: number
-  /** Index of the image (or run, or set) within the domain: 0 … 2³²−1. */
+  /** Index of the image (or run, or set) within the domain, from 0 to 2³²−1. */
   readonly image: number
-  /** Index of the step (or epoch, or replicate) of that image: 0 … 2³²−1. */
+  /** Index of the step (or epoch, or replicate) of that image, from 0 to 2³²−1. */
   readonly step: number
 }
 
-/** All uses of random numbers. A published value must never change its meaning. */
+/** All uses of random numbers. The meaning of a published value must never change, or old seeds give other images. */
 export const domains = {
   sampling: 0,
   initialization: 1,
@@ -47,7 +47,7 @@ export function fillNormals(
   offset = 0,
   count = out.length,
 ): void {
-  // The words are written to the memory of the numbers that replace them, to avoid an allocation.
+  // To avoid an allocation, the words are written to the memory of `out`, where the numbers then replace them.
   const bits = fillWords(seed, stream, new Uint32Array(out.buffer, out.byteOffset + 4 * offset, count))
   for (let index = 0; index < count; index++) out[offset + index] = inverseNormal(uniform(bits[index]!))
 }
@@ -106,8 +106,8 @@ function uniform(word: number): number {
 const parity = 0x1bd11bda
 
 /**
- * Computes one block of Threefry-4×32-20. Each round mixes two pairs of words, which alternate from round to round,
- * with the rotation amounts of the paper's table 2. The key is injected after every fourth round.
+ * Computes one block of Threefry-4×32-20. Each round mixes two pairs of words. The pairs alternate from round to round. The
+ * rotation amounts are those of the paper's table 2. The key is injected after every fourth round.
  * @param counter four 32-bit words
  * @param key four 32-bit words
  * @param out receives four 32-bit words, starting at `offset`

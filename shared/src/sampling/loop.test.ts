@@ -29,7 +29,7 @@ function assertNear(actual: number | undefined, expected: number, tolerance = 1e
   assert.ok(Math.abs(actual! - expected) < tolerance, `${actual}, expected ${expected}`)
 }
 
-test('c weights earlier x0: multistep rows are computed as written', async () => {
+test('c contains the weights of earlier x0 in multistep rows', async () => {
   const inputs: number[] = []
   const denoise = (x: Float32Array) => {
     inputs.push(x[0]!)
@@ -78,7 +78,7 @@ suite('noise', () => {
   const noiseRequest = { seed: 7, indices: [3], size: 1 }
   const zero = { ...plain, a: 0, b: 0, e: 0 }
 
-  test('differs from row to row and is scaled by d', async () => {
+  test('is different in each row and is scaled by d', async () => {
     const [x] = await runPlan(planOf(plain, { ...zero, d: 2 }), () => Float32Array.of(0), noiseRequest)
     assertNear(x, 2 * noiseOf(2))
   })
@@ -142,7 +142,7 @@ suite('guidance', () => {
     assert.deepEqual([...out], [4, 12, 7, 7, 1, -1, 8, 8])
   })
 
-  test('rescale 1 restores the standard deviation of the conditional output, 0.5 half of the difference', () => {
+  test('rescale 1 restores the standard deviation of the conditional output, and 0.5 restores half of the difference', () => {
     const deviation = (values: Float32Array) => {
       const mean = values.reduce((sum, value) => sum + value) / values.length
       return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length)
@@ -183,7 +183,7 @@ test('a step allocates no buffers', async () => {
     size: 512,
     onStep: () => void memory.push(process.memoryUsage().arrayBuffers),
   })
-  // Garbage collection may free memory. A new buffer would be larger than this limit.
+  // Garbage collection may only decrease the number. A new buffer would be larger than this limit.
   for (const [i, now] of memory.slice(1).entries())
     assert.ok(now - memory[i]! < 512, `${now - memory[i]!} bytes`)
 })

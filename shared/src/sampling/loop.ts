@@ -17,9 +17,9 @@ export interface SamplingStep {
   /** Number of rows. */
   readonly steps: number
   readonly t: number
-  /** x after the step, [count, size]. Empty if not due. Valid until the next step. */
+  /** x after the step, [count, size]. Empty if `isDue` returned false. Valid until the next step. */
   readonly x: Float32Array
-  /** The predicted x̂₀ of this step, [count, size]. Empty if not due. Valid until the next step. */
+  /** The predicted x̂₀ of this step, [count, size]. Empty if `isDue` returned false. Valid until the next step. */
   readonly x0: Float32Array
 }
 
@@ -33,7 +33,7 @@ export interface SamplingRequest {
   readonly from?: Float32Array
   /** Called after each row; may change x in place, as inpainting does. */
   readonly afterRow?: (x: Float32Array, row: Row, index: number) => void
-  /** Whether `onStep` needs x and x̂₀ after a step. They may have to be copied from a GPU. Default: always. */
+  /** Returns whether `onStep` needs x and x̂₀ after a step. They may have to be copied from a GPU. Default: always. */
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
@@ -42,7 +42,7 @@ export interface SamplingRequest {
 const empty = new Float32Array(0)
 
 /**
- * Runs a plan from noise, or from a given x, to images. All buffers are allocated before the first step.
+ * Runs a plan: converts noise, or the initial x of the request, to images. All buffers are allocated before the first step.
  * @returns [indices.length, size], about [−1, 1]
  * @throws UserError if the plan needs predicted variances and the model has none; the signal's reason if aborted
  */
@@ -120,7 +120,7 @@ function rotate(arrays: Float32Array[]): void {
   arrays[0] = last
 }
 
-/** Returns the number of values per image in the model's output, after checking it. */
+/** Checks the length of the model's output and returns its number of values per image. */
 function outputStride(output: Float32Array, count: number, size: number, { d }: Row): number {
   const stride = output.length / count
   if (stride === 2 * size || (stride === size && typeof d === 'number')) return stride

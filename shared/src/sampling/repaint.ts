@@ -5,21 +5,21 @@ import { planLevels, type SamplerOptions } from '../planning/samplers.ts'
 import { domains } from '../random/random.ts'
 import { fillNoise } from './loop.ts'
 
-/** RePaint's jumps back to noisier levels. They make the generated region consistent with the given one. */
+/** RePaint's jumps back to noisier levels. They make the generated area consistent with the retained area. */
 export interface Jumps {
   /** Number of levels per jump. */
   readonly jump: number
-  /** How often each stretch of `jump` levels is sampled. 1: no jumps. */
+  /** How often each group of `jump` steps is sampled. 1: no jumps. */
   readonly resample: number
 }
 
-/** Fewer jumps than the 10 and 10 of the paper, which uses 250 steps. */
+/** Default jumps. The paper uses 10 and 10 with 250 steps; these values suit fewer steps. */
 export const defaultJumps: Jumps = { jump: 5, resample: 4 }
 
 /**
  * Plans RePaint (Lugmayr et al. 2022, algorithm 1 and appendix B): a sampler's rows between the jump points, combined
  * with rows that add noise again, x ← √(ᾱ'/ᾱ)·x + √(1−ᾱ'/ᾱ)·z.
- * @param levels the sampler's levels, from noisy to clean, the end included
+ * @param levels the sampler's levels, from noisy to clean, including the end
  */
 export function planRepaint(
   levels: readonly Level[],
@@ -33,7 +33,7 @@ export function planRepaint(
   }
   let current = 0
   for (let point = jump; point < steps; point++) {
-    // Jump points are a multiple of `jump` levels before the last level that is not the end.
+    // The last jump point is the last level before the end. The others precede it by multiples of `jump` levels.
     if ((steps - 1 - point) % jump !== 0) continue
     denoise(current, point)
     current = point
@@ -64,8 +64,8 @@ function noisingRow(from: Level, to: Level): Row {
 }
 
 /**
- * Returns the `afterRow` callback of RePaint (algorithm 1, line 8). Where the mask is 0, it replaces x by the given
- * image at the row's noise level.
+ * Returns the `afterRow` callback of RePaint (algorithm 1, line 8). Where the mask is 0, it replaces x by the image, noised
+ * to the row's noise level.
  * @param image [count, size], in [−1, 1]
  * @param mask [count, size]: 1 where the image is generated, 0 where it is retained
  */

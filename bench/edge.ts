@@ -1,145 +1,18 @@
 // Measures the server and nginx with the same files. Both run on this machine and are measured by wrk in turns.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { formatManifest, UserError } from '@ddpm/shared'
+import { UserError } from '@ddpm/shared'
 import { parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { openLocalBucket } from '../edge/commands/hosting/local-bucket.ts'
-import { findFreePort, serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
+import { serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { wranglerOrFail } from '../edge/commands/hosting/wrangler.ts'
-import { keys } from '../edge/server/registry/keys.ts'
-import { begin, commit } from '../edge/server/registry/publishing.ts'
-import { folderStorage } from '../edge/server/storage/folder.ts'
-import type { Storage } from '../edge/server/storage/storage.ts'
-import { createManifest } from '../test/support/exported.ts'
+import { type Contender, type Published, startContenders } from './edge/servers.ts'
 
 const connections = [1, 10, 100]
-
-interface Contender {
-  readonly name: string
-  readonly url: string
-  /** Process whose memory is measured; null if it is not measured. */
-  readonly pid: number | null
-  /** Path of the manifest on this server. */
-  readonly manifestPath: string
-  stop(): Promise<void>
-}
-
-interface Published {
-  readonly path: string
-  readonly etag: string
-}
-
-/** Publishes a model to a storage. */
-async function publish(storage: Storage, content: Buffer, text: string, name: string): Promise<void> {
-  const sha256 = createHash('sha256').update(content).digest('hex')
-  await storage.put(keys.file(sha256), content, { mediaType: 'application/octet-stream', sha256 })
-  const { version } = await begin(storage, text)
-  await commit(storage, name, version, [])
-}
-
-async function contenders(
-  folder: string,
-  modelBytes: number,
-): Promise<{ all: Contender[]; file: Published }> {
-  const content = randomBytes(modelBytes)
-  const sha256 = createHash('sha256').update(content).digest('hex')
-  const graph = { role: 'graph', path: 'model.onnx', mediaType: 'application/octet-stream' } as const
-  const manifest = createManifest('ada/shapes', [{ ...graph, bytes: modelBytes, sha256 }])
-  const text = formatManifest(manifest)
-  const publicFolder = join(folder, 'public')
-  await mkdir(publicFolder)
-  await writeFile(join(publicFolder, 'index.html'), '<!doctype html>')
-
-  const storage = folderStorage(join(folder, 'store'))
-  await publish(storage, content, text, manifest.name)
-  const persistTo = join(folder, 'state')
-  const onWorkerd = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
-  const bucket = await openLocalBucket(persistTo)
-  await publish(bucket.storage, content, text, manifest.name)
-  await bucket.close()
-  const nginx = await startNginx(folder, text)
-  const etag = `"${sha256}"`
-  return {
-    all: [
-      { ...registry, name: 'workerd, R2 in miniflare', ...onWorkerd, pid: workerdPid() },
-      await startNode(join(folder, 'store'), publicFolder),
-      nginx,
-    ],
-    file: { path: `/${keys.file(sha256)}`, etag },
-  }
-}
-
-/** Path of the manifest in the app. */
-const registry = { manifestPath: '/api/models/ada/shapes' }
-
-async function startNode(store: string, publicFolder: string): Promise<Contender> {
-  const script = fileURLToPath(new URL('node-host.ts', import.meta.url))
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', script, store, publicFolder],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
-  const ended = once(child, 'close')
-  const started = once(child.stdout, 'data')
-  const [url] = await Promise.race([started, ended.then(() => [''])])
-  if (!url) throw new UserError('Cannot start the server on Node: see its output above.')
-  const stop = async () => {
-    child.kill()
-    await ended
-  }
-  return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
-}
-
-/** Returns the process id of the newest workerd process, which was started just before. */
-function workerdPid(): number | null {
-  const { stdout } = spawnSync('pgrep', ['-n', '-P', String(process.pid), 'workerd'], { encoding: 'utf8' })
-  return Number(stdout.trim()) || null
-}
-
-/** Starts nginx for the files of the folder storage. It has one worker process, like the other servers. */
-async function startNginx(folder: string, manifest: string): Promise<Contender> {
-  const port = await findFreePort(0, 'localhost')
-  const root = join(folder, 'store')
-  await mkdir(join(root, 'static'), { recursive: true })
-  await writeFile(join(root, 'static/manifest.json'), manifest)
-  for (const path of [folder, root, join(root, 'static'), join(root, 'files')]) await chmod(path, 0o755)
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${folder}/t;`,
-  )
-  const config = join(folder, 'nginx.conf')
-  await writeFile(
-    config,
-    `worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log; daemon off;
-    events { worker_connections 1024; }
-    http { access_log off; sendfile on; tcp_nopush on; ${temporary.join(' ')}
-      server { listen ${port}; root ${root}; default_type application/octet-stream; } }`,
-  )
-  const child: ChildProcess = spawn('nginx', ['-c', config, '-p', folder], { stdio: 'ignore' })
-  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
-  child.on('error', () => {})
-  await setTimeout(500)
-  const stop = async () => {
-    child.kill()
-    await ended
-  }
-  return {
-    name: 'nginx',
-    url: `http://localhost:${port}`,
-    pid: null,
-    manifestPath: '/static/manifest.json',
-    stop,
-  }
-}
 
 interface Rate {
   readonly perSecond: number
@@ -305,7 +178,7 @@ async function main(options: Options): Promise<void> {
   }
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
   await chmod(folder, 0o755)
-  const { all, file } = await contenders(folder, bytes)
+  const { all, file } = await startContenders(folder, bytes)
   try {
     const maxMinutes =
       (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)

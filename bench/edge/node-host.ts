@@ -1,6 +1,6 @@
 // Serves a folder on Node in its own process, so that its memory can be measured. Arguments: STORE PUBLIC.
-import { serveOnNode } from '../edge/commands/hosting/node.ts'
-import { folderStorage } from '../edge/server/storage/folder.ts'
+import { serveOnNode } from '../../edge/commands/hosting/node.ts'
+import { folderStorage } from '../../edge/server/storage/folder.ts'
 
 const [store, publicFolder] = process.argv.slice(2) as [string, string]
 const storage = folderStorage(store)

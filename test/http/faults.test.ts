@@ -31,7 +31,7 @@ before(async () => {
 })
 after(() => serving?.stop())
 
-/** Wraps a store so that streams of files fail after a number of bytes. */
+/** Wraps a store so that reading a file fails after the first `bytes` bytes. */
 const failingAfter =
   (bytes: number) =>
   (storage: Storage): Storage => ({
@@ -45,7 +45,7 @@ const failingAfter =
           controller.enqueue(chunk.subarray(0, left))
           left -= chunk.length
           if (left >= 0) return
-          // Waits, so that the client can receive the previous bytes.
+          // Gives the client time to receive the bytes that were sent before the error.
           await setTimeout(50)
           controller.error(new Error('connection to the store lost'))
         },

@@ -40,7 +40,7 @@ function peerOrder(size: number, value: (i: number) => number): Float32Array {
   )
 }
 
-/** The model of diffusers' tests. */
+/** The simple function that the scheduler tests of the library diffusers use in place of a trained network. */
 export const peerModel = (x: Float32Array, t: number) => x.map((value) => (value * t) / (t + 1))
 
 /** Parses a `scheduler_config.json` block like a file, and plans its sampler. */

@@ -95,7 +95,10 @@ function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array
 
 /** Max time between two messages with steps, in milliseconds. */
 const reportInterval = 50
-/** Max time before an "abort" message is handled, in milliseconds. Yielding after every step costs 3 % of the speed. */
+/**
+ * Min time between two yields, in milliseconds. An "abort" message is handled only during a yield. Yielding after every
+ * step would make sampling 3 % slower.
+ */
 const yieldInterval = 100
 let lastYield = 0
 

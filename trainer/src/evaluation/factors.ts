@@ -5,11 +5,11 @@ import { parseShape } from '../data/shapes/parser.ts'
 /** Images of the built-in `shapes` dataset, parsed back to their factors. */
 export interface ParsedShapes {
   readonly shapes: readonly ToyShape[]
-  /** Number of images that are not one clean figure of the dataset, by reason. */
+  /** For each reason: the number of images in which the parser did not recognize exactly one figure of the dataset. */
   readonly rejected: Readonly<Record<string, number>>
 }
 
-/** How many generated images are clean figures, and how their factors are distributed. */
+/** Number of generated images that show exactly one figure of the dataset, and the distribution of their factors. */
 export interface ShapeStatistics {
   readonly valid: number
   readonly rejected: Readonly<Record<string, number>>

@@ -109,7 +109,7 @@ export const recipeFields = {
   ),
   // v: Salimans & Ho 2022.
   predictionType: field('kind', oneOf(['epsilon', 'x0', 'v']), 'epsilon', 'what the model predicts'),
-  // min-snr: min-SNR-5, Hang et al. 2023.
+  // 'min-snr' is min-SNR-γ with γ = 5 (Hang et al. 2023).
   lossWeighting: field('kind', oneOf(['uniform', 'min-snr']), 'uniform', 'loss weight per timestep'),
   // DDPM section 3.2, or learned by the network (Nichol & Dhariwal 2021). The fixed ones do not affect training.
   varianceType: field('kind', oneOf(varianceTypes), 'fixedSmall', 'variances of the reverse process'),

@@ -10,7 +10,7 @@ import {
 import { renderFigure } from './figures.ts'
 import { fitFigures } from './fit.ts'
 
-/** Result of parsing an image: the factors of one clean figure, or the reason why there is none. */
+/** Result of parsing an image: the factors of the figure, or the reason why the image does not show exactly one clear figure. */
 export type ParsedShape =
   | { readonly shape: ToyShape; readonly error: number }
   | { readonly shape: null; readonly reason: string }

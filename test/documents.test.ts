@@ -46,13 +46,14 @@ function words(line: string): string[] {
  * @param run a different number for each call
  */
 async function parse(file: string, args: string[], run: number): Promise<void> {
-  const { action } = Command.prototype
+  const { action, outputHelp } = Command.prototype
   const { argv, exit } = process
   const write = process.stderr.write
   let message = ''
   Command.prototype.action = function () {
     return action.call(this, () => {})
   }
+  Command.prototype.outputHelp = () => {}
   process.argv = [process.execPath, file, ...args]
   process.stderr.write = (text) => {
     message += text
@@ -68,7 +69,7 @@ async function parse(file: string, args: string[], run: number): Promise<void> {
   } catch (error) {
     if ((error as Error).message !== 'help') throw error
   } finally {
-    Command.prototype.action = action
+    Object.assign(Command.prototype, { action, outputHelp })
     Object.assign(process, { argv, exit })
     process.stderr.write = write
     process.exitCode = 0

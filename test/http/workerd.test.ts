@@ -144,10 +144,8 @@ test('publish while the server runs: a new model, unchanged, changed, and under 
       'ada/shapes is already published locally; nothing changed.\n',
     )
   }
-  assert.match(
-    (await publish(run, '--description', 'Figures.', '--licence', 'MIT')).stdout,
-    /^Updated ada\/shapes/,
-  )
+  const updated = await publish(run, '--description', 'Figures.', '--licence', 'MIT')
+  assert.match(updated.stdout, /^Updated ada\/shapes/, updated.stderr)
   const changed = await request('/api/models/ada/shapes')
   assert.notEqual(changed.headers['etag'], stored.headers['etag'])
   assert.match(
@@ -175,6 +173,7 @@ test('rollback and gc of the local registry', async () => {
   assert.equal(
     back.stdout,
     `Rolled back ada/shapes locally: the latest version is ${version.slice(0, 12)}.\n`,
+    back.stderr,
   )
   assert.equal((await request('/api/models/ada/shapes')).headers['x-version'], version)
   const bucket = await openLocalBucket(persistTo)

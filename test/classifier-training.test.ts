@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createShapes } from '../../data/shapes/dataset.ts'
-import { openClassifier, specOf } from './classifier-network.ts'
-import { classifierTraining, trainClassifier, validateClassifier } from './classifier-training.ts'
+import { createShapes } from '../trainer/src/data/shapes/dataset.ts'
+import { openClassifier, specOf } from '../trainer/src/evaluation/features/classifier-network.ts'
+import {
+  classifierTraining,
+  trainClassifier,
+  validateClassifier,
+} from '../trainer/src/evaluation/features/classifier-training.ts'
 
 function close(actual: number, expected: number, tolerance: number): void {
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, expected ${expected}`)

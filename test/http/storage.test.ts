@@ -5,10 +5,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { type OpenBucket, openLocalBucket } from '../../commands/hosting/local-bucket.ts'
-import { folderStorage } from './folder.ts'
-import { memoryStorage } from './memory.ts'
-import { ContentMismatch, listAll, readText, type Storage } from './storage.ts'
+import { type OpenBucket, openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
+import { folderStorage } from '../../edge/server/storage/folder.ts'
+import { memoryStorage } from '../../edge/server/storage/memory.ts'
+import { ContentMismatch, listAll, readText, type Storage } from '../../edge/server/storage/storage.ts'
 
 interface Implementation {
   readonly name: string

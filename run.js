@@ -75,7 +75,7 @@ function install() {
 const names = Object.keys(commands)
 if (name === '--help' || name === '-h') {
   console.log(
-    `Commands, each of which explains itself with --help:\n${names.map((each) => `  npm run ${each}`).join('\n')}`,
+    `Commands (add -- --help for the options of one):\n${names.map((each) => `  npm run ${each}`).join('\n')}`,
   )
   process.exit()
 }

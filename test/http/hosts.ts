@@ -100,6 +100,9 @@ export async function request(
     return await send()
   } catch (error) {
     if (body !== undefined || (error as Error).name !== 'AbortError') throw error
+    console.warn(
+      `${method} ${path} at ${url}: no response within ${responseTimeout / 1000} s; sent once more`,
+    )
     return send()
   }
 }

@@ -14,7 +14,7 @@ const unsignedByte = 0x08
 /**
  * Reads grey images in MNIST's IDX format (https://yann.lecun.com/exdb/mnist), plain or gzipped. Labels are read from
  * `…-labels-idx1-ubyte` in the same folder as `…-images-idx3-ubyte`. Without that file the images have no labels.
- * @param path an images file, or a folder with images files, of which one that starts with `train` is preferred
+ * @param path an images file, or a folder with images files. Files whose name starts with `train` are preferred.
  * @throws UserError if a file is missing, damaged or not IDX, or if the two files do not match
  */
 export async function readIdx(path: string): Promise<Dataset> {

@@ -92,7 +92,7 @@ export async function measureBound(
   }
 }
 
-/** A range of consecutive timesteps, of which one is evaluated. `end` is exclusive. */
+/** A range of consecutive timesteps. One of them is evaluated. `end` is exclusive. */
 export interface Stratum {
   readonly start: number
   readonly end: number

@@ -1,13 +1,13 @@
-// One training step, from image files to new weights:
+// The training loop. When the engine is created, step/training-graphs.ts records the gradient graph: the loss
+// (objective/denoising.ts) of the prediction (network/unet.ts), differentiated by algebra/grad.ts. Then every step goes from
+// image files to new weights:
 //
-// 1. prefetch-worker.ts makes the batch in a worker thread, one step ahead. batches.ts selects the images and samples
-//    timesteps, noise, flips and dropout masks. data/dataset/gather.ts decodes the images that are not in memory.
+// 1. batches.ts selects the images and samples timesteps, noise, flips and dropout masks. It runs in a worker thread
+//    (prefetch-worker.ts), one step ahead. Images that are not in memory are decoded by data/dataset/gather.ts.
 // 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
 // 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.
 // 4. engines/onnxruntime.ts runs the gradient graph on each micro-batch. (engines/tfjs.ts does the same eagerly.)
-//    step/training-graphs.ts records this graph: the loss (objective/denoising.ts) of the prediction (network/unet.ts),
-//    differentiated by algebra/grad.ts.
-// 5. If the gradients are finite, step/optimizer.ts updates parameters, moments and EMA. engines/memory.ts stores them.
+// 5. If the gradients are finite, engines/memory.ts updates parameters, moments and EMA with the graph of step/optimizer.ts.
 // 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset/dataset.ts'

@@ -1,5 +1,16 @@
-import { createReadStream, createWriteStream, type Stats } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { createWriteStream, type Stats } from 'node:fs'
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -7,21 +18,32 @@ import { setTimeout } from 'node:timers/promises'
 import { verifiedChunks } from './content.ts'
 import type { ObjectInfo, PutOptions, Storage } from './storage.ts'
 
-/** Keys that are safe as relative paths: no empty, hidden or ".." segments. */
+/** Keys that are safe as relative paths: no empty or hidden segments, and no "..". */
 const plainKey = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
 
 /** Age at which a lock counts as abandoned. Locks are held for milliseconds only. */
 const maxLockSeconds = 10
 
 /**
- * Opens an object store in a folder. Objects are files; their media types are in the sub-folder `.types`. Objects are
+ * Age in milliseconds at which a file in `.parts` counts as abandoned: its writer was killed. A write in progress changes
+ * its file every few seconds.
+ */
+const maxPartAge = 3_600_000
+
+/** Number of bytes that are read from a file at once. */
+const chunkBytes = 256 * 1024
+
+/**
+ * Opens an object store in a folder. Objects are files; their media types are in the sub-folder `.types`. Both are
  * written to `.parts` first and then moved, so that readers see complete objects only, even after a crash.
  */
 export function folderStorage(folder: string): Storage {
   const objectPath = (key: string) => {
     if (plainKey.test(key)) return join(folder, ...key.split('/'))
-    throw new Error(`Invalid key "${key}": expected plain names separated by slashes.`)
+    // Without the key, which may contain the path of a request: the message is logged.
+    throw new Error('Invalid storage key: expected plain names separated by slashes.')
   }
+  let swept = 0
   const typePath = (key: string) => join(folder, '.types', ...key.split('/'))
   const toInfo = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<ObjectInfo> => {
     const mediaType = (await nullIfMissing(readFile(typePath(key), 'utf8'))) ?? 'application/octet-stream'
@@ -49,8 +71,7 @@ export function folderStorage(folder: string): Storage {
           await file.close()
           return { info, body: new Blob([]).stream() }
         }
-        const stream = createReadStream('', { fd: file, start: offset, end: offset + length - 1 })
-        return { info, body: Readable.toWeb(stream) as ReadableStream<Uint8Array> }
+        return { info, body: streamRange(file, offset, length) }
       } catch (error) {
         await file.close()
         throw error
@@ -60,13 +81,17 @@ export function folderStorage(folder: string): Storage {
       const path = objectPath(key)
       const part = join(folder, '.parts', crypto.randomUUID())
       for (const target of [path, part, typePath(key)]) await mkdir(dirname(target), { recursive: true })
+      if (Date.now() - swept > maxPartAge) {
+        swept = Date.now()
+        await removeAbandonedParts(join(folder, '.parts'))
+      }
       try {
         const file = createWriteStream(part, { flush: true })
         await pipeline(Readable.from(verifiedChunks(key, content, options)), file)
         if (!(await moveIntoPlace(key, part, path, options))) return null
         return await head(key)
       } finally {
-        await rm(part, { force: true })
+        for (const path of [part, `${part}.type`]) await rm(path, { force: true })
       }
     },
     async list(prefix, { after = '', limit = 1000 } = {}) {
@@ -101,8 +126,11 @@ export function folderStorage(folder: string): Storage {
     path: string,
     { mediaType, onlyIf }: PutOptions,
   ): Promise<boolean> {
-    // The media type is written first, so that it exists as soon as the object exists. The type of a key never changes.
-    await writeFile(typePath(key), mediaType)
+    // The media type is written first, so that it exists as soon as the object exists. The type of a key rarely changes.
+    if ((await nullIfMissing(readFile(typePath(key), 'utf8'))) !== mediaType) {
+      await writeFile(`${part}.type`, mediaType)
+      await rename(`${part}.type`, typePath(key))
+    }
     if (onlyIf === undefined) {
       await rename(part, path)
       return true
@@ -113,6 +141,42 @@ export function folderStorage(folder: string): Storage {
       await rename(part, path)
       return true
     })
+  }
+}
+
+/**
+ * Reads a range of a file as a stream, and closes the file at its end. The stream fails if the file ends earlier, because
+ * another program shortened it. `createReadStream` would end without an error.
+ */
+function streamRange(file: FileHandle, offset: number, length: number): ReadableStream<Uint8Array> {
+  let position = offset
+  const end = offset + length
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const size = Math.min(chunkBytes, end - position)
+        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(size), 0, size, position)
+        if (bytesRead === 0) throw new Error('A file of the store became shorter while it was read.')
+        position += bytesRead
+        controller.enqueue(buffer.subarray(0, bytesRead))
+        if (position < end) return
+        await file.close()
+        controller.close()
+      } catch (error) {
+        await file.close()
+        controller.error(error)
+      }
+    },
+    cancel: () => file.close(),
+  })
+}
+
+/** Removes the files of writers that were killed. */
+async function removeAbandonedParts(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const stats = await nullIfMissing(stat(path))
+    if (stats !== null && Date.now() - stats.mtimeMs > maxPartAge) await rm(path, { force: true })
   }
 }
 

@@ -1,0 +1,82 @@
+// Faults of the folder store that no other store has: concurrent readers, killed writers, files changed by other programs.
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { serveOnNode } from '../../edge/commands/hosting/node.ts'
+import { keys } from '../../edge/server/registry/keys.ts'
+import { folderStorage } from '../../edge/server/storage/folder.ts'
+
+const folder = await mkdtemp(join(tmpdir(), 'ddpm-folder-'))
+after(() => rm(folder, { recursive: true, force: true }))
+
+test('the media type of an object is complete while the object is written again', async () => {
+  const storage = folderStorage(join(folder, 'types'))
+  const mediaTypes = ['application/json', 'image/png']
+  await storage.put('object', 'x', { mediaType: mediaTypes[0]! })
+  let writing = true
+  const write = async () => {
+    for (let i = 0; i < 60; i++) await storage.put('object', 'x', { mediaType: mediaTypes[i % 2]! })
+    writing = false
+  }
+  const seen = new Set<string>()
+  const read = async () => {
+    while (writing) seen.add((await storage.head('object'))!.mediaType)
+  }
+  await Promise.all([write(), read(), read(), read()])
+  assert.deepEqual([...seen].sort(), mediaTypes)
+})
+
+test('the file with the media type is not written again if the type stays the same', async () => {
+  const storage = folderStorage(join(folder, 'same'))
+  await storage.put('object', 'x', { mediaType: 'image/png' })
+  const { ino, mtimeMs } = await stat(join(folder, 'same/.types/object'))
+  await storage.put('object', 'y', { mediaType: 'image/png' })
+  const again = await stat(join(folder, 'same/.types/object'))
+  assert.deepEqual([again.ino, again.mtimeMs], [ino, mtimeMs])
+})
+
+test('parts of writers that were killed are removed after an hour, and those of current writers stay', async () => {
+  const parts = join(folder, 'parts/.parts')
+  await mkdir(parts, { recursive: true })
+  const hours = (count: number) => new Date(Date.now() - count * 3_600_000)
+  for (const [name, age] of Object.entries({ killed: 2, current: 0.5 })) {
+    await writeFile(join(parts, name), 'incomplete')
+    await utimes(join(parts, name), hours(age), hours(age))
+  }
+  await folderStorage(join(folder, 'parts')).put('object', 'x', { mediaType: 'image/png' })
+  assert.deepEqual(await readdir(parts), ['current'])
+})
+
+test('a file that becomes shorter while it is sent ends as an aborted response', async () => {
+  const root = join(folder, 'short')
+  const storage = folderStorage(root)
+  // Larger than the buffers between the file and the client.
+  const content = Buffer.concat([randomBytes(1000), Buffer.alloc(64 * 2 ** 20)])
+  const sha256 = createHash('sha256').update(content).digest('hex')
+  await storage.put(keys.file(sha256), content, { mediaType: 'application/octet-stream', sha256 })
+  const serving = await serveOnNode({ storage, publicFolder: root, port: 0, limits: null, log: () => {} })
+  // On a connection that stays open, an incomplete body is not detected by its end.
+  const agent = new Agent({ keepAlive: true })
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      httpRequest(`${serving.url}/files/${sha256}`, { agent }, resolve).on('error', reject).end()
+    })
+    const timer = setTimeout(() => response.destroy(new Error('the connection is still open')), 20_000)
+    let received = 0
+    await assert.rejects(async () => {
+      for await (const chunk of response) {
+        if (received === 0) await truncate(join(root, keys.file(sha256)), 1_000_000)
+        received += (chunk as Buffer).length
+      }
+    }, /aborted|ECONNRESET/)
+    clearTimeout(timer)
+    assert.ok(received < content.length)
+  } finally {
+    agent.destroy()
+    await serving.stop()
+  }
+})

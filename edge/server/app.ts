@@ -67,12 +67,13 @@ export function createApp(getHost: (c: Context<Env>) => Host): Hono<Env> {
     }),
   )
 
+  // Before our own API, because one client of the hub gets other responses at two of its paths.
+  app.route('/', hub)
   app.route('/api', api)
   app.get('/api/openapi.json', (c) =>
     c.json(api.getOpenAPI31Document(description), 200, { 'Cache-Control': 'no-store' }),
   )
   app.route('/files', files)
-  app.route('/', hub)
   app.route('/', health)
   app.all('/api/*', (c) =>
     problemResponse(c, 404, `Unknown endpoint "${c.req.path}". Models are listed at "/api/models".`),

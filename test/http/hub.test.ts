@@ -65,6 +65,8 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.equal(await fileDownloadInfo({ repo, path: 'nothing', hubUrl: host.url }), null)
       const missing: [string, string][] = [
         ['/ada/shapes/resolve/main/nothing', 'EntryNotFound'],
+        ['/ada/shapes/resolve/main/unet/config.json', 'EntryNotFound'],
+        ['/api/models/ada/shapes/tree/main/unet', 'EntryNotFound'],
         ['/ada/shapes/resolve/nothing/model.onnx', 'RevisionNotFound'],
         ['/ada/nothing/resolve/main/model.onnx', 'RepoNotFound'],
         ['/ada/.nothing/resolve/main/model.onnx', 'RepoNotFound'],
@@ -76,6 +78,56 @@ for (const [name, start] of Object.entries(hosts)) {
         assert.deepEqual([status, headers['x-error-code']], [404, code], path)
       }
       await assert.rejects(modelInfo({ name: 'ada/nothing', hubUrl: host.url }), /404|Unknown model/)
+    })
+
+    const python = { 'User-Agent': 'unknown/None; hf_hub/2.4.0; python/3.13.1' }
+    const form = { 'Content-Type': 'application/x-www-form-urlencoded' }
+
+    test('the Python client gets the hub API where others get our own', async () => {
+      const read = async (path: string, headers = {}) =>
+        JSON.parse((await request(host.url, path, headers)).body.toString())
+      const info = await read('/api/models/ada/shapes', python)
+      assert.deepEqual([info.id, info.sha], [repo, site.version.slice(0, 40)])
+      assert.deepEqual(info.siblings[0].lfs.sha256, site.manifest.files[0]!.sha256)
+      assert.equal((await read('/api/models/ada/shapes')).output, site.manifest.output)
+      const list = await read('/api/models?search=shapes&limit=1000', python)
+      assert.deepEqual(
+        list.map(({ id }: { id: string }) => id),
+        [repo],
+      )
+      assert.equal((await read('/api/models')).models[0].name, repo)
+      const missing = await request(host.url, '/api/models/ada/nothing', python)
+      assert.deepEqual([missing.status, missing.headers['x-error-code']], [404, 'RepoNotFound'])
+      const invalid = await request(host.url, '/api/models?after=%2F', python)
+      assert.equal(invalid.status, 422)
+    })
+
+    test('information about paths is requested as JSON or as a form', async () => {
+      const url = '/api/models/ada/shapes/paths-info/main'
+      const find = (type: object, body: string) =>
+        request(host.url, url, { ...type }, 'POST', Buffer.from(body))
+      const json = { 'Content-Type': 'application/json' }
+      for (const [type, body] of [
+        [json, '{"paths":["model.onnx","none"]}'],
+        [form, 'paths=model.onnx&paths=none&expand=False'],
+        [form, 'paths=model.onnx'],
+      ] as const) {
+        const { status, body: reply } = await find(type, body)
+        assert.equal(status, 200, body)
+        assert.deepEqual(
+          JSON.parse(reply.toString()).map(({ path, size }: { path: string; size: number }) => [path, size]),
+          [['model.onnx', 10_000]],
+        )
+      }
+      for (const [type, body] of [
+        [json, '{"paths":"model.onnx"}'],
+        [json, '{"paths":[1]}'],
+        [json, '{'],
+        [form, 'files=model.onnx'],
+      ] as const) {
+        assert.equal((await find(type, body)).status, 422, body)
+      }
+      assert.equal((await find(form, `paths=${'x'.repeat(200_000)}`)).status, 413)
     })
 
     test('the response has the headers that hub clients read', async () => {

@@ -101,10 +101,12 @@ if (!existsSync(node)) {
   )
 }
 
+// npm runs scripts in the project's folder. Relative paths refer to the folder in which the command was typed.
+const isNpmScript = process.env.npm_lifecycle_event === name
+const cwd = (isNpmScript && process.env.INIT_CWD) || process.cwd()
 const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, commands[name]), ...args], {
+  cwd,
   stdio: 'inherit',
 })
-// A terminal sends Ctrl+C to the whole process group. Other signals reach only this process and are forwarded.
-process.on('SIGINT', () => {})
-for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))

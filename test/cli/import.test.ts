@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { openModel } from '../../trainer/src/inference/model.ts'
+import { decodeSafetensors, encodeSafetensors } from '../../trainer/src/run/safetensors.ts'
 import { readReference } from '../support/reference.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-import-'))
@@ -46,6 +47,32 @@ suite('npm run import', () => {
     const length = (values: Float32Array) => Math.hypot(...values)
     const error = length(predicted.map((value, i) => value - epsilon!.data[i]!)) / length(epsilon!.data)
     assert.ok(error < 1e-5, `epsilon differs by ${error}`)
+  })
+
+  test('the prefix of DataParallel and torch.compile is removed from the names', () => {
+    const { tensors } = decodeSafetensors(readFileSync(reference.weightsPath), 'weights')
+    const prefixed = new Map([...tensors].map(([name, tensor]) => [`module.${name}`, tensor]))
+    const path = join(folder, 'parallel.safetensors')
+    writeFileSync(path, encodeSafetensors({ tensors: prefixed, metadata: {} }))
+    const { status, output } = command('import', path, '--config', config, '--size', '8')
+    assert.equal(status, 0, output)
+    assert.match(output, /Imported [\d,]+ parameters to runs\/parallel\//)
+  })
+
+  test('a pickle of torch.save is recognized, with the Python code that converts it', () => {
+    for (const [name, head] of [
+      ['new.pt', 'PK\x03\x04\0\0'],
+      ['old.pt', '\x80\x02\x8a\x0a'],
+    ] as const) {
+      const path = join(folder, name)
+      writeFileSync(path, Buffer.concat([Buffer.from(head, 'latin1'), Buffer.alloc(100)]))
+      const { status, output } = command('import', path, '--config', config)
+      assert.equal(status, 1)
+      assert.match(
+        output,
+        /is a PyTorch pickle: expected safetensors[\s\S]*torch\.load\(.*\.pt"[\s\S]*\.safetensors"\)/,
+      )
+    }
   })
 
   test('errors name missing and unexpected tensors, wrong shapes and unknown arguments', () => {

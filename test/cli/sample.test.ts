@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -45,9 +45,9 @@ test('a grid, single images and an animated grid show the same images', async ()
   await sample(...args, '--out', at('moving.gif'))
   const grid = await sharp(at('grid.png')).metadata()
   assert.deepEqual([grid.width, grid.height], [3 * 18 + 2, 20])
-  assert.deepEqual(readdirSync(at('singles')), ['0.png', '1.png', '2.png'])
+  assert.deepEqual(readdirSync(at('singles')), ['000000.png', '000001.png', '000002.png'])
   for (const i of [0, 1, 2]) {
-    const single = await pixels(`singles/${i}.png`)
+    const single = await pixels(`singles/00000${i}.png`)
     const cut = await sharp(at('grid.png'))
       .extract({ left: 2 + 18 * i, top: 2, width: 16, height: 16 })
       .raw()
@@ -99,7 +99,7 @@ suite('from an image', () => {
     const distance = async (strength: string) => {
       const args = ['--from', at('sketch.png'), '--strength', strength, '--count', '1', '--scale', '1']
       await sample(...args, '--out', `${at(`strength-${strength}`)}/`)
-      const result = await pixels(`strength-${strength}/0.png`)
+      const result = await pixels(`strength-${strength}/000000.png`)
       return result.reduce((sum, value, i) => sum + Math.abs(value - sketch[i]!), 0)
     }
     assert.equal(await distance('0'), 0)
@@ -110,7 +110,7 @@ suite('from an image', () => {
     const args = ['--from', at('sketch.png'), '--mask', at('mask.png'), '--count', '2', '--scale', '1']
     await sample(...args, '--jump', '2', '--resample', '2', '--out', `${at('inpainted')}/`)
     const [sketch, mask] = [await pixels('sketch.png'), await pixels('mask.png')]
-    for (const name of ['0.png', '1.png']) {
+    for (const name of ['000000.png', '000001.png']) {
       const result = await pixels(`inpainted/${name}`)
       let changed = 0
       for (const [i, value] of result.entries()) {
@@ -138,15 +138,28 @@ test('an interpolation starts and ends with the first images of its seeds', asyn
   const single = ['--scale', '1', '--class', 'light', '--sampler', 'ddim']
   await sample('--seed', '3', '--to-seed', '4', '--count', '5', ...single, '--out', `${at('between')}/`)
   for (const [seed, name] of [
-    ['3', '0.png'],
-    ['4', '4.png'],
+    ['3', '000000.png'],
+    ['4', '000004.png'],
   ] as const) {
     await sample('--seed', seed, '--count', '1', ...single, '--out', `${at(`seed-${seed}`)}/`)
-    const [expected, actual] = [await pixels(`seed-${seed}/0.png`), await pixels(`between/${name}`)]
+    const [expected, actual] = [await pixels(`seed-${seed}/000000.png`), await pixels(`between/${name}`)]
     const difference = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - actual[i]!)), 0)
     assert.ok(difference <= 1, `pixels differ by ${difference}`)
   }
-  assert.notDeepEqual(await pixels('between/2.png'), await pixels('between/0.png'))
+  assert.notDeepEqual(await pixels('between/000002.png'), await pixels('between/000000.png'))
+})
+
+test('four processes with --first write the same files as one', async () => {
+  await sample('--count', '8', '--seed', '9', '--out', at('one'))
+  const parts = [0, 2, 4, 6].map((first) =>
+    sample('--count', '2', '--seed', '9', '--first', String(first), '--out', at('four')),
+  )
+  await Promise.all(parts)
+  const names = readdirSync(at('one')).sort()
+  assert.deepEqual(readdirSync(at('four')).sort(), names)
+  assert.deepEqual([names.length, names.at(-1)], [8, '000007.png'])
+  for (const name of names)
+    assert.deepEqual(readFileSync(join(at('four'), name)), readFileSync(join(at('one'), name)))
 })
 
 test('rejects invalid and conflicting options', async () => {
@@ -164,6 +177,9 @@ test('rejects invalid and conflicting options', async () => {
     [['--sampler', 'pndm'], /ddpm, ddim/],
     [['--sampler', 'dmpp'], /Did you mean "dpmpp"\?/],
     [['--steps', '5000'], /5000 steps|steps.*5000/],
+    [['--first', '5', '--to-seed', '1'], /Conflicting --first and --to-seed.*Remove one of them/],
+    [['--out', at('grid.jpg')], /Invalid --out ".*grid\.jpg": expected a \.png file.*got \.jpg/],
+    [['--out', at('mask.png/images/')], /Cannot write .*mask\.png is not a folder/],
   ] as const) {
     const { status, stdout, stderr } = await command(['sample', run, ...args])
     assert.equal(status, 1, stdout + stderr)

@@ -23,14 +23,18 @@ const folder = mkdtempSync(join(tmpdir(), 'ddpm-hard-'))
 after(() => rmSync(folder, { recursive: true }))
 
 const script = fileURLToPath(new URL('../../trainer/src/commands/train.ts', import.meta.url))
+const runner = fileURLToPath(new URL('../../run.js', import.meta.url))
 const node = [process.execPath, '--disable-warning=ExperimentalWarning', script] as const
 const tiny =
   '--data shapes:32 --base-channels 8 --channel-multiples 1,1 --attention false,false --batch-size 2 --threads 1 ' +
   '--sample-every 1000 --validate-every 1000'
 
 /** Starts `npm run train` in the background. */
-function start(args: string): ChildProcess & { output: () => string; ended: Promise<number | string> } {
-  const child = spawn(node[0], [...node.slice(1), ...args.split(' ')], { cwd: folder })
+function start(
+  args: string,
+  program: readonly string[] = node.slice(1),
+): ChildProcess & { output: () => string; ended: Promise<number | string> } {
+  const child = spawn(node[0], [...program, ...args.split(' ')], { cwd: folder })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (text) => {
@@ -123,6 +127,15 @@ suite('signals', () => {
       if (signal !== 'SIGHUP') assert.match(child.output(), new RegExp(`Stopped and saved at step ${saved}`))
     })
   }
+
+  test('a signal to the starter alone is forwarded, and repetitions by npm and the terminal do not kill the process', async () => {
+    const child = start(`${tiny} --steps 100000 --checkpoint-every 2 --out forwarded`, [runner, 'train'])
+    await until(() => isTraining('forwarded'), 'a checkpoint')
+    child.kill('SIGINT')
+    child.kill('SIGINT')
+    assert.equal(await child.ended, 130, child.output())
+    assert.match(child.output(), /Stopped and saved at step/)
+  })
 
   test('a second Ctrl+C stops at once', async () => {
     const child = start(`${tiny} --batch-size 64 --steps 100000 --checkpoint-every 1 --out twice`)

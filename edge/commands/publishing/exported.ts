@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Manifest, parseManifest, UserError } from '@ddpm/shared'
+import { quote } from '@ddpm/shared/cli'
 
 /** A file of an exported model. */
 export interface ExportedFile {
@@ -57,7 +58,7 @@ function findExportFolder(folder: string): string {
   if (exported !== undefined) return exported
   throw new UserError(
     `Invalid folder "${folder}": it contains neither manifest.json nor export/manifest.json. ` +
-      `If it is a training run, export it first: npm run export -- ${folder}`,
+      `If it is a training run, export it first: npm run export -- ${quote(folder)}`,
   )
 }
 

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseByteCount, parseChoice, parsePort, parseWholeNumberWithin } from './command.ts'
+import {
+  parseByteCount,
+  parseChoice,
+  parsePort,
+  parseWholeNumber,
+  parseWholeNumberWithin,
+} from './command.ts'
 
 test('sizes are parsed with and without a unit', () => {
   for (const [text, bytes] of [
@@ -23,13 +29,17 @@ test('sizes are parsed with and without a unit', () => {
 })
 
 test('whole numbers are parsed within bounds', () => {
-  assert.deepEqual(['1', '7', '10'].map(parseWholeNumberWithin(1, 10)), [1, 7, 10])
+  assert.deepEqual(['1', '7', '1e1'].map(parseWholeNumberWithin(1, 10)), [1, 7, 10])
   for (const text of ['0', '11', '-1', '1.5', 'x', '']) {
     assert.throws(() => parseWholeNumberWithin(1, 10)(text), {
       name: 'UserError',
       code: 'commander.invalidArgument',
       message: 'Expected a whole number from 1 to 10.',
     })
+  }
+  assert.deepEqual(['2e4', '1.5e3', '0'].map(parseWholeNumber), [20_000, 1500, 0])
+  for (const text of ['-1', '1e-3', '1e99', '0x10', 'e3']) {
+    assert.throws(() => parseWholeNumber(text), /Expected a whole number of at least 0/)
   }
   assert.equal(parsePort('65535'), 65535)
   assert.throws(() => parsePort('65536'), /Expected a whole number from 0 to 65535/)

@@ -32,22 +32,23 @@ class InvalidValue extends UserError {
 
 /** Parses an option's value as a whole number ≥ 0. */
 export function parseWholeNumber(text: string): number {
-  const value = parseDigits(text)
+  const value = wholeNumberOf(text)
   if (value !== null) return value
-  throw new InvalidValue('Expected a whole number.')
+  throw new InvalidValue('Expected a whole number of at least 0.')
 }
 
 /** Returns a parser of whole numbers from `min` to `max`. */
 export function parseWholeNumberWithin(min: number, max: number): (text: string) => number {
   return (text) => {
-    const value = parseDigits(text)
+    const value = wholeNumberOf(text)
     if (value !== null && value >= min && value <= max) return value
     throw new InvalidValue(`Expected a whole number from ${min} to ${max}.`)
   }
 }
 
-function parseDigits(text: string): number | null {
-  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null
+/** Returns the value of a whole number ≥ 0 such as 20000 or 2e4; null for another text. */
+export function wholeNumberOf(text: string): number | null {
+  return /^\d[\d.]*(e\d+)?$/i.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null
 }
 
 /** Parses an option's value as a TCP port. 0 means any free port. */

@@ -8,7 +8,8 @@ export interface ProgressBar {
   end(): void
 }
 
-const barWidth = 24
+/** Width of the bar in columns. It is shortened on a narrow terminal, so that the details fit. */
+const barWidth = { min: 6, max: 24 }
 /** Seconds between two updates on a terminal, and between two lines elsewhere. */
 const interval = { terminal: 0.1, file: 10 }
 
@@ -20,15 +21,19 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
   let line = ''
   let lastUpdate = 0
   const elapsed = () => (performance.now() - lastUpdate) / 1000
+  // The last column stays empty: some terminals start a new line when it is written.
+  const columns = () => (out.columns ?? 80) - 1
 
   return {
     show(done, total, details = '') {
-      const filled = Math.floor((barWidth * done) / total)
-      const bar = '━'.repeat(filled) + '╌'.repeat(barWidth - filled)
-      line = `${label} ${bar} ${done}/${total}  ${details}`.trimEnd()
+      const numbers = `${done}/${total}  ${details}`.trimEnd()
+      const space = out.isTTY ? columns() - `${label}  ${numbers}`.length : barWidth.max
+      const width = Math.min(barWidth.max, Math.max(barWidth.min, space))
+      const filled = Math.floor((width * done) / total)
+      line = `${label} ${'━'.repeat(filled)}${'╌'.repeat(width - filled)} ${numbers}`
       if (out.isTTY) {
         if (done < total && elapsed() < interval.terminal) return
-        out.write(`\r\x1b[2K${line.slice(0, (out.columns ?? 80) - 1)}`)
+        out.write(`\r\x1b[2K${line.slice(0, columns())}`)
       } else {
         if (done < total && elapsed() < interval.file) return
         out.write(`${line}\n`)
@@ -36,7 +41,7 @@ export function progressBar(label: string, out: NodeJS.WriteStream = process.std
       lastUpdate = performance.now()
     },
     log(text) {
-      out.write(out.isTTY ? `\r\x1b[2K${text}\n${line.slice(0, (out.columns ?? 80) - 1)}` : `${text}\n`)
+      out.write(out.isTTY ? `\r\x1b[2K${text}\n${line.slice(0, columns())}` : `${text}\n`)
     },
     end() {
       if (out.isTTY && line !== '') out.write(`\r\x1b[2K${line}\n`)

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { type Dtype, dtypes, modelName, UserError } from '@ddpm/shared'
-import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber, quote, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type ExportOptions, exportModel, exportTfjsModel } from '../export/export.ts'
 import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
@@ -123,7 +123,7 @@ async function exportOnnx(
   list(described.folder, manifest.files)
   console.log(
     `${origin}${via ? ` with ${via}` : ''} to ${resolve(described.folder)}. ` +
-      `Next: npm run publish -- ${run.folder}`,
+      `Next: npm run publish -- ${quote(run.folder)}`,
   )
 }
 

@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type BetaSchedule, betaSchedules, paperSchedule, UserError } from '@ddpm/shared'
-import { parseChoice, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
+import { parseChoice, parseWholeNumber, quote, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { z } from 'zod'
 import { defaultUNet } from '../network/config.ts'
-import { createParameterLayout, createTables, flatten } from '../network/parameters.ts'
+import { createParameterLayout, createTables, flatten, type NamedTensors } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import { saveCheckpoint } from '../run/checkpoint.ts'
 import { recipes } from '../run/recipes.ts'
@@ -55,7 +55,7 @@ Example:
 
 async function main(path: string, options: Options): Promise<void> {
   const network = readArguments(options.config)
-  const { tensors } = decodeSafetensors(read(path), path)
+  const tensors = readWeights(path)
   const name = basename(path).replace(/(\.weights)?\.safetensors$/, '')
   const folder = options.out ?? join('runs', name)
   if (existsSync(folder)) {
@@ -80,7 +80,7 @@ async function main(path: string, options: Options): Promise<void> {
   })
   console.log(
     `Imported ${layout.size.toLocaleString('en')} parameters to ${checkpoint}. ` +
-      `Next: npm run sample -- ${folder} or npm run export -- ${folder}`,
+      `Next: npm run sample -- ${quote(folder)} or npm run export -- ${quote(folder)}`,
   )
 }
 
@@ -119,6 +119,27 @@ function runConfig(
 }
 
 const positive = z.int().positive()
+
+/** Prefixes that PyTorch wrappers put before every name: DataParallel, torch.compile, Lightning. */
+const wrapperPrefixes = ['module.', '_orig_mod.', 'model.']
+
+function readWeights(path: string): NamedTensors {
+  const bytes = read(path)
+  // torch.save writes a ZIP archive, and wrote a plain pickle before PyTorch 1.6.
+  if (bytes.subarray(0, 4).toString('latin1') === 'PK\x03\x04' || (bytes[0] === 0x80 && bytes[1]! <= 5)) {
+    throw new UserError(
+      `${path} is a PyTorch pickle: expected safetensors. Convert it in Python:\n` +
+        '  import torch, safetensors.torch\n' +
+        `  state = torch.load(${JSON.stringify(path)}, map_location="cpu", weights_only=True)\n` +
+        `  safetensors.torch.save_file(state, ${JSON.stringify(`${path.replace(/\.\w+$/, '')}.safetensors`)})\n` +
+        'If the file contains more than the state_dict, save only that part, for example state["model"].',
+    )
+  }
+  const { tensors } = decodeSafetensors(bytes, path)
+  const names = [...tensors.keys()]
+  const prefix = wrapperPrefixes.find((each) => names.every((name) => name.startsWith(each))) ?? ''
+  return new Map([...tensors].map(([name, tensor]) => [name.slice(prefix.length), tensor]))
+}
 
 /** The arguments of the original PyTorch module, with their Python names. */
 const networkArguments = z.strictObject({

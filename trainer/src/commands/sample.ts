@@ -1,10 +1,16 @@
-import { countEvaluations, defaultJumps, type GenerateOptions, planFor, UserError } from '@ddpm/shared'
+import {
+  countEvaluations,
+  defaultJumps,
+  type GenerateOptions,
+  type ModelInfo,
+  planFor,
+  UserError,
+} from '@ddpm/shared'
 import { parseChoice, parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { readStartingImages } from '../data/starting-images.ts'
 import { createFrameRecorder } from '../image/frames.ts'
-import type { GridOptions } from '../image/grid.ts'
-import { isAnimation, writeImages } from '../image/image-files.ts'
+import { type ImageOutput, imageOutputOf, writeImages } from '../image/image-files.ts'
 import type { WeightsKind } from '../inference/graph.ts'
 import { type OpenedModel, openModel } from '../inference/model.ts'
 import { reconstruct } from '../inference/reconstruction.ts'
@@ -16,13 +22,14 @@ import { addSamplerOptions, type SamplerFlags, samplerOptionsOf } from './termin
 interface Options extends SamplerFlags {
   out: string
   count: number
+  first: number
   seed: number
   class?: string
   guidance?: number
   guidanceRescale?: number
   weights: WeightsKind
   columns?: number
-  scale: number
+  scale?: number
   from?: string
   strength?: number
   mask?: string
@@ -39,10 +46,16 @@ const command = addSamplerOptions(
     .option(
       '--out <path>',
       'output: a grid of images (.png), a grid animated over the denoising steps (.gif), or a folder for single PNGs ' +
-        '(path ends in /)',
+        '(a path without extension)',
       'samples.png',
     )
     .option('--count <n>', 'number of images', parseWholeNumber, 64)
+    .option(
+      '--first <n>',
+      'index of the first image: image n of a seed is the same in every command, so several machines can share a set',
+      parseWholeNumber,
+      0,
+    )
     .option('--seed <n>', 'the same seed gives the same images on every machine', parseWholeNumber, 0),
 )
   .option('--class <name>', 'generate only this class')
@@ -55,7 +68,11 @@ const command = addSamplerOptions(
     'ema',
   )
   .option('--columns <n>', 'images per row of the grid', parseWholeNumber)
-  .option('--scale <n>', 'enlarges every pixel to n×n pixels', parseWholeNumber, 2)
+  .option(
+    '--scale <n>',
+    'enlarges every pixel to n×n pixels (default: 2, or 1 for single images)',
+    parseWholeNumber,
+  )
   .option(
     '--from <images>',
     'start from an image (used --count times) or from the first images of a dataset, as for train --data',
@@ -81,7 +98,8 @@ Examples:
   npm run sample -- runs/mnist --class 7 --guidance 2 --count 16 --out sevens.png
   npm run sample -- runs/mnist --sampler unipc --order 3 --steps 10 --spacing karras
   npm run sample -- runs/shapes --out denoising.gif       animated denoising
-  npm run sample -- runs/shapes --out images/ --scale 1   single PNGs
+  npm run sample -- runs/shapes --out images/             single PNGs
+  npm run sample -- runs/shapes --out images/ --first 1000 --count 1000
   npm run sample -- runs/shapes --from sketch.png --strength 0.7 --count 16
   npm run sample -- runs/shapes --from photo.png --mask hole.png --count 8
   npm run sample -- runs/mnist --from data/mnist --invert --count 8
@@ -92,14 +110,17 @@ Use npm run plan to print the steps of a sampler.`,
 
 async function main(path: string, options: Options): Promise<void> {
   checkOptions(options)
+  const output = imageOutputOf(options.out)
   const model = await openModel(path, options.weights)
   try {
+    checkGuidance(model.info, options)
     const sampling = samplerOptionsOf(options)
     const plan = planFor(model.info, sampling)
     const request: GenerateOptions = {
       ...sampling,
       seed: options.seed,
       count: options.count,
+      first: options.first,
       className: options.class ?? null,
       ...(options.guidance !== undefined && { guidance: options.guidance }),
       ...(options.guidanceRescale !== undefined && { guidanceRescale: options.guidanceRescale }),
@@ -108,14 +129,14 @@ async function main(path: string, options: Options): Promise<void> {
       `${model.description}; ${plan.name}, ${countEvaluations(plan)} network evaluations, seed ${options.seed}`,
     )
     if (options.invert) await invertAndReconstruct(model, request, options)
-    else await generateAndWrite(model, request, options)
+    else await generateAndWrite(model, request, options, output)
   } finally {
     await model.dispose()
   }
 }
 
 /** @throws UserError for a number below 1, a missing --from, or options that exclude each other */
-function checkOptions({ count, jump, resample, from, strength, mask, invert, toSeed }: Options): void {
+function checkOptions({ count, first, jump, resample, from, strength, mask, invert, toSeed }: Options): void {
   for (const [name, value] of Object.entries({ count, jump, resample })) {
     if (value < 1) throw new UserError(`Invalid --${name} ${value}: expected a positive integer.`)
   }
@@ -129,6 +150,12 @@ function checkOptions({ count, jump, resample, from, strength, mask, invert, toS
       'Conflicting --to-seed and --from: --to-seed starts from noise, --from starts from images. Remove one of them.',
     )
   }
+  for (const [name, value] of Object.entries({ 'to-seed': toSeed, from })) {
+    if (first !== 0 && value !== undefined)
+      throw new UserError(
+        `Conflicting --first and --${name}: --first selects images of the seed's noise. Remove one of them.`,
+      )
+  }
   if (invert && (strength !== undefined || mask !== undefined)) {
     throw new UserError(
       'Conflicting --invert with --strength or --mask: inversion always continues to pure noise. ' +
@@ -137,18 +164,31 @@ function checkOptions({ count, jump, resample, from, strength, mask, invert, toS
   }
 }
 
+/** @throws UserError if guidance is requested from a model without classes */
+function checkGuidance({ classes }: ModelInfo, { guidance, guidanceRescale }: Options): void {
+  for (const [name, value] of Object.entries({ guidance, 'guidance-rescale': guidanceRescale })) {
+    if (classes.length === 0 && value !== undefined) {
+      throw new UserError(
+        `Invalid --${name} ${value}: this model was trained without classes, and guidance amplifies the class. ` +
+          'Remove the option.',
+      )
+    }
+  }
+}
+
 async function generateAndWrite(
   { info, network }: OpenedModel,
   request: GenerateOptions,
   options: Options,
+  output: ImageOutput,
 ): Promise<void> {
   const { out, count, class: className = null } = options
   const start = await startingPoint(info, { ...options, className })
-  const recorder = isAnimation(out) ? createFrameRecorder(info, count) : null
+  const recorder = output === 'animation' ? createFrameRecorder(info, count) : null
   const bar = timedProgress('Generating')
   const images = await sample(info, network, { ...request, ...start }, bar.show, recorder?.record)
   bar.end()
-  console.log(await writeImages(out, images, info, gridOptions(options), recorder?.frames))
+  console.log(await writeImages(out, images, info, outputOptions(options), recorder?.frames))
 }
 
 /** Writes the images of --from, each followed by its reconstruction, and prints how much they differ. */
@@ -161,7 +201,7 @@ async function invertAndReconstruct(
   const bar = timedProgress('Inverting')
   const { pairs, psnr, noise } = await reconstruct(model, images, request, bar.show)
   bar.end()
-  console.log(await writeImages(options.out, pairs, model.info, gridOptions(options)))
+  console.log(await writeImages(options.out, pairs, model.info, outputOptions(options)))
   console.log(
     `PSNR of the reconstructions: ${psnr.overall.toFixed(1)} dB overall, ` +
       `${psnr.min.toFixed(1)} to ${psnr.max.toFixed(1)} dB per image. ` +
@@ -169,8 +209,8 @@ async function invertAndReconstruct(
   )
 }
 
-function gridOptions({ scale, columns }: Options): GridOptions {
-  return { scale, ...(columns && { columns }) }
+function outputOptions({ scale, columns, first }: Options) {
+  return { first, ...(scale && { scale }), ...(columns && { columns }) }
 }
 
 await runCommand(command)

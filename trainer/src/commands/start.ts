@@ -13,6 +13,11 @@ const folder = join('runs', 'shapes')
 /** Trained models included in the repository. */
 const includedModels = join('edge', 'models')
 
+/** The running commands. */
+const children = new Set<ChildProcess>()
+/** Whether a signal was received. */
+let stopped = false
+
 const command = new Command('npm start --')
   .description(
     'Runs the whole pipeline once: serves the studio with the included models, trains a model on the built-in shapes, ' +
@@ -23,8 +28,12 @@ const command = new Command('npm start --')
 
 async function main({ port }: { port: number }): Promise<void> {
   process.chdir(root)
-  // Ctrl+C also reaches the child processes, which save and exit. This process then exits with their code.
-  process.on('SIGINT', () => {})
+  // The commands save and exit. This process then exits with their code.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      stopped = true
+      for (const child of children) child.kill(signal)
+    })
 
   const models = readdirSync(includedModels, { withFileTypes: true }).filter((entry) => entry.isDirectory())
   for (const { name } of models) await run('publish', join(includedModels, name))
@@ -47,7 +56,9 @@ async function main({ port }: { port: number }): Promise<void> {
 /** Runs a command of the project. Exits with its code if it fails. */
 async function run(name: string, ...args: string[]): Promise<void> {
   const code = await exitCodeOf(startCommand(name, args, 'inherit'))
-  if (code !== 0) process.exit(code)
+  if (code === 0) return
+  if (stopped) console.log('To resume and to publish the model afterwards: npm start')
+  process.exit(code)
 }
 
 /** Starts the server and waits until it is ready. Its standard output is not shown. */
@@ -73,7 +84,8 @@ function startCommand(name: string, args: string[], stdout: 'inherit' | 'pipe'):
     cwd: root,
     stdio: ['inherit', stdout, 'inherit'],
   })
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
+  children.add(child)
+  child.on('exit', () => children.delete(child))
   process.on('exit', () => child.kill())
   return child
 }

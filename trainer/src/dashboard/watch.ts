@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { UserError } from '@ddpm/shared'
+import { describeSplit } from '../data/dataset/dataset.ts'
 import { type Recipe, recipeFields } from '../run/recipes.ts'
 import { type Run, runName } from '../run/run.ts'
 import type { StepCost } from '../training/estimate.ts'
@@ -48,7 +49,7 @@ function describeRun(run: Run, { parameters, flops }: StepCost): RunFacts {
   const classCount = classes.length === 0 ? '' : `, ${classes.length} classes`
   return {
     name: runName(run),
-    images: `${count.toLocaleString('en')} images of ${name}, ${channelName} ${height}×${width}${classCount}`,
+    images: `${name}, ${channelName} ${height}×${width}${classCount}: ${describeSplit(count, recipe.validation)}`,
     parameters,
     flops: flops.forward + flops.backward,
     steps: recipe.steps,

@@ -73,7 +73,7 @@ suite('auto', () => {
   test('throws with the reasons if no engine works on the requested device', async () => {
     await assert.rejects(chooseEngine({ engine: 'auto', device: 'cuda' }, spec, {}, machine({})), {
       name: 'UserError',
-      message: /Cannot train on --device cuda:\n {2}onnxruntime on cuda: missing\n {2}tfjs on cuda: missing/,
+      message: /Cannot train on --device cuda:\n\nonnxruntime on cuda: missing\n\ntfjs on cuda: missing/,
     })
   })
 })

@@ -71,7 +71,7 @@ export async function chooseEngine(
   const failures: string[] = []
   const tryCandidate = async (candidate: Candidate, allowSoftware: boolean) => {
     const result = await measure(candidate)
-    if (!result.works) failures.push(`${formatCandidate(candidate)}: ${result.reason.split('\n')[0]}`)
+    if (!result.works) failures.push(`${formatCandidate(candidate)}: ${result.reason}`)
     else if (!allowSoftware && isSoftware(result.description))
       failures.push(
         `${formatCandidate(candidate)}: ${result.description} is a software renderer, not a graphics card`,
@@ -80,10 +80,11 @@ export async function chooseEngine(
   }
   for (const candidate of onCards) await tryCandidate(candidate, request.device === candidate.device)
   if (working.length === 0) {
-    if (onCpu) return { ...onCpu, reason: `no graphics card can be used (${failures.join('; ')})` }
+    const reasons = failures.map((failure) => failure.split('\n', 1)[0])
+    if (onCpu) return { ...onCpu, reason: `no graphics card can be used (${reasons.join('; ')})` }
     throw new UserError(
-      `Cannot train on --device ${request.device}:\n${failures.map((line) => `  ${line}\n`).join('')}` +
-        'Use --device cpu, or run `npm run doctor` to see what to install.',
+      `Cannot train on --device ${request.device}:\n\n${failures.map((failure) => `${failure}\n\n`).join('')}` +
+        'To train without a graphics card, use --device cpu.',
     )
   }
   if (onCpu) await tryCandidate(onCpu, true)

@@ -1,18 +1,39 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import type { ModelInfo } from '@ddpm/shared'
-import { writeAtomically } from '../support/files.ts'
+import { existsSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { type ModelInfo, UserError } from '@ddpm/shared'
+import { assertWritable, writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
-/** Returns whether a path names an animation (.gif), which also shows intermediate samples. */
-export function isAnimation(path: string): boolean {
-  return path.toLowerCase().endsWith('.gif')
-}
+/** What to write: a PNG grid, a GIF grid animated over the denoising steps, or a folder of single PNGs. */
+export type ImageOutput = 'grid' | 'animation' | 'folder'
 
 /**
- * Writes images. The path determines the format: an animated grid for .gif, single PNGs for a folder or a path that ends
- * in /, otherwise a PNG grid.
+ * Returns what a path names: .png is a grid, .gif an animation, and an existing folder or a path without extension a folder.
+ * @throws UserError if the path has another extension or cannot be written
+ */
+export function imageOutputOf(path: string): ImageOutput {
+  const isFolder = path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory())
+  const extension = isFolder ? '' : extname(path).toLowerCase()
+  const outputs: Partial<Record<string, ImageOutput>> = { '': 'folder', '.png': 'grid', '.gif': 'animation' }
+  const output = outputs[extension]
+  if (output === undefined) {
+    throw new UserError(
+      `Invalid --out "${path}": expected a .png file for a grid, a .gif file for an animated grid, or a folder for ` +
+        `single images, got ${extension}.`,
+    )
+  }
+  assertWritable(path)
+  return output
+}
+
+/** Number of digits in the names of single images: fixed, so that sets from several processes sort and merge. */
+const digits = 6
+
+/**
+ * Writes images to a path.
  * @param images [count, channels, height, width]
+ * @param options.first index of the first image, for the names of single images
+ * @param options.scale default: 2 for grids, 1 for single images
  * @param frames frames of an animation; the last one shows the finished images
  * @returns a summary to print
  */
@@ -20,24 +41,23 @@ export async function writeImages(
   path: string,
   images: Float32Array,
   { shape }: Pick<ModelInfo, 'shape'>,
-  { scale = 2, ...grid }: GridOptions,
+  { first = 0, scale, ...grid }: GridOptions & { readonly first?: number },
   frames: readonly Float32Array[] = [images],
 ): Promise<string> {
   const count = images.length / (shape.channels * shape.height * shape.width)
   const written = count === 1 ? '1 image' : `${count} images`
-  if (isAnimation(path)) {
-    writeAtomically(path, await gridGif(frames, shape, { scale, ...grid }))
+  const output = imageOutputOf(path)
+  if (output === 'animation') {
+    writeAtomically(path, await gridGif(frames, shape, { scale: scale ?? 2, ...grid }))
     return `Wrote ${written} in ${frames.length} frames to ${path}`
   }
-  if (!path.endsWith('/') && !(existsSync(path) && statSync(path).isDirectory())) {
-    writeAtomically(path, await gridPng(images, shape, { scale, ...grid }))
+  if (output === 'grid') {
+    writeAtomically(path, await gridPng(images, shape, { scale: scale ?? 2, ...grid }))
     return `Wrote ${written} to ${path}`
   }
-  mkdirSync(path, { recursive: true })
-  const digits = String(count - 1).length
   for (let i = 0; i < count; i++) {
-    const name = `${String(i).padStart(digits, '0')}.png`
-    writeAtomically(join(path, name), await singlePng(images, i, shape, scale))
+    const name = `${String(first + i).padStart(digits, '0')}.png`
+    writeAtomically(join(path, name), await singlePng(images, i, shape, scale ?? 1))
   }
   return `Wrote ${written} to ${path}`
 }

@@ -115,9 +115,12 @@ export function validateUNet(config: UNetConfig, image?: { height: number; width
   const { height, width } = image
   const factor = 2 ** (levels - 1)
   if (height % factor !== 0 || width % factor !== 0) {
+    const below = (side: number) => Math.floor(side / factor) * factor
+    const nearest = [0, factor].map((more) => `${below(height) + more}×${below(width) + more}`)
     throw new UserError(
       `Invalid image size ${height}×${width}: expected height and width divisible by ${factor}, because the ` +
-        `network halves them ${levels - 1} times. Change --size or use fewer levels in channelMultiples.`,
+        `network halves them ${levels - 1} times. Use --size ${nearest.join(' or ')}, or fewer levels in ` +
+        '--channel-multiples and --attention.',
     )
   }
 }

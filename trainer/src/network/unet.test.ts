@@ -61,6 +61,7 @@ test('an invalid configuration is rejected with the name of the option', () => {
   rejects({ heads: 7 }, /Invalid heads 7: expected a divisor of .* \(128, 256\)/)
   rejects({ classes: -1 }, /Invalid classes -1: expected a non-negative integer/)
   rejects({}, /Invalid image size 28×28: expected height and width divisible by 8/, { height: 28, width: 28 })
+  rejects({}, /Use --size 32×32 or 40×40/, { height: 33, width: 33 })
 })
 
 test('a shape error names the operation, the expected and the actual shapes', () => {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { UserError } from '@ddpm/shared'
+import { quote } from '@ddpm/shared/cli'
 import type { UNetConfig } from '../network/config.ts'
 import { flatten, type NamedTensors, type ParameterLayout, unflatten } from '../network/parameters.ts'
 import type { TrainingState } from '../step/engine.ts'
@@ -144,7 +145,7 @@ export function readCheckpoint(path: string, layout: ParameterLayout, network?: 
   if (format !== 'ddpm-checkpoint') {
     throw new UserError(
       `${path} is not a checkpoint: expected the format "ddpm-checkpoint", got "${format ?? 'none'}". ` +
-        `To import weights from another program: npm run import -- ${path}`,
+        `To import weights from another program: npm run import -- ${quote(path)}`,
     )
   }
   if (Number(version) !== formatVersion) {

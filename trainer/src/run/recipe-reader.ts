@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { createSchedule, UserError } from '@ddpm/shared'
-import { suggest } from '@ddpm/shared/cli'
+import { suggest, wholeNumberOf } from '@ddpm/shared/cli'
 import * as z from 'zod'
 import { type Recipe, type RecipeField, recipeFields, recipeSchema, recipes } from './recipes.ts'
 
@@ -131,8 +131,8 @@ function fromText(wrapped: z.core.$ZodType, text: string): unknown {
   if (type instanceof z.ZodBoolean) return text === 'true' || (text === 'false' ? false : text)
   if (type instanceof z.ZodLiteral) return [...type.values].find((value) => String(value) === text) ?? text
   if (type instanceof z.ZodNumber) {
-    const isNumber = type.isInt ? /^\d+$/.test(text) : text.trim() !== ''
-    return isNumber ? Number(text) : text
+    if (type.isInt) return wholeNumberOf(text) ?? text
+    return text.trim() === '' ? text : Number(text)
   }
   return text
 }

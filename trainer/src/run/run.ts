@@ -7,6 +7,7 @@ import {
   toSchedulerConfig,
   UserError,
 } from '@ddpm/shared'
+import { quote } from '@ddpm/shared/cli'
 import * as z from 'zod'
 import { type UNetConfig, validateUNet } from '../network/config.ts'
 import { createParameterLayout, type ParameterLayout } from '../network/parameters.ts'
@@ -183,7 +184,7 @@ export function openCheckpoint(
   const files = listCheckpoints(path)
   if (files.length === 0) {
     throw new UserError(
-      `The run in ${path} has no checkpoint yet. Train it first: npm run train -- --resume ${path}`,
+      `The run in ${path} has no checkpoint yet. Train it first: npm run train -- --resume ${quote(path)}`,
     )
   }
   const damages: string[] = []

@@ -1,5 +1,8 @@
 import {
+  accessSync,
   closeSync,
+  constants,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -7,9 +10,10 @@ import {
   renameSync,
   rmSync,
   statfsSync,
+  statSync,
   writeSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
 
 /** Error of the system while writing a file. */
@@ -34,6 +38,25 @@ export function withWriteErrors<T>(path: string, size: number, write: () => T): 
         : `Cannot write ${path}: ${message}. Make the path writable, or choose another folder.`,
     )
   }
+}
+
+/**
+ * Checks that a file or folder can be written, before long work whose result goes there. Creates nothing.
+ * @throws WriteError
+ */
+export function assertWritable(path: string): void {
+  const existing = existsSync(path) ? path : nearestFolder(path)
+  withWriteErrors(path, 0, () => {
+    if (existing !== path && !statSync(existing).isDirectory())
+      throw Object.assign(new Error(`${existing} is not a folder`), { code: 'ENOTDIR' })
+    accessSync(existing, constants.W_OK)
+  })
+}
+
+/** Returns the nearest path above a path that exists. */
+function nearestFolder(path: string): string {
+  const folder = dirname(resolve(path))
+  return existsSync(folder) ? folder : nearestFolder(folder)
 }
 
 /** Returns the free space on a folder's disk in bytes. */

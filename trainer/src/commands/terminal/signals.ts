@@ -2,6 +2,12 @@ const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const
 type Signal = keyof typeof numbers
 const signals = Object.keys(numbers) as Signal[]
 
+/**
+ * Milliseconds within which a SIGINT is a repetition of the first one: a terminal sends it to the whole process group, and
+ * npm and run.js forward the one that they receive.
+ */
+const repetition = 500
+
 export interface Stop {
   /** First signal received; null if none was received yet. */
   readonly signal: Signal | null
@@ -13,15 +19,14 @@ export interface Stop {
 
 /**
  * Converts SIGINT (Ctrl+C), SIGTERM and SIGHUP (closed terminal) into a stop flag that long tasks poll between steps.
- * A second SIGINT ends the process at once, even in the middle of a step. SIGTERM and SIGHUP may arrive
- * twice, once from the system and once from npm, so repetitions are ignored.
+ * A later SIGINT ends the process at once, even in the middle of a step.
  * @param onSignal receives the first signal
  */
 export function stopOnSignals(onSignal: (signal: string) => void): Stop {
   let signal: Signal | null = null
   const stop = (received: NodeJS.Signals) => {
-    process.off('SIGINT', stop)
     if (signal !== null) return
+    setTimeout(() => process.off('SIGINT', stop), repetition).unref()
     signal = received as Signal
     onSignal(received)
   }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { progressBar } from '@ddpm/shared/cli'
+import { progressBar, quote } from '@ddpm/shared/cli'
 import { type Dataset, type Split, split } from '../../data/dataset/dataset.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
 import { createTables, initialize } from '../../network/parameters.ts'
@@ -56,7 +56,7 @@ async function prepareNew(options: Options): Promise<PreparedRun> {
     const isRun = existsSync(join(folder, 'config.json'))
     throw new UserError(
       `${folder} already exists. ` +
-        (isRun ? `Resume it with npm run train -- --resume ${folder}, choose` : 'Choose') +
+        (isRun ? `Resume it with npm run train -- --resume ${quote(folder)}, choose` : 'Choose') +
         ' another folder with --out, or remove it.',
     )
   }

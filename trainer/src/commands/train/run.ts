@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { UserError } from '@ddpm/shared'
-import { type ProgressBar, progressBar } from '@ddpm/shared/cli'
+import { type ProgressBar, progressBar, quote } from '@ddpm/shared/cli'
 import type { RunState } from '../../dashboard/protocol.ts'
 import { watchRun } from '../../dashboard/watch.ts'
+import { describeSplit } from '../../data/dataset/dataset.ts'
 import { MissingImageError } from '../../data/dataset/gather.ts'
 import { chooseEngine, formatCandidate } from '../../engines/choose.ts'
 import { openEngine } from '../../engines/open.ts'
@@ -74,14 +75,14 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
   const { step } = session.progress
   if (stop.signal !== null) {
     console.log(
-      `Stopped and saved at step ${step} of ${recipe.steps}. To resume: npm run train -- --resume ${folder}`,
+      `Stopped and saved at step ${step} of ${recipe.steps}. To resume: npm run train -- --resume ${quote(folder)}`,
     )
     process.exitCode = stop.exitCode
     return
   }
   console.log(
-    `Trained ${step} steps in ${formatDuration(seconds())}. Next: npm run sample -- ${folder}, ` +
-      `npm run export -- ${folder}, npm run publish -- ${folder}`,
+    `Trained ${step} steps in ${formatDuration(seconds())}. Next: npm run sample -- ${quote(folder)}, ` +
+      `npm run export -- ${quote(folder)}, npm run publish -- ${quote(folder)}`,
   )
 }
 
@@ -126,8 +127,9 @@ function stepHandler(
     bar.show(
       step,
       recipe.steps,
-      `loss ${loss.toFixed(4)}  ${rate.toPrecision(3)} images/s  ${(100 * timer.dataWait()).toFixed(0)} % waiting for data  ` +
-        `${formatDuration(timer.secondsPerStep() * stepsLeft)} left`,
+      // The time left comes first, because a narrow terminal cuts off the end.
+      `${formatDuration(timer.secondsPerStep() * stepsLeft)} left  loss ${loss.toFixed(4)}  ` +
+        `${rate.toPrecision(3)} images/s  ${(100 * timer.dataWait()).toFixed(0)} % waiting for data`,
     )
     if (step === firstStep + measuredSteps) bar.log(describeForecast(cost, timer.milliseconds, stepsLeft))
 
@@ -148,14 +150,12 @@ function stepHandler(
   }
 }
 
-function printIntroduction(
-  { folder, config, images: { train, validation } }: PreparedRun,
-  engine: Engine,
-): void {
-  const { classes } = config.dataset
+function printIntroduction({ folder, config }: PreparedRun, engine: Engine): void {
+  const { name, count, channels, height, width, classes } = config.dataset
   console.log(
-    `${train.count} ${train.count === 1 ? 'image' : 'images'} of ${train.name} (${train.channels}×${train.height}×${train.width}, ` +
-      `${classes.length === 0 ? 'no classes' : `${classes.length} classes`}), ${validation.count} for validation\n` +
+    `Images of ${name} (${channels}×${height}×${width}, ` +
+      `${classes.length === 0 ? 'no classes' : `${classes.length} classes`}): ` +
+      `${describeSplit(count, config.recipe.validation)}\n` +
       `${layoutOfRun(config).size.toLocaleString('en')} parameters, ${engine.description}; run folder: ${folder}`,
   )
 }

@@ -1,4 +1,5 @@
 import { UserError } from '@ddpm/shared'
+import { quote } from '@ddpm/shared/cli'
 import { MissingImageError } from '../../data/dataset/gather.ts'
 import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/checkpoint.ts'
 import type { Metrics } from '../../run/metrics.ts'
@@ -60,6 +61,6 @@ export async function explainFailure(
   const { checkpoint } = session
   const saved =
     checkpoint === undefined ? 'No checkpoint was written yet.' : `The last good checkpoint is ${checkpoint}.`
-  const advice = error instanceof NotFinite ? '' : ` To resume: npm run train -- --resume ${folder}`
+  const advice = error instanceof NotFinite ? '' : ` To resume: npm run train -- --resume ${quote(folder)}`
   return new UserError(`${message}\n${saved}${advice}`)
 }

@@ -65,6 +65,18 @@ export interface Split {
   readonly validation: Dataset
 }
 
+/** Returns the sizes of the sets into which `split` divides `count` images. */
+export function splitSizes(count: number, fraction: number): { train: number; validation: number } {
+  const validation = Math.min(count - 1, Math.max(1, Math.round(fraction * count)))
+  return { train: count - validation, validation }
+}
+
+/** Describes the sizes of the training and the validation set. */
+export function describeSplit(count: number, fraction: number): string {
+  const { train, validation } = splitSizes(count, fraction)
+  return `${train.toLocaleString('en')} for training, ${validation.toLocaleString('en')} for validation`
+}
+
 /**
  * Splits a dataset at random into a training set and a validation set.
  * @param fraction fraction of the images for validation, 0 to 1, rounded so that both sets have at least one image
@@ -79,10 +91,10 @@ export function split(dataset: Dataset, fraction: number, seed: number): Split {
     )
   }
   const order = randomPermutation(seed, { domain: domains.split, image: 0, step: 0 }, dataset.count)
-  const validationCount = Math.min(dataset.count - 1, Math.max(1, Math.round(fraction * dataset.count)))
+  const { validation } = splitSizes(dataset.count, fraction)
   return {
-    train: select(dataset, order.subarray(validationCount).sort()),
-    validation: select(dataset, order.subarray(0, validationCount).sort()),
+    train: select(dataset, order.subarray(validation).sort()),
+    validation: select(dataset, order.subarray(0, validation).sort()),
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { graphFile, type Manifest, type Network } from '@ddpm/shared'
-import * as ort from 'onnxruntime-node'
+import ort from '../../trainer/src/support/onnxruntime-node.ts'
 
 /** Opens the network of an exported model in onnxruntime-node. */
 export async function nodeNetwork(folder: string, manifest: Manifest): Promise<Network> {

@@ -3,12 +3,9 @@ import type { InferenceSession } from 'onnxruntime-node'
 import { createGraph, evaluate } from '../../trainer/src/algebra/graph.ts'
 import type { Op } from '../../trainer/src/algebra/ops.ts'
 import { type ModelOptions, toOnnx } from '../../trainer/src/compile/onnx/model.ts'
+import ort from '../../trainer/src/support/onnxruntime-node.ts'
 import { type Case, createInputs } from './cases.ts'
 import { float64, type Tensor } from './float64.ts'
-
-// onnxruntime reads the variable when it is loaded.
-process.env['ORT_DISABLE_TELEMETRY'] = '1'
-const { default: ort } = await import('onnxruntime-node')
 
 /** Version of the installed onnxruntime-node. */
 export const onnxruntimeVersion = ort.env.versions.node!

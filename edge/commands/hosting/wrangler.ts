@@ -17,9 +17,13 @@ const wranglerEnv = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 } as const
 
-/** Imports wrangler as a library. It reads the environment variables when it is loaded. */
+/**
+ * Imports wrangler as a library. It reads the environment variables when it is loaded. Its configuration folder is inside
+ * the project, because it stores a device id there even without metrics. The local server needs no login.
+ */
 export async function importWrangler(): Promise<typeof import('wrangler')> {
-  Object.assign(process.env, wranglerEnv, workerdEnv())
+  const configFolder = { XDG_CONFIG_HOME: join(projectRoot, '.wrangler/config') }
+  Object.assign(process.env, wranglerEnv, configFolder, workerdEnv())
   return await import('wrangler')
 }
 

@@ -1,9 +1,9 @@
 import { domains, fillNormals } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
 import { createGraph, type Node } from '../algebra/graph.ts'
 import { sizeOf } from '../algebra/shape-rules.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
 import { blockWidths } from '../compile/onnx/nchwc/layout.ts'
+import ort from '../support/onnxruntime-node.ts'
 
 let cached: Promise<number | null> | undefined
 

@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import { createGraph, type Node } from '../algebra/graph.ts'
 import {
   type Chunk,
@@ -16,11 +16,12 @@ import {
   stateNames,
 } from '../step/optimizer.ts'
 import { packScalars, updateGraph } from '../step/training-graphs.ts'
+import ort from '../support/onnxruntime-node.ts'
 
 /** Tensors by the name of a graph's input or output. */
-export type Tensors = Readonly<Record<string, ort.Tensor>>
+export type Tensors = Readonly<Record<string, Tensor>>
 /** Preallocated outputs of a run; null lets onnxruntime allocate the tensor. */
-export type Fetches = Readonly<Record<string, ort.Tensor | null>>
+export type Fetches = Readonly<Record<string, Tensor | null>>
 
 /** Stores the training state and the gradients, the inputs and outputs of the graphs in step/training-graphs.ts. */
 export interface Memory {
@@ -96,7 +97,7 @@ const deviceChunkSize = 2 ** 24
 type Compile = (
   outputs: Readonly<Record<string, Node>>,
   deviceOutputs: readonly string[],
-) => Promise<ort.InferenceSession>
+) => Promise<InferenceSession>
 
 /**
  * Stores the state on a graphics card. Every run allocates new tensors. In Node, onnxruntime supports this only with WebGPU.
@@ -123,7 +124,7 @@ export async function deviceMemory(
 
   let current: Tensors = Object.assign({}, ...stateNames.map((name) => viewsOf(state[name], chunks, name)))
   let gradients: Tensors = {}
-  let copySession: ort.InferenceSession | null = null
+  let copySession: InferenceSession | null = null
   return {
     chunks,
     parameters: (weights) =>

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { UserError } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Node } from '../algebra/graph.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
 import { createParameterLayout } from '../network/parameters.ts'
@@ -10,6 +10,7 @@ import { predictionGraph } from '../step/inference-graphs.ts'
 import { clipScale } from '../step/optimizer.ts'
 import type { StepSpec } from '../step/spec.ts'
 import { gradientGraph } from '../step/training-graphs.ts'
+import ort from '../support/onnxruntime-node.ts'
 import { detectBlockWidth } from './block-width.ts'
 import { noWebgpuAdapter, onnxruntimeCudaHint } from './install-hints.ts'
 import { deviceMemory, hostMemory, type Tensors } from './memory.ts'
@@ -23,9 +24,9 @@ const sessionOptions = {
   graphOptimizationLevel: 'disabled',
   // With memory patterns, the training step needs 1.5 times the memory and has the same speed.
   enableMemPattern: false,
-} as const satisfies ort.InferenceSession.SessionOptions
+} as const satisfies InferenceSession.SessionOptions
 
-interface CompileOptions extends ort.InferenceSession.SessionOptions {
+interface CompileOptions extends InferenceSession.SessionOptions {
   readonly device?: Device
   readonly blockWidth?: number | null
 }
@@ -39,7 +40,7 @@ export async function compile(
   outputs: Readonly<Record<string, Node>>,
   tables: ReadonlyMap<string, Float32Array>,
   { device = 'cpu', blockWidth = null, ...options }: CompileOptions = {},
-): Promise<ort.InferenceSession> {
+): Promise<InferenceSession> {
   // WebGPU has no FusedMatMul: onnxruntime would run it on the CPU and copy its inputs and output between the
   // devices.
   const dialect = device === 'cpu' ? 'onnxruntime' : 'standard'
@@ -94,7 +95,7 @@ export async function createOnnxruntimeEngine(
     gradientGraph(spec, memory.chunks),
     Object.keys(memory.gradientFetches()),
   )
-  let predictionSession: ort.InferenceSession | null = null
+  let predictionSession: InferenceSession | null = null
 
   function batchFeeds({ x0, noise, timestep, label, coefficients, dropout }: Batch): Tensors {
     const n = timestep.length
@@ -169,6 +170,6 @@ function scalarIn(name: string, results: Tensors): number {
   return (results[name]!.data as Float32Array)[0]!
 }
 
-function vector(values: Float32Array): ort.Tensor {
+function vector(values: Float32Array): Tensor {
   return new ort.Tensor('float32', values, [values.length])
 }

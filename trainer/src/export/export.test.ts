@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { domains, fillNormals, generate, graphFile, halfGraphFile, parseManifest } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
 import { exportTinyModel } from '../../../test/support/model.ts'
 import { createOnnxruntimeEngine } from '../engines/onnxruntime.ts'
 import { openGraph, openModel } from '../inference/model.ts'
 import { networkOf, openCheckpoint } from '../run/run.ts'
+import ort from '../support/onnxruntime-node.ts'
 import { exportModel } from './export.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ddpm-export-'))

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { graphFile, type ModelInfo, type Network, parseManifest, UserError } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
 import { modelInfoOf, openCheckpoint } from '../run/run.ts'
+import ort from '../support/onnxruntime-node.ts'
 import { graphNames, toOnnxModel, type WeightsKind } from './graph.ts'
 
 /** A model that is loaded in this process and ready for sampling. */

@@ -1,4 +1,3 @@
-import ort from 'onnxruntime-node'
 import { gradients } from '../algebra/grad.ts'
 import { createGraph, type Graph, type Node } from '../algebra/graph.ts'
 import { compile } from '../engines/onnxruntime.ts'
@@ -9,6 +8,7 @@ import type { Batch, TrainingState } from '../step/engine.ts'
 import { stateNames } from '../step/optimizer.ts'
 import type { StepSpec } from '../step/spec.ts'
 import { batchInputs } from '../step/training-graphs.ts'
+import ort from '../support/onnxruntime-node.ts'
 
 /**
  * Finds the first non-finite value of a failed training step. Runs the step again on the CPU and checks the result of every

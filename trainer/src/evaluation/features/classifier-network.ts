@@ -1,4 +1,3 @@
-import ort from 'onnxruntime-node'
 import { createGraph, type Graph, type Node } from '../../algebra/graph.ts'
 import type { Ops } from '../../algebra/ops.ts'
 import type { Dataset } from '../../data/dataset/dataset.ts'
@@ -13,6 +12,7 @@ import {
   type Scope,
 } from '../../network/layers.ts'
 import { createParameterLayout, type ParameterLayout, unflatten } from '../../network/parameters.ts'
+import ort from '../../support/onnxruntime-node.ts'
 
 /** Input shape and number of classes of a classifier. */
 export interface ClassifierSpec {

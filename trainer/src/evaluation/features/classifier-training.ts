@@ -1,5 +1,4 @@
 import { domains, randomPermutation } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
 import { gradients } from '../../algebra/grad.ts'
 import { createGraph, type Node } from '../../algebra/graph.ts'
 import type { Ops } from '../../algebra/ops.ts'
@@ -8,6 +7,7 @@ import { compile } from '../../engines/onnxruntime.ts'
 import { initialize, unflatten } from '../../network/parameters.ts'
 import { initialState } from '../../step/engine.ts'
 import { adamStepInPlace, stepScalars } from '../../step/optimizer.ts'
+import ort from '../../support/onnxruntime-node.ts'
 import {
   type Classifier,
   type ClassifierSpec,

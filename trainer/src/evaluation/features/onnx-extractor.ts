@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { UserError } from '@ddpm/shared'
-import ort from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import sharp from 'sharp'
+import ort from '../../support/onnxruntime-node.ts'
 import { digest } from '../inputs/cache.ts'
 import type { Images } from '../inputs/images.ts'
 import { defaultBatch, type Extractor, extractInBatches } from './extractor.ts'
@@ -85,7 +86,7 @@ interface ImageInput {
 }
 
 /** @throws UserError if the network does not have exactly one input of images */
-function imageInput({ inputMetadata }: ort.InferenceSession, path: string): ImageInput {
+function imageInput({ inputMetadata }: InferenceSession, path: string): ImageInput {
   const [input, ...others] = inputMetadata
   const [batch, channels, ...sides] = input?.isTensor ? input.shape : []
   if (others.length > 0 || sides.length !== 2 || (channels !== 1 && channels !== 3)) {
@@ -139,7 +140,7 @@ async function resize({ channels, height, width, pixels }: Images, size: number)
 }
 
 /** Averages [N, dims, …] over the axes after the second one, and returns the first n rows. */
-function poolPixels({ data, dims }: ort.Tensor, n: number): Float32Array {
+function poolPixels({ data, dims }: Tensor, n: number): Float32Array {
   const [count, channels] = dims as [number, number]
   const inner = data.length / count / channels
   const out = new Float32Array(n * channels)

@@ -20,12 +20,13 @@ address is ${defaultLimits.list} listings and ${defaultLimits.read} other reques
 
 Publish on this machine with --folder, which works while the server runs:
   npm run publish -- runs/mine --folder registry
-To publish from other machines, start the server with a token in DDPM_PUBLISH_TOKEN and use:
-  DDPM_PUBLISH_TOKEN=secret npm run publish -- runs/mine --to https://models.example
+To publish from other machines, create a token, and set it on both machines:
+  export DDPM_PUBLISH_TOKEN=$(openssl rand -hex 32)
+  npm run publish -- runs/mine --to https://models.example
 
 Examples:
   npm run serve
-  DDPM_PUBLISH_TOKEN=secret npm run serve -- models --host 0.0.0.0 --port 80`,
+  npm run serve -- models --host 0.0.0.0 --port 80`,
   )
   .action(async (folder: string, options: { port: number; host: string; behindProxy?: true }) => {
     const { publicFolder, runtimeFiles } = await buildSite()

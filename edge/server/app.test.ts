@@ -4,6 +4,10 @@ import { intercepted } from '../../test/support/faults.ts'
 import { createApp } from './app.ts'
 import type { Host, LogEntry } from './http/host.ts'
 import { memoryStorage } from './storage/memory.ts'
+import { StorageFull } from './storage/storage.ts'
+
+const publishToken = 'a token of many letters'
+const authorized = { Authorization: `Bearer ${publishToken}` }
 
 function createTestApp(host: Partial<Host>) {
   const log: LogEntry[] = []
@@ -94,14 +98,46 @@ test('the log has one entry per request, with the route instead of the path, and
 })
 
 test('a body that is too large, or has no Content-Length, is rejected before it is read', async () => {
-  const { app } = createTestApp({ publishToken: 'secret' })
+  const { app } = createTestApp({ publishToken })
   const put = (headers: Record<string, string>) =>
     app.request(`/files/${'a'.repeat(64)}`, {
       method: 'PUT',
-      headers: { Authorization: 'Bearer secret', ...headers },
+      headers: { ...authorized, ...headers },
     })
   assert.equal((await put({ 'Content-Length': String(64 * 2 ** 20 + 1) })).status, 413)
   assert.equal((await put({})).status, 411)
+})
+
+test('a full store is a 507', async () => {
+  const storage = intercepted(memoryStorage(), async () => {
+    throw new StorageFull('The disk of the store is full.')
+  })
+  const { app } = createTestApp({ storage, publishToken })
+  const response = await app.request(`/files/${'a'.repeat(64)}/parts/0`, {
+    method: 'PUT',
+    headers: { ...authorized, 'Content-Length': '1' },
+    body: 'x',
+  })
+  assert.equal(response.status, 507)
+  assert.equal(((await response.json()) as { detail: string }).detail, 'The disk of the store is full.')
+})
+
+test('a body that is not JSON by its Content-Type is a 415', async () => {
+  const { app } = createTestApp({ publishToken })
+  for (const type of ['text/plain', 'application/xml']) {
+    const headers = { ...authorized, 'Content-Type': type }
+    const response = await app.request('/api/collection', { method: 'POST', headers, body: '{}' })
+    assert.equal(response.status, 415)
+    assert.match(await response.text(), /expected application\/json/)
+  }
+})
+
+test('a token that is short enough to guess disables publishing', async () => {
+  const { app } = createTestApp({ publishToken: 'fifteen letters' })
+  const headers = { Authorization: 'Bearer fifteen letters' }
+  const response = await app.request('/api/models/a/b', { method: 'DELETE', headers })
+  assert.equal(response.status, 405)
+  assert.match(await response.text(), /too short: expected at least 16 characters/)
 })
 
 test('above the rate limit the host rejects requests of this cost only', async () => {

@@ -20,7 +20,7 @@ import { health } from './routes/health.ts'
 import { hub } from './routes/hub.ts'
 import { models } from './routes/models.ts'
 import { publishing } from './routes/publishing.ts'
-import { ContentMismatch } from './storage/storage.ts'
+import { ContentMismatch, StorageFull } from './storage/storage.ts'
 
 /** The routes of `/api` that have schemas, for the OpenAPI description and the typed client. */
 const api = new OpenAPIHono<Env>().route('/models', models).route('/', publishing)
@@ -85,9 +85,14 @@ export function createApp(getHost: (c: Context<Env>) => Host): Hono<Env> {
     if (error instanceof Problem) return problemResponse(c, error.status, error.message, error.headers)
     if (error instanceof RegistryError)
       return problemResponse(c, statuses[error.reason], error.message, retryHeaders(error.reason))
+    if (error instanceof StorageFull) return problemResponse(c, 507, error.message)
     if (error instanceof ContentMismatch || error instanceof UserError)
       return problemResponse(c, 422, error.message)
     // Errors that Hono raises itself, for example for malformed JSON.
+    if (error instanceof HTTPException && error.status === 415) {
+      const type = c.req.header('Content-Type') ?? ''
+      return problemResponse(c, 415, `Invalid Content-Type "${type}": expected application/json.`)
+    }
     if (error instanceof HTTPException && error.status < 500) return problemResponse(c, 400, error.message)
     return problemResponse(c, 500, 'Internal server error. The server log contains the details.')
   })

@@ -97,14 +97,14 @@ test('publish --remote uses the Worker that was deployed from this checkout, and
     port: 0,
     persistTo: join(folder, 'state'),
     quiet: true,
-    publishToken: 'right',
+    publishToken: 'the right publish token',
   })
   const deployed = (token: string) =>
     writeFile(env['DDPM_DEPLOYMENTS']!, JSON.stringify({ production: { url: worker.url, token } }))
   try {
     await deployed('wrong')
     assert.match((await command(['publish', exported, '--remote'], env)).stderr, /invalid token/)
-    await deployed('right')
+    await deployed('the right publish token')
     const host = new URL(worker.url).host
     const { stdout, stderr } = await command(['publish', exported, '--remote'], env)
     assert.match(

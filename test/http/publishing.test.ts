@@ -14,7 +14,7 @@ import { writeExported } from '../support/exported.ts'
 import type { Reply } from './check.ts'
 import { hosts, type RunningHost, request } from './hosts.ts'
 
-const publishToken = 'correct token'
+const publishToken = 'the correct publish token'
 const authorized = { Authorization: `Bearer ${publishToken}` }
 
 for (const [name, start] of Object.entries(hosts)) {

@@ -29,7 +29,7 @@ export async function fill(storage: Storage): Promise<Site> {
   const model = randomBytes(10_000)
   const code = Buffer.from(Array.from({ length: 3000 }, (_, i) => `instruction ${i % 50}\n`).join(''))
   const script = Buffer.from('export {}\n'.repeat(2000))
-  const octets = 'application/octet-stream'
+  const octets = 'application/octet-stream' as const
   await put(model, octets)
   await put(code, compressible)
   await put(script, 'text/x-uncompressed')
@@ -76,6 +76,8 @@ export async function fill(storage: Storage): Promise<Site> {
       nowhere: await subject(nothing, '/api/nowhere'),
       hidden: await subject(nothing, '/.env'),
       revision: await subject(nothing, '/ada/shapes/resolve/%E2%82%AC%0D%0ASet-Cookie:x/model.onnx'),
+      dots: await subject(nothing, '/api/models/a..b/c'),
+      dotsFile: await subject(nothing, '/a..b/c/resolve/main/model.onnx'),
       after: await subject(nothing, '/api/models?after=ada/%E2%82%AC'),
     },
   }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatManifest, type Manifest, toSchedulerConfig } from '@ddpm/shared'
+import { formatManifest, type Manifest, type ManifestFile, toSchedulerConfig } from '@ddpm/shared'
 
 /**
  * Writes an exported model whose files contain random bytes, with a valid manifest.
@@ -15,7 +15,12 @@ export async function writeExported(
 ): Promise<{ manifest: Manifest; contents: Buffer[] }> {
   await mkdir(folder, { recursive: true })
   const contents: Buffer[] = []
-  const write = async (role: 'graph' | 'preview', path: string, mediaType: string, bytes: number) => {
+  const write = async (
+    role: 'graph' | 'preview',
+    path: string,
+    mediaType: ManifestFile['mediaType'],
+    bytes: number,
+  ) => {
     const content = randomBytes(bytes)
     contents.push(content)
     await writeFile(join(folder, path), content)

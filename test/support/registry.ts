@@ -8,7 +8,7 @@ import { begin, commit, putFile, sha256OfText } from '../../edge/server/registry
 import { listAll, type Storage } from '../../edge/server/storage/storage.ts'
 import { createManifest } from './exported.ts'
 
-export const octets = 'application/octet-stream'
+export const octets = 'application/octet-stream' as const
 export const sha256Of = (content: Buffer) => createHash('sha256').update(content).digest('hex')
 
 /** A manifest with the content of its files. */

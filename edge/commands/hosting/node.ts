@@ -3,12 +3,14 @@ import { existsSync } from 'node:fs'
 import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { UserError } from '@ddpm/shared'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono, type MiddlewareHandler } from 'hono'
 import { compress } from 'hono/compress'
 import { etag } from 'hono/etag'
 import { createApp } from '../../server/app.ts'
+import { checkToken } from '../../server/http/guards.ts'
 import type { Host, LogEntry } from '../../server/http/host.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 import { clientAddress, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
@@ -39,7 +41,7 @@ const idleTimeout = 300_000
 
 /**
  * Runs the server on Node, over any store.
- * @throws UserError if the host or the port is not available
+ * @throws UserError if the host or the port is not available, or the token is too short
  */
 export async function serveOnNode({
   storage,
@@ -51,6 +53,10 @@ export async function serveOnNode({
   behindProxy = false,
   ...options
 }: NodeOptions): Promise<RunningServer> {
+  const invalid = publishToken === null ? null : checkToken(publishToken)
+  if (invalid !== null) {
+    throw new UserError(`Cannot start: ${invalid}. Create one with "openssl rand -hex 32".`)
+  }
   const port = await findFreePort(options.port ?? 8787, hostname)
   // Serves static assets like Cloudflare: compressed, revalidated on every use, folders with a trailing slash.
   const assets = new Hono().use(compress(), etag({ weak: true }), redirectToFolder(publicFolder)).use(
@@ -74,6 +80,9 @@ export async function serveOnNode({
     }
   })
   const fetch = async (request: Request, bindings: HttpBindings) => {
+    // RFC 9112, section 3.2. Node itself uses the first one and ignores the others.
+    const hosts = bindings.incoming.rawHeaders.filter((text, i) => i % 2 === 0 && /^host$/i.test(text))
+    if (hosts.length > 1) return new Response('Invalid request: expected one Host header.', { status: 400 })
     const response = await app.fetch(request, bindings)
     if (response.body === null) return response
     return new Response(closeOnError(response.body, bindings.outgoing), response)

@@ -112,12 +112,17 @@ async function send(
   await expectOk(await fetchWithRetry(`${url}?bytes=${bytes}`, { method: 'POST', headers: typed }))
 }
 
-/** Fetches, and retries after network errors and 5xx responses. */
+/** Fetches, and retries after network errors, 5xx responses, and above the server's rate limit. */
 async function fetchWithRetry(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
+    let seconds = 0
     try {
       const response = await fetch(input, init)
-      if (response.status < 500 || attempt === maxAttempts) return response
+      const { status } = response
+      // A full disk (507) stays full.
+      const temporary = status === 429 || (status >= 500 && status !== 507)
+      if (!temporary || attempt === maxAttempts) return response
+      if (status === 429) seconds = Number(response.headers.get('Retry-After') ?? 0)
       await response.body?.cancel()
     } catch (error) {
       if (attempt === maxAttempts) {
@@ -128,7 +133,7 @@ async function fetchWithRetry(input: string | URL | Request, init: RequestInit =
         )
       }
     }
-    await setTimeout(200 * 4 ** (attempt - 1))
+    await setTimeout(Math.max(200 * 4 ** (attempt - 1), Math.min(seconds, 60) * 1000))
   }
 }
 

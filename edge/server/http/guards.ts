@@ -18,20 +18,31 @@ async function enforceLimit(host: Host, cost: Cost): Promise<void> {
   })
 }
 
-/** Rejects requests without the host's token (401). If the host has no token, publishing is disabled (405). */
+/** Minimum length of a publish token. A random token of this length cannot be guessed within the rate limit. */
+const minTokenLength = 16
+
+/** Returns what is wrong with a publish token, or null for a valid one. */
+export function checkToken(token: string): string | null {
+  if (token.length >= minTokenLength) return null
+  return `the publish token is too short: expected at least ${minTokenLength} characters`
+}
+
+/** Rejects requests without the host's token (401). If the host has no valid token, publishing is disabled (405). */
 export const requireToken: MiddlewareHandler<Env> = async (c, next) => {
   const { publishToken } = c.var.host
-  if (publishToken === null) {
+  const disabled = publishToken === null ? 'it has no publish token' : checkToken(publishToken)
+  if (publishToken === null || disabled !== null) {
     throw new Problem(
       405,
-      `Method ${c.req.method} is not allowed: publishing over HTTP is disabled. Set the secret PUBLISH_TOKEN to enable it.`,
+      `Method ${c.req.method} is not allowed: publishing over HTTP is disabled on this server, because ${disabled}. ` +
+        'Set PUBLISH_TOKEN (Worker) or DDPM_PUBLISH_TOKEN (npm run serve) to enable it.',
       { Allow: 'GET, HEAD, OPTIONS' },
     )
   }
+  // Counted before the comparison: above the limit, the right token is rejected like a wrong one.
+  await enforceLimit(c.var.host, 'read')
   const token = /^Bearer +(.+)$/i.exec(c.req.header('Authorization') ?? '')?.[1] ?? ''
   if (equalInConstantTime(token, publishToken)) return next()
-  // Wrong tokens count against the rate limit, which slows down guessing.
-  await enforceLimit(c.var.host, 'read')
   throw new Problem(401, 'Missing or invalid token: expected the header "Authorization: Bearer TOKEN".', {
     'WWW-Authenticate': 'Bearer realm="publish"',
   })

@@ -3,14 +3,14 @@ import { cors } from 'hono/cors'
 import { secureHeaders } from 'hono/secure-headers'
 
 /**
- * Sets the security headers of every response.
+ * Sets the security headers of the page and its modules.
  *
  * - The opener and embedder policies isolate the page, which WebAssembly threads require. Worker scripts need the
  *   embedder policy, too.
  * - The content security policy allows scripts of this origin, WebAssembly, and the sampler's blob workers. It forbids
  *   inline code and styles.
  */
-export const securityHeaders: MiddlewareHandler = secureHeaders({
+const pageHeaders = {
   crossOriginOpenerPolicy: 'same-origin',
   crossOriginEmbedderPolicy: 'require-corp',
   crossOriginResourcePolicy: 'same-origin',
@@ -31,7 +31,21 @@ export const securityHeaders: MiddlewareHandler = secureHeaders({
   referrerPolicy: 'strict-origin-when-cross-origin',
   strictTransportSecurity: 'max-age=31536000',
   permissionsPolicy: { camera: [], microphone: [], geolocation: [], payment: [], usb: [] },
+}
+
+/** Paths of data that others published: files, and the API's answers. */
+const dataPath = /^\/(api\/|files\/|[^/]+\/[^/]+\/resolve\/)/
+
+const securePage = secureHeaders(pageHeaders)
+/** Data loads and runs nothing, even if a browser opens it as a page. */
+const secureData = secureHeaders({
+  ...pageHeaders,
+  contentSecurityPolicy: { defaultSrc: ["'none'"], sandbox: [] },
 })
+
+/** Sets the security headers of every response. */
+export const securityHeaders: MiddlewareHandler = (c, next) =>
+  (dataPath.test(c.req.path) ? secureData : securePage)(c, next)
 
 /** Paths that other sites may read and embed: models, the sampler module, its element, and their worker scripts. */
 const sharedPath =

@@ -19,6 +19,21 @@ import { findVersion, unpublish } from './models.ts'
 import { begin, putFile } from './publishing.ts'
 import { putPart } from './uploading.ts'
 
+test('a record under an invalid name stops the garbage collection, and nothing is removed', async () => {
+  const storage = memoryStorage()
+  const model = createModel('ada/shapes', 'unpublished')
+  await publish(storage, model)
+  await unpublish(storage, 'ada/shapes')
+  // Earlier versions accepted "..".
+  await storage.put('registry/ada/a..b.json', '{}', { mediaType: 'application/json' })
+  const options = { keepDays: 0, clock: () => new Date(Date.now() + 1000) }
+  await assert.rejects(
+    collectGarbage(storage, options),
+    /"registry\/ada\/a\.\.b\.json" .* Nothing was removed/,
+  )
+  assert.equal((await listFiles(storage)).length, 3)
+})
+
 test('the garbage collection removes unreferenced files that are old enough', async () => {
   let now = new Date('2026-01-01T00:00:00Z')
   const storage = memoryStorage(() => now)

@@ -101,7 +101,13 @@ async function publishedFiles(storage: Storage): Promise<string[]> {
   const referenced: string[] = []
   for await (const { key } of listAll(storage, keys.records)) {
     const name = keys.nameOf(key)
-    const stored = name === null ? null : await readRecord(storage, name)
+    if (name === null) {
+      throw new UserError(
+        `Cannot collect garbage: "${key}" in the store is not the record of a valid model name, so the files of that ` +
+          'model are unknown. Nothing was removed. Remove or rename this object in the store.',
+      )
+    }
+    const stored = await readRecord(storage, name)
     for (const { version } of stored?.record.versions ?? []) {
       referenced.push(version)
       const manifest = await readText(storage, keys.file(version))

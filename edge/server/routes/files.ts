@@ -1,3 +1,4 @@
+import { mediaTypes } from '@ddpm/shared'
 import { Hono } from 'hono'
 import { deliver } from '../http/deliver.ts'
 import { rateLimited, requireToken } from '../http/guards.ts'
@@ -74,14 +75,11 @@ function contentLength({ headers }: Request): number {
   return Number(length)
 }
 
-/** Media types of model files. Excludes types that a browser would render or run as a page of this origin. */
-const uploadable = ['application/octet-stream', 'application/json', 'image/png', 'image/jpeg', 'image/webp']
-
 /** @throws Problem if files of this media type are not accepted */
 function contentType({ headers }: Request): string {
   const type = headers.get('Content-Type') ?? 'application/octet-stream'
-  if (uploadable.includes(type)) return type
-  const accepted = uploadable.join(', ')
+  if ((mediaTypes as readonly string[]).includes(type)) return type
+  const accepted = mediaTypes.join(', ')
   throw new Problem(415, `Invalid Content-Type "${type}": expected one of ${accepted}.`, {
     Accept: accepted,
   })

@@ -16,7 +16,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout } from 'node:timers/promises'
 import { verifiedChunks } from './content.ts'
-import type { ObjectInfo, PutOptions, Storage } from './storage.ts'
+import { type ObjectInfo, type PutOptions, type Storage, StorageFull } from './storage.ts'
 
 /** Keys that are safe as relative paths: no empty or hidden segments, and no "..". */
 const plainKey = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
@@ -80,16 +80,19 @@ export function folderStorage(folder: string): Storage {
     async put(key, content, options) {
       const path = objectPath(key)
       const part = join(folder, '.parts', crypto.randomUUID())
-      for (const target of [path, part, typePath(key)]) await mkdir(dirname(target), { recursive: true })
-      if (Date.now() - swept > maxPartAge) {
-        swept = Date.now()
-        await removeAbandonedParts(join(folder, '.parts'))
-      }
       try {
+        for (const target of [path, part, typePath(key)]) await mkdir(dirname(target), { recursive: true })
+        if (Date.now() - swept > maxPartAge) {
+          swept = Date.now()
+          await removeAbandonedParts(dirname(part))
+        }
         const file = createWriteStream(part, { flush: true })
         await pipeline(Readable.from(verifiedChunks(key, content, options)), file)
         if (!(await moveIntoPlace(key, part, path, options))) return null
         return await head(key)
+      } catch (error) {
+        if (!['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+        throw new StorageFull('The disk of the store is full. Free some space there, then try again.')
       } finally {
         for (const path of [part, `${part}.type`]) await rm(path, { force: true })
       }

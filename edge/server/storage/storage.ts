@@ -1,3 +1,5 @@
+import { UserError } from '@ddpm/shared'
+
 /** Metadata of a stored object. */
 export interface ObjectInfo {
   readonly key: string
@@ -48,6 +50,7 @@ export interface Storage {
    * Writes an object.
    * @returns null if the precondition `onlyIf` is not met
    * @throws ContentMismatch if the content does not have the expected length or hash
+   * @throws StorageFull if there is no space left
    */
   put(key: string, content: Content, options: PutOptions): Promise<ObjectInfo | null>
   /**
@@ -67,6 +70,9 @@ export interface Storage {
 export class ContentMismatch extends Error {
   override readonly name = 'ContentMismatch'
 }
+
+/** Error for a write to a full store. */
+export class StorageFull extends UserError {}
 
 /** Reads a small object as text. Returns null if there is none. */
 export async function readText(

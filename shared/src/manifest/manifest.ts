@@ -13,11 +13,12 @@ export const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 as 64 lower-case hexadecimal digits')
 
-const part = '[A-Za-z0-9][A-Za-z0-9._-]{0,63}'
+/** Excludes "..", which is not safe in the paths of a folder. */
+const part = '(?![^/]*\\.\\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}'
 
 /**
  * Schema of the owner or the name of a model: letters, digits, dot, hyphen and underscore; starts with a letter or
- * digit.
+ * digit, and contains no two dots in a row.
  */
 export const namePart = z.string().regex(new RegExp(`^${part}$`))
 
@@ -26,8 +27,17 @@ export const modelName = z
   .string()
   .regex(
     new RegExp(`^${part}/${part}$`),
-    'expected owner/name made of letters, digits, ".", "-" and "_", at most 64 characters each',
+    'expected owner/name made of letters, digits, ".", "-" and "_", without "..", at most 64 characters each',
   )
+
+/** Media types of a model's files. Excludes types that a browser would render or run as a page of the server's origin. */
+export const mediaTypes = [
+  'application/octet-stream',
+  'application/json',
+  'image/png',
+  'image/jpeg',
+  'image/webp',
+] as const
 
 const file = z.strictObject({
   /**
@@ -36,9 +46,7 @@ const file = z.strictObject({
    */
   role: z.enum(['graph', 'graph-fp16', 'preview']),
   path: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'expected a plain file name'),
-  mediaType: z
-    .string()
-    .regex(/^[a-z]+\/[a-z0-9.+-]+$/, 'expected a media type such as application/octet-stream'),
+  mediaType: z.enum(mediaTypes),
   bytes: z.int().positive(),
   sha256,
 })

@@ -45,6 +45,10 @@ export type About =
   | 'hidden'
   /** A hub address whose revision contains a line break and characters outside ASCII. */
   | 'revision'
+  /** The manifest of a model whose name contains "..". */
+  | 'dots'
+  /** A file of a model whose name contains "..". */
+  | 'dotsFile'
   /** A page of the list, with a character outside ASCII in the parameter `after`. */
   | 'after'
 

@@ -108,6 +108,28 @@ add('CSP3, directives', 'no inline code, no eval except WebAssembly, no other or
   about: 'page',
   answer: { 'content-security-policy': /^default-src 'none';(?!.*(?<!wasm-)unsafe-)(?!.*https?:)(?!.*\*)/ },
 })
+for (const [about, status] of [
+  ['model', 200],
+  ['code', 200],
+  ['version', 200],
+  ['manifest', 200],
+  ['list', 200],
+  ['description', 200],
+  ['nothing', 404],
+  ['nowhere', 404],
+  ['revision', 404],
+] as const) {
+  add('CSP3, directives', 'data runs and loads nothing, even if it is opened as a page', {}, status, {
+    about,
+    answer: { 'content-security-policy': "default-src 'none'; sandbox" },
+  })
+}
+for (const path of ['dots', 'dotsFile'] as const) {
+  add('15.5.5', 'a model name with two dots in a row', {}, 404, {
+    about: path,
+    answer: { 'cache-control': 'no-store', 'content-type': 'application/problem+json' },
+  })
+}
 add('RFC 9111, 5.2.2.2', 'the page is revalidated on every use', {}, 200, {
   about: 'page',
   answer: { 'cache-control': 'public, max-age=0, must-revalidate', etag: /^(W\/)?"/ },

@@ -44,7 +44,12 @@ export async function exportModel(
   const plain = toOnnxModel(config, checkpoint, options.weights, { name, description, licence })
   const graph = convert ? await convert(plain) : plain
   const files: ManifestFile[] = []
-  const write = (role: ManifestFile['role'], path: string, mediaType: string, bytes: Uint8Array) => {
+  const write = (
+    role: ManifestFile['role'],
+    path: string,
+    mediaType: ManifestFile['mediaType'],
+    bytes: Uint8Array,
+  ) => {
     writeAtomically(join(options.folder, path), bytes)
     files.push(describeFile(role, path, mediaType, bytes))
   }
@@ -98,7 +103,7 @@ export async function exportModel(
 function describeFile(
   role: ManifestFile['role'],
   path: string,
-  mediaType: string,
+  mediaType: ManifestFile['mediaType'],
   bytes: Uint8Array,
 ): ManifestFile {
   return {

@@ -3,6 +3,7 @@ import { type Dtype, dtypes, modelName, UserError } from '@ddpm/shared'
 import { parseChoice, parseWholeNumber, quote, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { type ExportOptions, exportModel, exportTfjsModel } from '../export/export.ts'
+import { exportPytorch } from '../export/pytorch.ts'
 import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
 import { toTfjsModel, type WeightsKind } from '../inference/graph.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
@@ -22,7 +23,9 @@ interface Options {
 }
 
 const command = new Command('npm run export --')
-  .description('Exports a trained model as ONNX, with a manifest and a preview, ready to publish.')
+  .description(
+    'Exports a trained model as ONNX and for PyTorch, with a manifest and a preview, ready to publish.',
+  )
   .argument('<run>', "a run's folder (its latest checkpoint) or one of its checkpoints")
   .option('--out <folder>', 'output folder (default: RUN/export, or RUN/tfjs with --format tfjs)')
   .option('--name <owner/name>', 'name of the model (default: local/RUN)')
@@ -120,7 +123,16 @@ async function exportOnnx(
   const { preview, dtype, via } = options
   const convert = via && (await tf2onnxConverter(run, checkpoint, options))
   const manifest = await exportModel(run, checkpoint, { ...described, preview, dtype }, convert)
+  const pytorchFolder = join(described.folder, 'pytorch')
+  const pytorch = exportPytorch(run, checkpoint, { folder: pytorchFolder, weights: described.weights })
   list(described.folder, manifest.files)
+  list(pytorchFolder, pytorch.files)
+  if (pytorch.obstacle !== null) {
+    console.log(
+      `diffusers cannot load this network: ${pytorch.obstacle}. ` +
+        `${pytorchFolder} has the weights with the names of the original PyTorch network instead.`,
+    )
+  }
   console.log(
     `${origin}${via ? ` with ${via}` : ''} to ${resolve(described.folder)}. ` +
       `Next: npm run publish -- ${quote(run.folder)}`,

@@ -10,13 +10,13 @@ import { launch, launchWithProfile } from '../test/support/browser.ts'
 import { measured, type WrittenNetwork, writeNetwork } from './browser/networks.ts'
 import { report } from './browser/report.ts'
 import { openSite } from './browser/site.ts'
-import { call, limitThreads, type Setting, type Sitting, sit } from './browser/sitting.ts'
+import { call, limitThreads, runTrial, type Setting, type TrialResult } from './browser/trial.ts'
 import { findTorch } from './torch.ts'
 
 /** Number of steps for the first image of a visit. */
 const visitSteps = 15
-/** Number of sittings. In each, all contenders are opened again and measured in rounds. */
-const sittingCount = 2
+/** Number of trials. In each, all contenders are opened again and measured in rounds. */
+const trialCount = 2
 const names = Object.keys(measured)
 const devices = ['wasm', 'webgpu'] as const
 const words = (allowed: readonly string[]) => (text: string) => text.split(',').map(parseChoice(allowed))
@@ -38,7 +38,7 @@ const command = new Command('npm run bench:browser --')
   .option('--count <n>', 'batch size (default: 4; cifar10 and WebGPU: 1)', parseWholeNumberWithin(1, 256))
   .option(
     '--steps <n>',
-    'steps per turn (default: 15; cifar10 and WebGPU: 3)',
+    'steps per measurement (default: 15; cifar10 and WebGPU: 3)',
     parseWholeNumberWithin(1, 1000),
   )
   .option('--sampler <name>', 'sampler, as for npm run sample', 'ddpm')
@@ -52,8 +52,8 @@ const command = new Command('npm run bench:browser --')
   .addHelpText(
     'after',
     `
-The networks have the sizes of the recipes and untrained weights. The contenders take turns, each in its own worker, with
-the same batch size and the same number of threads:
+The networks have the sizes of the recipes and untrained weights. In each round, every contender runs once, in its own
+worker, with the same batch size and the same number of threads:
   module    model.sample of the sampler module, with noise, sampler, previews and messages
   network   only the same graph in the same onnxruntime-web
   loop      the same graph in a plain loop, which copies the output back from the device in every step
@@ -159,7 +159,7 @@ async function measureVisits(folder: string, url: string, { network, task }: Set
   console.log(`first image with ${visitSteps} steps: ${first}; on warm visits ${warm.join(', ')}`)
 }
 
-/** Measures in several sittings: the memory addresses of a session change its speed by 1 to 2 %. */
+/** Measures in several trials: the memory addresses of an onnxruntime session change its speed by 1 to 2 %. */
 async function measure(
   browser: Browser,
   url: string,
@@ -167,14 +167,14 @@ async function measure(
   { sampler, seconds }: Pick<Options, 'sampler' | 'seconds'>,
 ): Promise<void> {
   const start = performance.now()
-  const sittings: Sitting[] = []
-  for (let i = 1; i <= sittingCount; i++) {
-    const until = start + (seconds * 1000 * i) / sittingCount
-    sittings.push(await sit(browser, url, setting, sampler, until))
+  const trials: TrialResult[] = []
+  for (let i = 1; i <= trialCount; i++) {
+    const until = start + (seconds * 1000 * i) / trialCount
+    trials.push(await runTrial(browser, url, setting, sampler, until))
   }
-  const [{ reason, contenders }] = sittings as [Sitting]
+  const [{ reason, contenders }] = trials as [TrialResult]
   console.log(`module runs on ${reason}`)
-  const rounds = sittings.flatMap(({ rounds }) => rounds)
+  const rounds = trials.flatMap(({ rounds }) => rounds)
   console.log(report(contenders, rounds, { steps: setting.steps, count: setting.task.count }))
 }
 

@@ -18,8 +18,8 @@ const warmUpSteps = 10
  * the loss differs by 9e-5.
  */
 const tolerance = (step: number) => 2e-5 * step
-/** Steps per turn. */
-const turn = 5
+/** Number of steps that a contender runs before the next contender runs. */
+const stepsPerBlock = 5
 
 const names = Object.keys(tasks)
 const list = (text: string) => text.split(',').map(parseWholeNumber)
@@ -40,9 +40,10 @@ const command = new Command('npm run bench:train --')
   .addHelpText(
     'after',
     `
-Both sides take turns of ${turn} steps, each in its own process. Times are medians; memory is the peak of the process.
-PyTorch is measured in the faster of its two memory layouts, with the BLAS library of the system. On Debian it is also
-measured with the reference BLAS that it is packaged with.
+Both sides alternate in blocks of ${stepsPerBlock} steps, each in its own process. Times are medians; memory is the peak of the
+process.
+PyTorch is measured with the BLAS library of the system, in the faster of two memory layouts (contiguous and channels
+last). On Debian it is also measured with the reference BLAS that the package python3-torch installs.
 
 Examples:
   npm run bench:train
@@ -109,22 +110,22 @@ async function measure(
   const peers = torch === null ? [] : await startPeers(folder, task, torch)
   for (const { name, description } of peers) console.log(row(name, description))
 
-  const first = await inTurn([ours, ...peers], warmUpSteps)
+  const first = await runBlocks([ours, ...peers], warmUpSteps)
   first.forEach((block, i) => console.log(row((peers[i - 1] ?? ours).name, losses(block))))
   assertAgreement(first)
 
   // Only the faster of PyTorch's two memory layouts is measured further.
-  const [peer, other, ...packaged] = peers
+  const [peer, other, ...withReferenceBlas] = peers
   const faster = peer && other && medianOfBlocks(first[2]!) < medianOfBlocks(first[1]!) ? other : peer
   for (const contender of peers) {
-    if (contender !== faster && !packaged.includes(contender)) await contender.end()
+    if (contender !== faster && !withReferenceBlas.includes(contender)) await contender.end()
   }
-  const contenders = [ours, ...(faster ? [faster] : []), ...packaged]
+  const contenders = [ours, ...(faster ? [faster] : []), ...withReferenceBlas]
 
   const blocks: Block[][] = contenders.map(() => [])
-  for (let left = steps; left > 0; left -= turn) {
-    const round = await inTurn(contenders, Math.min(turn, left))
-    round.forEach((block, i) => blocks[i]!.push(block))
+  for (let left = steps; left > 0; left -= stepsPerBlock) {
+    const blocksOfRound = await runBlocks(contenders, Math.min(stepsPerBlock, left))
+    blocksOfRound.forEach((block, i) => blocks[i]!.push(block))
   }
   await Promise.all(contenders.map((contender) => contender.end()))
   report(contenders, blocks, task.batch)
@@ -150,7 +151,7 @@ async function startPeers(folder: string, { threads }: Task, torch: string): Pro
     await start('PyTorch', 'channels_last'),
     ...(reference
       ? [
-          await start('packaged', 'contiguous_format', {
+          await start('reference', 'contiguous_format', {
             LD_LIBRARY_PATH: `${reference}/blas:${reference}/lapack`,
           }),
         ]
@@ -159,7 +160,7 @@ async function startPeers(folder: string, { threads }: Task, torch: string): Pro
 }
 
 /** Runs one block of each contender in sequence. */
-async function inTurn(contenders: readonly Contender[], steps: number): Promise<Block[]> {
+async function runBlocks(contenders: readonly Contender[], steps: number): Promise<Block[]> {
   const blocks: Block[] = []
   for (const contender of contenders) {
     // The idle threads of the previous contender use the CPU for some more milliseconds.
@@ -217,7 +218,7 @@ function losses(block: Block): string {
 }
 
 function row(name: string, text: string): string {
-  return name.padEnd(9) + text
+  return name.padEnd(11) + text
 }
 
 await runCommand(command)

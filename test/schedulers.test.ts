@@ -1,14 +1,14 @@
 // Compares the samplers with the figures of diffusers' own tests (tests/schedulers/test_scheduler_*.py), within the
-// tolerance of each test. Every sampler is configured by a scheduler_config.json block, which is parsed like a file.
+// tolerance of each test. Every sampler is configured by the content of a scheduler_config.json file.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { planInversion } from '@ddpm/shared'
 import {
   type Figures,
-  fromBlock,
   loop,
   noisyLoop,
   peerSample,
+  planFromConfig,
   scalingLoop,
   startAt,
 } from './support/published.ts'
@@ -21,13 +21,13 @@ function assertNear(actual: Figures, { sum, mean }: { sum?: number; mean: number
   assert.ok(Math.abs(actual.mean - mean) < 1e-3, `${text}; published mean ${mean}`)
 }
 
-function loopFrom(parsed: ReturnType<typeof fromBlock>, skipped: number): Promise<Figures> {
+function loopFrom(parsed: ReturnType<typeof planFromConfig>, skipped: number): Promise<Figures> {
   const { plan, from } = startAt(parsed, skipped)
   return loop(plan, from)
 }
 
 suite('DDIMScheduler, test_scheduler_ddim.py', () => {
-  const block = { _class_name: 'DDIMScheduler', ...linear, clip_sample: true }
+  const config = { _class_name: 'DDIMScheduler', ...linear, clip_sample: true }
   const figures = [
     ['test_full_loop_no_noise', {}, { sum: 172.0067, mean: 0.223967 }],
     ['…_with_v_prediction', { prediction_type: 'v_prediction' }, { sum: 52.5302, mean: 0.0684 }],
@@ -44,16 +44,16 @@ suite('DDIMScheduler, test_scheduler_ddim.py', () => {
   ] as const
   for (const [name, change, expected] of figures) {
     test(name, async () =>
-      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), expected),
+      assertNear(await loop(planFromConfig({ ...config, ...change }, {}).plan, peerSample()), expected),
     )
   }
 
   test('…_with_noise', async () => {
-    assertNear(await loopFrom(fromBlock(block, {}), 8), { sum: 354.5418, mean: 0.4616 })
+    assertNear(await loopFrom(planFromConfig(config, {}), 8), { sum: 354.5418, mean: 0.4616 })
   })
 
   test('test_steps_offset', () => {
-    const { plan } = fromBlock({ ...block, steps_offset: 1 }, { steps: 5 })
+    const { plan } = planFromConfig({ ...config, steps_offset: 1 }, { steps: 5 })
     assert.deepEqual(
       plan.rows.map(({ t }) => t),
       [801, 601, 401, 201, 1],
@@ -63,7 +63,7 @@ suite('DDIMScheduler, test_scheduler_ddim.py', () => {
   test('test_variance, with η = 1', () => {
     const variance = (from: number, to: number) => {
       const steps = 1000 / (from - to)
-      const { plan } = fromBlock({ ...block, clip_sample: false }, { steps, eta: 1 })
+      const { plan } = planFromConfig({ ...config, clip_sample: false }, { steps, eta: 1 })
       return (plan.rows.find(({ t }) => t === from)!.d as number) ** 2
     }
     // diffusers allows 1e-5 around its float32 value; float64 gives 0.147720.
@@ -85,14 +85,14 @@ suite('DDIMInverseScheduler, test_scheduler_ddim_inverse.py', () => {
     ],
   ] as const) {
     test(name, async () => {
-      const { levels, options } = fromBlock({ _class_name: 'DDIMScheduler', ...linear, ...change }, {})
+      const { levels, options } = planFromConfig({ _class_name: 'DDIMScheduler', ...linear, ...change }, {})
       assertNear(await loop(planInversion(levels, options), peerSample()), expected)
     })
   }
 })
 
 suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
-  const block = { _class_name: 'DDPMScheduler', ...linear, variance_type: 'fixed_small', clip_sample: true }
+  const config = { _class_name: 'DDPMScheduler', ...linear, variance_type: 'fixed_small', clip_sample: true }
   const v = { prediction_type: 'v_prediction' }
   for (const [name, change, expected] of [
     ['test_full_loop_no_noise', {}, { sum: 258.9606, mean: 0.3372 }],
@@ -100,14 +100,14 @@ suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
   ] as const) {
     test(name, async () => {
       assertNear(
-        await noisyLoop(fromBlock({ ...block, ...change }, { steps: 1000 }).plan, peerSample()),
+        await noisyLoop(planFromConfig({ ...config, ...change }, { steps: 1000 }).plan, peerSample()),
         expected,
       )
     })
   }
 
   test('…_with_noise', async () => {
-    const { plan, from } = startAt(fromBlock(block, { steps: 1000 }), 998)
+    const { plan, from } = startAt(planFromConfig(config, { steps: 1000 }), 998)
     const actual = await noisyLoop(plan, from)
     assertNear(actual, { mean: 0.5051 })
     // The published sum 387.9466 comes from float32 tables, in which 1 − ᾱ at t = 1 is off by 5e-4. PyTorch in float64
@@ -116,7 +116,7 @@ suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
   })
 
   test('test_variance', () => {
-    const { rows } = fromBlock(block, { steps: 1000 }).plan
+    const { rows } = planFromConfig(config, { steps: 1000 }).plan
     const variance = (t: number) => (rows.find((row) => row.t === t)!.d as number) ** 2
     assert.equal(variance(0), 0)
     assert.ok(Math.abs(variance(487) - 0.00979) < 1e-5)
@@ -124,7 +124,7 @@ suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
   })
 
   test('test_custom_timesteps: each step leads to the next visited timestep', () => {
-    const { rows } = fromBlock({ ...block, timestep_spacing: 'trailing' }, { steps: 13 }).plan
+    const { rows } = planFromConfig({ ...config, timestep_spacing: 'trailing' }, { steps: 13 }).plan
     assert.deepEqual(
       rows.map(({ t }) => t),
       [999, 922, 845, 768, 691, 614, 537, 461, 384, 307, 230, 153, 76],
@@ -136,7 +136,7 @@ suite('DDPMScheduler, test_scheduler_ddpm.py', () => {
 })
 
 suite('DPMSolverMultistepScheduler, test_scheduler_dpm_multi.py', () => {
-  const block = {
+  const config = {
     _class_name: 'DPMSolverMultistepScheduler',
     ...linear,
     solver_order: 2,
@@ -164,17 +164,17 @@ suite('DPMSolverMultistepScheduler, test_scheduler_dpm_multi.py', () => {
     ['…_with_lu_and_v_prediction', { ...v, use_lu_lambdas: true }, 0.1554],
   ] as const) {
     test(name, async () =>
-      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+      assertNear(await loop(planFromConfig({ ...config, ...change }, {}).plan, peerSample()), { mean }),
     )
   }
 
   test('…_with_noise', async () => {
-    assertNear(await loopFrom(fromBlock(block, {}), 5), { sum: 318.4111, mean: 0.4146 })
+    assertNear(await loopFrom(planFromConfig(config, {}), 5), { sum: 318.4111, mean: 0.4146 })
   })
 })
 
 suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
-  const block = {
+  const config = {
     _class_name: 'UniPCMultistepScheduler',
     ...linear,
     solver_order: 2,
@@ -189,12 +189,12 @@ suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
     ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1966],
   ] as const) {
     test(name, async () =>
-      assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, peerSample()), { mean }),
+      assertNear(await loop(planFromConfig({ ...config, ...change }, {}).plan, peerSample()), { mean }),
     )
   }
 
   test('…_with_noise', async () => {
-    assertNear(await loopFrom(fromBlock(block, {}), 8), { sum: 315.5757, mean: 0.4109 })
+    assertNear(await loopFrom(planFromConfig(config, {}), 8), { sum: 315.5757, mean: 0.4109 })
   })
 
   suite('UniPCMultistepScheduler1DTest', () => {
@@ -206,12 +206,12 @@ suite('UniPCMultistepScheduler, test_scheduler_unipc.py', () => {
       ['…_with_karras_and_v_prediction', { ...v, use_karras_sigmas: true }, 0.1944],
     ] as const) {
       test(name, async () =>
-        assertNear(await loop(fromBlock({ ...block, ...change }, {}).plan, line), { mean }),
+        assertNear(await loop(planFromConfig({ ...config, ...change }, {}).plan, line), { mean }),
       )
     }
 
     test('…_with_noise', async () => {
-      const { plan, from } = startAt(fromBlock(block, {}), 8, line)
+      const { plan, from } = startAt(planFromConfig(config, {}), 8, line)
       assertNear(await loop(plan, from), { sum: 39.087, mean: 0.4072 })
     })
   })
@@ -223,7 +223,7 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
   const heun = { _class_name: 'HeunDiscreteScheduler', ...base }
   const karras = { use_karras_sigmas: true }
   const scaled = (factor: number) => peerSample().map((value) => value * factor)
-  for (const [name, block, expected] of [
+  for (const [name, config, expected] of [
     ['Euler, test_full_loop_no_noise', euler, { sum: 10.0807, mean: 0.0131 }],
     [
       'Euler, …_with_v_prediction',
@@ -245,17 +245,17 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
     ['Heun, …_device_karras_sigmas', { ...heun, ...karras }, { sum: 0.00015, mean: 1.9869554535e-7 }],
   ] as const) {
     test(name, async () => {
-      const { plan } = fromBlock(block, {})
+      const { plan } = planFromConfig(config, {})
       assertNear(await scalingLoop(plan, scaled(plan.start)), expected)
     })
   }
 
-  for (const [name, block, expected] of [
+  for (const [name, config, expected] of [
     ['Euler, …_with_noise', euler, { sum: 57062.9297, mean: 74.3007 }],
     ['Heun, …_with_noise', heun, { sum: 75074.8906, mean: 97.7538 }],
   ] as const) {
     test(name, async () => {
-      const parsed = fromBlock(block, {})
+      const parsed = planFromConfig(config, {})
       const { plan, from } = startAt(parsed, 8, scaled(Math.sqrt(1 / parsed.levels[0]!.alphaBar - 1)))
       const actual = await scalingLoop(plan, from)
       assert.ok(Math.abs(actual.mean - expected.mean) < 1e-3, `mean ${actual.mean}`)
@@ -266,7 +266,7 @@ suite('EulerDiscreteScheduler and HeunDiscreteScheduler, test_scheduler_euler.py
 })
 
 test('plans have the initial standard deviation of diffusers', () => {
-  const start = (block: object) => fromBlock(block, {}).plan.start
+  const start = (config: object) => planFromConfig(config, {}).plan.start
   const euler = { _class_name: 'EulerDiscreteScheduler', ...linear }
   assert.equal(start({ ...euler, timestep_spacing: 'leading' }), 1)
   // σ_max/√(σ_max² + 1) of the linear schedule: √(1 − 4.0358e-5).

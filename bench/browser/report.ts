@@ -1,9 +1,9 @@
 import { median } from '@ddpm/shared'
 import type { Times } from './stopwatch.ts'
 
-/** The measurements of a round, in which every contender has one turn. */
+/** The measurements of a round, in which every contender runs once. */
 export interface Round {
-  /** Time in milliseconds for all steps of the turn, by contender. */
+  /** Time in milliseconds for all steps of the round, by contender. */
   readonly milliseconds: Map<string, number>
   /** Parts of the module's time. */
   readonly times: Times

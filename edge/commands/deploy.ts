@@ -37,7 +37,7 @@ Examples:
     }
     const bucket = await ensureBucket(env)
     console.log(`Bucket ${bucket.name}: ${bucket.created ? 'created' : 'exists'}.`)
-    // Uploaded before the page, which loads them.
+    // The page loads these files, so they are uploaded before it.
     const sent = await uploadRuntimeFiles(await cloudflareTarget(env), runtimeFiles)
     console.log(
       `onnxruntime files: ${sent === 0 ? 'exist' : `uploaded ${sent}, each uncompressed and compressed`}.`,

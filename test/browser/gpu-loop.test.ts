@@ -137,7 +137,7 @@ describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
     const { images, readBacks } = await sample('test/discs', { ...sampling, previewEvery: 0 }, other)
     await other.close()
     assertSame(images, (await reference('test/discs', sampling)).images)
-    // Batches of 2, 2 and 1 images.
+    // One read-back for each batch: 2, 2 and 1 images.
     assert.equal(readBacks, 3)
   })
 
@@ -163,7 +163,7 @@ describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
     assertSame(after, (await reference('test/discs', again)).images)
   })
 
-  /** Opens a page whose workers count read-backs. */
+  /** Opens a page that counts the read-backs of GPU memory in its workers. */
   async function open(script = ''): Promise<Page> {
     const page = await context.newPage()
     if (script) await page.addInitScript(script)

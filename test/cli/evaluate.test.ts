@@ -65,7 +65,7 @@ suite('npm run evaluate', () => {
     const [name] = outputs('quality-')
     const report = JSON.parse(readFileSync(outputPath(name!), 'utf8'))
     assert.deepEqual(
-      { ...report.drawn, weights: report.model.weights, split: report.reference.split },
+      { ...report.generated, weights: report.model.weights, split: report.reference.split },
       {
         ...{
           count: 12,
@@ -99,7 +99,7 @@ suite('npm run evaluate', () => {
       const path = /Wrote the report to (\S+)/.exec(
         evaluate('runs/tiny', '--out', 'runs/flags', '--steps', '2', ...counts, ...args),
       )![1]!
-      return JSON.parse(readFileSync(join(folder, path), 'utf8')).drawn
+      return JSON.parse(readFileSync(join(folder, path), 'utf8')).generated
     }
     const noisy = reportOf('--sampler', 'ddim', '--eta', 'hat', '--epsilon', 'raw')
     assert.deepEqual([noisy.sampler, noisy.eta, noisy.epsilon], ['ddim', 'hat', 'raw'])
@@ -119,12 +119,12 @@ suite('npm run evaluate', () => {
     const output = evaluate('exported', '--data', 'shapes:40', ...counts)
     assert.match(output, /ddim, 3 steps \(3 evaluations\), spacing trailing, η 0\.5/)
     const path = /Wrote the report to (\S+)/.exec(output)![1]!
-    const { drawn } = JSON.parse(readFileSync(join(folder, path), 'utf8'))
-    assert.deepEqual([drawn.sampler, drawn.steps, drawn.eta], ['ddim', 3, 0.5])
+    const { generated } = JSON.parse(readFileSync(join(folder, path), 'utf8'))
+    assert.deepEqual([generated.sampler, generated.steps, generated.eta], ['ddim', 3, 0.5])
   })
 
   test('caches generated images, and regenerates an image that a killed process left incomplete', () => {
-    const [samples] = outputs('drawn-')
+    const [samples] = outputs('samples-')
     const path = outputPath(samples!)
     const bytes = readFileSync(path)
     assert.equal(bytes.length, 12 * 3072)
@@ -136,7 +136,7 @@ suite('npm run evaluate', () => {
     assert.ok(again.every((byte, i) => Math.abs(byte - bytes[i]!) <= 1) && again.length === bytes.length)
     const { mtimeMs } = statSync(path)
     evaluate(...settings, '--nearest', '3')
-    assert.deepEqual([outputs('drawn-').length, outputs('quality-').length], [1, 2])
+    assert.deepEqual([outputs('samples-').length, outputs('quality-').length], [1, 2])
     assert.equal(statSync(path).size, bytes.length)
     assert.ok(statSync(path).mtimeMs >= mtimeMs)
   })
@@ -235,7 +235,7 @@ suite('npm run evaluate', () => {
   })
 
   for (const [what, args, message] of [
-    ['no model', ['nowhere'], /There is no nowhere/],
+    ['no model', ['nowhere'], /Cannot find nowhere/],
     [
       'an unknown split',
       ['runs/tiny', '--data', 'shapes:3', '--split', 'half'],

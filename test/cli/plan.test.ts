@@ -51,7 +51,7 @@ suite('npm run plan', () => {
     writeFileSync(at('flow.json'), JSON.stringify(scheduler))
     for (const [args, message] of [
       [[at('flow.json')], /Unsupported scheduler configuration .*flow\.json:[\s\S]*use_flow_sigmas/],
-      [['nowhere'], /There is no nowhere/],
+      [['nowhere'], /Cannot find nowhere/],
       [['--steps', '5000'], /Invalid steps: expected a whole number from 1 to 1000, .*got 5000/],
     ] as const) {
       const { status, output } = await plan(...args)

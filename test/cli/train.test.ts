@@ -154,7 +154,7 @@ suite('npm run train', () => {
       /A step needs at least [\d.]+ [GT]B of memory, but only .* --accumulate/,
     ],
     ['unknown option', ['--stepz', '5'], /unknown option '--stepz'/],
-    ['no such folder', ['--data', 'nowhere'], /no file or folder nowhere/],
+    ['no such folder', ['--data', 'nowhere'], /Cannot find nowhere: no such file or folder/],
     [
       'network that does not fit',
       ['--channel-multiples', '1,2,2,2,2,2,2'],

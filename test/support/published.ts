@@ -43,16 +43,16 @@ function peerOrder(size: number, value: (i: number) => number): Float32Array {
 /** The simple function that the scheduler tests of the library diffusers use in place of a trained network. */
 export const peerModel = (x: Float32Array, t: number) => x.map((value) => (value * t) / (t + 1))
 
-/** Parses a `scheduler_config.json` block like a file, and plans its sampler. */
-export function fromBlock(
-  block: object,
+/** Plans 10 steps of the sampler that a `scheduler_config.json` describes. The content is parsed like that of a file. */
+export function planFromConfig(
+  content: object,
   overrides: Partial<SamplerOptions>,
 ): { plan: Plan; levels: Level[]; options: SamplerOptions } {
   const {
     schedule: config,
     sampling,
     ...x0Options
-  } = fromSchedulerConfig(parseSchedulerConfig(JSON.stringify(block), 'scheduler_config.json'))
+  } = fromSchedulerConfig(parseSchedulerConfig(JSON.stringify(content), 'scheduler_config.json'))
   const schedule = createSchedule(config)
   const options = { ...defaultSampling, ...x0Options, ...sampling, steps: 10, ...overrides }
   return { plan: planSampler(schedule, options), levels: samplerLevels(schedule, options), options }
@@ -94,10 +94,13 @@ export async function noisyLoop({ rows, ...plan }: Plan, from: Float32Array): Pr
 }
 
 /**
- * Runs a plan like the loop of diffusers' Euler and Heun tests. In diffusers, the state of these samplers is x̂ = x/√ᾱ. The
- * input of the model is √ᾱ·x̂. Diffusers' pipelines compute the next state from x̂, but these tests compute it from √ᾱ·x̂. So
- * in the tests the state is multiplied by √ᾱ at the start of every interval. This function does the same after the last row
- * of each interval. The input of the model must not contain the factor. The model is linear, so its output is divided by it.
+ * Runs a plan like the loop in diffusers' tests of its Euler and Heun schedulers.
+ *
+ * The state of these schedulers is x̂ = x/√ᾱ, and the model's input is √ᾱ·x̂. Diffusers' pipelines pass x̂ to the
+ * scheduler. The tests pass √ᾱ·x̂ instead, so each interval starts from a state that is multiplied by √ᾱ.
+ *
+ * This function applies the factor √ᾱ after the last row of each interval. The model's input must not include the factor.
+ * The model is linear, so its output is divided by the factor instead.
  */
 export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): Promise<Figures> {
   const isCorrector = (index: number) => rows[index]?.alphaBar === rows[index]?.alphaBarNext
@@ -118,7 +121,7 @@ export async function scalingLoop({ rows, ...plan }: Plan, from: Float32Array): 
 
 /** Returns the plan without its first steps, and the sample noised to the first remaining level (DDPM eq. 4). */
 export function startAt(
-  { levels, options }: ReturnType<typeof fromBlock>,
+  { levels, options }: ReturnType<typeof planFromConfig>,
   skipped: number,
   sample = peerSample(),
 ): { plan: Plan; from: Float32Array } {

@@ -18,7 +18,7 @@ export async function findCached(url: string, sha256: string): Promise<Uint8Arra
   return null
 }
 
-/** Returns whether the cache has a file, without checking its content. */
+/** Returns whether the file at a URL is cached, without checking its content. */
 export async function isCached(url: string): Promise<boolean> {
   return (await (await openCache())?.match(url)) !== undefined
 }

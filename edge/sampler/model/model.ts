@@ -16,7 +16,7 @@ export interface Model {
   readonly manifest: Manifest
   /** Device in use. Changes if a device fails and another one replaces it. */
   readonly device: Device
-  /** Device and the reason for choosing it, as text for users. */
+  /** Text for users: the device and why it was chosen, for example "WebAssembly, 4 threads: as requested". */
   readonly deviceReason: string
   /**
    * Generates images. Image i of a seed does not depend on the count, and is the same on every device except for

@@ -35,7 +35,7 @@ export const keys = {
     `uploads/${validated(sha256Pattern, sha256)}/${validated(/^\d{5}$/, String(index).padStart(5, '0'))}`,
   parts: (sha256: string) => `uploads/${validated(sha256Pattern, sha256)}/`,
   uploads: 'uploads/',
-  /** The lock of the garbage collection. */
+  /** The lock that is held while garbage is collected. */
   collection: 'locks/collection.json',
   /** List of onnxruntime's files that the built page loads. */
   runtime: 'runtime.json',

@@ -12,8 +12,8 @@ export const maxRecordsRead = 900
  * @param options.query words that name, description or classes must contain, case-insensitive
  * @param options.after name of the last model of the previous page
  * @param options.limit maximum number of models on the page
- * @returns the models, and `next`, the value of `after` for the next page; null on the last page. A page is full if
- * more models match. After `maxRecordsRead` records a page may be short, or empty, and still have a next page.
+ * @returns the models, and `next`, the value of `after` for the next page; null on the last page. A page ends early if
+ * it has read `maxRecordsRead` records. It may then contain few models, or none, although a next page exists.
  */
 export async function listModels(
   storage: Storage,

@@ -28,7 +28,7 @@ export type ModelSummary = z.infer<typeof modelSummary>
 
 const publishedVersion = z.strictObject({ version: versionId, published: z.iso.datetime() })
 
-/** The mutable state of a model. Everything else is immutable files under their hashes. */
+/** The record of a model: the only object that changes. Its files are immutable, and their SHA-256 is their name. */
 const modelRecord = z.strictObject({
   format: z.literal(1),
   name: modelName,

@@ -60,7 +60,7 @@ function broadcast([a, b]: readonly Shape[]): Shape {
   })
 }
 
-/** Thrown by a rule. `inferShape` adds the name of the operation and the shapes of its inputs. */
+/** Error that a shape rule throws. `inferShape` adds the name of the operation and the shapes of its inputs. */
 class ShapeMismatch extends Error {}
 
 function expect(condition: boolean, expectation: string): asserts condition {

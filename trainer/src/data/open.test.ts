@@ -51,8 +51,8 @@ await writeFile(large, Buffer.from('00000803', 'hex'))
 await truncate(large, 3 * 2 ** 30)
 
 const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
-  ['a missing path', join(scratch, 'nowhere'), {}, /no file or folder .*nowhere.*Use "shapes"/],
-  ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no file or folder/],
+  ['a missing path', join(scratch, 'nowhere'), {}, /nowhere: no such file or folder.*Use "shapes"/],
+  ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no such file or folder/],
   ['an image', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
   ['an archive', join(scratch, 'images.tar'), {}, /unpack it first/],
   ['labels', join(idx, 'train-labels-idx1-ubyte'), {}, /magic number 0x00000803 .*, got 0x00000801/],

@@ -78,7 +78,7 @@ function openShapes(source: string, { size = side, channels = 3, seed }: OpenOpt
 async function formatOf(source: string): Promise<'idx' | 'cifar' | 'folder'> {
   const entry = await stat(source).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
-    throw new UserError(`There is no file or folder ${source}. ${validSources}`)
+    throw new UserError(`Cannot find ${source}: no such file or folder. ${validSources}`)
   })
   if (entry.isDirectory()) {
     const names = await readdir(source)

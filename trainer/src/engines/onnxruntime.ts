@@ -19,7 +19,7 @@ import { vulkanDrivers } from './vulkan.ts'
 // Errors are thrown as exceptions. The log would only repeat them.
 ort.env.logLevel = 'fatal'
 
-/** Graph optimizations are disabled: they do not make the step faster, and they delay graphs that run only a few times. */
+/** Graph optimizations are disabled: they do not speed up the training step, and they slow down creating a session. */
 const sessionOptions = {
   graphOptimizationLevel: 'disabled',
   // With memory patterns, the training step needs 1.5 times the memory and has the same speed.

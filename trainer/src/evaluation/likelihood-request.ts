@@ -8,7 +8,7 @@ import type { BoundRequest } from './likelihood.ts'
 export interface LikelihoodOptions {
   /** Number of images. Default: all. */
   readonly images?: number | undefined
-  /** Timesteps evaluated per image. */
+  /** Number of timesteps at which the bound is evaluated per image. 'all' computes the exact sum. */
   readonly terms: number | 'all'
   /** Variances of the reverse process. Default: the model's. */
   readonly variance?: VarianceType | undefined

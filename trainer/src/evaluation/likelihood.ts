@@ -36,7 +36,7 @@ export interface BoundRequest extends BoundOptions {
   readonly labels: ArrayLike<number> | null
   /** Number of images, selected at random by the seed. A smaller number selects the first ones of a larger number. */
   readonly images: number
-  /** Timesteps evaluated per image, one in each stratum; T computes the exact sum. */
+  /** Number of timesteps evaluated per image, one in each stratum. T computes the exact sum. */
   readonly terms: number
   readonly seed: number
 }

@@ -13,7 +13,7 @@ import { compare, type Scores } from './metrics/compare.ts'
 export interface QualityReport {
   readonly model: { readonly description: string; readonly weights: string; readonly digest: string }
   /** How the images were generated: the effective sampler options, resolved from the manifest and the flags, and more. */
-  readonly drawn: SamplerOptions & {
+  readonly generated: SamplerOptions & {
     readonly count: number
     /** Evaluations of the model per image, not counting guidance. */
     readonly evaluations: number
@@ -73,7 +73,7 @@ export async function measureQuality(request: QualityRequest, generated: Images)
   const features = await extractor.extract(generated)
   return {
     model: { description: model.description, weights: request.weights, digest: model.digest },
-    drawn: {
+    generated: {
       ...options,
       count,
       evaluations: countEvaluations(planFor(info, samplerOptions)),

@@ -15,11 +15,11 @@ const labels: { readonly [name in keyof Scores]: readonly [label: string, digits
 
 /** Formats a report as text for the terminal. */
 export function formatReport(report: QualityReport): string {
-  const { model, drawn, reference, features, scores, neighbours, replicates } = report
-  const count = Math.min(drawn.count, reference.count)
+  const { model, generated, reference, features, scores, neighbours, replicates } = report
+  const count = Math.min(generated.count, reference.count)
   return [
     model.description,
-    `Generated: ${describeGenerated(drawn)}`,
+    `Generated: ${describeGenerated(generated)}`,
     `Compared with: ${reference.count} of ${reference.of} images of ${reference.source} (${reference.split})`,
     `Features: ${features.dims} of ${features.description}`,
     '',
@@ -33,21 +33,27 @@ export function formatReport(report: QualityReport): string {
   ].join('\n')
 }
 
-function describeGenerated(drawn: QualityReport['drawn']): string {
-  const { count, className, sampler, steps, evaluations, spacing, guidance, seed } = drawn
+function describeGenerated(generated: QualityReport['generated']): string {
+  const { count, className, sampler, steps, evaluations, spacing, guidance, seed } = generated
   return [
     `${count} images${className === null ? '' : ` of class ${className}`}`,
     sampler,
     `${steps} steps (${evaluations} evaluations)`,
     `spacing ${spacing}`,
-    ...samplerDetails(drawn),
+    ...samplerDetails(generated),
     `guidance ${guidance}`,
     `seed ${seed}`,
   ].join(', ')
 }
 
 /** Describes the options that only some samplers have. */
-function samplerDetails({ sampler, eta, order, varianceType, epsilon }: QualityReport['drawn']): string[] {
+function samplerDetails({
+  sampler,
+  eta,
+  order,
+  varianceType,
+  epsilon,
+}: QualityReport['generated']): string[] {
   if (sampler === 'ddpm') return [`variance ${varianceType}`]
   if (sampler === 'ddim') return [`η ${eta}`, ...(epsilon === 'raw' ? ['raw ε'] : [])]
   return sampler === 'euler' || sampler === 'heun' ? [] : [`order ${order}`]
@@ -67,13 +73,13 @@ function smallSampleWarning(count: number): string {
   )
 }
 
-function shapeLines({ shapes, drawn }: QualityReport): string[] {
+function shapeLines({ shapes, generated }: QualityReport): string[] {
   if (shapes === undefined) return []
-  const share = (100 * shapes.valid) / drawn.count
+  const share = (100 * shapes.valid) / generated.count
   const reasons = Object.entries(shapes.rejected).sort(([, a], [, b]) => b - a)
   return [
     '',
-    `${shapes.valid} of ${drawn.count} (${share.toFixed(1)} %) show one clean figure of the dataset`,
+    `${shapes.valid} of ${generated.count} (${share.toFixed(1)} %) show one clean figure of the dataset`,
     ...reasons.map(([reason, count]) => `  ${count} × ${reason}`),
     'Total variation distance from the dataset (in parentheses: expected by chance for this number of images):',
     ...shapes.factors.map(

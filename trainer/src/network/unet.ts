@@ -244,7 +244,7 @@ export function dropoutLayout(
   return { blocks, size }
 }
 
-/** Runs the network on tensor shapes only and reports the parameters and dropout masks that it requests. */
+/** Builds the graph of the network, and calls a callback for each of its parameters and dropout masks. */
 function traceUNet(
   config: UNetConfig,
   { height, width }: { readonly height: number; readonly width: number },

@@ -27,7 +27,7 @@ export function openPlanSource(path?: string): PlanSource {
     return parsePlanSource(JSON.stringify(toSchedulerConfig(paperSchedule, 'epsilon')), 'the paper')
   if (!existsSync(path)) {
     throw new UserError(
-      `There is no ${path}. Pass the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
+      `Cannot find ${path}. Pass the folder of a run or of an exported model, a manifest, or a scheduler_config.json.`,
     )
   }
   if (statSync(path).isFile()) return fromFile(path)

@@ -159,8 +159,8 @@ export const recipeSchema = z.strictObject({ recipe: z.string(), ...recipeFields
 export type Recipe = Readonly<z.output<typeof recipeSchema>>
 export type RecipeField = keyof typeof recipeFields
 
-/** Returns the network arguments that a recipe determines. */
-export function networkArguments(recipe: Recipe): Pick<Recipe, keyof typeof networkFields> {
+/** Returns the fields of a recipe that configure the network. */
+export function pickNetworkFields(recipe: Recipe): Pick<Recipe, keyof typeof networkFields> {
   return z.object(networkFields).parse(recipe)
 }
 

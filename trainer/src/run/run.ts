@@ -17,7 +17,7 @@ import type { NetworkSpec, StepSpec } from '../step/spec.ts'
 import { writeAtomically } from '../support/files.ts'
 import { type Checkpoint, listCheckpoints, readCheckpoint } from './checkpoint.ts'
 import { currentName, parseRecipe } from './recipe-reader.ts'
-import { networkArguments, type Recipe } from './recipes.ts'
+import { pickNetworkFields, type Recipe } from './recipes.ts'
 import { DamagedFileError } from './safetensors.ts'
 
 /** Contents of a run's `config.json`: the recipe with all overrides, and the properties of the images. */
@@ -63,7 +63,7 @@ export function networkOf({ recipe, dataset: images }: RunConfig): NetworkSpec {
   const unet: UNetConfig = {
     inputChannels: images.channels,
     outputChannels: (recipe.varianceType === 'learnedRange' ? 2 : 1) * images.channels,
-    ...networkArguments(recipe),
+    ...pickNetworkFields(recipe),
     timesteps: recipe.timesteps,
     classes: images.classes.length,
   }
@@ -125,7 +125,7 @@ export function openRun(folder: string): Run {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     throw new UserError(
-      `There is no training run in ${folder} (cannot read config.json: ${(error as NodeJS.ErrnoException).code}). ` +
+      `Cannot find a training run in ${folder} (cannot read config.json: ${(error as NodeJS.ErrnoException).code}). ` +
         'Pass a folder created by `npm run train` or `npm run import`, for example runs/shapes.',
     )
   }
@@ -175,7 +175,7 @@ export function openCheckpoint(
   onWarning: (message: string) => void = console.warn,
 ): { run: Run; path: string; checkpoint: Checkpoint } {
   if (!existsSync(path)) {
-    throw new UserError(`There is no ${path}. Pass the folder of a run or one of its checkpoints.`)
+    throw new UserError(`Cannot find ${path}. Pass the folder of a run or one of its checkpoints.`)
   }
   const isFile = statSync(path).isFile()
   const run = openRun(isFile ? dirname(dirname(resolve(path))) : path)
@@ -199,7 +199,7 @@ export function openCheckpoint(
     }
   }
   throw new UserError(
-    `${damages.join('\n')}\nAll checkpoints in ${path} are damaged. Restore one from a copy, or train again.`,
+    `${damages.join('\n')}\nAll checkpoints in ${path} are damaged. Restore one from a backup, or train again.`,
   )
 }
 

@@ -12,10 +12,11 @@ export function chunkName(name: VectorName, chunk: number): string {
   return `${name}.${chunk}`
 }
 
-/** Parameters as slices of chunks. */
+/** The network's parameters in a graph whose inputs are chunks: each parameter is a slice of its chunk. */
 export interface ChunkedParameters {
   /** Parameter tensors of each chunk. */
   readonly views: readonly (readonly Node[])[]
+  /** Returns the node of a parameter. */
   readonly parameters: Parameters<Node>
 }
 

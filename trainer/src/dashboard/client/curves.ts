@@ -21,7 +21,7 @@ function align(steps: readonly number[], values: ReadonlyMap<number, number>): (
 
 type Points = Pick<Update, 'steps' | 'values' | 'validation' | 'stride'>
 
-/** Creates the charts. The returned function shows new points. */
+/** Creates the charts. @returns a function that replaces the points in all charts */
 export function createCurves(): (points: Points) => void {
   const decay = make('input', { type: 'range', min: '0', max: '0.99', step: '0.01', value: '0.9' })
   const log = make('input', { type: 'checkbox', checked: '' })

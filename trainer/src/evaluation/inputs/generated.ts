@@ -28,7 +28,7 @@ export async function sampleCached(
   const { seed, className = null, guidance = info.sampling.guidance, ...sampling } = options
   const plan = planFor(info, sampling)
   const key = cacheKey({ digest: model.digest, plan, seed, className, guidance })
-  const path = join(folder, `drawn-${key}.bytes`)
+  const path = join(folder, `samples-${key}.bytes`)
   withWriteErrors(path, 0, () => mkdirSync(folder, { recursive: true }))
   let done = existsSync(path) ? Math.floor(statSync(path).size / size) : 0
   // Removes the incomplete image that a killed process left at the end of the file.

@@ -14,8 +14,8 @@ export interface Setting {
   readonly torch: boolean
 }
 
-/** The results of one sitting: all contenders are opened, measured in rounds and closed. */
-export interface Sitting {
+/** Results of one trial. */
+export interface TrialResult {
   /** The device that the module chose, with the reason. */
   readonly reason: string
   readonly contenders: readonly string[]
@@ -34,18 +34,19 @@ export async function limitThreads(page: Page, threads: number): Promise<void> {
 const warmUp = 5
 
 /**
- * Opens every contender and runs rounds in which each has one turn. The first rounds are a warm-up, because the browser
- * still compiles frequently used code. At least three measured rounds follow.
+ * Runs one trial: opens every contender, measures rounds and closes the contenders. In each round, every contender runs
+ * once. The first rounds are a warm-up, because the browser still compiles frequently used code. At least three measured
+ * rounds follow.
  * @param until end time, as returned by `performance.now()`
  * @returns the contenders that run in this browser, and the measured rounds
  */
-export async function sit(
+export async function runTrial(
   browser: Browser,
   url: string,
   { network, task, steps, torch }: Setting,
   sampler: string,
   until: number,
-): Promise<Sitting> {
+): Promise<TrialResult> {
   const context = await browser.newContext({ serviceWorkers: 'block' })
   const page = await context.newPage()
   // TensorFlow.js starts threads from blob URLs, which the edge's Content-Security-Policy forbids.
@@ -86,7 +87,7 @@ export async function sit(
     const takeTimes = () =>
       worker.evaluate(() => (globalThis as unknown as { takeTimes(): Times }).takeTimes())
     const options = { count: task.count, seed: 1, steps, sampler: sampler as 'ddpm', guidance: 1 }
-    const takeTurn = (name: string) =>
+    const runContender = (name: string) =>
       name === 'module' ? call(page, 'sample', options) : call(page, 'run', name, steps)
     const rounds: Round[] = []
     while (rounds.length < warmUp + 3 || performance.now() < until) {
@@ -98,7 +99,7 @@ export async function sit(
         const name = contenders[index]!
         // The idle threads of the previous contender use the CPU for some more milliseconds.
         await setTimeout(100)
-        milliseconds.set(name, await takeTurn(name))
+        milliseconds.set(name, await runContender(name))
       }
       rounds.push({ milliseconds, times: await takeTimes() })
     }

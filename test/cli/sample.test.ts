@@ -191,7 +191,7 @@ test('rejects invalid and conflicting options', async () => {
 test('rejects a path that is not a model', async () => {
   for (const [path, message] of [
     [at('nowhere'), /nowhere/],
-    [folder, /no training run in/i],
+    [folder, /Cannot find a training run in/],
   ] as const) {
     const { status, stdout, stderr } = await command(['sample', path])
     assert.equal(status, 1, stdout + stderr)

@@ -165,7 +165,7 @@ suite('npm run train', () => {
       ['--engine', 'torch'],
       /'torch' is invalid. Allowed choices are auto, onnxruntime, tfjs/,
     ],
-    ['no run to resume', ['--resume', 'nowhere'], /no training run in nowhere/],
+    ['no run to resume', ['--resume', 'nowhere'], /Cannot find a training run in nowhere/],
     [
       'uneven micro-batches',
       ['--batch-size', '8', '--accumulate', '3'],

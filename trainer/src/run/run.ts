@@ -138,7 +138,7 @@ function readConfig(path: string, text: string): RunConfig {
     json = JSON.parse(text)
   } catch (error) {
     throw new UserError(
-      `Invalid JSON in ${path}: ${(error as Error).message}. Restore the file from a copy, or train again.`,
+      `Invalid JSON in ${path}: ${(error as Error).message}. Restore the file from a backup, or train again.`,
     )
   }
   const { data, error } = configSchema.safeParse(withDataset(json))
@@ -151,7 +151,7 @@ function readConfig(path: string, text: string): RunConfig {
   if (error) {
     const [{ path: field, message }] = error.issues as [z.core.$ZodIssue]
     throw new UserError(
-      `Invalid run configuration ${path}: ${[...field, message].join(': ')}. Restore the file from a copy, or train again.`,
+      `Invalid run configuration ${path}: ${[...field, message].join(': ')}. Restore the file from a backup, or train again.`,
     )
   }
   const recipe = parseRecipe({ ...data.recipe, recipe: currentName(data.recipe.recipe) }, path)

@@ -53,7 +53,7 @@ const readers: Record<string, { bytes: number; read: (buffer: ArrayBuffer) => Fl
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensors {
   const damaged = (reason: string) =>
-    new DamagedFileError(`${source} is a damaged safetensors file: ${reason}. Restore it from a copy.`)
+    new DamagedFileError(`${source} is a damaged safetensors file: ${reason}. Restore it from a backup.`)
   if (bytes.length < 8) throw damaged(`expected at least 8 bytes, got ${bytes.length}`)
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true)
   const headerLength = Number(length)

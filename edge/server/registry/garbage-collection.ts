@@ -113,8 +113,8 @@ async function publishedFiles(storage: Storage): Promise<string[]> {
       const manifest = await readText(storage, keys.file(version))
       if (manifest === null) {
         throw new UserError(
-          `Cannot collect garbage: the manifest ${version} of ${name} is missing from the store, so its files are ` +
-            'unknown. Nothing was removed. Publish this version again, or unpublish it: ' +
+          `Cannot collect garbage: the manifest of ${name}, version ${version}, is missing from the store, so its ` +
+            'files are unknown. Nothing was removed. Publish this version again, or unpublish it: ' +
             `npm run publish -- unpublish ${name} ${version}`,
         )
       }

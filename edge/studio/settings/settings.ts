@@ -89,12 +89,12 @@ export function createPlan(manifest: Manifest, settings: Settings): Plan {
   return planFor(manifest, samplerOptions(settings))
 }
 
-/** Whether the sampler is a multistep solver with a configurable order. */
+/** Returns whether the sampler is a multistep solver with a configurable order. */
 export function hasOrder(sampler: Settings['sampler']): boolean {
   return sampler === 'dpmpp' || sampler === 'sde-dpmpp' || sampler === 'unipc'
 }
 
-/** Whether the sampler adds noise in every step, so that the start noise alone does not determine the image. */
+/** Returns whether the sampler adds noise in every step. If so, the initial noise alone does not determine the image. */
 export function isStochastic({ sampler, eta }: Pick<Settings, 'sampler' | 'eta'>): boolean {
   return sampler === 'ddpm' || sampler === 'sde-dpmpp' || (sampler === 'ddim' && eta !== 0)
 }

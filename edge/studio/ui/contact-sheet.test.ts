@@ -18,7 +18,7 @@ test('on a phone, tiles stay large enough for a finger, in as many columns as fi
 })
 
 test('a high-resolution screen allows fractional scales that are whole numbers of device pixels', () => {
-  // (328 − 3·8) / 4 / 16 = 4.75
+  // Four columns with three gaps of 8 pixels allow a scale of (328 − 3·8) / 4 / 16 = 4.75.
   const small = { width: 16, height: 16 }
   assert.deepEqual(arrangeTiles(16, small, { width: 328, height: 600 }, 2), { columns: 4, scale: 4.5 })
 })

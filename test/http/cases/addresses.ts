@@ -1,11 +1,11 @@
-// The other addresses: the hub's, the API's and the page's.
+// Other URLs than /files/<sha256>: the file at its Hugging Face hub URL, the API and the page.
 import { noneMatch, part, past, range, table } from './case.ts'
 
 const { add, cases } = table()
 
 export { cases as addresses }
 
-// --- The same file at its hub address
+// --- The same file at its Hugging Face hub URL
 
 add('15.3.1', 'by version: immutable', {}, 200, {
   about: 'version',

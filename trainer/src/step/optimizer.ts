@@ -63,8 +63,10 @@ export function mapState<T>(f: (name: (typeof stateNames)[number]) => T): Optimi
 }
 
 /**
- * Computes ‖g‖₂ [1] over tensors of any shapes. The squares are summed in the order of the tensors. With gradients in the
- * order of the network, onnxruntime computes each gradient as soon as the backward pass reaches it.
+ * Computes ‖g‖₂ over tensors of any shapes. The result has shape [1].
+ *
+ * Pass the gradients in the order of the network's layers. onnxruntime computes the last input of an operator first. In
+ * this order it computes each gradient as soon as the backward pass reaches the layer, which needs less memory.
  */
 export function norm<T>(ops: Ops<T>, gradients: readonly T[]): T {
   const squares = gradients.map((gradient) => {

@@ -66,7 +66,7 @@ export async function fill(storage: Storage): Promise<Site> {
       wasm: await file(wasm),
       version: await subject(model, `/ada/shapes/resolve/${version}/model.onnx`),
       alias: await subject(model, '/ada/shapes/resolve/main/model.onnx'),
-      manifest: await subject(stored, '/api/models/ada/shapes', `W/"${version}"`),
+      manifest: await subject(stored, '/api/models/ada/shapes', `"${version}"`),
       list: await subject(nothing, '/api/models'),
       page: await subject(Buffer.from(page), '/'),
       nothing: await subject(nothing, `/files/${'0'.repeat(64)}`),

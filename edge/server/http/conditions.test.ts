@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { evaluate, listsTag, selectRange } from './conditions.ts'
+import { evaluate, evaluatePreconditions, listsTag, selectRange } from './conditions.ts'
 
 const stored = {
   etag: '"abc"',
@@ -132,3 +132,30 @@ test('conditions: HEAD ignores Range', () => {
   assert.deepEqual(evaluate('HEAD', new Headers({ Range: 'bytes=10000-' }), stored), whole)
   assert.deepEqual(evaluate('HEAD', new Headers({ 'If-None-Match': '"abc"' }), stored), { status: 304 })
 })
+
+// RFC 9110 section 13.1.1: If-Match fails without a current representation. Section 13.1.2: a method that changes state
+// must not be performed. Section 13.1.3: If-Modified-Since applies to GET and HEAD only.
+const current = { etag: '"abc"', lastModified: stored.lastModified }
+for (const [name, headers, found, expected] of [
+  ['If-Match, met', { 'If-Match': '"abc"' }, current, null],
+  ['If-Match, not met', { 'If-Match': '"x"' }, current, 412],
+  ['If-Match: * without a representation', { 'If-Match': '*' }, null, 412],
+  ['If-None-Match: * without a representation', { 'If-None-Match': '*' }, null, null],
+  ['If-None-Match: * with a representation', { 'If-None-Match': '*' }, current, 412],
+  ['If-None-Match, not met', { 'If-None-Match': '"abc"' }, current, 412],
+  ['If-Unmodified-Since, not met', { 'If-Unmodified-Since': before }, current, 412],
+  ['If-Unmodified-Since, met', { 'If-Unmodified-Since': sameSecond }, current, null],
+  [
+    'If-Unmodified-Since, time not known',
+    { 'If-Unmodified-Since': before },
+    { ...current, lastModified: null },
+    null,
+  ],
+  ['If-Modified-Since', { 'If-Modified-Since': sameSecond }, current, null],
+] as const) {
+  test(`preconditions of a change: ${name}`, () => {
+    for (const method of ['PUT', 'POST', 'DELETE']) {
+      assert.equal(evaluatePreconditions(method, new Headers(headers), found), expected, method)
+    }
+  })
+}

@@ -3,10 +3,16 @@
 import type { ByteRange } from '../storage/storage.ts'
 import { parseHttpDate } from './date.ts'
 
-/** Metadata of the requested representation. */
-export interface Representation {
+/** The validators of a representation. */
+export interface Validators {
   /** Strong entity tag, including its quotes. */
   etag: string
+  /** Null if the time is not known. */
+  lastModified: Date | null
+}
+
+/** Metadata of the requested representation. */
+export interface Representation extends Validators {
   lastModified: Date
   bytes: number
 }
@@ -21,30 +27,48 @@ export type Outcome =
 
 /** Evaluates preconditions and range in the order of RFC 9110 section 13.2.2. */
 export function evaluate(method: string, headers: Headers, stored: Representation): Outcome {
-  // HTTP dates have a resolution of one second.
-  const modified = Math.floor(stored.lastModified.getTime() / 1000) * 1000
-
-  const ifMatch = headers.get('If-Match')
-  const ifUnmodifiedSince = parseHttpDate(headers.get('If-Unmodified-Since'))
-  if (ifMatch !== null) {
-    if (!listsTag(ifMatch, stored.etag, 'strong')) return { status: 412 }
-  } else if (ifUnmodifiedSince !== null && modified > ifUnmodifiedSince) return { status: 412 }
-
-  const ifNoneMatch = headers.get('If-None-Match')
-  const ifModifiedSince = parseHttpDate(headers.get('If-Modified-Since'))
-  if (ifNoneMatch !== null) {
-    if (listsTag(ifNoneMatch, stored.etag, 'weak')) return { status: 304 }
-  } else if (ifModifiedSince !== null && modified <= ifModifiedSince) return { status: 304 }
+  const failed = evaluatePreconditions(method, headers, stored)
+  if (failed !== null) return { status: failed }
 
   // Range is defined only for GET (section 14.2).
   const range = method === 'GET' ? headers.get('Range') : null
-  if (range !== null && rangeApplies(headers.get('If-Range'), stored.etag, modified)) {
+  if (range !== null && rangeApplies(headers.get('If-Range'), stored.etag, seconds(stored.lastModified))) {
     const part = selectRange(range, stored.bytes)
     if (part === 'unsatisfiable') return { status: 416 }
     if (part !== 'ignore') return { status: 206, range: part }
   }
   return { status: 200 }
 }
+
+/**
+ * Evaluates the preconditions of a request, without its range.
+ * @param current the representation that the address has now; null if there is none
+ * @returns the status of the response, or null if the request is to be performed
+ */
+export function evaluatePreconditions(
+  method: string,
+  headers: Headers,
+  current: Validators | null,
+): 304 | 412 | null {
+  const modified = current?.lastModified ? seconds(current.lastModified) : null
+  const reads = method === 'GET' || method === 'HEAD'
+
+  const ifMatch = headers.get('If-Match')
+  const ifUnmodifiedSince = parseHttpDate(headers.get('If-Unmodified-Since'))
+  if (ifMatch !== null) {
+    if (current === null || !listsTag(ifMatch, current.etag, 'strong')) return 412
+  } else if (ifUnmodifiedSince !== null && modified !== null && modified > ifUnmodifiedSince) return 412
+
+  const ifNoneMatch = headers.get('If-None-Match')
+  const ifModifiedSince = parseHttpDate(headers.get('If-Modified-Since'))
+  if (ifNoneMatch !== null) {
+    if (current !== null && listsTag(ifNoneMatch, current.etag, 'weak')) return reads ? 304 : 412
+  } else if (reads && ifModifiedSince !== null && modified !== null && modified <= ifModifiedSince) return 304
+  return null
+}
+
+/** Returns a time in milliseconds. HTTP dates have a resolution of one second. */
+const seconds = (date: Date): number => Math.floor(date.getTime() / 1000) * 1000
 
 /**
  * Parses a Range header (section 14.1.2). Multiple ranges, other units and malformed headers are ignored, as section

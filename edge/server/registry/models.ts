@@ -3,7 +3,15 @@ import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { listModels } from './listing.ts'
-import { type ModelRecord, readRecord, resolveVersion, summarize, updateRecord } from './record.ts'
+import { sha256OfText } from './publishing.ts'
+import {
+  type ModelRecord,
+  readRecord,
+  resolveVersion,
+  summarize,
+  updateRecord,
+  type VersionCheck,
+} from './record.ts'
 
 /** A published version of a model. */
 export interface ModelVersion {
@@ -19,6 +27,10 @@ export async function findRecord(storage: Storage, name: string): Promise<ModelR
   const record = (await readRecord(storage, name))?.record
   return record !== undefined && record.versions.length > 0 ? record : null
 }
+
+/** Returns a hash of what `/versions` lists: it changes with every version and alias. */
+export const recordTag = ({ versions, aliases }: ModelRecord): string =>
+  sha256OfText(JSON.stringify([versions, aliases]))
 
 /** Lists the records of all models that have versions. */
 export async function* listRecords(storage: Storage): AsyncGenerator<ModelRecord> {
@@ -88,6 +100,7 @@ function unknownVersionError({ name, aliases, versions }: ModelRecord, reference
 
 /**
  * Points an alias at another version of a model, in one write. Moving `latest` back is a rollback.
+ * @param check receives the version that the alias points at
  * @returns the version that the alias now points at
  */
 export async function moveAlias(
@@ -95,9 +108,11 @@ export async function moveAlias(
   name: string,
   alias: string,
   reference: string,
+  check: VersionCheck = () => {},
 ): Promise<string> {
   const { version, manifest } = await findVersion(storage, name, reference)
   await updateRecord(storage, name, (current) => {
+    check(current.aliases[alias] ?? null)
     const published = current.versions.find((each) => each.version === version)?.published
     if (published === undefined) throw unknownVersionError(current, reference)
     const summary = alias === 'latest' ? summarize(manifest, version, published) : current.summary
@@ -110,12 +125,19 @@ export async function moveAlias(
  * Unpublishes a version of a model, or all of them. Its files remain available under their hashes until the next
  * garbage collection.
  * @param reference to a version. Default: all versions.
+ * @param check receives this version, or the latest one
  */
-export async function unpublish(storage: Storage, name: string, reference?: string): Promise<void> {
+export async function unpublish(
+  storage: Storage,
+  name: string,
+  reference?: string,
+  check: VersionCheck = () => {},
+): Promise<void> {
   if ((await findRecord(storage, name)) === null) throw await unknownModelError(storage, name)
   await updateRecord(storage, name, async (current) => {
     const removed = reference === undefined ? null : resolveVersion(current, reference)
     if (reference !== undefined && removed === null) throw unknownVersionError(current, reference)
+    check(removed ?? current.aliases['latest'] ?? null)
     const versions = removed === null ? [] : current.versions.filter(({ version }) => version !== removed)
     const last = versions.at(-1)
     if (last === undefined) return { ...current, versions: [], aliases: {}, summary: null }

@@ -13,7 +13,7 @@ import { type Content, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { assertNotCollecting, publicationHours } from './locks.ts'
-import { readRecord, summarize, updateRecord } from './record.ts'
+import { readRecord, summarize, updateRecord, type VersionCheck } from './record.ts'
 
 /** Effect of a commit on the model. */
 export type Change = 'new' | 'changed' | 'unchanged'
@@ -73,6 +73,7 @@ export async function putFile(
 
 /**
  * Publishes an announced version: stores the manifest, then updates versions and aliases in one write.
+ * @param check receives the version if it is published already, or null
  * @throws RegistryError if the version was not announced under this name, or files are missing
  */
 export async function commit(
@@ -81,6 +82,7 @@ export async function commit(
   version: string,
   aliases: readonly string[],
   now: Date = new Date(),
+  check: VersionCheck = () => {},
 ): Promise<Change> {
   const { text, manifest } = await readAnnouncement(storage, name, version, now)
   const missing = await listMissingFiles(storage, manifest)
@@ -95,6 +97,7 @@ export async function commit(
   let outcome: Change = 'unchanged'
   await updateRecord(storage, name, (current) => {
     const known = current.versions.find((each) => each.version === version)
+    check(known?.version ?? null)
     const published = known?.published ?? now.toISOString()
     const moved = ['latest', ...aliases].filter((alias) => current.aliases[alias] !== version)
     outcome = current.versions.length === 0 ? 'new' : known && moved.length === 0 ? 'unchanged' : 'changed'

@@ -50,6 +50,12 @@ export async function readRecord(
   return stored && { record: modelRecord.parse(JSON.parse(stored.text)), version: stored.version }
 }
 
+/**
+ * Checks the version that an address has before it is changed; null for none. Called within the atomic update. Throws to
+ * abandon the update.
+ */
+export type VersionCheck = (current: string | null) => void
+
 /** Maximum number of attempts when other publishers change the record at the same time. */
 const maxAttempts = 20
 

@@ -1,10 +1,11 @@
 import { mediaTypes } from '@ddpm/shared'
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { deliver } from '../http/deliver.ts'
 import { rateLimited, requireToken } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
+import { hasPreconditions, requirePreconditions } from '../http/preconditions.ts'
 import { Problem } from '../http/problem.ts'
-import { sha256Pattern } from '../registry/keys.ts'
+import { keys, sha256Pattern } from '../registry/keys.ts'
 import { putFile } from '../registry/publishing.ts'
 import { assembleFile, listParts, maxFileBytes, maxRequestBytes, putPart } from '../registry/uploading.ts'
 
@@ -25,6 +26,7 @@ export const files = new Hono<Env>()
   .put('/:sha256', requireToken, async (c) => {
     const sha256 = c.req.param('sha256')
     const file = { sha256, bytes: contentLength(c.req.raw), mediaType: contentType(c.req.raw) }
+    await checkPreconditions(c, keys.file(sha256), sha256)
     const written = await putFile(c.var.host.storage, file, () => bodyStream(c.req.raw))
     return storedResponse(sha256, written)
   })
@@ -37,6 +39,7 @@ export const files = new Hono<Env>()
     if (!/^\d{1,4}$/.test(index)) {
       throw new Problem(404, `Invalid part index "${index}": expected a whole number from 0 to 9999.`)
     }
+    await checkPreconditions(c, keys.part(sha256, Number(index)), `${sha256}-${index}`)
     await putPart(c.var.host.storage, sha256, Number(index), bodyStream(c.req.raw), contentLength(c.req.raw))
     return c.body(null, 204)
   })
@@ -49,6 +52,7 @@ export const files = new Hono<Env>()
         `Invalid ?bytes=${c.req.query('bytes') ?? ''}: expected the size of the file, from 1 to ${maxFileBytes}.`,
       )
     }
+    await checkPreconditions(c, keys.file(sha256), sha256)
     const written = await assembleFile(c.var.host.storage, {
       sha256,
       bytes,
@@ -56,6 +60,13 @@ export const files = new Hono<Env>()
     })
     return storedResponse(sha256, written)
   })
+
+/** @throws Problem 412 if a precondition of the request is not met */
+async function checkPreconditions(c: Context<Env>, key: string, tag: string): Promise<void> {
+  if (!hasPreconditions(c)) return
+  const stored = await c.var.host.storage.head(key)
+  requirePreconditions(c, stored && { etag: `"${tag}"`, lastModified: stored.modified })
+}
 
 function storedResponse(sha256: string, written: boolean): Response {
   const headers = { ETag: `"${sha256}"`, Location: `/files/${sha256}`, 'Cache-Control': 'no-store' }

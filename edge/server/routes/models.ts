@@ -1,11 +1,11 @@
 import { type Manifest, manifestSchema } from '@ddpm/shared'
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import type { Context, TypedResponse } from 'hono'
-import { listsTag } from '../http/conditions.ts'
 import { rateLimited } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
+import { requirePreconditions } from '../http/preconditions.ts'
 import { listModels } from '../registry/listing.ts'
-import { findManifestText, findRecord, unknownModelError } from '../registry/models.ts'
+import { findManifestText, findRecord, recordTag, unknownModelError } from '../registry/models.ts'
 import { rejectInvalid } from './invalid.ts'
 import { json, listQuery, modelList, modelParams, modelVersions, problems, versionParams } from './schemas.ts'
 
@@ -24,7 +24,7 @@ const latest = createRoute({
   summary: 'The manifest of the latest version',
   request: { params: modelParams },
   middleware: [rateLimited('read')] as const,
-  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
+  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 412, 429) },
 })
 
 const versions = createRoute({
@@ -42,7 +42,7 @@ const version = createRoute({
   summary: 'The manifest of a version',
   request: { params: versionParams },
   middleware: [rateLimited('read')] as const,
-  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 429) },
+  responses: { 200: json('a manifest', manifestSchema), ...problems(404, 412, 429) },
 })
 
 /** `/api/models`: the read-only routes for models, versions and aliases. */
@@ -61,7 +61,10 @@ export const models = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
     const record = await findRecord(storage, `${owner}/${name}`)
     if (record === null) throw await unknownModelError(storage, `${owner}/${name}`)
     const { versions, aliases } = record
-    return c.json({ name: record.name, versions, aliases }, 200, { 'Cache-Control': 'no-store' })
+    // Not cached, so only a failed precondition matters. The entity tag is for If-Match of a later change.
+    const etag = `"${recordTag(record)}"`
+    requirePreconditions(c, { etag, lastModified: null })
+    return c.json({ name: record.name, versions, aliases }, 200, { ETag: etag, 'Cache-Control': 'no-store' })
   })
   .openapi(version, (c) => manifestResponse(c, c.req.valid('param')))
 
@@ -71,12 +74,16 @@ async function manifestResponse(
   { owner, name, version }: { owner: string; name: string; version?: string },
 ): Promise<TypedResponse<Manifest, 200, 'json'>> {
   const stored = await findManifestText(c.var.host.storage, `${owner}/${name}`, version)
-  const opaque = `"${stored.version}"`
-  // Weak, because a proxy may compress the text without changing the tag. `private, no-cache`: shared caches do not
-  // store the manifest, and browsers revalidate it on every use.
-  const headers = { ETag: `W/${opaque}`, 'Cache-Control': 'private, no-cache', 'X-Version': stored.version }
-  const unchanged = listsTag(c.req.header('If-None-Match') ?? '', opaque, 'weak')
-  const response = unchanged
+  const etag = `"${stored.version}"`
+  const isUnmodified = requirePreconditions(c, { etag, lastModified: null })
+  // `private, no-cache`: shared caches do not store the manifest, and browsers revalidate it on every use.
+  // `no-transform`: a proxy that compressed the text would make the entity tag weak, which never matches If-Match.
+  const headers = {
+    ETag: etag,
+    'Cache-Control': 'private, no-cache, no-transform',
+    'X-Version': stored.version,
+  }
+  const response = isUnmodified
     ? c.body(null, 304, headers)
     : c.body(stored.text, 200, { ...headers, 'Content-Type': 'application/json' })
   return response as unknown as TypedResponse<Manifest, 200, 'json'>

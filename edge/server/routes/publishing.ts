@@ -4,9 +4,10 @@ import { bodyLimit } from 'hono/body-limit'
 import { every } from 'hono/combine'
 import { requireToken } from '../http/guards.ts'
 import type { Env } from '../http/host.ts'
+import { hasPreconditions, requirePreconditions, versionPreconditions } from '../http/preconditions.ts'
 import { Problem } from '../http/problem.ts'
 import { collectGarbage } from '../registry/garbage-collection.ts'
-import { moveAlias, unpublish } from '../registry/models.ts'
+import { findRecord, moveAlias, recordTag, unpublish } from '../registry/models.ts'
 import { begin, commit } from '../registry/publishing.ts'
 import { rejectInvalid } from './invalid.ts'
 import {
@@ -37,7 +38,7 @@ const limitBody = bodyLimit({
   },
 })
 const middleware = every(requireToken, limitBody)
-const errors = problems(401, 404, 405, 409, 413, 422)
+const errors = problems(401, 404, 405, 409, 412, 413, 415, 422, 429)
 
 const beginning = createRoute({
   method: 'post',
@@ -107,6 +108,10 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
     if (manifest.name !== `${owner}/${name}`) {
       throw new Problem(422, `Invalid manifest: expected the name ${owner}/${name}, got ${manifest.name}.`)
     }
+    if (hasPreconditions(c)) {
+      const record = await findRecord(c.var.host.storage, manifest.name)
+      requirePreconditions(c, record && { etag: `"${recordTag(record)}"`, lastModified: null })
+    }
     // The text as received, because its hash is the version.
     const { version, missing } = await begin(c.var.host.storage, await c.req.text())
     return c.json({ version, missing }, 200, { 'Cache-Control': 'no-store' })
@@ -114,17 +119,25 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   .openapi(committing, async (c) => {
     const { owner, name, version } = c.req.valid('param')
     const { aliases } = c.req.valid('json')
-    const change = await commit(c.var.host.storage, `${owner}/${name}`, version, aliases)
+    const change = await commit(
+      c.var.host.storage,
+      `${owner}/${name}`,
+      version,
+      aliases,
+      new Date(),
+      versionPreconditions(c),
+    )
+    c.header('ETag', `"${version}"`)
     return c.json({ change }, 200, { 'Cache-Control': 'no-store' })
   })
   .openapi(removingVersion, async (c) => {
     const { owner, name, version } = c.req.valid('param')
-    await unpublish(c.var.host.storage, `${owner}/${name}`, version)
+    await unpublish(c.var.host.storage, `${owner}/${name}`, version, versionPreconditions(c))
     return c.body(null, 204)
   })
   .openapi(removingModel, async (c) => {
     const { owner, name } = c.req.valid('param')
-    await unpublish(c.var.host.storage, `${owner}/${name}`)
+    await unpublish(c.var.host.storage, `${owner}/${name}`, undefined, versionPreconditions(c))
     return c.body(null, 204)
   })
   .openapi(aliasing, async (c) => {
@@ -134,10 +147,13 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
       `${owner}/${name}`,
       alias,
       c.req.valid('json').version,
+      versionPreconditions(c),
     )
+    c.header('ETag', `"${version}"`)
     return c.json({ version }, 200, { 'Cache-Control': 'no-store' })
   })
   .openapi(collecting, async (c) => {
+    requirePreconditions(c, null)
     const result = await collectGarbage(c.var.host.storage, c.req.valid('json'))
     return c.json(result, 200, { 'Cache-Control': 'no-store' })
   })

@@ -51,6 +51,37 @@ add('13.1.2', 'If-None-Match with HEAD', ({ etag }) => ({ 'If-None-Match': etag 
 })
 add('13.1.2', 'If-None-Match: * for an unknown file', { 'If-None-Match': '*' }, 404, { about: 'nothing' })
 
+// --- Manifests
+
+const manifest = { about: 'manifest' } as const
+add('13.1.1', 'If-Match with the tag of a manifest', ({ etag }) => ({ 'If-Match': etag }), 200, {
+  ...manifest,
+  body: 'whole',
+})
+add('13.1.1', 'If-Match with the tag of another manifest', { 'If-Match': '"x"' }, 412, {
+  ...manifest,
+  ...failed,
+})
+add('13.1.1', 'If-Match: * of a manifest', { 'If-Match': '*' }, 200, manifest)
+add('13.1.1', 'If-Match of a manifest compares strongly', ({ etag }) => ({ 'If-Match': `W/${etag}` }), 412, {
+  ...manifest,
+  ...failed,
+})
+add(
+  '13.2.2, 1',
+  'If-Match fails before If-None-Match of a manifest',
+  both({ 'If-Match': '"x"' }, noneMatch),
+  412,
+  {
+    ...manifest,
+    ...failed,
+  },
+)
+add('8.8.1', 'the tag of a manifest is strong', {}, 200, {
+  ...manifest,
+  answer: { etag: /^"[0-9a-f]{64}"$/ },
+})
+
 // --- Order of evaluation
 
 add('13.2.2, 1', 'If-Match overrides If-Unmodified-Since', both(match, before), 200, { body: 'whole' })

@@ -37,6 +37,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'engines',
     'image',
     'data/dataset',
+    'data/folder',
     'data/shapes',
     'data',
     'run',

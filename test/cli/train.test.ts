@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -82,6 +82,28 @@ suite('npm run train', () => {
     const again = trainCommand(...sixSteps, '--out', 'again')
     assert.equal(again.status, 0, again.output)
     assert.deepEqual(newestCheckpoint('again'), newestCheckpoint('whole'))
+  })
+
+  test('a dry run writes a contact sheet, counts the classes, measures the cost and trains nothing', async () => {
+    for (const [i, name] of ['cats/a.png', 'cats/b.png', 'dogs/c.png', 'dogs/d.png'].entries()) {
+      mkdirSync(join(folder, 'pets', dirname(name)), { recursive: true })
+      const background = { r: 60 * i, g: 99, b: 30 }
+      await sharp({ create: { width: 16, height: 16, channels: 3, background } }).toFile(
+        join(folder, 'pets', name),
+      )
+    }
+    const args = [...sixSteps, '--data', 'pets', '--size', '8x12', '--out', 'never', '--dry-run', 'sheet.png']
+    const { status, output } = trainCommand(...args)
+    assert.equal(status, 0, output)
+    assert.match(
+      output,
+      /Images of pets at 8×12, RGB: 3 for training, 1 for validation\n {2}cats {2}2\n {2}dogs {2}2\n/,
+    )
+    assert.match(output, /3 steps measured: \d+ ms each.*Nothing was trained/s)
+    // Two rows of two images of 8×12 with gaps of 2 pixels.
+    const sheet = await sharp(join(folder, 'sheet.png')).metadata()
+    assert.deepEqual([sheet.width, sheet.height], [22, 30])
+    assert.equal(existsSync(join(folder, 'never')), false)
   })
 
   test('training is the same with uncached images; a deleted image stops the run, which is saved', async (t) => {

@@ -1,5 +1,6 @@
 import { runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
+import { dryRun } from './train/dry-run.ts'
 import { addOptions, type Options } from './train/options.ts'
 import { prepareRun } from './train/prepare.ts'
 import { trainRun } from './train/run.ts'
@@ -12,11 +13,15 @@ const command = new Command('npm run train --')
 Examples:
   npm run train                                       the built-in shapes
   npm run train -- --data my/images --out runs/mine   a folder of images
+  npm run train -- --data my/images --dry-run         look at the images and the cost first
   npm run train -- --recipe mnist --data data/mnist --dashboard
   npm run train -- --recipe cifar10 --data data/cifar-10-batches-bin --steps 100000
   npm run train -- --resume runs/mine                 resume after Ctrl+C`,
   )
-  .action(async (options: Options) => trainRun(await prepareRun(options), options))
+  .action(async (options: Options) => {
+    const prepared = await prepareRun(options)
+    await (options.dryRun ? dryRun : trainRun)(prepared, options)
+  })
 addOptions(command)
 
 await runCommand(command)

@@ -40,6 +40,19 @@ test('IDX is detected by its name or its first bytes, and padded to the size', a
   assert.deepEqual([...padded.labels!], [5])
 })
 
+test('the classes of IDX get names, one for each label', async () => {
+  const names = ['zero', 'one', 'two', 'three', 'four', 'five']
+  assert.deepEqual((await openData(idx, { seed: 0, classNames: names })).classes, names)
+})
+
+test('sizes of width and height scale a folder and pad IDX', async () => {
+  const folder = await openData(images, { seed: 0, size: '16x12' })
+  assert.deepEqual([folder.width, folder.height, folder.pixels.length], [16, 12, 3 * 16 * 12])
+  const { width, height, pixels } = await openData(idx, { seed: 0, size: '4x2' })
+  assert.deepEqual([width, height], [4, 2])
+  assert.deepEqual([...pixels], [0, 1, 2, 0, 0, 3, 4, 0])
+})
+
 test('a folder of images is 32×32 by default', async () => {
   const dataset = await openData(images, { seed: 0 })
   assert.deepEqual([dataset.name, dataset.channels, dataset.height, dataset.width], ['pictures', 3, 32, 32])
@@ -65,6 +78,13 @@ const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
   ['colour from IDX', idx, { channels: 3 }, /Invalid --channels 3.*IDX/],
   ['IDX cropped', idx, { size: 1 }, /at least 2/],
   ['size 0', images, { size: 0 }, /Invalid size 0: expected a positive integer/],
+  [
+    'too few class names',
+    idx,
+    { classNames: ['a', 'b'] },
+    /Invalid --class-names "a,b": expected 6 different names/,
+  ],
+  ['a size with a zero', images, { size: '0x8' }, /Invalid size 0x8: expected .* WIDTHxHEIGHT/],
   ['a fractional size', images, { size: 2.5 }, /size 2\.5/],
 ]
 for (const [what, source, options, message] of bad) {

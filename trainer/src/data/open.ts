@@ -3,11 +3,17 @@ import { basename } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset/dataset.ts'
-import { type FolderOptions, readFolder } from './folder.ts'
+import { parseSize, type Size, type SizeText } from './dataset/size.ts'
+import { type FolderOptions, readFolder } from './folder/folder.ts'
+import { imageFormats } from './folder/listing.ts'
 import { isIdxImages, readIdx } from './idx.ts'
 import { createShapes, side } from './shapes/dataset.ts'
 
-export interface OpenOptions extends Partial<FolderOptions> {
+export interface OpenOptions extends Partial<Omit<FolderOptions, keyof Size>> {
+  /** Size of the images. Folders: scaled and cropped to it (default: 32). Other formats: padded to it. */
+  readonly size?: SizeText | undefined
+  /** Names of the classes of IDX files, in the order of their labels. Default: the numbers. */
+  readonly classNames?: readonly string[] | undefined
   /** Seed of the built-in set. */
   readonly seed: number
 }
@@ -16,7 +22,7 @@ const defaultSize = 32
 const defaultShapes = 4096
 const maxShapes = 1_000_000
 const validSources =
-  'Use "shapes" (built in; "shapes:1000" for 1000 images), a folder of PNG, JPEG or WebP images, MNIST-style IDX ' +
+  `Use "shapes" (built in; "shapes:1000" for 1000 images), a folder of ${imageFormats} images, MNIST-style IDX ` +
   'files (their folder or the images file), or CIFAR-10 binaries (their folder or one of the files).'
 
 /** Returns whether a source is the built-in set. */
@@ -26,15 +32,12 @@ export function isBuiltIn(source: string): boolean {
 
 /**
  * Opens a dataset and detects its format. `shapes` and `shapes:COUNT` are the built-in set; write ./shapes for a folder of
- * that name. Other sources are IDX files, CIFAR-10 binaries or a folder of images. `size` scales and crops the images of
- * a folder (default: 32), and pads the other formats.
+ * that name. Other sources are IDX files, CIFAR-10 binaries or a folder of images.
  * @throws UserError if the source does not exist or has no known format, or if the options do not match the format
  */
 export async function openData(source: string, options: OpenOptions): Promise<Dataset> {
-  const { size, channels = 'auto' } = options
-  if (size !== undefined && !(Number.isInteger(size) && size > 0)) {
-    throw new UserError(`Invalid size ${size}: expected a positive integer, for example 32.`)
-  }
+  const { channels = 'auto', classNames } = options
+  const size = options.size === undefined ? null : parseSize(options.size)
   if (isBuiltIn(source)) return openShapes(source, options)
 
   try {
@@ -43,15 +46,15 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
       if (channels === 1)
         throw new UserError(`Invalid --channels 1: ${source} is CIFAR-10, which is RGB. Remove the option.`)
       const dataset = await readCifar(source)
-      return size === undefined ? dataset : pad(dataset, size)
+      return size === null ? dataset : pad(dataset, size)
     }
     if (format === 'idx') {
       if (channels === 3)
         throw new UserError(`Invalid --channels 3: ${source} is IDX, which is grey. Remove the option.`)
-      const dataset = await readIdx(source)
-      return size === undefined ? dataset : pad(dataset, size)
+      const dataset = withClassNames(await readIdx(source), classNames)
+      return size === null ? dataset : pad(dataset, size)
     }
-    return await readFolder(source, { ...options, size: size ?? defaultSize, channels })
+    return await readFolder(source, { ...options, ...(size ?? parseSize(defaultSize)), channels })
   } catch (error) {
     if (isSystemError(error)) throw new UserError(`Cannot read ${source}: ${error.message}.`)
     throw error
@@ -72,6 +75,19 @@ function openShapes(source: string, { size = side, channels = 3, seed }: OpenOpt
     )
   }
   return createShapes(count, seed)
+}
+
+/** @throws UserError if the number of names is not that of the classes */
+function withClassNames(dataset: Dataset, names: readonly string[] | undefined): Dataset {
+  if (names === undefined) return dataset
+  const { length } = dataset.classes
+  if (names.length !== length || new Set(names).size !== length) {
+    throw new UserError(
+      `Invalid --class-names "${names.join(',')}": expected ${length} different names, one for each label of ` +
+        `${dataset.name}, got ${names.length}.`,
+    )
+  }
+  return { ...dataset, classes: names }
 }
 
 /** Detects the format of a path from file names or the first bytes. */

@@ -3,9 +3,9 @@ import { extname } from 'node:path'
 import { type ModelInfo, UserError } from '@ddpm/shared'
 import { toSigned, writeImage } from './dataset/dataset.ts'
 import { decode } from './dataset/decode.ts'
+import { formatSize } from './dataset/size.ts'
+import { imageExtensions, imageFormats } from './folder/listing.ts'
 import { openData } from './open.ts'
-
-const imageExtensions = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff']
 
 /**
  * Reads images to start sampling from: [count, channels, height, width] in [−1, 1].
@@ -29,7 +29,7 @@ export async function readStartingImages(
   const isFolder = existsSync(source) && statSync(source).isDirectory()
   const dataset = await openData(source, {
     seed: 0,
-    ...(isFolder && { size: height, channels: channels === 1 ? 1 : 'auto' }),
+    ...(isFolder && { size: formatSize(shape), channels: channels === 1 ? 1 : 'auto' }),
   })
   if (dataset.channels !== channels || dataset.height !== height || dataset.width !== width) {
     const describe = (of: ModelInfo['shape']) => `${of.width}×${of.height} with ${of.channels} channels`
@@ -72,17 +72,12 @@ async function readOneImage(
   path: string,
   { channels, height, width }: ModelInfo['shape'],
 ): Promise<Uint8Array> {
-  if (height !== width) {
-    throw new UserError(
-      `Cannot crop images to ${width}×${height}, the size of the model: only square sizes are supported.`,
-    )
-  }
   const bytes = new Uint8Array(channels * height * width)
   try {
-    await decode(path, { size: height, channels: channels === 1 ? 1 : 3 }, bytes)
+    await decode(path, { width, height, channels: channels === 1 ? 1 : 3 }, bytes)
   } catch (error) {
     throw new UserError(
-      `Cannot read ${path}: ${(error as Error).message.trim()}. Use a PNG, JPEG or WebP image.`,
+      `Cannot read ${path}: ${(error as Error).message.trim()}. Use a ${imageFormats} image.`,
     )
   }
   return bytes

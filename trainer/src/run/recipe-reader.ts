@@ -82,11 +82,11 @@ export function parseField(name: RecipeField, text: string, label: string): unkn
 }
 
 /** Returns the placeholder and the help text of a field. The help text lists the choices, if the field has any. */
-export function helpOf(name: RecipeField): { placeholder: string; description: string } {
+export function helpOf(name: RecipeField): { placeholder: string; description: string; isBoolean: boolean } {
   const type = recipeFields[name]
   const { placeholder, description } = type.meta() as { placeholder: string; description: string }
   const choices = unwrap(type) instanceof z.ZodLiteral ? `: ${describe(type)}` : ''
-  return { placeholder, description: description + choices }
+  return { placeholder, description: description + choices, isBoolean: unwrap(type) instanceof z.ZodBoolean }
 }
 
 /**
@@ -128,6 +128,7 @@ function unwrap(type: z.core.$ZodType): z.core.$ZodType {
 function fromText(wrapped: z.core.$ZodType, text: string): unknown {
   const type = unwrap(wrapped)
   if (type instanceof z.ZodArray) return text.split(',').map((part) => fromText(type.element, part.trim()))
+  if (type instanceof z.ZodUnion) return wholeNumberOf(text) ?? text
   if (type instanceof z.ZodBoolean) return text === 'true' || (text === 'false' ? false : text)
   if (type instanceof z.ZodLiteral) return [...type.values].find((value) => String(value) === text) ?? text
   if (type instanceof z.ZodNumber) {
@@ -141,9 +142,10 @@ function fromText(wrapped: z.core.$ZodType, text: string): unknown {
 function describe(wrapped: z.core.$ZodType): string {
   const type = unwrap(wrapped)
   if (type instanceof z.ZodArray) return `a list in which each value is ${describe(type.element)}`
+  if (type instanceof z.ZodUnion) return joinAlternatives(type.options.map(describe))
   if (type instanceof z.ZodBoolean) return 'true or false'
   if (type instanceof z.ZodLiteral) return joinAlternatives([...type.values].map(String))
-  if (!(type instanceof z.ZodNumber)) return 'text'
+  if (!(type instanceof z.ZodNumber)) return (type instanceof z.ZodType && type.description) || 'text'
   const noun = type.isInt ? 'an integer' : 'a number'
   const [min, max] = [type.minValue ?? -Infinity, type.maxValue ?? Infinity]
   if (min === -Number.MAX_VALUE) return noun

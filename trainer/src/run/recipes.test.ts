@@ -22,7 +22,7 @@ test('every named recipe can be trained', () => {
   for (const [name, recipe] of Object.entries(recipes)) {
     assert.equal(recipe.recipe, name)
     validateRecipe(recipe)
-    networkOf(runOf(recipe, recipe.size ?? (name === 'mnist' ? 28 : 32)))
+    networkOf(runOf(recipe, Number(recipe.size ?? (name === 'mnist' ? 28 : 32))))
   }
 })
 
@@ -179,7 +179,7 @@ for (const [name, text, message] of [
   ['seed', '', 'Invalid --x "": expected an integer of at least 0.'],
   ['normEps', ' ', 'Invalid --x " ": expected a number.'],
   ['learningRate', '2', 'Invalid --x "2": expected a number from 1e-12 to 1.'],
-  ['size', 'null', 'Invalid --x "null": expected an integer from 1 to 4096.'],
+  ['size', 'null', 'Invalid --x "null": expected an integer from 1 to 4096 or WIDTHxHEIGHT.'],
   ['channels', '2', 'Invalid --x "2": expected auto, 1 or 3.'],
   ['flip', 'yes', 'Invalid --x "yes": expected true or false.'],
   [

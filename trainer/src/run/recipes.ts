@@ -7,6 +7,7 @@ import {
   varianceTypes,
 } from '@ddpm/shared'
 import * as z from 'zod'
+import { sizePattern } from '../data/dataset/size.ts'
 import { defaultUNet } from '../network/config.ts'
 import { initializations } from '../network/parameters.ts'
 
@@ -77,11 +78,12 @@ export const recipeFields = {
     placeholder: 'source',
     description: 'shapes (built in), or the path of an image folder, IDX files or CIFAR-10 binaries',
   }),
+  // Images of a folder are scaled and cropped to the size, others are padded to it.
   size: field(
     'pixels',
-    int(1, 4096).nullable(),
+    z.union([int(1, 4096), z.string().regex(sizePattern).describe('WIDTHxHEIGHT')]).nullable(),
     null,
-    'width and height of the images (default for folders: 32)',
+    'side of square images, or WIDTHxHEIGHT such as 64x48 (default for folders: 32)',
   ),
   conditional: field(
     'bool',
@@ -90,6 +92,13 @@ export const recipeFields = {
     'condition the model on the classes of the images, if they have any',
   ),
   channels: field('n', oneOf(['auto', 1, 3]), 'auto', 'channels of the images'),
+  classNames: field(
+    'list',
+    list(z.string()).nullable(),
+    null,
+    'names of the classes of IDX files, in the order of their labels',
+  ),
+  skipUnreadable: field('bool', z.boolean(), false, 'skip any number of unreadable images of a folder'),
   validation: field('fraction', number(1e-9, 0.9), 0.05, 'fraction of the images held out for validation'),
   ...networkFields,
   // fanAverage, as in the original DDPM code: variance scaling by the mean of fan-in and fan-out, zero biases.

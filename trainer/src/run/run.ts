@@ -90,6 +90,17 @@ export function layoutOfRun(config: RunConfig): ParameterLayout {
   return createParameterLayout(parameterSpecs(networkOf(config).unet))
 }
 
+/** Returns the options to open the images of a recipe. */
+export function dataOptionsOf({ size, channels, seed, classNames, skipUnreadable }: Recipe) {
+  return {
+    channels,
+    seed,
+    skipUnreadable,
+    ...(size !== null && { size }),
+    ...(classNames !== null && { classNames }),
+  }
+}
+
 export function scheduleOf({ zeroTerminalSnr, ...recipe }: Recipe): ScheduleConfig {
   const { betaSchedule, timesteps, betaStart, betaEnd } = recipe
   return { betaSchedule, timesteps, betaStart, betaEnd, ...(zeroTerminalSnr && { zeroTerminalSnr }) }

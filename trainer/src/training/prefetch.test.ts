@@ -8,7 +8,7 @@ import { createSchedule, paperSchedule } from '@ddpm/shared'
 import sharp from 'sharp'
 import { split } from '../data/dataset/dataset.ts'
 import { MissingImageError } from '../data/dataset/gather.ts'
-import { readFolder } from '../data/folder.ts'
+import { readFolder } from '../data/folder/folder.ts'
 import { createShapes } from '../data/shapes/dataset.ts'
 import { defaultUNet } from '../network/config.ts'
 import { recipes } from '../run/recipes.ts'
@@ -68,7 +68,7 @@ test('batches of images in files equal those of the same images in memory', asyn
     await sharp({ create: { ...image, background: colour } }).toFile(join(folder, `${i % 2}/${i}.png`))
   }
   const parts = async (cache?: number) =>
-    split(await readFolder(folder, { size: 32, channels: 'auto', cache }), 0.1, 0).train
+    split(await readFolder(folder, { width: 32, height: 32, channels: 'auto', cache }), 0.1, 0).train
   const whole = await parts()
   const batchAt = createBatchMaker(whole, createSchedule(paperSchedule), config, options)
   for (const cache of [0, 20 * 3072]) {

@@ -10,6 +10,8 @@ export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRe
   readonly recipe?: string
   readonly out?: string
   readonly resume?: string
+  /** Only inspect the images; the value is the file of the contact sheet. */
+  readonly dryRun?: string | true
   /** Number of CPU threads. Default: all. */
   readonly threads?: number
   /** Max bytes of decoded images to cache in memory. */
@@ -29,6 +31,10 @@ export function addOptions(command: Command): void {
     )
     .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
     .option('--resume <folder>', 'resume a stopped run')
+    .option(
+      '--dry-run [file.png]',
+      'train nothing: check the images, write a contact sheet (default: contact-sheet.png) and measure the cost',
+    )
     .addOption(
       new Option('--engine <name>', 'training engine; auto chooses the fastest')
         .choices(['auto', ...engineNames])
@@ -53,8 +59,9 @@ export function addOptions(command: Command): void {
     )
   command.optionsGroup('Recipe fields (default: the value in the recipe):')
   for (const field of fieldNames) {
-    const { placeholder, description } = helpOf(field)
-    command.option(`${flag(field)} <${placeholder}>`, description)
+    const { placeholder, description, isBoolean } = helpOf(field)
+    // A boolean flag without a value means true.
+    command.option(`${flag(field)} ${isBoolean ? `[${placeholder}]` : `<${placeholder}>`}`, description)
   }
 }
 
@@ -68,7 +75,8 @@ export function readOverrides(options: Options): Partial<Recipe> {
   return Object.fromEntries(
     fieldNames.flatMap((field) => {
       const text = options[field]
-      return typeof text === 'string' ? [[field, parseField(field, text, flag(field))]] : []
+      if (text === undefined) return []
+      return [[field, text === true || parseField(field, text as string, flag(field))]]
     }),
   )
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { progressBar, quote } from '@ddpm/shared/cli'
 import { type Dataset, type Split, split } from '../../data/dataset/dataset.ts'
+import { parseSize } from '../../data/dataset/size.ts'
 import { isBuiltIn, openData } from '../../data/open.ts'
 import { createTables, initialize } from '../../network/parameters.ts'
 import { listCheckpoints, type Progress } from '../../run/checkpoint.ts'
@@ -10,6 +11,7 @@ import { assertNotLocked, lockName, lockRun } from '../../run/lock.ts'
 import { differences, openRecipe, validateRecipe } from '../../run/recipe-reader.ts'
 import type { Recipe } from '../../run/recipes.ts'
 import {
+  dataOptionsOf,
   layoutOfRun,
   networkOf,
   openCheckpoint,
@@ -41,7 +43,11 @@ export interface PreparedRun {
  * Prepares a new run, or resumes one with `--resume`.
  * @throws UserError if the options, the recipe, the images or the folder are invalid
  */
-export function prepareRun(options: Options): Promise<PreparedRun> {
+export async function prepareRun(options: Options): Promise<PreparedRun> {
+  if (options.dryRun && options.resume !== undefined)
+    throw new UserError(
+      'Conflicting --dry-run and --resume: a dry run inspects the images of a new run. Remove one of them.',
+    )
   return options.resume === undefined ? prepareNew(options) : prepareResumed(options.resume, options)
 }
 
@@ -75,6 +81,7 @@ async function prepareNew(options: Options): Promise<PreparedRun> {
 /** Fields that may change when a run is resumed. The others determine what was trained so far. */
 const changeable = [
   'data',
+  'skipUnreadable',
   'steps',
   'sampler',
   'samplingSteps',
@@ -132,12 +139,12 @@ async function prepareResumed(folder: string, options: Options): Promise<Prepare
  */
 function assertTrainable(recipe: Recipe): void {
   validateRecipe(recipe)
-  const side = recipe.size ?? 2 ** (recipe.channelMultiples.length - 1)
+  const size = parseSize(recipe.size ?? 2 ** (recipe.channelMultiples.length - 1))
   const channels = recipe.channels === 'auto' ? 3 : recipe.channels
   networkOf({
     version: 1,
     recipe,
-    dataset: { name: recipe.data, count: 2, channels, height: side, width: side, classes: [] },
+    dataset: { name: recipe.data, count: 2, channels, ...size, classes: [] },
   })
 }
 
@@ -155,9 +162,7 @@ async function readImages(recipe: Recipe, cache = process.availableMemory() / 4)
   const bar = progressBar('Reading images')
   const start = performance.now()
   const dataset = await openData(recipe.data, {
-    ...(recipe.size !== null && { size: recipe.size }),
-    channels: recipe.channels,
-    seed: recipe.seed,
+    ...dataOptionsOf(recipe),
     cache,
     onProgress: (done, total) => {
       const left = ((performance.now() - start) / 1000) * (total / done - 1)

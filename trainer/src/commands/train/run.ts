@@ -86,7 +86,11 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
   )
 }
 
-async function openEngineOf(
+/**
+ * Chooses the engine and opens it for a run.
+ * @throws UserError if no engine works or the memory is insufficient
+ */
+export async function openEngineOf(
   { config, state, tables }: PreparedRun,
   { threads, engine, device }: Options,
 ): Promise<{ spec: StepSpec; cost: StepCost; engine: Engine }> {

@@ -61,7 +61,7 @@ test('split gives both sets at least one image, or throws', () => {
 })
 
 test('pad centres images on black', () => {
-  const padded = pad(numbered(2), 5)
+  const padded = pad(numbered(2), { width: 5, height: 5 })
   assert.deepEqual([padded.height, padded.width, padded.pixels.length], [5, 5, 2 * 2 * 25])
   const plane = [...padded.pixels.subarray(75, 100)] // image 1, channel 1
   assert.deepEqual(plane.slice(10, 15), [0, 13, 14, 15, 0])
@@ -70,5 +70,5 @@ test('pad centres images on black', () => {
     padded.pixels.reduce((a, b) => a + b),
     numbered(2).pixels.reduce((a, b) => a + b),
   )
-  assert.throws(() => pad(numbered(2), 2), /3×1.*2×2.*at least 3/s)
+  assert.throws(() => pad(numbered(2), { width: 2, height: 2 }), /3×1.*2×2.*at least 3/s)
 })

@@ -1,5 +1,6 @@
 import { domains, randomPermutation, UserError } from '@ddpm/shared'
 import type { DecodeOptions } from './decode.ts'
+import { formatSize, type Size } from './size.ts'
 
 /** A set of images. Every source is converted to this form. */
 export interface Dataset {
@@ -128,27 +129,29 @@ export function selectLabels(labels: Uint16Array, indices: Uint32Array): Uint16A
 }
 
 /**
- * Pads every image to a black square, centred, for example 28×28 digits to 32×32.
- * @param size side of the square in pixels
- * @throws UserError if the images are larger
+ * Pads every image with black, centred, for example 28×28 digits to 32×32.
+ * @throws UserError if the images are larger than the size
  */
-export function pad(dataset: Dataset, size: number): Dataset {
+export function pad(dataset: Dataset, size: Size): Dataset {
   const { channels, height, width, count } = dataset
-  if (size < height || size < width) {
+  if (size.height < height || size.width < width) {
     throw new UserError(
-      `Invalid size ${size}: the ${width}×${height} images of ${dataset.name} cannot be cropped to ${size}×${size}. ` +
-        `Use a size of at least ${Math.max(width, height)}.`,
+      `Invalid size ${formatSize(size)}: the ${width}×${height} images of ${dataset.name} cannot be cropped to ` +
+        `${size.width}×${size.height}. Use a size of at least ${Math.max(width, height)}.`,
     )
   }
-  if (size === height && size === width) return dataset
-  const top = (size - height) >> 1
-  const left = (size - width) >> 1
-  const pixels = new Uint8Array(count * channels * size * size)
+  if (size.height === height && size.width === width) return dataset
+  const top = (size.height - height) >> 1
+  const left = (size.width - width) >> 1
+  const pixels = new Uint8Array(count * channels * size.height * size.width)
   for (let plane = 0; plane < count * channels; plane++) {
     for (let row = 0; row < height; row++) {
       const from = (plane * height + row) * width
-      pixels.set(dataset.pixels.subarray(from, from + width), (plane * size + top + row) * size + left)
+      pixels.set(
+        dataset.pixels.subarray(from, from + width),
+        (plane * size.height + top + row) * size.width + left,
+      )
     }
   }
-  return { ...dataset, height: size, width: size, pixels }
+  return { ...dataset, ...size, pixels }
 }

@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import sharp from 'sharp'
+import type { Size } from './size.ts'
 
 /** Options for decoding image files. */
-export interface DecodeOptions {
-  /** Side of the square images in pixels. */
-  readonly size: number
+export interface DecodeOptions extends Size {
   /** 1: greyscale; 3: RGB; auto: RGB, or greyscale if no image has colour. */
   readonly channels: 'auto' | 1 | 3
 }
@@ -16,12 +15,14 @@ export interface ImageKind {
   readonly storedGrey: boolean
   /** Whether all pixels are grey. */
   readonly colourless: boolean
+  /** Whether the file is smaller than the decoded image in width or height. */
+  readonly enlarged: boolean
 }
 
 /**
- * Decodes an image file to 8 bits per channel. Applies the EXIF orientation, scales the shorter side to `size`, crops the
- * square in the middle and composites transparent pixels on white. Decodes only the first frame of an animation.
- * @param out receives [channels, size, size]. Its length determines the number of channels; with one channel, it
+ * Decodes an image file to 8 bits per channel. Applies the EXIF orientation, scales the image until it covers the size, crops
+ * the middle and composites transparent pixels on white. Decodes only the first frame of an animation.
+ * @param out receives [channels, height, width]. Its length determines the number of channels; with one channel, it
  *   receives the red of an RGB image.
  * @throws Error with the reason on one line
  */
@@ -48,22 +49,23 @@ function describeStart(file: Buffer): string {
 
 async function decodeBytes(
   file: Buffer,
-  { size, channels }: DecodeOptions,
+  { width, height, channels }: DecodeOptions,
   out: Uint8Array,
 ): Promise<ImageKind> {
   const image = sharp(file, { failOn: 'error' })
-  const { space } = await image.metadata()
+  const { space, autoOrient } = await image.metadata()
   const pixels = await image
     .autoOrient()
-    .resize(size, size, { fit: 'cover', position: 'centre' })
+    .resize(width, height, { fit: 'cover', position: 'centre' })
     .flatten({ background: 'white' })
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })
     .toBuffer()
-  toPlanes(pixels, out, size * size)
+  toPlanes(pixels, out, width * height)
   return {
     storedGrey: space === 'b-w' || space === 'grey16',
     colourless: channels === 1 || isColourless(pixels),
+    enlarged: autoOrient.width < width || autoOrient.height < height,
   }
 }
 

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type Dataset, split, toSigned } from '../../data/dataset/dataset.ts'
 import { openData } from '../../data/open.ts'
+import { dataOptionsOf } from '../../run/run.ts'
 import { decodeSafetensors, encodeSafetensors } from '../../run/safetensors.ts'
 import { writeAtomically } from '../../support/files.ts'
 import { cacheKey, digest } from '../inputs/cache.ts'
@@ -79,8 +80,8 @@ export async function openClassifierExtractor(
 export async function openClassifierData(path: string, evaluated: Dataset): Promise<Dataset> {
   const run = findRun(path)
   if (run === null) return evaluated
-  const { data, size, channels, seed } = run.config.recipe
-  return openData(data, { ...(size !== null && { size }), channels, seed })
+  const { recipe } = run.config
+  return openData(recipe.data, dataOptionsOf(recipe))
 }
 
 /** Returns the cache folder next to a run's folder, so that runs on the same images share a classifier. */

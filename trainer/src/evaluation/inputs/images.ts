@@ -2,8 +2,9 @@ import { existsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { domains, type ModelInfo, randomPermutation, UserError } from '@ddpm/shared'
 import { type Dataset, split } from '../../data/dataset/dataset.ts'
+import { formatSize } from '../../data/dataset/size.ts'
 import { openData } from '../../data/open.ts'
-import { openRun, type Run } from '../../run/run.ts'
+import { dataOptionsOf, openRun, type Run } from '../../run/run.ts'
 
 export const splits = ['train', 'validation', 'all'] as const
 export type Split = (typeof splits)[number]
@@ -42,10 +43,11 @@ export async function openEvaluationSet(
   }
 
   const { channels, height, width } = shape
+  const recipe = run?.config.recipe
   const all = await openData(source, {
-    ...(height === width && { size: height }),
+    ...(recipe ? dataOptionsOf(recipe) : { seed: 0 }),
+    size: formatSize(shape),
     channels: channels === 1 ? 1 : 3,
-    seed: run?.config.recipe.seed ?? 0,
     onWarning: (warning) => console.warn(warning),
   })
   if (all.channels !== channels || all.height !== height || all.width !== width) {

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp, { type Sharp } from 'sharp'
-import { split } from './dataset/dataset.ts'
-import { gather } from './dataset/gather.ts'
+import { split } from '../dataset/dataset.ts'
+import { gather } from '../dataset/gather.ts'
 import { type FolderOptions, readFolder } from './folder.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'folder-'))
@@ -45,7 +45,14 @@ const greyPng = (byte: number) =>
     .png()
     .toBuffer()
 const read = (path: string, options: Partial<FolderOptions> = {}) =>
-  readFolder(path, { size: 4, channels: 'auto', ...options })
+  readFolder(path, { width: 4, height: 4, channels: 'auto', ...options })
+
+/** Reads a folder and returns its warnings, one per line. */
+async function warningsOf(path: string, options: Partial<FolderOptions> = {}): Promise<string> {
+  const warnings: string[] = []
+  await read(path, { ...options, onWarning: (message) => warnings.push(message) })
+  return warnings.join('\n')
+}
 
 /**
  * Compares a pixel of an RGB image of size 4, with a tolerance because scaling overshoots at edges and JPEG is lossy.
@@ -139,6 +146,10 @@ test('other files are ignored with a warning, and progress reaches the total', a
     'a.png': await png(red),
     'b.png': await png(green),
     'notes.txt': 'hello',
+    'more.txt': 'hello',
+    'film.mp4': '',
+    '__MACOSX/._b.png': 'resource fork',
+    '.cache/a.png': await png(blue),
     '.DS_Store': '',
     '._a.png': 'resource fork',
     'Thumbs.db': '',
@@ -150,7 +161,8 @@ test('other files are ignored with a warning, and progress reaches the total', a
     onProgress: (done, total) => progress.push([done, total]),
   })
   assert.equal(dataset.count, 2)
-  assert.match(warnings.join(), /\.DS_Store, \._a\.png, Thumbs\.db and 1 more/)
+  // Files that systems create are not mentioned.
+  assert.match(warnings[0]!, /that are not images: 2 \.txt \(more\.txt …\), 1 \.mp4 \(film\.mp4\)\.$/)
   assert.deepEqual(progress, [
     [1, 2],
     [2, 2],
@@ -182,7 +194,7 @@ test('one unreadable image of 200 is skipped with a warning; the others retain t
   await writeFile(join(path, 'dogs/002.png'), (await png(red)).subarray(0, 60))
   await assertUserError(
     read(path),
-    /Cannot read 3 of the 200.*cats\/050.*dogs\/001\.png \(not an image \(it starts with "not a pictur"\)\).*dogs\/002.*Remove them or convert them.*at most 1 %/,
+    /Cannot read 3 of the 200.*cats\/050.*dogs\/001\.png \(not an image \(it starts with "not a pictur"\)\).*dogs\/002.*Remove the files or convert them.*--skip-unreadable.*at most 1 %/,
   )
 })
 
@@ -261,7 +273,7 @@ test('the first frame of an animation is read, links are followed, pipes are ign
   assert.equal(count, 2)
   for (const image of [0, 1]) assertNear(pixels, image, 5, red)
   await symlink(join(path, 'gone.webp'), join(path, 'd.webp'))
-  await assertUserError(read(path), /Cannot read .*d\.webp: ENOENT.* Remove it or convert it/)
+  await assertUserError(read(path), /Cannot read 1 of the 3 images.*d\.webp \(ENOENT.*--skip-unreadable/)
 })
 
 test('the error names every unreadable image', async () => {
@@ -283,20 +295,78 @@ test('the error describes a single unreadable image', async () => {
   const path = await folder({ 'cat.png': 'Hello, world' })
   await assertUserError(
     read(path),
-    /^Cannot read .*cat\.png: not an image \(it starts with "Hello, world"\)\. Remove it or convert it to PNG, JPEG or WebP\./,
+    /^Cannot read any of the 1 images in .*: cat\.png \(not an image \(it starts with "Hello, world"\)\)\. Remove the files or convert them to PNG/,
   )
   const binary = await folder({ 'cat.png': Buffer.from('0001fffe', 'hex') })
-  await assertUserError(read(binary), /cat\.png: not an image \(it starts with the bytes 0001fffe\)/)
+  await assertUserError(read(binary), /cat\.png \(not an image \(it starts with the bytes 0001fffe\)/)
 })
 
 test('folders without images, or with images on two levels, are rejected', async () => {
-  await assertUserError(read(await folder({})), /Cannot find images in .*: the folder is empty\. .*\.png/)
+  await assertUserError(read(await folder({})), /Cannot find images in .*: the folder is empty\. Put PNG/)
   await assertUserError(
-    read(await folder({ 'a.gif': 'GIF89a' })),
-    /Cannot find images in .*: it contains only a\.gif\. .*\.png/,
+    read(await folder({ 'a.svg': '<svg/>' })),
+    /Cannot find images in .*: it contains only 1 \.svg \(a\.svg\)\. Put PNG/,
   )
   const mixed = await folder({ 'a.png': await png(red), 'cats/b.png': await png(red) })
   await assertUserError(read(mixed), /mixes.*a\.png.*cats\/b\.png/)
+})
+
+test('GIF, AVIF and TIFF are read', async () => {
+  const gif = await bands([red], 12, 12).gif().toBuffer()
+  const avif = await bands([green], 12, 12).avif({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer()
+  const tiff = await bands([blue], 12, 12).tiff().toBuffer()
+  const { count, pixels } = await read(await folder({ 'a.gif': gif, 'b.avif': avif, 'c.TIF': tiff }))
+  assert.equal(count, 3)
+  for (const [image, colour] of [red, green, blue].entries()) assertNear(pixels, image, 5, colour)
+})
+
+test('HEIC files get a hint how to convert them', async () => {
+  const phone = await folder({ 'a.heic': 'ftypheic', 'b.HEIC': 'ftypheic' })
+  await assertUserError(read(phone), /only 2 \.heic \(a\.heic …\)\. HEIC cannot be read\. Convert .*magick/)
+  const mixed = await folder({ 'a.heic': 'ftypheic', 'b.png': await png(red) })
+  assert.match(await warningsOf(mixed), /1 \.heic \(a\.heic\)\. HEIC cannot be read\. Convert/)
+})
+
+test('at most 20 unreadable images are listed, and skipUnreadable trains on the others', async () => {
+  const damaged = Array.from(
+    { length: 23 },
+    (_, i) => [`bad-${String(i).padStart(2, '0')}.png`, 'x'] as const,
+  )
+  const path = await folder({ ...Object.fromEntries(damaged), 'good.png': await png(green) })
+  await assertUserError(read(path), /Cannot read 23 of the 24 images.*bad-00\.png.*bad-19\.png.* and 3 more/)
+  const { count, pixels } = await read(path, { skipUnreadable: true })
+  assert.equal(count, 1)
+  assertNear(pixels, 0, 5, green)
+  assert.match(await warningsOf(path, { skipUnreadable: true }), /Skipped 23 of the 24 images/)
+})
+
+test('copies and enlarged images are counted, with the number of useful images', async () => {
+  const path = await folder({
+    'a.png': await png(red),
+    'b.webp': await bands([red], 20, 20).webp({ lossless: true }).toBuffer(),
+    'small.png': await bands([blue, green], 3, 9).png().toBuffer(),
+    'c.png': await png(green),
+  })
+  const warnings = await warningsOf(path)
+  assert.match(warnings, /1 image is a copy of another at 4×4: b\.webp \(= a\.png\)\./)
+  assert.match(warnings, /1 image is smaller than 4×4 and enlarged: small\.png\./)
+  assert.match(warnings, /2 of the 4 images are useful\./)
+  assert.match(warnings, /2 different images of sufficient size are few/)
+})
+
+test('images are scaled and cropped to a width and a height', async () => {
+  const path = await folder({ 'a.png': await bands([red, green, blue, red], 40, 10).png().toBuffer() })
+  const { width, height, pixels } = await read(path, { width: 8, height: 4 })
+  assert.deepEqual([width, height, pixels.length], [8, 4, 3 * 32])
+  // The middle half of the image: green, then blue.
+  const colourAt = (pixel: number) => [0, 1, 2].map((channel) => pixels[channel * 32 + pixel]!)
+  for (const [pixel, colour] of [
+    [9, green],
+    [14, blue],
+  ] as const) {
+    const difference = Math.max(...colourAt(pixel).map((byte, c) => Math.abs(byte - colour[c]!)))
+    assert.ok(difference <= 8, `pixel ${pixel} is ${colourAt(pixel)}`)
+  }
 })
 
 async function assertUserError(promise: Promise<unknown>, message: RegExp): Promise<void> {

@@ -2,9 +2,12 @@ import { existsSync } from 'node:fs'
 import { formatManifest, UserError } from '@ddpm/shared'
 import { parseNumber, runCommand, suggest } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
+import { parseHubAddress } from '../sampler/base/hub-address.ts'
 import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
 import { type ExportedFile, type ExportedModel, type Overrides, readExported } from './publishing/exported.ts'
+import { listHubFiles, publishToHub } from './publishing/hub.ts'
+import { readHubAccount } from './publishing/hub-account.ts'
 import { publishModel } from './publishing/publish-model.ts'
 import type { PublishedModel, Registry } from './publishing/registry.ts'
 import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
@@ -13,6 +16,7 @@ import { uploadProgress } from './publishing/upload-progress.ts'
 interface PublishOptions extends Overrides, TargetOptions {
   alias: string[]
   dryRun?: true
+  private?: true
 }
 
 const command = new Command('npm run publish --')
@@ -28,6 +32,7 @@ const command = new Command('npm run publish --')
       .default([], 'none'),
   )
   .option('--dry-run', 'check everything and report what would be sent, without sending it')
+  .option('--private', 'with --to hf:…: make a new repository private')
   .addHelpText(
     'after',
     `
@@ -39,15 +44,28 @@ Examples:
   npm run publish -- runs/mnist --name ada/digits --licence CC0-1.0 --dry-run
   npm run publish -- runs/mnist --name ada/digits --remote
   npm run publish -- runs/mnist --to https://models.example
+  npm run publish -- runs/mnist --to hf:ada/digits --licence CC0-1.0     the Hugging Face hub; token in HF_TOKEN
   npm run publish -- list
   npm run publish -- rollback ada/digits --remote
   npm run publish -- unpublish ada/digits 5a29f04c81d3
   npm run publish -- gc --dry-run`,
   )
   .action(async (folder: string, options: PublishOptions) => {
-    const { alias, dryRun, remote, env, to, folder: store, persistTo, ...overrides } = options
+    const {
+      alias,
+      dryRun,
+      private: isPrivate,
+      remote,
+      env,
+      to,
+      folder: store,
+      persistTo,
+      ...overrides
+    } = options
     const nearest = existsSync(folder) ? '' : suggest(folder, subcommands())
     if (nearest !== '') throw new UserError(`Unknown folder or command "${folder}".${nearest}`)
+    if (to?.startsWith('hf:')) return await publishOnHub(folder, to, options)
+    if (isPrivate) throw new UserError('Invalid --private: it applies to --to hf:owner/name only.')
     const exported = await readExported(folder, definedOverrides(overrides))
     await withRegistry({ remote, env, to, folder: store, persistTo } as TargetOptions, async (registry) => {
       if (dryRun) return console.log(await dryRunReport(registry, exported))
@@ -125,6 +143,36 @@ withTarget(command.command('gc'))
       )
     }),
   )
+
+/** Publishes a model on the Hugging Face hub. The address determines its name. */
+async function publishOnHub(folder: string, to: string, options: PublishOptions): Promise<void> {
+  const { alias, dryRun, private: isPrivate = false, name, description, licence } = options
+  const address = parseHubAddress(to)
+  if (address === null) {
+    throw new UserError(`Invalid --to "${to}": expected hf:owner/name or hf:owner/name@branch.`)
+  }
+  if (alias.length > 0)
+    throw new UserError('Invalid --alias: a hub has branches. Use --to hf:owner/name@branch.')
+  if (name !== undefined && name !== address.name) {
+    throw new UserError(`Conflicting --name "${name}" and --to "${to}": remove --name.`)
+  }
+  const exported = await readExported(folder, {
+    ...definedOverrides({ description, licence } as Overrides),
+    name: address.name,
+  })
+  const files = await listHubFiles(exported)
+  const total = files.reduce((sum, { content }) => sum + content.size, 0)
+  const contents = `${countOf(files.length, 'file')}, ${megabytes(total)} MB`
+  if (dryRun) {
+    const lines = files.map(({ path, content }) => `  ${megabytes(content.size)} MB  ${path}`)
+    return console.log([`Would publish ${to} (${contents}):`, ...lines].join('\n'))
+  }
+  const account = await readHubAccount()
+  console.log(`Sending ${contents} to ${account.hubUrl} …`)
+  const { commit, keptCard } = await publishToHub(address, files, account, { isPrivate })
+  if (keptCard) console.log('The model card README.md was changed in the repository and left as it is.')
+  console.log(`Published ${address.name} at ${account.hubUrl}/${address.name}, commit ${short(commit)}.`)
+}
 
 /** Returns the names of the subcommands, which can replace the folder on the command line. */
 const subcommands = () => command.commands.map((each) => each.name())

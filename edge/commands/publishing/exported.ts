@@ -16,6 +16,8 @@ export interface ExportedFile {
 
 /** An exported model whose files were verified. */
 export interface ExportedModel {
+  /** The folder that contains manifest.json. */
+  readonly folder: string
   readonly manifest: Manifest
   readonly files: readonly ExportedFile[]
 }
@@ -40,7 +42,7 @@ export async function readExported(folder: string, overrides: Overrides = {}): P
     await verify(path, file)
     files.push({ path, sha256: file.sha256, bytes: file.bytes, mediaType: file.mediaType })
   }
-  return { manifest, files }
+  return { folder: exported, manifest, files }
 }
 
 function findExportFolder(folder: string): string {

@@ -33,7 +33,7 @@ export function withTarget(command: Command): Command {
     .addOption(
       new Option(
         '--to <url>',
-        'use a server; its token is read from the environment variable DDPM_PUBLISH_TOKEN',
+        'use a server (token in DDPM_PUBLISH_TOKEN), or hf:owner/name, the Hugging Face hub (token in HF_TOKEN)',
       ).conflicts(['remote', 'local']),
     )
     .addOption(
@@ -71,6 +71,11 @@ async function deployedRegistry(environment: Environment): Promise<Registry> {
 }
 
 function registryAt(url: string): Registry {
+  if (url.startsWith('hf:')) {
+    throw new UserError(
+      `Invalid --to "${url}": only "npm run publish -- FOLDER" supports the Hugging Face hub.`,
+    )
+  }
   if (!URL.canParse(url)) {
     throw new UserError(`Invalid --to "${url}": expected an address such as https://models.example.`)
   }

@@ -71,7 +71,9 @@ suite('files of version 0.1.0 load', () => {
   })
 
   test('a registry folder lists its model, with its version and manifest', async () => {
-    const storage = folderStorage(join(fixtures, 'registry'))
+    const folder = mkdtempSync(join(tmpdir(), 'ddpm-registry-'))
+    cpSync(join(fixtures, 'registry'), folder, { recursive: true })
+    const storage = folderStorage(folder)
     const { models } = await listModels(storage, { limit: 10 })
     assert.deepEqual(
       models.map(({ name }) => name),
@@ -80,5 +82,6 @@ suite('files of version 0.1.0 load', () => {
     const { manifest, version } = await findVersion(storage, 'test/old')
     assert.match(version, /^78a8f87c0525/)
     assert.equal(manifest.training.pictures, 4096)
+    rmSync(folder, { recursive: true })
   })
 })

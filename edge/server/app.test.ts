@@ -146,7 +146,7 @@ test('above the rate limit the host rejects requests of this cost only', async (
     assets: async () => new Response('page'),
   })
   assert.equal((await app.request('/api/models')).status, 429)
-  assert.equal((await app.request('/healthz')).status, 429)
+  assert.equal((await app.request('/healthz')).status, 200)
   assert.equal((await app.request('/api/models/a/b')).status, 404)
   assert.equal((await app.request('/')).status, 200)
 })
@@ -178,6 +178,12 @@ test('the OpenAPI description contains every route of the API, with the schemas 
       assert.equal(security !== undefined, method !== 'get', `${method} ${path} requires the token`)
     }
   }
+  const { headers } = await app.request('/api/openapi.json', { method: 'HEAD' })
+  const validator = headers.get('ETag')!
+  assert.match(validator, /^W\/"[0-9a-f]{64}"$/)
+  const again = await app.request('/api/openapi.json', { headers: { 'If-None-Match': validator } })
+  assert.deepEqual([again.status, await again.text()], [304, ''])
+
   const limit = JSON.stringify(openapi.paths['/models']!['get'])
   assert.match(limit, /"maximum":100/)
   assert.equal((await app.request('/api/models?limit=101')).status, 400)

@@ -15,6 +15,7 @@ import { logging } from './http/logging.ts'
 import { Problem, type ProblemStatus, problemResponse } from './http/problem.ts'
 import { type Reason, RegistryError } from './registry/errors.ts'
 import { assets } from './routes/assets.ts'
+import { description } from './routes/description.ts'
 import { files } from './routes/files.ts'
 import { health } from './routes/health.ts'
 import { hub } from './routes/hub.ts'
@@ -27,7 +28,7 @@ const api = new OpenAPIHono<Env>().route('/models', models).route('/', publishin
 export type Api = typeof api
 
 api.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' })
-const description = {
+const openapi = {
   openapi: '3.1.0',
   info: {
     title: 'ddpm',
@@ -37,6 +38,9 @@ const description = {
   },
   servers: [{ url: '/api' }],
 }
+
+/** Shared by all apps of this process or isolate, so that the description is built once. */
+const openapiDescription = description(() => api.getOpenAPI31Document(openapi))
 
 /**
  * Creates the server: it serves models, the sampler module and the page. Images are generated in the browser.
@@ -70,9 +74,7 @@ export function createApp(getHost: (c: Context<Env>) => Host): Hono<Env> {
   // Before our own API, because one client of the hub gets other responses at two of its paths.
   app.route('/', hub)
   app.route('/api', api)
-  app.get('/api/openapi.json', (c) =>
-    c.json(api.getOpenAPI31Document(description), 200, { 'Cache-Control': 'no-store' }),
-  )
+  app.route('/', openapiDescription)
   app.route('/files', files)
   app.route('/', health)
   app.all('/api/*', (c) =>

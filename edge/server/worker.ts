@@ -1,13 +1,14 @@
 import type { Fetcher, R2Bucket, RateLimit } from '@cloudflare/workers-types'
 import { createApp } from './app.ts'
 import { r2Storage } from './storage/r2.ts'
+import type { Storage } from './storage/storage.ts'
 
 /** Bindings of the Worker, configured in `wrangler.toml`. */
 interface Bindings {
   readonly MODELS: R2Bucket
   /** The built page and modules. */
   readonly ASSETS: Fetcher
-  /** Rate limit per client address for requests that list the store. Not bound in local development. */
+  /** Rate limit per client address for requests for the list of models. Not bound in local development. */
   readonly LISTS?: RateLimit
   /** Rate limit per client address for requests that read the store. Not bound in local development. */
   readonly READS?: RateLimit
@@ -15,12 +16,16 @@ interface Bindings {
   readonly PUBLISH_TOKEN?: string
 }
 
+/** One per isolate, because it is the key of what is cached in memory. Bindings are the same for every request. */
+let storage: Storage | undefined
+
 /** The app on Cloudflare Workers. */
 export default createApp((c) => {
   const { MODELS, ASSETS, LISTS, READS, PUBLISH_TOKEN } = c.env as unknown as Bindings
   const limits = { list: LISTS, read: READS }
+  storage ??= r2Storage(MODELS)
   return {
-    storage: r2Storage(MODELS),
+    storage,
     assets: async (request) => (await ASSETS.fetch(request as never)) as unknown as Response,
     publishToken: PUBLISH_TOKEN || null,
     async allow(cost) {

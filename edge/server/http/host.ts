@@ -1,6 +1,6 @@
 import type { Storage } from '../storage/storage.ts'
 
-/** Cost class of a request. On R2, a listing costs as much as a write: twelve times as much as a read. */
+/** Cost class of a request: `list` for requests that search the list of models, which may be large. */
 export type Cost = 'list' | 'read'
 
 /** Services that the app gets from its host. The rest of `edge/server` is the same on every host. */

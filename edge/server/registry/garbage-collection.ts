@@ -1,5 +1,5 @@
-// Garbage collection: removes files that nothing references. It is safe to run during a publication, in any
-// interleaving of their steps:
+// Garbage collection: removes files that nothing references, and builds the index of models again. It is safe to run
+// during a publication, in any interleaving of their steps:
 //
 //   publisher:  announce → check the collection's lock → check which files exist → … → write record → remove announcement
 //   collection: lock → read announcements → read records → list files → remove unreferenced files → unlock
@@ -12,7 +12,8 @@ import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { acquireCollectionLock, lockMinutes, publicationHours } from './locks.ts'
-import { readRecord } from './record.ts'
+import { readIndex, replaceIndex } from './model-index.ts'
+import { type ModelSummary, readRecord } from './record.ts'
 import { readRuntimeList } from './runtime-list.ts'
 
 /** Number of files removed between two checks of the time limit. */
@@ -47,9 +48,13 @@ export async function collectGarbage(
   const start = clock()
   const release = await acquireCollectionLock(storage, start)
   try {
+    const announced = await announcedFiles(storage, start)
+    const index = await readIndex(storage)
+    const published = await readPublished(storage)
+    if (!dryRun) await replaceIndex(storage, index, published.summaries)
     const referenced = new Set([
-      ...(await announcedFiles(storage, start)),
-      ...(await publishedFiles(storage)),
+      ...announced,
+      ...published.files,
       ...(await readRuntimeList(storage)).map(({ sha256 }) => sha256),
     ])
     const cutoff = start.getTime() - keepDays * 86_400_000
@@ -97,8 +102,10 @@ async function announcedFiles(storage: Storage, now: Date): Promise<string[]> {
   return referenced
 }
 
-async function publishedFiles(storage: Storage): Promise<string[]> {
-  const referenced: string[] = []
+/** Reads all records. Returns the files that they reference, and the summaries of the published models. */
+async function readPublished(storage: Storage): Promise<{ files: string[]; summaries: ModelSummary[] }> {
+  const files: string[] = []
+  const summaries: ModelSummary[] = []
   for await (const { key } of listAll(storage, keys.records)) {
     const name = keys.nameOf(key)
     if (name === null) {
@@ -108,8 +115,9 @@ async function publishedFiles(storage: Storage): Promise<string[]> {
       )
     }
     const stored = await readRecord(storage, name)
+    if (stored?.record.summary) summaries.push(stored.record.summary)
     for (const { version } of stored?.record.versions ?? []) {
-      referenced.push(version)
+      files.push(version)
       const manifest = await readText(storage, keys.file(version))
       if (manifest === null) {
         throw new UserError(
@@ -118,8 +126,8 @@ async function publishedFiles(storage: Storage): Promise<string[]> {
             `npm run publish -- unpublish ${name} ${version}`,
         )
       }
-      referenced.push(...parseManifest(manifest.text, `${name} ${version}`).files.map(({ sha256 }) => sha256))
+      files.push(...parseManifest(manifest.text, `${name} ${version}`).files.map(({ sha256 }) => sha256))
     }
   }
-  return referenced
+  return { files, summaries }
 }

@@ -25,6 +25,8 @@ export const keys = {
   records: 'registry/',
   /** Returns the model's name from the key of its record, or null for another key. */
   nameOf: (key: string) => modelName.safeParse(recordPattern.exec(key)?.[1]).data ?? null,
+  /** The list of all published models, derived from their records. */
+  index: 'index/models.tsv',
   /** The manifest of a model in the old layout without versions. It is only detected and removed. */
   formerManifest: (name: string) => `models/${modelName.parse(name)}.json`,
   /** The manifest of a publication in progress. Its files must not be garbage-collected. */

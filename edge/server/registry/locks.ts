@@ -11,6 +11,14 @@ export const lockMinutes = 30
  */
 export const publicationHours = 48
 
+/** Maximum number of attempts of a conditional write, when other writers change the object at the same time. */
+export const maxAttempts = 20
+
+/** Waits before another attempt, for a random time that grows: R2 accepts one write of an object per second. */
+export async function pauseBeforeAttempt(attempt: number): Promise<void> {
+  if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * attempt))
+}
+
 /** @throws RegistryError "busy" during a garbage collection */
 export async function assertNotCollecting(storage: Storage, now: Date = new Date()): Promise<void> {
   const lock = await storage.head(keys.collection)

@@ -2,7 +2,7 @@ import { type Manifest, parseManifest } from '@ddpm/shared'
 import { listAll, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
-import { listModels } from './listing.ts'
+import { nameOf, readIndex, updateIndex } from './model-index.ts'
 import { sha256OfText } from './publishing.ts'
 import {
   type ModelRecord,
@@ -71,7 +71,7 @@ export async function findManifestText(
 /** Maximum number of names in the error for an unknown model. */
 const maxNames = 5
 
-/** Creates the error for an unknown model. It lists published models. */
+/** Creates the error for an unknown model. It lists some published models. Costs at most three reads of the store. */
 export async function unknownModelError(storage: Storage, name: string): Promise<RegistryError> {
   const former = keys.formerManifest(name)
   if ((await storage.head(former)) !== null) {
@@ -81,12 +81,16 @@ export async function unknownModelError(storage: Storage, name: string): Promise
         `"${keys.record(name)}" in the store, got "${former}"). Publish it again: npm run publish -- FOLDER --name ${name}`,
     )
   }
-  const { models, next } = await listModels(storage, { limit: maxNames })
-  const names = models.map(({ name }) => name).join(', ')
+  // Only reads the index, without completing it: anyone can request unknown models.
+  const { lines, covered } = await readIndex(storage)
+  const names = lines.slice(0, maxNames).map(nameOf)
+  const isComplete = covered === null && lines.length === names.length
   const known =
-    models.length === 0
-      ? 'No model is published here yet. Publish one: npm run publish -- FOLDER'
-      : `Published models: ${names}${next === null ? '' : ', … (all of them: GET /api/models)'}.`
+    names.length === 0
+      ? isComplete
+        ? 'No model is published here yet. Publish one: npm run publish -- FOLDER'
+        : 'The published models are listed at GET /api/models.'
+      : `Published models: ${names.join(', ')}${isComplete ? '' : ', … (all of them: GET /api/models)'}.`
   return new RegistryError('unknown model', `Unknown model "${name}". ${known}`)
 }
 
@@ -118,6 +122,7 @@ export async function moveAlias(
     const summary = alias === 'latest' ? summarize(manifest, version, published) : current.summary
     return { ...current, aliases: { ...current.aliases, [alias]: version }, summary }
   })
+  if (alias === 'latest') await updateIndex(storage, name)
   return version
 }
 
@@ -133,7 +138,11 @@ export async function unpublish(
   reference?: string,
   check: VersionCheck = () => {},
 ): Promise<void> {
-  if ((await findRecord(storage, name)) === null) throw await unknownModelError(storage, name)
+  if ((await findRecord(storage, name)) === null) {
+    // An earlier call may have ended before it updated the index.
+    await updateIndex(storage, name)
+    throw await unknownModelError(storage, name)
+  }
   await updateRecord(storage, name, async (current) => {
     const removed = reference === undefined ? null : resolveVersion(current, reference)
     if (reference !== undefined && removed === null) throw unknownVersionError(current, reference)
@@ -150,4 +159,5 @@ export async function unpublish(
     const summary = summarize(manifest, last.version, last.published)
     return { ...current, versions, aliases: { ...aliases, latest: last.version }, summary }
   })
+  await updateIndex(storage, name)
 }

@@ -2,7 +2,8 @@
 //
 //   1. `begin` announces a version and lists the files that are missing.
 //   2. `putFile` stores these files under their hashes.
-//   3. `commit` stores the manifest, then adds the version and moves the aliases in one write of the record.
+//   3. `commit` stores the manifest, then adds the version and moves the aliases in one write of the record, and then
+//      updates the list of models.
 //
 // Visitors see the old version until the last write. An interrupted publisher leaves only files that nothing
 // references, and can start again: files that exist are not uploaded twice. The client's side, with the whole path of a
@@ -13,6 +14,7 @@ import { type Content, readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { assertNotCollecting, publicationHours } from './locks.ts'
+import { updateIndex } from './model-index.ts'
 import { readRecord, summarize, updateRecord, type VersionCheck } from './record.ts'
 
 /** Effect of a commit on the model. */
@@ -109,6 +111,8 @@ export async function commit(
       summary: summarize(manifest, version, published),
     }
   })
+  // Also if the record is unchanged: an earlier call may have ended before it updated the index.
+  await updateIndex(storage, name)
   await storage.remove([keys.publication(version), keys.formerManifest(name)])
   return outcome
 }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { readText, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
+import { maxAttempts, pauseBeforeAttempt } from './locks.ts'
 
 /** Movable name of a version, such as `latest` or `stable`. Must not look like a version. */
 export const aliasName = z
@@ -56,9 +57,6 @@ export async function readRecord(
  */
 export type VersionCheck = (current: string | null) => void
 
-/** Maximum number of attempts when other publishers change the record at the same time. */
-const maxAttempts = 20
-
 /**
  * Updates a record in one atomic write (compare-and-swap, retried on conflict).
  * @param change returns the new record, or null to leave it unchanged
@@ -69,6 +67,7 @@ export async function updateRecord(
   change: (current: ModelRecord) => Promise<ModelRecord | null> | ModelRecord | null,
 ): Promise<void> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    await pauseBeforeAttempt(attempt)
     const current = await readRecord(storage, name)
     const changed = await change(current?.record ?? emptyRecord(name))
     if (changed === null) return

@@ -8,12 +8,12 @@ import { keys } from '../registry/keys.ts'
 const timeout = 5000
 
 /** `GET /healthz`: reports whether the store responds, and its latency. */
-export const health = new Hono<Env>().get('/healthz', rateLimited('list'), async (c) => {
+export const health = new Hono<Env>().get('/healthz', rateLimited('read'), async (c) => {
   const start = performance.now()
   let timer: ReturnType<typeof setTimeout> | undefined
   try {
     await Promise.race([
-      c.var.host.storage.list(keys.records, { limit: 1 }),
+      c.var.host.storage.head(keys.index),
       new Promise((_, reject) => {
         timer = setTimeout(() => reject(new Error(`no response within ${timeout} ms`)), timeout)
       }),

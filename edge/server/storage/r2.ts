@@ -85,6 +85,8 @@ async function putWhole(
     if (/FixedLengthStream/.test(String(error))) {
       throw new ContentMismatch(`Invalid content for ${key}: expected ${bytes} bytes.`)
     }
+    // Too many writes of this object at the same time. R2 accepts one per second.
+    if (onlyIf !== undefined && /\(10058\)/.test(String(error))) return null
     throw error
   }
 }

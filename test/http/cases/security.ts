@@ -134,7 +134,11 @@ add('RFC 9111, 5.2.2.2', 'the page is revalidated on every use', {}, 200, {
   about: 'page',
   answer: { 'cache-control': 'public, max-age=0, must-revalidate', etag: /^(W\/)?"/ },
 })
-for (const about of ['health', 'description', 'list'] as const) {
+add('RFC 9111, 5.2.2.4', 'the description is revalidated on every use', {}, 200, {
+  about: 'description',
+  answer: { 'cache-control': 'private, no-cache', etag: /^W\/"/ },
+})
+for (const about of ['health', 'list'] as const) {
   add('RFC 9111, 5.2.2.5', 'not cached', {}, 200, { about, answer: { 'cache-control': 'no-store' } })
   add('9.3.2', 'HEAD', {}, 200, {
     about,

@@ -72,7 +72,7 @@ test('the garbage collection aborts if a manifest is missing, and names it', asy
   await storage.remove([keys.file(one.version)])
   await assert.rejects(
     collectGarbage(storage, { keepDays: 0 }),
-    new RegExp(`${one.version} of ada/shapes is missing`),
+    new RegExp(`manifest of ada/shapes, version ${one.version}, is missing`),
   )
   assert.equal(await storage.head(keys.collection), null, 'the lock is released')
   assert.equal((await listFiles(storage)).length, 2)

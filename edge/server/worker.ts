@@ -1,5 +1,7 @@
-import type { Fetcher, R2Bucket, RateLimit } from '@cloudflare/workers-types'
+import type { ExecutionContext, Fetcher, R2Bucket, RateLimit } from '@cloudflare/workers-types'
 import { createApp } from './app.ts'
+import { RegistryError } from './registry/errors.ts'
+import type { Purge } from './registry/purging.ts'
 import { r2Storage } from './storage/r2.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -33,6 +35,26 @@ export default createApp((c) => {
       const key = c.req.header('CF-Connecting-IP') ?? 'unknown'
       return (await limits[cost]?.limit({ key }))?.success ?? true
     },
+    purge: purgeOf(c.executionCtx as ExecutionContext),
     log: (entry) => console[entry.level](JSON.stringify(entry)),
   }
 })
+
+/**
+ * Returns the purge of the Worker's own cache, which `[cache]` in `wrangler.toml` enables. Neither the zone's purge API nor
+ * `caches.default` reaches this cache. Undefined where the runtime has no such cache, as in local development.
+ */
+function purgeOf({ cache }: ExecutionContext): Purge | undefined {
+  return (
+    cache &&
+    (async (tags) => {
+      const { success, errors } = await cache.purge({ tags: [...tags] })
+      if (success) return
+      throw new RegistryError(
+        'busy',
+        `The removal is complete, but Cloudflare rejected to purge its cache (${errors.map(({ message }) => message).join(', ')}). ` +
+          'Wait a minute, then run "npm run publish -- gc" with the same option --remote or --to. It repeats the purge.',
+      )
+    })
+  )
+}

@@ -46,6 +46,7 @@ export async function deliver(
     'Last-Modified': info.modified.toUTCString(),
     'Cache-Control': immutableCacheControl,
     'Accept-Ranges': 'bytes',
+    'Cache-Tag': sha256,
     ...vary,
     ...extra,
   })

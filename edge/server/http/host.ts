@@ -1,3 +1,4 @@
+import type { Purge } from '../registry/purging.ts'
 import type { Storage } from '../storage/storage.ts'
 
 /** Cost class of a request: `list` for requests that search the list of models, which may be large. */
@@ -12,6 +13,8 @@ export interface Host {
   readonly publishToken: string | null
   /** Counts a request of the current client and returns whether it is within the rate limit. */
   allow(cost: Cost): Promise<boolean>
+  /** Purges the cache in front of the server. Missing if there is none. */
+  readonly purge?: Purge | undefined
   /** Writes one log entry. */
   log(entry: LogEntry): void
 }

@@ -13,6 +13,7 @@ import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { acquireCollectionLock, lockMinutes, publicationHours } from './locks.ts'
 import { readIndex, replaceIndex } from './model-index.ts'
+import { type Purge, planPurge, purgePlanned } from './purging.ts'
 import { type ModelSummary, readRecord } from './record.ts'
 import { readRuntimeList } from './runtime-list.ts'
 
@@ -34,6 +35,8 @@ export interface CollectOptions {
   /** Files written within this number of days remain. Default: 1. */
   readonly keepDays?: number
   readonly clock?: () => Date
+  /** Purges the removed files from the cache in front of the server, and those of earlier removals that failed. */
+  readonly purge?: Purge | undefined
 }
 
 /**
@@ -43,7 +46,7 @@ export interface CollectOptions {
  */
 export async function collectGarbage(
   storage: Storage,
-  { dryRun = false, keepDays = 1, clock = () => new Date() }: CollectOptions = {},
+  { dryRun = false, keepDays = 1, clock = () => new Date(), purge }: CollectOptions = {},
 ): Promise<CollectionResult> {
   const start = clock()
   const release = await acquireCollectionLock(storage, start)
@@ -76,8 +79,12 @@ export async function collectGarbage(
           'The garbage collection reached its time limit before the end. Run it again.',
         )
       }
-      await storage.remove(garbage.slice(from, from + batchSize).map(({ key }) => key))
+      const batch = garbage.slice(from, from + batchSize)
+      const hashes = batch.map(({ sha256 }) => sha256)
+      await planPurge(storage, purge, hashes)
+      await storage.remove(batch.map(({ key }) => key))
     }
+    if (!dryRun) await purgePlanned(storage, purge)
     const removed = garbage.map(({ sha256, bytes }) => ({ sha256, bytes })).sort((a, b) => b.bytes - a.bytes)
     return { removed, bytes: removed.reduce((sum, { bytes }) => sum + bytes, 0), kept }
   } finally {

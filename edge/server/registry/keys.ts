@@ -37,6 +37,9 @@ export const keys = {
     `uploads/${validated(sha256Pattern, sha256)}/${validated(/^\d{5}$/, String(index).padStart(5, '0'))}`,
   parts: (sha256: string) => `uploads/${validated(sha256Pattern, sha256)}/`,
   uploads: 'uploads/',
+  /** Cache tags that are to be purged. */
+  purge: (id: string) => `purging/${validated(/^[0-9a-f-]{36}$/, id)}.json`,
+  purges: 'purging/',
   /** The lock that is held while garbage is collected. */
   collection: 'locks/collection.json',
   /** List of onnxruntime's files that the built page loads. */

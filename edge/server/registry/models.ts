@@ -4,6 +4,7 @@ import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { nameOf, readIndex, updateIndex } from './model-index.ts'
 import { sha256OfText } from './publishing.ts'
+import { type Purge, planPurge, purgePlanned } from './purging.ts'
 import {
   type ModelRecord,
   readRecord,
@@ -130,13 +131,14 @@ export async function moveAlias(
  * Unpublishes a version of a model, or all of them. Its files remain available under their hashes until the next
  * garbage collection.
  * @param reference to a version. Default: all versions.
- * @param check receives this version, or the latest one
+ * @param options.check receives this version, or the latest one
+ * @param options.purge purges the model's addresses from the cache in front of the server
  */
 export async function unpublish(
   storage: Storage,
   name: string,
   reference?: string,
-  check: VersionCheck = () => {},
+  { check = () => {}, purge }: { check?: VersionCheck; purge?: Purge | undefined } = {},
 ): Promise<void> {
   if ((await findRecord(storage, name)) === null) {
     // An earlier call may have ended before it updated the index.
@@ -147,6 +149,8 @@ export async function unpublish(
     const removed = reference === undefined ? null : resolveVersion(current, reference)
     if (reference !== undefined && removed === null) throw unknownVersionError(current, reference)
     check(removed ?? current.aliases['latest'] ?? null)
+    const all = current.versions.map(({ version }) => version)
+    await planPurge(storage, purge, removed === null ? all : [removed])
     const versions = removed === null ? [] : current.versions.filter(({ version }) => version !== removed)
     const last = versions.at(-1)
     if (last === undefined) return { ...current, versions: [], aliases: {}, summary: null }
@@ -160,4 +164,5 @@ export async function unpublish(
     return { ...current, versions, aliases: { ...aliases, latest: last.version }, summary }
   })
   await updateIndex(storage, name)
+  await purgePlanned(storage, purge)
 }

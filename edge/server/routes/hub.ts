@@ -40,6 +40,8 @@ export const hub = new Hono<Env>()
       'X-Repo-Commit': commitId(model.version),
       'X-Linked-Size': String(file.bytes),
       'X-Linked-ETag': `"${file.sha256}"`,
+      // Purged when the version is unpublished, and when the file is removed.
+      'Cache-Tag': `${file.sha256},${model.version}`,
       'Content-Disposition': `inline; filename="${path}"`,
       // An alias can move to another version; a version never changes.
       'Cache-Control': model.version.startsWith(c.req.param('revision')) ? immutableCacheControl : 'no-cache',

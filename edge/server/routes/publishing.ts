@@ -132,12 +132,14 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   })
   .openapi(removingVersion, async (c) => {
     const { owner, name, version } = c.req.valid('param')
-    await unpublish(c.var.host.storage, `${owner}/${name}`, version, versionPreconditions(c))
+    const { storage, purge } = c.var.host
+    await unpublish(storage, `${owner}/${name}`, version, { check: versionPreconditions(c), purge })
     return c.body(null, 204)
   })
   .openapi(removingModel, async (c) => {
     const { owner, name } = c.req.valid('param')
-    await unpublish(c.var.host.storage, `${owner}/${name}`, undefined, versionPreconditions(c))
+    const { storage, purge } = c.var.host
+    await unpublish(storage, `${owner}/${name}`, undefined, { check: versionPreconditions(c), purge })
     return c.body(null, 204)
   })
   .openapi(aliasing, async (c) => {
@@ -154,6 +156,7 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   })
   .openapi(collecting, async (c) => {
     requirePreconditions(c, null)
-    const result = await collectGarbage(c.var.host.storage, c.req.valid('json'))
+    const { storage, purge } = c.var.host
+    const result = await collectGarbage(storage, { ...c.req.valid('json'), purge })
     return c.json(result, 200, { 'Cache-Control': 'no-store' })
   })

@@ -25,6 +25,7 @@ const commands = {
   check: 'scripts/check.ts',
   test: 'scripts/test.ts',
   'test:unit': 'scripts/test-unit.ts',
+  'test:frameworks': 'scripts/test-frameworks.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'bench/train.ts',
   'bench:quality': 'bench/quality.ts',

@@ -11,7 +11,7 @@ import { storageTarget, uploadRuntimeFiles } from '../edge/commands/hosting/runt
 import { serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { readExported } from '../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../edge/commands/publishing/registry.ts'
-import { launch } from '../test/support/browser.ts'
+import { launch, presentAsGpu } from '../test/support/browser.ts'
 import { type FaultyProxy, type ProxiedRequest, startProxy } from '../test/support/proxy.ts'
 
 const command = new Command('npm run bench:bytes --')
@@ -72,6 +72,7 @@ async function visit(
   const browser = await launch({ webgpu })
   try {
     const context = await browser.newContext({ serviceWorkers: 'block' })
+    if (webgpu) await presentAsGpu(context)
     if (script) await context.addInitScript(script)
     const from = proxy.requests.length
     await loadOn(context, proxy.url, name)

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { formatManifest } from '@ddpm/shared'
 import { build, type Plugin } from 'esbuild'
-import { ortBuilds, samplerFolder } from '../../edge/build/bundle.ts'
+import { ortBuilds, samplerFolder, versionDefine } from '../../edge/build/bundle.ts'
 import { buildSite } from '../../edge/build/site.ts'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
@@ -40,13 +40,14 @@ export async function openSite(folder: string, networks: readonly string[]): Pro
       const { sha256, bytes } = file
       const runtime: Runtime = {
         wasm: { sha256, bytes, purpose: `onnxruntime ${name}` },
-        mjs: `ort-${name}.mjs`,
+        unpackedSha256: sha256,
+        folder: 'files',
         packed: false,
       }
       await bundle(publicFolder, `worker-${name}`, join(samplerFolder, 'worker/worker.ts'), {
         plugins: [withStopwatch(name)],
         conditions: ['onnxruntime-web-use-extern-wasm'],
-        define: { ONNXRUNTIME: JSON.stringify(runtime) },
+        define: { ...versionDefine, ONNXRUNTIME: JSON.stringify(runtime) },
       })
       await bundle(bench, `onnx-${name}`, join(here, 'onnx.ts'), {
         alias: { 'onnxruntime-web': `onnxruntime-web/${name}` },

@@ -1,5 +1,6 @@
 // Used by `site.ts` and `package.ts`: bundles the sampler's modules, its workers and other entry points.
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +12,9 @@ import type { Runtime } from '../sampler/worker/runtime.ts'
 const edge = fileURLToPath(new URL('..', import.meta.url))
 export const samplerFolder = join(edge, 'sampler')
 export const studioFolder = join(edge, 'studio')
+const { version } = JSON.parse(readFileSync(join(samplerFolder, 'package.json'), 'utf8'))
+/** Defines the constant with the package's version, for esbuild. */
+export const versionDefine = { VERSION: JSON.stringify(version) }
 const ortFolder = dirname(fileURLToPath(import.meta.resolve('onnxruntime-web/wasm')))
 
 /** Builds of onnxruntime-web, one worker for each: name of the build → base name of its .wasm and .mjs files. */
@@ -45,32 +49,46 @@ export async function bundleSampler(write: WriteFile): Promise<string[]> {
 }
 
 /**
- * Bundles a worker for each build of onnxruntime-web, with the JavaScript that starts its WebAssembly and threads.
- * @param packed also writes the WebAssembly, as `files/<sha256>`, compressed with gzip
+ * Where workers find onnxruntime's WebAssembly:
+ * - 'store': in the model store, which serves it as `files/<sha256>`
+ * - 'static': in a file `files/<sha256>` of the site, compressed with gzip
+ * - 'package': in a file `ort-<build>.bin` next to the worker, compressed with gzip
+ */
+export type RuntimeLocation = 'store' | 'static' | 'package'
+
+/**
+ * Bundles a worker for each build of onnxruntime-web, with the JavaScript that starts its WebAssembly and threads. Also
+ * writes the WebAssembly, except for the location 'store'.
  * @returns the names of the written scripts, and the WebAssembly files that the workers load
  */
 export async function bundleWorkers(
   write: WriteFile,
-  packed: boolean,
+  location: RuntimeLocation,
 ): Promise<{ scripts: string[]; runtimeFiles: RuntimeFile[] }> {
-  const scripts: string[] = []
-  const runtimeFiles: RuntimeFile[] = []
-  for (const [name, baseName] of Object.entries(ortBuilds)) {
+  const bundleWorker = async ([name, baseName]: [string, string]) => {
     const file = await readRuntimeFile(`${baseName}.wasm`)
-    const { sha256, bytes } = packed ? await writePacked(write, file) : file
-    const wasm = { sha256, bytes, purpose: `onnxruntime ${name}` }
-    const runtime: Runtime = { wasm, mjs: `ort-${name}.mjs`, packed }
-    await write(runtime.mjs, await readFile(file.path.replace(/wasm$/, 'mjs')))
+    const purpose = `onnxruntime ${name}`
+    const runtime: Runtime = {
+      wasm: { ...(await placeWasm(write, location, name, file)), purpose },
+      unpackedSha256: file.sha256,
+      folder: location === 'package' ? null : 'files',
+      packed: location !== 'store',
+    }
+    const mjs = `ort-${name}.mjs`
+    await write(mjs, await readFile(file.path.replace(/wasm$/, 'mjs')))
     await bundle(write, {
       entryPoints: { [`worker-${name}`]: join(samplerFolder, 'worker/worker.ts') },
       alias: { 'onnxruntime-web': `onnxruntime-web/${name}` },
       conditions: ['onnxruntime-web-use-extern-wasm'],
       define: { ONNXRUNTIME: JSON.stringify(runtime) },
     })
-    runtimeFiles.push(file)
-    scripts.push(`worker-${name}.js`, runtime.mjs)
+    return { file, scripts: [`worker-${name}.js`, mjs] }
   }
-  return { scripts, runtimeFiles }
+  const workers = await Promise.all(Object.entries(ortBuilds).map(bundleWorker))
+  return {
+    scripts: workers.flatMap(({ scripts }) => scripts),
+    runtimeFiles: workers.map(({ file }) => file),
+  }
 }
 
 async function readRuntimeFile(name: string): Promise<RuntimeFile> {
@@ -79,14 +97,22 @@ async function readRuntimeFile(name: string): Promise<RuntimeFile> {
   return { path, sha256: sha256Of(contents), bytes: contents.length, mediaType: 'application/wasm' }
 }
 
-async function writePacked(
+/** Share of its bytes that onnxruntime's WebAssembly has when it is compressed. */
+const compressedShare = 0.26
+
+/** Writes the WebAssembly to its location. Returns the properties of the file to download. */
+async function placeWasm(
   write: WriteFile,
-  { path }: RuntimeFile,
-): Promise<{ sha256: string; bytes: number }> {
+  location: RuntimeLocation,
+  name: string,
+  { path, sha256, bytes }: RuntimeFile,
+): Promise<{ sha256: string; bytes: number; wireBytes?: number }> {
+  if (location === 'store') return { sha256, bytes, wireBytes: Math.round(bytes * compressedShare) }
   const packed = await promisify(gzip)(await readFile(path), { level: 9 })
-  const sha256 = sha256Of(packed)
-  await write(`files/${sha256}`, packed)
-  return { sha256, bytes: packed.length }
+  const packedSha256 = sha256Of(packed)
+  // Not named .gz: some servers would decompress such a file, and others would refuse to serve it.
+  await write(location === 'static' ? `files/${packedSha256}` : `ort-${name}.bin`, packed)
+  return { sha256: packedSha256, bytes: packed.length }
 }
 
 function sha256Of(contents: Uint8Array): string {
@@ -106,7 +132,7 @@ export function externalSampler(path = './sampler.js'): Plugin {
 }
 
 /** Bundles entry points with esbuild and writes the result. */
-export async function bundle(write: WriteFile, options: BuildOptions): Promise<void> {
+export async function bundle(write: WriteFile, { define = {}, ...options }: BuildOptions): Promise<void> {
   const { outputFiles } = await build({
     // esbuild resolves the aliases from this folder.
     absWorkingDir: edge,
@@ -117,6 +143,7 @@ export async function bundle(write: WriteFile, options: BuildOptions): Promise<v
     outdir: edge,
     write: false,
     logLevel: 'warning',
+    define: { ...versionDefine, ...define },
     ...options,
   })
   for (const { path, contents } of outputFiles ?? []) await write(relative(edge, path), contents)

@@ -54,7 +54,7 @@ export async function buildSite({
   packed = false,
 }: SiteOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
   const write = writeInto(publicFolder)
-  const { scripts, runtimeFiles } = await bundleWorkers(write, packed)
+  const { scripts, runtimeFiles } = await bundleWorkers(write, packed ? 'static' : 'store')
   scripts.push(...(await bundleSampler(write)))
   for (const [name, { source, sampler }] of Object.entries(pages)) {
     await bundle(write, {

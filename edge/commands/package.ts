@@ -9,9 +9,10 @@ import { buildPackage } from '../build/package.ts'
 
 const command = new Command('npm run package --')
   .description(
-    'Packs the sampler module for npm: JavaScript with types, the workers, and the entry point for Node.',
+    'Packs the sampler module for npm: JavaScript with types, onnxruntime, and the entry point for Node.',
   )
   .option('--out <folder>', 'output folder of the tarball', '.')
+  .option('--repository <url>', 'address of the source code (default: the git remote "origin")')
   .addHelpText(
     'after',
     `
@@ -19,10 +20,10 @@ Examples:
   npm run package
   npm run package -- --out /tmp && cd ../my-page && npm install /tmp/ddpm-sampler-0.1.0.tgz`,
   )
-  .action(async ({ out }: { out: string }) => {
+  .action(async ({ out, repository }: { out: string; repository?: string }) => {
     const folder = await mkdtemp(join(tmpdir(), 'ddpm-package-'))
     try {
-      await buildPackage(folder)
+      await buildPackage(folder, repository)
       const { stdout } = await promisify(execFile)(
         'npm',
         ['pack', '--silent', '--pack-destination', resolve(out)],

@@ -19,7 +19,7 @@
 //   2. model/device.ts chooses WebGPU or WebAssembly.
 //   3. model/worker-client.ts starts the worker of that build and posts the load task.
 //   4. worker/worker.ts gets the model and onnxruntime's WebAssembly through download/files.ts: from the cache
-//      (download/cache.ts) or from the server (download/download.ts).
+//      (download/cache.ts) or from their servers (download/download.ts). model/runtime-files.ts locates the WebAssembly.
 //   5. worker/network.ts opens an onnxruntime session and runs it once.
 //
 // model.sample()
@@ -32,12 +32,14 @@
 import { type Dtype, graphFile, halfGraphFile, type Manifest, type ManifestFile } from '@ddpm/shared'
 import { estimateBatchSize } from './base/batches.ts'
 import { SamplerError } from './base/errors.ts'
-import type { Device, LoadProgress } from './base/protocol.ts'
+import type { Device, LoadProgress, LoadTask } from './base/protocol.ts'
+import { version } from './base/version.ts'
 import { purgeCache } from './download/cache.ts'
 import { purposeOf } from './download/hashed-file.ts'
 import { loadManifest, parseModelUrl } from './model/catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
 import { createModel, type Model, type RunningBackend } from './model/model.ts'
+import { locateRuntime } from './model/runtime-files.ts'
 import { startWorker } from './model/worker-client.ts'
 
 export {
@@ -75,6 +77,11 @@ export interface LoadOptions {
   readonly cache?: boolean
   /** Manifest of the model, if the caller has fetched it with `loadManifest`. Default: `load` fetches it. */
   readonly manifest?: Manifest
+  /**
+   * Address of a folder with copies of this package's files `worker-*.js` and `ort-*`: workers and onnxruntime's
+   * WebAssembly. For bundlers that do not copy them, or for another host. Default: next to this module.
+   */
+  readonly runtime?: string
   /** Called during loading, and later if a device fails and another one replaces it. */
   readonly onProgress?: (progress: LoadProgress) => void
   readonly signal?: AbortSignal
@@ -92,6 +99,7 @@ export async function load(
     dtype = 'auto',
     cache,
     manifest: known,
+    runtime,
     onProgress = () => {},
     signal,
   }: LoadOptions = {},
@@ -107,8 +115,19 @@ export async function load(
     abort?: AbortSignal,
   ): Promise<RunningBackend> => {
     const { device, threads } = choice
-    const task = { server, manifest, graph, device, threads, batchSize, cache: cache ?? null }
-    const backend = await startWorker(workerScripts[choice.build](), task, onProgress, abort)
+    const { worker, ...urls } = locateRuntime(choice.build, runtime)
+    const task: LoadTask = {
+      version,
+      runtime: urls,
+      server,
+      manifest,
+      graph,
+      device,
+      threads,
+      batchSize,
+      cache: cache ?? null,
+    }
+    const backend = await startWorker(worker, task, onProgress, abort)
     return { backend, choice, batchSize }
   }
   /** Returns WebAssembly if the device caused the error and the caller did not request that device. */
@@ -150,13 +169,6 @@ export async function purge(url?: string): Promise<void> {
   if (url === undefined) return purgeCache()
   const { server, name } = parseModelUrl(url)
   await purgeCache(purposeOf(server, name))
-}
-
-// Each URL is a literal, because bundlers recognise only this form.
-const workerScripts: { [B in DeviceChoice['build']]: () => URL } = {
-  webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
-  jspi: () => new URL('./worker-jspi.js', import.meta.url),
-  wasm: () => new URL('./worker-wasm.js', import.meta.url),
 }
 
 function selectGraph(manifest: Manifest, dtype: 'auto' | Dtype): ManifestFile {

@@ -31,8 +31,7 @@ import {
 
 const attributes = ['model', 'seed', 'count', 'steps', 'sampler', 'class', 'guidance'] as const
 
-const style = new CSSStyleSheet()
-style.replaceSync(`
+const css = `
   :host { display: inline-block; inline-size: 16rem; max-inline-size: 100%; }
   :host([hidden]) { display: none; }
   button { display: grid; inline-size: 100%; padding: 0; border: 0; background: none; font: inherit; color: inherit;
@@ -43,9 +42,23 @@ style.replaceSync(`
   progress[hidden] { display: block; visibility: hidden; }
   p { margin: 0; font-size: 0.8rem; overflow-wrap: anywhere; }
   p:empty { display: none; }
-`)
+`
 
-export class DiffusionCanvas extends HTMLElement {
+/** Style sheet that all elements share. Created with the first element: servers that render pages have no style sheets. */
+let style: CSSStyleSheet | null = null
+
+function sharedStyle(): CSSStyleSheet {
+  if (style === null) {
+    style = new CSSStyleSheet()
+    style.replaceSync(css)
+  }
+  return style
+}
+
+/** HTMLElement, or a substitute when a server imports this module to render a page. */
+const BaseElement = globalThis.HTMLElement ?? (class {} as typeof HTMLElement)
+
+export class DiffusionCanvas extends BaseElement {
   static readonly observedAttributes = attributes
 
   readonly #button = document.createElement('button')
@@ -70,7 +83,7 @@ export class DiffusionCanvas extends HTMLElement {
   constructor() {
     super()
     const root = this.attachShadow({ mode: 'open', delegatesFocus: true })
-    root.adoptedStyleSheets = [style]
+    root.adoptedStyleSheets = [sharedStyle()]
     this.#button.type = 'button'
     this.#button.append(this.#canvas, this.#bar)
     this.#bar.hidden = true
@@ -247,4 +260,12 @@ export class DiffusionCanvas extends HTMLElement {
   }
 }
 
-if (!customElements.get('diffusion-canvas')) customElements.define('diffusion-canvas', DiffusionCanvas)
+if (globalThis.customElements && !customElements.get('diffusion-canvas')) {
+  customElements.define('diffusion-canvas', DiffusionCanvas)
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'diffusion-canvas': DiffusionCanvas
+  }
+}

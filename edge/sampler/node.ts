@@ -14,14 +14,17 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
 import { graphFile, type Manifest, parseManifest, predict } from '@ddpm/shared'
 import { estimateBatchSize } from './base/batches.ts'
 import { fromFailure, SamplerError, toFailure } from './base/errors.ts'
 import type { LoadProgress, Step } from './base/protocol.ts'
 import { fetchFiles } from './download/files.ts'
+import { fileUrl } from './download/hashed-file.ts'
 import { loadManifest, parseModelUrl } from './model/catalogue.ts'
 import { type Backend, createModel, type Model } from './model/model.ts'
-import { type OpenNetwork, openNetwork } from './worker/network.ts'
+import { configureRuntime, type OpenNetwork, openNetwork } from './worker/network.ts'
 import { runSampleTask } from './worker/sampling.ts'
 
 export {
@@ -61,12 +64,24 @@ export async function load(
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
   const batchSize = estimateBatchSize(manifest.shape)
+  await useBundledRuntime()
   const opened = await openNetwork(graph, manifest, { device: 'wasm', threads, batchSize })
   signal?.throwIfAborted()
   const reason = `WebAssembly in Node, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
   const choice = { device: 'wasm', build: 'wasm', threads, reason } as const
   const backend = createProcessBackend(manifest, opened)
   return createModel(manifest, { backend, choice, batchSize }, () => null)
+}
+
+/** Defined by `edge/build/` when it bundles the npm package, which contains onnxruntime's WebAssembly. */
+declare const BUNDLED: true | undefined
+
+/** Configures onnxruntime to load its WebAssembly from the npm package. In the repository, it is in node_modules. */
+async function useBundledRuntime(): Promise<void> {
+  if (typeof BUNDLED === 'undefined') return
+  const packed = await readFile(new URL('./ort-wasm.bin', import.meta.url))
+  const wasm = new Uint8Array(await promisify(gunzip)(packed))
+  configureRuntime(wasm, new URL('./ort-wasm.mjs', import.meta.url).href)
 }
 
 interface ModelFiles {
@@ -80,7 +95,10 @@ async function download(
   signal?: AbortSignal,
 ): Promise<ModelFiles> {
   const manifest = await loadManifest(url, signal)
-  const [graph] = await fetchFiles(parseModelUrl(url).server, [{ ...graphFile(manifest), purpose: url }], {
+  const file = graphFile(manifest)
+  const { sha256, bytes } = file
+  const request = { url: fileUrl(parseModelUrl(url).server, file), sha256, bytes, purpose: url }
+  const [graph] = await fetchFiles([request], {
     cache: false,
     onProgress,
     onUncached: () => {},

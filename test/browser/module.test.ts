@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test'
 import { type GenerateOptions, generate, graphFile, type Network, predict, toRgba } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../../edge/sampler/browser.ts'
-import { launch, launchWithProfile } from '../support/browser.ts'
+import { launch, launchWithProfile, presentAsGpu } from '../support/browser.ts'
 import { findFirefox, openInFirefox } from '../support/firefox.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { type Site, startSite } from '../support/site.ts'
@@ -259,6 +259,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
   test('if the GPU is lost during sampling, WebAssembly replaces it and the images are the same', async () => {
     const gpu = await launch()
     const context = await gpu.newContext({ serviceWorkers: 'block' })
+    await presentAsGpu(context)
     const page = await open(context)
     // Destroys the device after the first step.
     await page.route('**/worker-jspi.js', async (route) => {
@@ -299,6 +300,25 @@ describe('sampler module', { timeout: 900_000 }, () => {
     assert.match(result.reasons.join(), /GPU was lost.*Continuing with WebAssembly/)
     assert.match(result.why, /^WebAssembly, .*GPU was lost/)
     assertSameImages(result.images, await reference(sampling))
+    await gpu.close()
+  })
+
+  test('an adapter that renders in software is used only if it is requested', async () => {
+    const gpu = await launch()
+    const page = await open(await gpu.newContext({ serviceWorkers: 'block' }))
+    const result = await page.evaluate(async (name) => {
+      const path = '/sampler.js'
+      const { load, detect } = (await import(path)) as typeof Module
+      const { device, deviceReason, webgpu } = await detect()
+      const byDefault = await load(name)
+      const requested = await load(name, { device: 'webgpu' })
+      const devices = [device, byDefault.device, requested.device]
+      for (const model of [byDefault, requested]) model.dispose()
+      return { devices, deviceReason, webgpu }
+    }, site.manifest.name)
+    assert.deepEqual(result.devices, ['wasm', 'wasm', 'webgpu'])
+    assert.match(result.deviceReason, /^WebAssembly, .*this browser runs WebGPU in software/)
+    assert.equal(result.webgpu, true)
     await gpu.close()
   })
 

@@ -1,27 +1,26 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { extname, join } from 'node:path'
+import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type GenerateOptions, generate, type Network, toRgba } from '@ddpm/shared'
+import { type GenerateOptions, generate, graphFile, type Network, toRgba } from '@ddpm/shared'
 import { build } from 'esbuild'
 import type { Browser, Page } from 'playwright-core'
 import sharp from 'sharp'
-import type { DiffusionCanvas } from '../../edge/sampler/element.ts'
 import { launch } from '../support/browser.ts'
+import { serveFolder } from '../support/file-host.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { openAndGenerate } from '../support/page-result.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const examples = join(root, 'edge/sampler/examples')
 
-/** Tests the npm package from its tarball, the element on other origins, and the static export on a plain file host. */
-describe('npm package, element and static export', { timeout: 900_000 }, () => {
+/** Tests the npm package from its tarball. */
+describe('npm package', { timeout: 900_000 }, () => {
   let site: Site
   let network: Network
   let browser: Browser
@@ -45,6 +44,22 @@ describe('npm package, element and static export', { timeout: 900_000 }, () => {
   })
 
   const sampling = { seed: 7, count: 2, steps: 4 }
+
+  test('the package has no dependencies, needs less than 20 MB, and can be imported on a server', async () => {
+    const names = await readdir(join(project, 'node_modules'))
+    assert.deepEqual(
+      names.filter((name) => !name.startsWith('.')),
+      ['ddpm-sampler'],
+    )
+    const installed = join(project, 'node_modules/ddpm-sampler')
+    let bytes = 0
+    for (const name of await readdir(installed, { recursive: true })) {
+      bytes += (await stat(join(installed, name))).size
+    }
+    assert.ok(bytes < 20e6, `${bytes} bytes`)
+    const script = `for (const entry of ['', '/element', '/node']) await import('ddpm-sampler' + entry)`
+    await run(process.execPath, ['--input-type=module', '-e', script], options())
+  })
 
   test('the installed package generates the same images in Node as onnxruntime-node, from a server and from a folder', async () => {
     const script = `
@@ -152,90 +167,96 @@ describe('npm package, element and static export', { timeout: 900_000 }, () => {
     await host.close()
   })
 
-  test('the plain HTML example works on another origin without cross-origin isolation', async () => {
-    const text = await readFile(join(examples, 'plain.html'), 'utf8')
-    const html = text
-      .replaceAll('https://ddpm.example.workers.dev', site.proxy.url)
-      .replaceAll('me/kittens', site.manifest.name)
-    const host = await serveText(html)
-    const page = await newPage()
-    const errors: string[] = []
-    page.on('pageerror', (error) => errors.push(String(error)))
-    await page.goto(host.url)
-    assert.equal(await page.evaluate(() => crossOriginIsolated), false)
-    await page.getByRole('button', { name: 'Generate', exact: true }).click()
-    await page.getByText(/^seed \d+, generated on WebAssembly, 1 thread/).waitFor()
-    await page.waitForFunction(() => {
-      const canvas = document.querySelector('diffusion-canvas')!.shadowRoot!.querySelector('canvas')!
-      return canvas.width === 32 && canvas.getContext('2d')!.getImageData(31, 31, 1, 1).data[3] === 255
-    })
-    assert.deepEqual(errors, [])
-    await page.close()
-    await host.close()
-  })
+  /** Bundles a page that generates images with the installed package, and copies nothing next to it. */
+  async function bundlePage(out: string): Promise<void> {
+    const source = join(root, 'test/frameworks/projects/esbuild/main.js')
+    await cp(source, join(project, 'page.js'))
+    const entryPoints = { main: join(project, 'page.js') }
+    await build({ entryPoints, bundle: true, format: 'esm', outdir: out, logLevel: 'error' })
+    const html = '<!doctype html><script type="module" src="main.js"></script>'
+    await writeFile(join(out, 'index.html'), html)
+  }
 
-  test('the element generates its seed, dispatches events, and generates the next seed on Enter', async () => {
-    const { page, host } = await embed()
-    const first = await nextDone(page, () => page.evaluate(() => document.body.append(globalThis.element)))
-    assert.equal(first.seed, 7)
-    const four = { count: 4, steps: 4, class: 'warm' }
-    assertSameImages(first.images, await reference({ ...four, seed: 7 }))
-    assert.ok(first.events.includes('step') && first.events.includes('progress'))
-    const button = page.getByRole('button', {
-      name: /model test\/discs, seed 7\. Press to generate another image/,
-    })
-    await button.focus()
-    const second = await nextDone(page, () => page.keyboard.press('Enter'))
-    assert.equal(second.seed, 8)
-    assertSameImages(second.images, await reference({ ...four, seed: 8 }))
-    await page.evaluate(() => globalThis.element.setAttribute('sampler', 'nothing'))
-    await page.getByText(/sampler="nothing": expected one of ddpm/).waitFor()
-    await page.close()
-    await host.close()
-  })
-
-  test('the element shows no previews with reduced motion, and waits for a click if the browser saves data', async () => {
-    const { page, host } = await embed(
-      `Object.defineProperty(navigator, 'connection', { value: { saveData: true } })`,
-    )
-    await page.emulateMedia({ reducedMotion: 'reduce' })
+  test('runtime names another host for workers and WebAssembly; the server of the model needs none of them', async () => {
+    const out = join(project, 'elsewhere')
+    await bundlePage(out)
+    const page = await serveFolder(out)
+    const files = join(project, 'node_modules/ddpm-sampler')
+    const runtime = await serveFolder(files, { 'Access-Control-Allow-Origin': '*' })
+    const model = `${site.proxy.url}/${site.manifest.name}`
+    const query = new URLSearchParams({ model, device: 'wasm', runtime: runtime.url })
     const from = site.proxy.paths.length
-    await page.evaluate(() => document.body.append(globalThis.element))
-    await page.getByText('Press to download the model and generate an image.').waitFor()
-    assert.ok(!site.proxy.paths.slice(from).some((path) => /^\/(api|files)/.test(path)))
-    const { seed, previews } = await nextDone(page, () => page.getByRole('button').click())
-    assert.equal(seed, 7)
-    assert.equal(previews, 0)
+    const { images } = await openAndGenerate(browser, `${page.url}?${query}`)
+    assertSameImages(images, await reference(sampling))
+    const graph = graphFile(site.manifest)
+    const paths = [`/api/models/${site.manifest.name}`, `/files/${graph.sha256}`]
+    assert.deepEqual(site.proxy.paths.slice(from), paths)
     await page.close()
-    await host.close()
+    await runtime.close()
   })
 
-  test('the static export works in a folder of a plain file host, and decompresses onnxruntime itself', async () => {
-    const root = join(site.folder, 'static')
-    await command('static', site.exported, '--out', join(root, 'gallery'))
-    const host = await serveFolder(root)
-    const page = await newPage()
-    const failed: string[] = []
-    page.on('response', (response) => {
-      if (response.status() >= 400) failed.push(response.url())
-    })
-    await page.goto(`${host.url}gallery/`)
-    await page.getByRole('link', { name: 'How it works' }).click()
-    await page.waitForURL(`${host.url}gallery/explain/`)
-    await page.getByRole('link', { name: 'Back to the studio' }).click()
-    await page.getByRole('radio', { name: /./ }).first().waitFor()
-    const images = await page.evaluate(async (options) => {
-      const path = '/gallery/sampler.js'
-      const { load, listModels } = (await import(path)) as typeof import('../../edge/sampler/browser.ts')
-      const [summary] = await listModels()
-      const model = await load(summary!.name, { device: 'wasm' })
-      const images = await model.sample(options)
-      return images.map(({ pixels }) => [...pixels.data])
-    }, sampling)
-    assertSameImages(images, await reference(sampling))
-    await page.waitForFunction(() => navigator.serviceWorker.controller)
-    assert.deepEqual(failed, [])
+  test('files of another version of the package are rejected with an explanation', async () => {
+    const out = join(project, 'stale')
+    await bundlePage(out)
+    const installed = join(project, 'node_modules/ddpm-sampler')
+    const worker = await readFile(join(installed, 'worker-wasm.js'), 'utf8')
+    const { version } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8'))
+    assert.ok(worker.includes(`"${version}"`))
+    await writeFile(join(out, 'worker-wasm.js'), worker.replaceAll(`"${version}"`, '"0.0.1"'))
+    const page = await serveFolder(out)
+    const query = new URLSearchParams({ model: `${site.proxy.url}/${site.manifest.name}`, device: 'wasm' })
+    await assert.rejects(
+      openAndGenerate(browser, `${page.url}?${query}`),
+      /bad-option: The worker's version is 0\.0\.1, but .* Copy the files worker-\* and ort-\* again/,
+    )
     await page.close()
+  })
+
+  for (const isolated of [false, true]) {
+    const blob = isolated ? ' blob:' : ''
+    test(`a page with a strict policy generates, ${isolated ? '' : 'not '}isolated`, async () => {
+      const server = site.proxy.url
+      const policy =
+        `default-src 'none'; script-src 'self' ${server}${blob} 'wasm-unsafe-eval'; ` +
+        `worker-src 'self' blob: ${server}; connect-src ${server}`
+      const html = '<!doctype html><script type="module" src="/page.js"></script>'
+      const script = `
+        import { load } from '${server}/sampler.js'
+        import '${server}/diffusion-canvas.js'
+        const model = await load('${server}/${site.manifest.name}', { device: 'wasm' })
+        const images = await model.sample(${JSON.stringify(sampling)})
+        document.body.append(document.createElement('diffusion-canvas'))
+        globalThis.result = { images: images.map(({ pixels }) => [...pixels.data]), device: model.deviceReason }`
+      const folder = join(project, `policy-${isolated}`)
+      await mkdir(folder)
+      await writeFile(join(folder, 'index.html'), html)
+      await writeFile(join(folder, 'page.js'), script)
+      const host = await serveFolder(folder, {
+        'Content-Security-Policy': policy,
+        ...(isolated && {
+          'Cross-Origin-Opener-Policy': 'same-origin',
+          'Cross-Origin-Embedder-Policy': 'require-corp',
+        }),
+      })
+      const { images, device } = await openAndGenerate(browser, host.url)
+      assertSameImages(images, await reference(sampling))
+      assert.match(device, isolated ? /^WebAssembly, [2-4] threads/ : /^WebAssembly, 1 thread:/)
+      await host.close()
+    })
+  }
+
+  test('a bundled page with a strict policy needs only its own origin and the model', async () => {
+    const out = join(project, 'policy-bundled')
+    await bundlePage(out)
+    const installed = join(project, 'node_modules/ddpm-sampler')
+    for (const name of await readdir(installed)) {
+      if (/^(worker|ort)-/.test(name)) await cp(join(installed, name), join(out, name))
+    }
+    const policy = `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ${site.proxy.url}`
+    const host = await serveFolder(out, { 'Content-Security-Policy': policy })
+    const query = new URLSearchParams({ model: `${site.proxy.url}/${site.manifest.name}`, device: 'wasm' })
+    const { images } = await openAndGenerate(browser, `${host.url}?${query}`)
+    assertSameImages(images, await reference(sampling))
     await host.close()
   })
 
@@ -244,69 +265,6 @@ describe('npm package, element and static export', { timeout: 900_000 }, () => {
     // Allows for other work on the machine.
     page.setDefaultTimeout(180_000)
     return page
-  }
-
-  /** Opens a page of another origin with the element's module, and creates an element without attaching it. */
-  async function embed(script = ''): Promise<{ page: Page; host: Host }> {
-    const host = await serveText('<!doctype html><body></body>')
-    const page = await newPage()
-    if (script) await page.addInitScript(script)
-    await page.goto(host.url)
-    await page.evaluate(
-      async ({ module, attributes }) => {
-        await import(module)
-        const element = document.createElement('diffusion-canvas')
-        for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
-        globalThis.element = element as DiffusionCanvas
-      },
-      {
-        module: `${site.proxy.url}/diffusion-canvas.js`,
-        attributes: {
-          model: `${site.proxy.url}/${site.manifest.name}`,
-          seed: '7',
-          count: '4',
-          steps: '4',
-          class: 'warm',
-        },
-      },
-    )
-    return { page, host }
-  }
-
-  interface Done {
-    readonly seed: number
-    readonly images: number[][]
-    readonly events: string[]
-    readonly previews: number
-  }
-
-  async function nextDone(page: Page, action: () => Promise<unknown>): Promise<Done> {
-    await page.evaluate(() => {
-      const events: string[] = []
-      let previews = 0
-      const { element } = globalThis
-      for (const type of ['progress', 'step', 'error'])
-        element.addEventListener(type, () => events.push(type))
-      element.addEventListener('step', (event) => {
-        if ((event as CustomEvent).detail.x) previews++
-      })
-      globalThis.done = new Promise((resolve, reject) => {
-        element.addEventListener('error', (event) => reject((event as Event as CustomEvent).detail), {
-          once: true,
-        })
-        element.addEventListener(
-          'done',
-          (event) => {
-            const { seed, images } = (event as CustomEvent).detail
-            const bytes = images.map(({ pixels }: { pixels: ImageData }) => [...pixels.data])
-            resolve({ seed, images: bytes, events, previews })
-          },
-          { once: true },
-        )
-      })
-    })
-    await action()
-    return page.evaluate(() => globalThis.done as Promise<Done>)
   }
 
   function canvases(page: Page): Promise<number[][]> {
@@ -334,57 +292,6 @@ describe('npm package, element and static export', { timeout: 900_000 }, () => {
   }
 })
 
-declare global {
-  var element: DiffusionCanvas
-  var done: Promise<unknown>
-}
-
 function command(name: string, ...args: string[]) {
   return run(process.execPath, [join(root, 'run.js'), name, ...args], { cwd: root })
-}
-
-interface Host {
-  readonly url: string
-  close(): Promise<void>
-}
-
-function serveText(html: string): Promise<Host> {
-  return listen(createServer((_, response) => response.setHeader('Content-Type', 'text/html').end(html)))
-}
-
-const types: Record<string, string> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.mjs': 'text/javascript',
-  '.css': 'text/css',
-  '.svg': 'image/svg+xml',
-}
-
-/** Serves files with media types by extension, and index.html for folders. */
-function serveFolder(folder: string): Promise<Host> {
-  return listen(
-    createServer(async (request, response) => {
-      const path = new URL(request.url!, 'http://host').pathname
-      const read = async (name: string) => ({ name, bytes: await readFile(join(folder, name)) })
-      try {
-        const file = await read(path).catch(() => read(`${path}/index.html`))
-        response.setHeader('Content-Type', types[extname(file.name)] ?? 'application/octet-stream')
-        response.end(file.bytes)
-      } catch {
-        response.writeHead(404).end()
-      }
-    }),
-  )
-}
-
-async function listen(server: Server): Promise<Host> {
-  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
-  return {
-    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  }
 }

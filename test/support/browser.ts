@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 
 const programNames = [
   'chromium',
@@ -67,6 +67,13 @@ export function launch(options: LaunchOptions = {}): Promise<Browser> {
  */
 export function launchWithProfile(folder: string, options: LaunchOptions = {}): Promise<BrowserContext> {
   return chromium.launchPersistentContext(folder, launchOptions(options))
+}
+
+/** Presents SwiftShader as a GPU: the sampler does not choose software adapters by default. */
+export function presentAsGpu(target: BrowserContext | Page): Promise<unknown> {
+  return target.addInitScript(() => {
+    Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false })
+  })
 }
 
 function launchOptions({ webgpu = true, args = [] }: LaunchOptions) {

@@ -11,8 +11,19 @@ export type Request =
   | { readonly type: 'predict'; readonly id: number; readonly options: PredictOptions }
   | { readonly type: 'abort'; readonly id: number }
 
+/** Addresses of onnxruntime's files. */
+export interface RuntimeUrls {
+  /** JavaScript that starts the WebAssembly and its threads. */
+  readonly mjs: string
+  /** WebAssembly, compressed with gzip. Not used by the module of a server, whose WebAssembly is in `files/`. */
+  readonly wasm: string
+}
+
 /** Options for loading a model in a worker. */
 export interface LoadTask {
+  /** Version of the module. The worker must have the same one. */
+  readonly version: string
+  readonly runtime: RuntimeUrls
   /** Base URL of the server that has the model's files. */
   readonly server: string
   readonly manifest: Manifest
@@ -55,9 +66,9 @@ export type LoadProgress =
 /** Progress over all files that are not in the cache yet. */
 export interface DownloadProgress {
   readonly stage: 'download'
-  /** Bytes received. */
+  /** Bytes received over the network: fewer than the files have if the server compresses them. */
   readonly loaded: number
-  /** Bytes in total. */
+  /** Bytes to receive over the network. Estimated until the server responds. */
   readonly total: number
   /** Estimated remaining time in seconds; null until it can be estimated. */
   readonly secondsLeft: number | null

@@ -6,6 +6,7 @@ import { partialBytes, purgePartialFiles } from './partial-file.ts'
 
 const cacheName = 'ddpm-files'
 const purposeHeader = 'X-Purpose'
+const hashHeader = 'X-SHA-256'
 
 /** Returns a cached file after checking its hash, or null. A damaged file is deleted from the cache. */
 export async function findCached(url: string, sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {
@@ -28,13 +29,12 @@ export async function isCached(url: string): Promise<boolean> {
  * @returns false if the browser has no room, or no cache
  */
 export async function cacheFile(
-  url: string,
-  { purpose, bytes }: HashedFile,
+  { url, sha256, purpose, bytes }: HashedFile,
   contents: Uint8Array<ArrayBuffer>,
 ): Promise<boolean> {
   const cache = await openCache()
   if (!cache) return false
-  const headers = { 'Content-Length': String(bytes), [purposeHeader]: purpose }
+  const headers = { 'Content-Length': String(bytes), [purposeHeader]: purpose, [hashHeader]: sha256 }
   const before = await listEntries(cache)
   try {
     await cache.put(url, new Response(contents, { headers }))
@@ -97,7 +97,9 @@ async function listEntries(cache: Cache): Promise<Entry[]> {
     requests.map(async ({ url }) => {
       const headers = (await cache.match(url))?.headers
       const bytes = Number(headers?.get('Content-Length') ?? 0)
-      return { url, sha256: url.slice(-64), bytes, purpose: headers?.get(purposeHeader) ?? null }
+      // Version 0.1.0 wrote no hash. Its addresses end with it.
+      const sha256 = headers?.get(hashHeader) ?? url.slice(-64)
+      return { url, sha256, bytes, purpose: headers?.get(purposeHeader) ?? null }
     }),
   )
 }

@@ -1,4 +1,5 @@
 import { SamplerError } from '../base/errors.ts'
+import type { HashedFile } from './hashed-file.ts'
 import { fetchOk } from './http.ts'
 import type { PartialFile } from './partial-file.ts'
 
@@ -7,17 +8,23 @@ const maxAttempts = 5
 /** Delay before the first retry, in milliseconds. It doubles with every further retry. */
 const firstDelay = 500
 
+/** Progress of the download of one file. */
+export interface DownloadListener {
+  /** Receives the number of new bytes of the file; it is negative when the download starts over. */
+  onBytes(count: number): void
+  /** Receives the size of the file on the wire: smaller than the file if the server compresses it. */
+  onWireBytes(bytes: number): void
+}
+
 /**
  * Downloads the missing bytes of a file. Resumes with a range request after a lost connection.
- * @param onBytes receives the number of new bytes; it is negative when the download starts over
  * @param mode how to use the browser's HTTP cache
  * @throws SamplerError 'offline' after the last attempt; 'not-found' or 'server' for an error status
  */
 export async function download(
-  url: string,
-  sha256: string,
+  { url, sha256, wireBytes }: HashedFile,
   file: PartialFile,
-  onBytes: (count: number) => void,
+  listener: DownloadListener,
   mode: RequestCache,
 ): Promise<void> {
   const total = file.contents.length
@@ -25,7 +32,11 @@ export async function download(
   while (file.received < total) {
     const before = file.received
     try {
-      await receive(await requestFrom(url, sha256, before, mode), file, onBytes)
+      const response = await requestFrom(url, sha256, before, mode)
+      // Ranges refer to the uncompressed file. Browsers pass on the length of the compressed one.
+      const length = response.status === 206 ? total : Number(response.headers.get('Content-Length'))
+      listener.onWireBytes(length || (wireBytes ?? total))
+      await receive(response, file, listener.onBytes)
       if (file.received < total) throw new SamplerError('offline', 'The response ended early.')
     } catch (error) {
       if (!isTemporary(error)) throw error

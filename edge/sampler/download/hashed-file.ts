@@ -1,7 +1,10 @@
-/** A file that a server provides at `files/<sha256>`. */
+/** A file whose content is known by its hash. */
 export interface HashedFile {
+  readonly url: string
   readonly sha256: string
   readonly bytes: number
+  /** Bytes that a compressing server sends, if the response does not have a length. Default: `bytes`. */
+  readonly wireBytes?: number
   /** Whether the browser's HTTP cache may store the file too, for `compileFromHttpCache`. Default: false. */
   readonly inHttpCache?: boolean
   /** Purpose of the file. The cache retains one file per purpose, so a new version of a model replaces the old one. */
@@ -14,8 +17,9 @@ export interface HashedFile {
  */
 export const purposeOf = (server: string, subject: string): string => `${server}/${subject}`
 
-/** Returns the address of a file. */
-export const fileUrl = (server: string, { sha256 }: HashedFile): string => `${server}/files/${sha256}`
+/** Returns the address of a file of a model's server. */
+export const fileUrl = (server: string, { sha256 }: { readonly sha256: string }): string =>
+  `${server}/files/${sha256}`
 
 /** Computes the SHA-256 of a file, in hexadecimal. */
 export async function computeSha256(contents: BufferSource): Promise<string> {

@@ -28,8 +28,12 @@ const home = new URL('.', new URL(import.meta.url))
 /**
  * Returns the models of a server.
  * @param server `https://host`, or a folder of one. Default: the server of this module.
+ * @throws SamplerError 'bad-option' if this module is not from a server and `server` is missing
  */
 export async function listModels(server: string = home.href): Promise<ModelSummary[]> {
+  if (!URL.canParse(server) || !new URL(server).protocol.startsWith('http')) {
+    throw new SamplerError('bad-option', `Invalid server "${server}": expected https://host.`)
+  }
   const response = await fetchOk(`${server.replace(/\/$/, '')}/api/models`)
   const { models } = (await response.json()) as { models: ModelSummary[] }
   return models

@@ -1,10 +1,11 @@
 import { SamplerError } from '../base/errors.ts'
 import type { Device } from '../base/protocol.ts'
+import type { Build } from './runtime-files.ts'
 
 /** A device, the build of onnxruntime-web for it, and the reason for the choice. */
 export interface DeviceChoice {
   readonly device: Device
-  readonly build: 'webgpu' | 'jspi' | 'wasm'
+  readonly build: Build
   readonly threads: number
   /** Text for users: "WebGPU: Apple M2", "WebAssembly, 2 threads: this browser has no WebGPU". */
   readonly reason: string
@@ -30,7 +31,7 @@ export interface DeviceSupport {
 /** Detects which devices and features are available. */
 export async function detect(): Promise<DeviceSupport> {
   const { adapter, obstacle } = await findAdapter()
-  const { device, reason } = adapter ? webGpu(adapter) : webAssembly(obstacle)
+  const { device, reason } = await chooseDevice('auto')
   const shaderF16 = adapter?.features.has('shader-f16') ?? false
   const { threads, obstacle: threadsObstacle } = countThreads()
   const why = {
@@ -44,14 +45,15 @@ export async function detect(): Promise<DeviceSupport> {
 }
 
 /**
- * Chooses the device: by default WebGPU if there is an adapter, or else WebAssembly.
+ * Chooses the device: by default WebGPU if there is an adapter for a GPU, or else WebAssembly, which is faster than an
+ * adapter that renders in software.
  * @throws SamplerError 'no-webgpu' if WebGPU is requested but not available
  */
 export async function chooseDevice(requested: 'auto' | Device): Promise<DeviceChoice> {
   if (requested === 'wasm') return webAssembly('as requested')
   const { adapter, obstacle } = await findAdapter()
-  if (adapter) return webGpu(adapter)
-  if (requested === 'auto') return webAssembly(obstacle)
+  if (adapter && (requested === 'webgpu' || !isSoftware(adapter))) return webGpu(adapter)
+  if (requested === 'auto') return webAssembly(adapter ? 'this browser runs WebGPU in software' : obstacle)
   throw new SamplerError(
     'no-webgpu',
     `The device "webgpu" is not available: ${obstacle}. Choose the device "auto" or "wasm".`,
@@ -70,6 +72,11 @@ function webGpu({ info }: GPUAdapter): DeviceChoice {
     info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(' ') || 'unnamed adapter'
   const build = hasPromiseIntegration() ? 'jspi' : 'webgpu'
   return { device: 'webgpu', build, threads: 1, reason: `WebGPU: ${name}` }
+}
+
+/** Returns whether an adapter runs on the CPU. Browsers had the attribute on the adapter before it moved to its info. */
+function isSoftware(adapter: GPUAdapter & { readonly isFallbackAdapter?: boolean }): boolean {
+  return adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false
 }
 
 function hasPromiseIntegration(): boolean {

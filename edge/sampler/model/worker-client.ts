@@ -8,7 +8,7 @@ import type { Backend, TaskCallbacks } from './model.ts'
  * @throws SamplerError if loading fails; the signal's reason when aborted
  */
 export function startWorker(
-  script: URL,
+  script: string,
   task: LoadTask,
   onProgress: (progress: LoadProgress) => void,
   signal?: AbortSignal,
@@ -38,9 +38,9 @@ export function startWorker(
 }
 
 /** Worker scripts must have the page's origin. For other origins, a blob with the page's origin imports the script. */
-function openWorker(script: URL): Worker {
-  if (script.origin === location.origin) return new Worker(script, { type: 'module' })
-  const blob = new Blob([`import ${JSON.stringify(script.href)}`], { type: 'text/javascript' })
+function openWorker(script: string): Worker {
+  if (new URL(script).origin === location.origin) return new Worker(script, { type: 'module' })
+  const blob = new Blob([`import ${JSON.stringify(script)}`], { type: 'text/javascript' })
   return new Worker(URL.createObjectURL(blob), { type: 'module' })
 }
 

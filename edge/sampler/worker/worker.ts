@@ -1,13 +1,15 @@
 // Entry point of the worker: loads one model, then executes the page's tasks one after the other.
 // network.ts opens the session; sampling.ts runs a sampling task.
 import { type Manifest, predict } from '@ddpm/shared'
-import { toFailure } from '../base/errors.ts'
+import { SamplerError, toFailure } from '../base/errors.ts'
 import type { LoadProgress, LoadTask, Reply, Request, Step } from '../base/protocol.ts'
+import { version } from '../base/version.ts'
 import { compileFromHttpCache } from '../download/compiled.ts'
+import { readShared, share } from '../download/cross-origin-storage.ts'
 import { fetchFiles } from '../download/files.ts'
 import { fileUrl, purposeOf } from '../download/hashed-file.ts'
 import { configureRuntime, type OpenNetwork, openNetwork } from './network.ts'
-import { runtime } from './runtime.ts'
+import { locateWasm, runtime, unpack } from './runtime.ts'
 import { runSampleTask } from './sampling.ts'
 
 let loaded: OpenNetwork & { readonly manifest: Manifest }
@@ -46,33 +48,38 @@ function post(reply: Reply, transfer: Transferable[] = []): void {
   self.postMessage(reply, { transfer })
 }
 
-async function load({ server, manifest, graph, device, threads, batchSize, cache }: LoadTask): Promise<void> {
+async function load(task: LoadTask): Promise<void> {
+  checkVersion(task)
+  const { server, manifest, graph, device, threads, batchSize, cache } = task
   const onProgress = (progress: LoadProgress) => post({ type: 'progress', progress })
   const { sha256, bytes } = graph
-  const graphFile = { sha256, bytes, purpose: purposeOf(server, manifest.name) }
-  const inHttpCache = cache !== false && !runtime.packed && new URL(server).origin === self.location.origin
-  const wasmFile = { ...runtime.wasm, inHttpCache, purpose: purposeOf(server, runtime.wasm.purpose) }
+  const graphFile = { url: fileUrl(server, graph), sha256, bytes, purpose: purposeOf(server, manifest.name) }
+  const wasmFile = locateWasm(task.runtime, cache === false ? null : self.location.origin)
   const findCompiled = async () =>
-    inHttpCache ? compileFromHttpCache(fileUrl(server, wasmFile), wasmFile.sha256) : null
+    wasmFile.inHttpCache ? compileFromHttpCache(wasmFile.url, wasmFile.sha256) : null
   // Searched before the download, which may then be unnecessary, and after it, because it fills the HTTP cache.
   const compiled = await findCompiled()
-  const [model, wasm] = await fetchFiles(server, compiled ? [graphFile] : [graphFile, wasmFile], {
+  const shared = compiled || cache === false ? null : await readShared(runtime.unpackedSha256)
+  const [model, wasm] = await fetchFiles(compiled || shared ? [graphFile] : [graphFile, wasmFile], {
     cache,
     onProgress,
     onUncached: (reason) => onProgress({ stage: 'fallback', reason }),
   })
   onProgress({ stage: 'prepare' })
-  const mjs = new URL(runtime.mjs, import.meta.url).href
-  configureRuntime(
-    compiled ?? (await findCompiled()) ?? (runtime.packed ? await decompress(wasm!) : wasm!),
-    mjs,
-  )
+  const unpacked = shared ?? (wasm ? await unpack(wasm) : null)
+  if (wasm && cache !== false) share(runtime.unpackedSha256, unpacked!)
+  configureRuntime(compiled ?? (await findCompiled()) ?? unpacked!, task.runtime.mjs)
   loaded = { manifest, ...(await openNetwork(model!, manifest, { device, threads, batchSize })) }
 }
 
-async function decompress(gz: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const stream = new Blob([gz]).stream().pipeThrough(new DecompressionStream('gzip'))
-  return new Uint8Array(await new Response(stream).arrayBuffer())
+/** @throws SamplerError 'bad-option' if module and worker come from different versions of the package */
+function checkVersion(task: LoadTask): void {
+  if (task.version === version) return
+  throw new SamplerError(
+    'bad-option',
+    `The worker's version is ${version}, but the module's version is ${task.version}. Copy the files worker-* and ort-* ` +
+      'again from the installed package.',
+  )
 }
 
 function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array<ArrayBuffer>[]>): void {

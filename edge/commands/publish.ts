@@ -12,10 +12,13 @@ import { publishModel } from './publishing/publish-model.ts'
 import type { PublishedModel, Registry } from './publishing/registry.ts'
 import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
 import { uploadProgress } from './publishing/upload-progress.ts'
+import { type VerifiedFile, verifyModel } from './publishing/verify.ts'
 
 interface PublishOptions extends Overrides, TargetOptions {
   alias: string[]
   dryRun?: true
+  verify?: true
+  repair?: true
   private?: true
 }
 
@@ -32,6 +35,15 @@ const command = new Command('npm run publish --')
       .default([], 'none'),
   )
   .option('--dry-run', 'check everything and report what would be sent, without sending it')
+  .addOption(
+    new Option('--verify', 'only compare the published files with their hashes').conflicts([
+      'dryRun',
+      'repair',
+    ]),
+  )
+  .addOption(
+    new Option('--repair', 'publish, and replace published files that are damaged').conflicts('dryRun'),
+  )
   .option('--private', 'with --to hf:…: make a new repository private')
   .addHelpText(
     'after',
@@ -45,6 +57,7 @@ Examples:
   npm run publish -- runs/mnist --name ada/digits --remote
   npm run publish -- runs/mnist --to https://models.example
   npm run publish -- runs/mnist --to hf:ada/digits --licence CC0-1.0     the Hugging Face hub; token in HF_TOKEN
+  npm run publish -- runs/mnist --verify --remote
   npm run publish -- list
   npm run publish -- rollback ada/digits --remote
   npm run publish -- unpublish ada/digits 5a29f04c81d3
@@ -54,6 +67,8 @@ Examples:
     const {
       alias,
       dryRun,
+      verify,
+      repair,
       private: isPrivate,
       remote,
       env,
@@ -69,10 +84,15 @@ Examples:
     const exported = await readExported(folder, definedOverrides(overrides))
     await withRegistry({ remote, env, to, folder: store, persistTo } as TargetOptions, async (registry) => {
       if (dryRun) return console.log(await dryRunReport(registry, exported))
+      const files = verify || repair ? await verifyModel(registry, exported) : []
+      if (verify) return reportVerification(registry, exported, files)
+      const damaged = files.filter(({ state }) => state === 'damaged').map(({ sha256 }) => sha256)
       const { version, change } = await publishModel(registry, exported, {
         aliases: alias,
+        damaged,
         progress: uploadProgress(),
       })
+      if (damaged.length > 0) console.log(`Repaired ${countOf(damaged.length, 'file')} ${registry.place}.`)
       console.log(summary[change](exported.manifest.name, registry.place, short(version)))
     })
   })
@@ -153,6 +173,8 @@ async function publishOnHub(folder: string, to: string, options: PublishOptions)
   }
   if (alias.length > 0)
     throw new UserError('Invalid --alias: a hub has branches. Use --to hf:owner/name@branch.')
+  if (options.verify || options.repair)
+    throw new UserError('Invalid --verify or --repair: the hub verifies its files itself.')
   if (name !== undefined && name !== address.name) {
     throw new UserError(`Conflicting --name "${name}" and --to "${to}": remove --name.`)
   }
@@ -207,6 +229,27 @@ async function dryRunReport(registry: Registry, { manifest, files }: ExportedMod
   const verb = model === null ? 'publish' : 'update'
   const lines = await Promise.all(files.map(line))
   return [`Would ${verb} ${name} ${registry.place}, version ${short(version)}:`, ...lines].join('\n')
+}
+
+/** Prints the state of every file. Sets the exit status 1 if a file is damaged or missing. */
+function reportVerification(
+  registry: Registry,
+  { manifest }: ExportedModel,
+  files: readonly VerifiedFile[],
+): void {
+  for (const { path, bytes, state } of files) {
+    console.log(`  ${state.padEnd(7)}  ${megabytes(bytes)} MB  ${path}`)
+  }
+  const faulty = files.filter(({ state }) => state !== 'intact').length
+  if (faulty === 0) {
+    console.log(`${manifest.name} ${registry.place}: all files are intact.`)
+    return
+  }
+  process.exitCode = 1
+  console.log(
+    `${manifest.name} ${registry.place}: ${countOf(faulty, 'file')} damaged or missing. ` +
+      'To send them again, run the same command with --repair instead of --verify.',
+  )
 }
 
 /** Drops undefined overrides, so that the manifest's own fields remain. */

@@ -170,6 +170,7 @@ test('the OpenAPI description contains every route of the API, with the schemas 
     'get /models/{owner}/{name}/versions/{version}',
     'post /collection',
     'post /models/{owner}/{name}/versions',
+    'post /verification',
     'put /models/{owner}/{name}/aliases/{alias}',
     'put /models/{owner}/{name}/versions/{version}',
   ])

@@ -77,3 +77,14 @@ test('a purge that Cloudflare rejects is reported, and repeated by the next gc',
   assert.match((await publish('gc', '--keep-days', '0')).stdout, /^Removed 0 files/m)
   for (const path of removed.files) assert.equal(await seen(path), '404 MISS', path)
 })
+
+test('a damaged file that was repaired is no longer served from the cache', async () => {
+  const { files } = await publishCached('ada/damaged')
+  const [graph] = files
+  const intact = (await get(graph!)).body
+  await cache.storage.put(graph!.slice(1), Buffer.alloc(intact.length), { mediaType: 'image/png' })
+  const other = `${graph}?other`
+  assert.ok((await get(other)).body.equals(Buffer.alloc(intact.length)), 'damaged, and cached')
+  assert.match((await publish(join(folder, 'ada/damaged'), '--repair')).stdout, /^Repaired 1 file /m)
+  for (const path of [graph!, other]) assert.ok((await get(path)).body.equals(intact), path)
+})

@@ -4,10 +4,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import type { R2Bucket } from '@cloudflare/workers-types'
 import { configPath, importWrangler } from '../../edge/commands/hosting/wrangler.ts'
+import { r2Storage } from '../../edge/server/storage/r2.ts'
+import type { Storage } from '../../edge/server/storage/storage.ts'
 
 export interface EdgeCache {
   readonly url: string
+  readonly storage: Storage
   /** Number of purges that the cache will reject, as above the rate limit. */
   rejections: number
   close(): Promise<void>
@@ -25,7 +29,7 @@ interface Entry {
 /** Starts the Worker behind an empty cache. @param persistTo folder of the bucket */
 export async function startEdgeCache(persistTo: string, publishToken: string): Promise<EdgeCache> {
   const { getPlatformProxy } = await importWrangler()
-  const platform = await getPlatformProxy({
+  const platform = await getPlatformProxy<{ MODELS: R2Bucket }>({
     configPath,
     persist: { path: join(persistTo, 'v3') },
     remoteBindings: false,
@@ -91,6 +95,7 @@ export async function startEdgeCache(persistTo: string, publishToken: string): P
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const cache: EdgeCache = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    storage: r2Storage(platform.env.MODELS),
     rejections: 0,
     async close() {
       server.closeAllConnections()

@@ -53,7 +53,7 @@ export async function publish(
   for (const [i, file] of manifest.files.entries()) {
     if (missing.some(({ sha256 }) => sha256 === file.sha256)) await putFile(storage, file, () => contents[i]!)
   }
-  return await commit(storage, manifest.name, version, aliases, now)
+  return await commit(storage, manifest.name, version, aliases, { now })
 }
 
 /** Asserts that every published model is complete. */

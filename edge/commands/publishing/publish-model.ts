@@ -26,15 +26,22 @@ export interface UploadProgress {
 /**
  * Publishes an exported model as its latest version. Only missing files are sent, so an interrupted publication resumes
  * when it is repeated. Visitors see the old version until the commit.
+ * @param options.damaged hashes of files to send although they are stored
  * @param options.aliases additional aliases of the version, as well as `latest`
  */
 export async function publishModel(
   registry: Registry,
   { manifest, files }: ExportedModel,
-  { aliases = [], progress }: { aliases?: readonly string[]; progress?: UploadProgress } = {},
+  {
+    aliases = [],
+    damaged = [],
+    progress,
+  }: { aliases?: readonly string[]; damaged?: readonly string[]; progress?: UploadProgress } = {},
 ): Promise<{ version: string; change: Change }> {
   const { version, missing } = await registry.begin(manifest, formatManifest(manifest))
-  const toSend = files.filter(({ sha256 }) => missing.some((file) => file.sha256 === sha256))
+  const toSend = files.filter(
+    ({ sha256 }) => damaged.includes(sha256) || missing.some((file) => file.sha256 === sha256),
+  )
   progress?.start(toSend.reduce((sum, { bytes }) => sum + bytes, 0))
   for (const file of toSend) await registry.send(file, (bytes) => progress?.add(bytes))
   progress?.end()

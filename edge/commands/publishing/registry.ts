@@ -8,6 +8,7 @@ import {
 import { findRecord, listRecords, moveAlias, unpublish } from '../../server/registry/models.ts'
 import { begin, type Change, commit, hasFile, putFile } from '../../server/registry/publishing.ts'
 import type { ModelRecord } from '../../server/registry/record.ts'
+import { type FileState, verifyFile } from '../../server/registry/verification.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 import type { ExportedFile } from './exported.ts'
 
@@ -22,6 +23,8 @@ export interface Registry {
   /** Returns null if nothing is published under this name. */
   model(name: string): Promise<PublishedModel | null>
   has(file: { sha256: string; bytes: number }): Promise<boolean>
+  /** Reads a stored file completely and compares it with its hash. */
+  verify(file: { sha256: string; bytes: number }): Promise<FileState>
   /** Announces a version and lists its missing files. */
   begin(manifest: Manifest, text: string): Promise<{ version: string; missing: ManifestFile[] }>
   /** @param onBytes receives the number of bytes sent since the last call */
@@ -42,6 +45,7 @@ export function storeRegistry(storage: Storage, place: string, close: () => Prom
     models: () => listRecords(storage),
     model: (name) => findRecord(storage, name),
     has: (file) => hasFile(storage, file),
+    verify: (file) => verifyFile(storage, file),
     begin: (_, text) => begin(storage, text),
     async send(file, onBytes) {
       const content = await openAsBlob(file.path)

@@ -49,6 +49,10 @@ export function serverRegistry(url: string, token: string): Registry {
       const response = await fetchWithRetry(`${origin}/files/${sha256}`, { method: 'HEAD' })
       return response.status === 200 && response.headers.get('Content-Length') === String(bytes)
     },
+    async verify({ sha256, bytes }) {
+      const response = await api.verification.$post({ json: { sha256, bytes } })
+      return (await (await expectOk(response)).json()).state
+    },
     async begin(manifest: Manifest, text: string) {
       const { owner, name } = splitName(manifest.name)
       // Not through the typed client, which would serialise the manifest again: the version is the hash of this text.

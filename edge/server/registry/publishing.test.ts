@@ -21,6 +21,7 @@ import { findRecord, findVersion, moveAlias, unpublish } from './models.ts'
 import { begin, commit, putFile } from './publishing.ts'
 import { previousVersion } from './record.ts'
 import { assembleFile, listParts, putPart } from './uploading.ts'
+import { verifyFile } from './verification.ts'
 
 test('publishes a model, publishes it again, replaces it', async () => {
   const storage = memoryStorage()
@@ -109,7 +110,9 @@ test('commit rejects a version that was not announced, another name, and missing
   await assert.rejects(commit(storage, 'bob/shapes', one.version, []), { reason: 'invalid' })
   assert.equal(await findRecord(storage, 'ada/shapes'), null)
   const tomorrow = new Date(Date.now() + 30 * 3_600_000)
-  await assert.rejects(commit(storage, 'ada/shapes', one.version, [], tomorrow), { reason: 'conflict' })
+  await assert.rejects(commit(storage, 'ada/shapes', one.version, [], { now: tomorrow }), {
+    reason: 'conflict',
+  })
   await assert.rejects(begin(storage, '{}'), /Invalid manifest/)
 })
 
@@ -143,8 +146,24 @@ test('a file is written once, and only if its hash matches', async () => {
   assert.equal(await storage.head(keys.file(file.sha256)), null)
   assert.equal(await putFile(storage, file, () => content), true)
   const { version } = (await storage.head(keys.file(file.sha256)))!
-  assert.equal(await putFile(storage, file, () => assert.fail('read the content again')), false)
+  assert.equal(await putFile(storage, file, () => assert.fail('wrote the content again')), false)
   assert.equal((await storage.head(keys.file(file.sha256)))!.version, version)
+})
+
+test('a damaged file and a damaged manifest of the right size are replaced', async () => {
+  const storage = memoryStorage()
+  const model = createModel('ada/shapes', 'damaged')
+  await publish(storage, model)
+  const [graph] = model.manifest.files
+  const files = [graph!, { sha256: model.version, bytes: Buffer.byteLength(model.text) }]
+  for (const { sha256, bytes } of files) {
+    await storage.put(keys.file(sha256), Buffer.alloc(bytes), { mediaType: octets })
+    assert.equal(await verifyFile(storage, { sha256, bytes }), 'damaged')
+  }
+  assert.equal(await putFile(storage, graph!, () => model.contents[0]!), true)
+  await publish(storage, model)
+  for (const file of files) assert.equal(await verifyFile(storage, file), 'intact')
+  assert.equal(await verifyFile(storage, { sha256: '0'.repeat(64), bytes: 1 }), 'missing')
 })
 
 test('a file in parts is stored completely or not at all, and its parts are removed', async () => {

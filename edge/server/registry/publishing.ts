@@ -15,7 +15,9 @@ import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
 import { assertNotCollecting, publicationHours } from './locks.ts'
 import { updateIndex } from './model-index.ts'
+import { type Purge, planPurge, purgePlanned } from './purging.ts'
 import { readRecord, summarize, updateRecord, type VersionCheck } from './record.ts'
+import { verifyFile } from './verification.ts'
 
 /** Effect of a commit on the model. */
 export type Change = 'new' | 'changed' | 'unchanged'
@@ -57,8 +59,10 @@ async function listMissingFiles(storage: Storage, { files }: Manifest): Promise<
 }
 
 /**
- * Stores a file under its hash, unless it is stored already.
+ * Stores a file under its hash, unless it is stored already. Reads the stored file completely, and replaces it if it is
+ * damaged.
  * @param content called only if the file is to be written
+ * @param purge purges a damaged file from the cache in front of the server
  * @returns whether the file was written
  * @throws ContentMismatch if the content does not have this hash or length. Nothing is stored then.
  */
@@ -66,16 +70,21 @@ export async function putFile(
   storage: Storage,
   file: { sha256: string; bytes: number; mediaType: string },
   content: () => Content,
+  purge?: Purge,
 ): Promise<boolean> {
-  if (await hasFile(storage, file)) return false
+  const state = await verifyFile(storage, file)
+  if (state === 'intact') return false
   const { sha256, bytes, mediaType } = file
+  if (state === 'damaged') await planPurge(storage, purge, [sha256])
   await storage.put(keys.file(sha256), content(), { sha256, bytes, mediaType })
+  if (state === 'damaged') await purgePlanned(storage, purge)
   return true
 }
 
 /**
  * Publishes an announced version: stores the manifest, then updates versions and aliases in one write.
- * @param check receives the version if it is published already, or null
+ * @param options.check receives the version if it is published already, or null
+ * @param options.purge purges a damaged manifest from the cache in front of the server
  * @throws RegistryError if the version was not announced under this name, or files are missing
  */
 export async function commit(
@@ -83,8 +92,11 @@ export async function commit(
   name: string,
   version: string,
   aliases: readonly string[],
-  now: Date = new Date(),
-  check: VersionCheck = () => {},
+  {
+    now = new Date(),
+    check = () => {},
+    purge,
+  }: { now?: Date; check?: VersionCheck; purge?: Purge | undefined } = {},
 ): Promise<Change> {
   const { text, manifest } = await readAnnouncement(storage, name, version, now)
   const missing = await listMissingFiles(storage, manifest)
@@ -95,7 +107,8 @@ export async function commit(
       `Missing files of ${name}: ${names}. Upload them before the commit.`,
     )
   }
-  await storage.put(keys.file(version), text, { ...json, sha256: version })
+  const bytes = new TextEncoder().encode(text).length
+  await putFile(storage, { ...json, sha256: version, bytes }, () => text, purge)
   let outcome: Change = 'unchanged'
   await updateRecord(storage, name, (current) => {
     const known = current.versions.find((each) => each.version === version)

@@ -3,7 +3,9 @@
 import { ContentMismatch, listAll, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
-import { hasFile, putFile } from './publishing.ts'
+import { putFile } from './publishing.ts'
+import type { Purge } from './purging.ts'
+import { verifyFile } from './verification.ts'
 
 /** Maximum size of a request body. Cloudflare's free plan allows 100 MB. */
 export const maxRequestBytes = 64 * 2 ** 20
@@ -35,6 +37,7 @@ export async function putPart(
 
 /**
  * Assembles a file from its parts, in order, and removes the parts.
+ * @param purge purges a damaged file, which is replaced, from the cache in front of the server
  * @returns whether the file was written; false if it was stored already
  * @throws RegistryError if parts are missing
  * @throws ContentMismatch if the assembled file does not have the expected hash
@@ -42,10 +45,11 @@ export async function putPart(
 export async function assembleFile(
   storage: Storage,
   file: { sha256: string; bytes: number; mediaType: string },
+  purge?: Purge,
 ): Promise<boolean> {
   const parts = await listParts(storage, file.sha256)
   const partKeys = parts.map(({ index }) => keys.part(file.sha256, index))
-  if (!(await hasFile(storage, file))) {
+  if ((await verifyFile(storage, file)) !== 'intact') {
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
     if (bytes !== file.bytes || parts.some(({ index }, i) => index !== i)) {
       throw new RegistryError(
@@ -56,7 +60,7 @@ export async function assembleFile(
     }
   }
   try {
-    const written = await putFile(storage, file, () => concatenate(storage, partKeys))
+    const written = await putFile(storage, file, () => concatenate(storage, partKeys), purge)
     await storage.remove(partKeys)
     return written
   } catch (error) {

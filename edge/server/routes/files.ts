@@ -27,7 +27,8 @@ export const files = new Hono<Env>()
     const sha256 = c.req.param('sha256')
     const file = { sha256, bytes: contentLength(c.req.raw), mediaType: contentType(c.req.raw) }
     await checkPreconditions(c, keys.file(sha256), sha256)
-    const written = await putFile(c.var.host.storage, file, () => bodyStream(c.req.raw))
+    const { storage, purge } = c.var.host
+    const written = await putFile(storage, file, () => bodyStream(c.req.raw), purge)
     return storedResponse(sha256, written)
   })
   .get('/:sha256/parts', requireToken, async (c) => {
@@ -53,11 +54,8 @@ export const files = new Hono<Env>()
       )
     }
     await checkPreconditions(c, keys.file(sha256), sha256)
-    const written = await assembleFile(c.var.host.storage, {
-      sha256,
-      bytes,
-      mediaType: contentType(c.req.raw),
-    })
+    const { storage, purge } = c.var.host
+    const written = await assembleFile(storage, { sha256, bytes, mediaType: contentType(c.req.raw) }, purge)
     return storedResponse(sha256, written)
   })
 

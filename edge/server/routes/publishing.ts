@@ -9,6 +9,7 @@ import { Problem } from '../http/problem.ts'
 import { collectGarbage } from '../registry/garbage-collection.ts'
 import { findRecord, moveAlias, recordTag, unpublish } from '../registry/models.ts'
 import { begin, commit } from '../registry/publishing.ts'
+import { verifyFile } from '../registry/verification.ts'
 import { rejectInvalid } from './invalid.ts'
 import {
   aliasBody,
@@ -23,6 +24,8 @@ import {
   json,
   modelParams,
   problems,
+  verified,
+  verifyBody,
   versionParams,
 } from './schemas.ts'
 
@@ -100,6 +103,16 @@ const collecting = createRoute({
   responses: { 200: json('the removed files', collected), ...errors },
 })
 
+const verifying = createRoute({
+  method: 'post',
+  path: '/verification',
+  summary: 'Read a stored file completely and compare it with its hash',
+  request: { ...body(verifyBody) },
+  security,
+  middleware,
+  responses: { 200: json('the state of the file', verified), ...errors },
+})
+
 /** The routes of `/api` that change the registry. All of them require the token. */
 export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   .openapi(beginning, async (c) => {
@@ -119,14 +132,9 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   .openapi(committing, async (c) => {
     const { owner, name, version } = c.req.valid('param')
     const { aliases } = c.req.valid('json')
-    const change = await commit(
-      c.var.host.storage,
-      `${owner}/${name}`,
-      version,
-      aliases,
-      new Date(),
-      versionPreconditions(c),
-    )
+    const { storage, purge } = c.var.host
+    const options = { check: versionPreconditions(c), purge }
+    const change = await commit(storage, `${owner}/${name}`, version, aliases, options)
     c.header('ETag', `"${version}"`)
     return c.json({ change }, 200, { 'Cache-Control': 'no-store' })
   })
@@ -159,4 +167,9 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
     const { storage, purge } = c.var.host
     const result = await collectGarbage(storage, { ...c.req.valid('json'), purge })
     return c.json(result, 200, { 'Cache-Control': 'no-store' })
+  })
+  .openapi(verifying, async (c) => {
+    requirePreconditions(c, null)
+    const state = await verifyFile(c.var.host.storage, c.req.valid('json'))
+    return c.json({ state }, 200, { 'Cache-Control': 'no-store' })
   })

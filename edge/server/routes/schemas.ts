@@ -57,6 +57,9 @@ export const collected = z
   })
   .openapi('Collected')
 
+export const verifyBody = z.object({ sha256, bytes: z.int().positive() })
+export const verified = z.object({ state: z.enum(['intact', 'damaged', 'missing']) }).openapi('Verified')
+
 /** Describes a JSON response of a route. */
 export const json = <T>(description: string, schema: T) => ({
   description,

@@ -44,13 +44,13 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
     const format = await formatOf(source)
     if (format === 'cifar') {
       if (channels === 1)
-        throw new UserError(`Invalid --channels 1: ${source} is CIFAR-10, which is RGB. Remove the option.`)
+        throw new UserError(`Invalid --channels 1: ${source} is CIFAR-10, which is RGB. Use --channels auto.`)
       const dataset = await readCifar(source)
       return size === null ? dataset : pad(dataset, size)
     }
     if (format === 'idx') {
       if (channels === 3)
-        throw new UserError(`Invalid --channels 3: ${source} is IDX, which is grey. Remove the option.`)
+        throw new UserError(`Invalid --channels 3: ${source} is IDX, which is grey. Use --channels auto.`)
       const dataset = withClassNames(await readIdx(source), classNames)
       return size === null ? dataset : pad(dataset, size)
     }

@@ -10,6 +10,8 @@ import { sample } from '../inference/sample.ts'
 import { createParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
+import { networkKey } from '../run/pretrained.ts'
+import { pickNetworkFields } from '../run/recipes.ts'
 import { modelInfoOf, networkOf, type Run } from '../run/run.ts'
 import { writeAtomically } from '../support/files.ts'
 
@@ -41,7 +43,9 @@ export async function exportModel(
   const { config } = run
   const info = modelInfoOf(config)
   const { name, description, licence } = options
-  const plain = toOnnxModel(config, checkpoint, options.weights, { name, description, licence })
+  const network = JSON.stringify(pickNetworkFields(config.recipe))
+  const metadata = { name, description, licence, [networkKey]: network }
+  const plain = toOnnxModel(config, checkpoint, options.weights, metadata)
   const graph = convert ? await convert(plain) : plain
   const files: ManifestFile[] = []
   const write = (
@@ -56,7 +60,7 @@ export async function exportModel(
   const onnx = 'application/octet-stream'
   write('graph', 'model.onnx', onnx, graph)
   if (options.dtype === 'fp16') {
-    const half = toOnnxModel(config, checkpoint, options.weights, { name, description, licence }, true)
+    const half = toOnnxModel(config, checkpoint, options.weights, metadata, true)
     write('graph-fp16', 'model.fp16.onnx', onnx, half)
   }
   const manifest: Manifest = {

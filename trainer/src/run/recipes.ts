@@ -78,6 +78,13 @@ export const recipeFields = {
     placeholder: 'source',
     description: 'shapes (built in), or the path of an image folder, IDX files or CIFAR-10 binaries',
   }),
+  // Network, schedule, prediction type, size and channels default to those of the model.
+  from: field(
+    'model',
+    z.string().nullable(),
+    null,
+    'fine-tune: start from the weights of a run, a checkpoint, an exported or published model, or a safetensors file',
+  ),
   // Images of a folder are scaled and cropped to the size, others are padded to it.
   size: field(
     'pixels',

@@ -7,7 +7,7 @@ import { writeAtomically } from '../../support/files.ts'
 import { describeCost, describeForecast } from '../../training/estimate.ts'
 import { train } from '../../training/loop.ts'
 import type { Options } from './options.ts'
-import type { PreparedRun } from './prepare.ts'
+import type { PreparedRun } from './prepared-run.ts'
 import { openEngineOf } from './run.ts'
 
 /** File of the contact sheet if `--dry-run` has no value. */

@@ -20,7 +20,7 @@ import { describeCost, describeForecast, type StepCost, stepCost } from '../../t
 import { NotFinite, type StepReport, train, validationLoss } from '../../training/loop.ts'
 import { type Stop, stopOnSignals } from '../terminal/signals.ts'
 import type { Options } from './options.ts'
-import type { PreparedRun } from './prepare.ts'
+import type { PreparedRun } from './prepared-run.ts'
 import { writeSampleGrid } from './samples.ts'
 import { explainFailure, saveProgress, type TrainingSession } from './session.ts'
 import { createStepTimer } from './step-timer.ts'

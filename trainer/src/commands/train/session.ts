@@ -10,7 +10,7 @@ import type { WriteError } from '../../support/files.ts'
 import { describeNonFinite, diagnose } from '../../training/diagnosis.ts'
 import type { StepCost } from '../../training/estimate.ts'
 import { NotFinite } from '../../training/loop.ts'
-import type { PreparedRun } from './prepare.ts'
+import type { PreparedRun } from './prepared-run.ts'
 
 /** A run in training. */
 export interface TrainingSession extends PreparedRun {

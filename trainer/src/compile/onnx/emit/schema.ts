@@ -120,6 +120,11 @@ export interface ModelMessage {
   }
 }
 
+/** Decodes the bytes of an ONNX file. Fields that are not in the schema are ignored. */
+export function decodeModel(bytes: Uint8Array): ModelMessage {
+  return ModelProto.toObject(ModelProto.decode(bytes), { longs: Number, arrays: true }) as ModelMessage
+}
+
 /** Encodes an ONNX model as the bytes of a file. */
 export function encodeModel(model: ModelMessage): Uint8Array {
   return ModelProto.encode(ModelProto.fromObject(model)).finish()

@@ -36,32 +36,42 @@ self.addEventListener('fetch', (event) => {
   const { request } = event
   const { origin, pathname } = new URL(request.url)
   if (request.method !== 'GET' || origin !== self.location.origin) return
-  if (pathname.startsWith(`${folder.pathname}api/models`)) event.respondWith(fetchApi(request))
+  if (pathname.startsWith(`${folder.pathname}api/models`)) event.respondWith(fetchApi(event))
   else if (shellPaths.has(pathname)) event.respondWith(fetchShell(request, pathname))
 })
 
-/** Network first: returns the server's response and caches it, or the cached response if the server is unreachable. */
-async function fetchApi(request: Request): Promise<Response> {
-  const cache = await caches.open(apiCacheName)
+/**
+ * Network first: returns the server's response, or the cached response if the server is unreachable. The response does
+ * not wait until it is cached, because caching fails if the browser's quota is full.
+ */
+async function fetchApi(event: FetchEvent): Promise<Response> {
+  const { request } = event
+  let response: Response
   try {
-    const response = await fetch(request)
-    if (response.ok) await cache.put(request, response.clone())
-    return response
+    response = await fetch(request)
   } catch (error) {
-    const cached = await cache.match(request)
-    if (cached !== undefined) return cached
-    throw error
+    return await findCached(apiCacheName, request, error)
+  }
+  if (response.ok) event.waitUntil(cacheResponse(request, response.clone()))
+  return response
+}
+
+async function cacheResponse(request: Request, response: Response): Promise<void> {
+  try {
+    await (await caches.open(apiCacheName)).put(request, response)
+  } catch {
+    // The quota is full. The page works online; offline it uses the response that was cached before.
   }
 }
 
 /** Network first: returns the server's response, or the cached file if the server is unreachable. */
 async function fetchShell(request: Request, pathname: string): Promise<Response> {
-  const cache = await caches.open(shellCacheName)
-  try {
-    return await fetch(request)
-  } catch (error) {
-    const cached = await cache.match(pathname)
-    if (cached !== undefined) return cached
-    throw error
-  }
+  return await fetch(request).catch((error) => findCached(shellCacheName, pathname, error))
+}
+
+/** @throws the error of the request if nothing is cached */
+async function findCached(cacheName: string, request: Request | string, error: unknown): Promise<Response> {
+  const cached = await caches.match(request, { cacheName }).catch(() => undefined)
+  if (cached !== undefined) return cached
+  throw error
 }

@@ -105,6 +105,25 @@ describe('studio: explanation, accessibility and offline use', { timeout: 900_00
     }
   }
 
+  test('with a full quota, the page gets fresh responses from the server', async () => {
+    const context = await session.browser.newContext()
+    const page = await open(`/?${quickSettings}`, context)
+    await waitForImages(page)
+    await page.waitForFunction(() => navigator.serviceWorker.controller)
+    const devTools = await context.newCDPSession(page)
+    await devTools.send('Storage.overrideQuotaForOrigin', { origin: session.studio.url, quotaSize: 1 })
+    const requestIds = await page.evaluate(async () => {
+      const paths = ['/api/models', '/api/models', '/api/models?q=never-cached']
+      const ids = []
+      for (const path of paths) ids.push((await fetch(path)).headers.get('X-Request-Id'))
+      return ids
+    })
+    assert.equal(new Set(requestIds).size, 3, 'no response is a cached one')
+    await page.reload()
+    await waitForImages(page)
+    await context.close()
+  })
+
   test('after the first visit, studio and explanation work offline', async () => {
     const { studio } = session
     const context = await session.browser.newContext()

@@ -65,7 +65,7 @@ test('the rate limit for listings applies per address, and not to other requests
   )
   const refused = await request(serving.url, '/api/models', from('203.0.113.7'))
   assert.deepEqual([refused.headers['retry-after'], refused.headers['cache-control']], ['60', 'no-store'])
-  assert.deepEqual(await statuses(1, '/healthz', from('203.0.113.7')), [429])
+  assert.deepEqual(await statuses(1, '/healthz', from('203.0.113.7')), [200])
   assert.deepEqual(await statuses(1, site.subjects.model.subject.path, from('203.0.113.7')), [200])
   assert.deepEqual(await statuses(1, '/', from('203.0.113.7')), [200])
   assert.deepEqual(await statuses(1, '/api/models', from('203.0.113.8')), [200])

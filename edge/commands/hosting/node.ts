@@ -1,19 +1,30 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import type { IncomingMessage, Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type HttpBindings, serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono, type MiddlewareHandler } from 'hono'
 import { compress } from 'hono/compress'
 import { etag } from 'hono/etag'
 import { createApp } from '../../server/app.ts'
 import { checkToken } from '../../server/http/guards.ts'
-import type { Host, LogEntry } from '../../server/http/host.ts'
+import type { Cost, Host, LogEntry } from '../../server/http/host.ts'
+import { fileRangeOf } from '../../server/storage/folder.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 import { clientAddress, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
+import { responseCache } from './response-cache.ts'
+import { sendFile } from './send-file.ts'
 import { findFreePort, type RunningServer } from './workerd.ts'
 
 export interface NodeOptions {
@@ -68,23 +79,31 @@ export async function serveOnNode({
       },
     }),
   )
+  const cache = responseCache(storage)
   const isWithinLimit = limits === null ? () => true : rateLimit(limits)
+  const allow = (cost: Cost, incoming: IncomingMessage) =>
+    isWithinLimit(cost, clientAddress(incoming, behindProxy))
   const app = createApp((c): Host => {
     const { incoming } = c.env as HttpBindings
-    return {
-      storage,
+    const services = cache.recorded({
       assets: async (request) => await assets.fetch(request),
-      publishToken,
-      allow: async (cost) => isWithinLimit(cost, clientAddress(incoming as IncomingMessage, behindProxy)),
+      allow: async (cost) => allow(cost, incoming as IncomingMessage),
       log,
-    }
+    })
+    return { storage: cache.storage, publishToken, ...services }
   })
   const fetch = async (request: Request, bindings: HttpBindings) => {
     // RFC 9112, section 3.2. Node itself uses the first one and ignores the others.
     const hosts = bindings.incoming.rawHeaders.filter((text, i) => i % 2 === 0 && /^host$/i.test(text))
     if (hosts.length > 1) return new Response('Invalid request: expected one Host header.', { status: 400 })
-    const response = await app.fetch(request, bindings)
+    const { incoming, outgoing } = bindings as { incoming: IncomingMessage; outgoing: ServerResponse }
+    const response = await cache.remember(incoming, async () => await app.fetch(request, bindings))
     if (response.body === null) return response
+    const range = fileRangeOf(response.body)
+    if (range !== null) {
+      await sendFile(outgoing, response, range)
+      return RESPONSE_ALREADY_SENT
+    }
     return new Response(closeOnError(response.body, bindings.outgoing), response)
   }
   const server = serve({
@@ -92,6 +111,11 @@ export async function serveOnNode({
     port,
     hostname,
     serverOptions: timeouts,
+    createServer: ((options: ServerOptions, listener: RequestListener) =>
+      createServer(options, (incoming, outgoing) => {
+        const services = { allow: (cost: Cost) => allow(cost, incoming), log }
+        if (!cache.send(incoming, outgoing, services)) listener(incoming, outgoing)
+      })) as typeof createServer,
   }) as Server
   server.setTimeout(idleTimeout)
   if (!server.listening) await once(server, 'listening')

@@ -1,4 +1,4 @@
-import { createWriteStream, type Stats } from 'node:fs'
+import { createWriteStream, type Stats, statSync } from 'node:fs'
 import {
   type FileHandle,
   link,
@@ -33,6 +33,21 @@ const maxPartAge = 3_600_000
 /** Number of bytes that are read from a file at once. */
 const chunkBytes = 256 * 1024
 
+/** A range of an open file. Whoever reads it closes the file. */
+export interface FileRange {
+  readonly file: FileHandle
+  readonly offset: number
+  readonly length: number
+}
+
+/** The ranges that the streams of `read` consist of. */
+const ranges = new WeakMap<ReadableStream, FileRange>()
+
+/** Returns the range of a file that an unread stream of a folder storage consists of, or null for another stream. */
+export const fileRangeOf = (stream: ReadableStream): FileRange | null => ranges.get(stream) ?? null
+
+const versionOf = ({ ino, mtimeMs, size }: Stats) => `${ino}-${mtimeMs}-${size}`
+
 /**
  * Opens an object store in a folder. Objects are files; their media types are in the sub-folder `.types`. Both are
  * written to `.parts` first and then moved, so that readers see complete objects only, even after a crash.
@@ -45,9 +60,9 @@ export function folderStorage(folder: string): Storage {
   }
   let swept = 0
   const typePath = (key: string) => join(folder, '.types', ...key.split('/'))
-  const toInfo = async (key: string, { size, mtime, ino, mtimeMs }: Stats): Promise<ObjectInfo> => {
+  const toInfo = async (key: string, stats: Stats): Promise<ObjectInfo> => {
     const mediaType = (await nullIfMissing(readFile(typePath(key), 'utf8'))) ?? 'application/octet-stream'
-    return { key, bytes: size, mediaType, modified: mtime, version: `${ino}-${mtimeMs}-${size}` }
+    return { key, bytes: stats.size, mediaType, modified: stats.mtime, version: versionOf(stats) }
   }
   const head = async (key: string) => {
     const stats = await nullIfMissing(stat(objectPath(key)))
@@ -55,6 +70,10 @@ export function folderStorage(folder: string): Storage {
   }
   return {
     head,
+    currentVersion(key) {
+      const stats = statSync(objectPath(key), { throwIfNoEntry: false })
+      return stats?.isFile() ? versionOf(stats) : null
+    },
     async read(key, range) {
       const file = await nullIfMissing(open(objectPath(key)))
       if (file === null) return null
@@ -154,8 +173,8 @@ export function folderStorage(folder: string): Storage {
 function streamRange(file: FileHandle, offset: number, length: number): ReadableStream<Uint8Array> {
   let position = offset
   const end = offset + length
-  return new ReadableStream({
-    async pull(controller) {
+  const source = {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>) {
       try {
         const size = Math.min(chunkBytes, end - position)
         const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(size), 0, size, position)
@@ -171,7 +190,11 @@ function streamRange(file: FileHandle, offset: number, length: number): Readable
       }
     },
     cancel: () => file.close(),
-  })
+  }
+  // Reads nothing in advance.
+  const stream = new ReadableStream(source, { highWaterMark: 0 })
+  ranges.set(stream, { file, offset, length })
+  return stream
 }
 
 /** Removes the files of writers that were killed. */

@@ -41,6 +41,11 @@ export interface Storage {
   /** Returns the metadata of an object, or null if there is none. */
   head(key: string): Promise<ObjectInfo | null>
   /**
+   * Returns the current version of an object, or null if there is none. Only in stores that can do it synchronously, which
+   * takes a tenth of the processor time of `head`.
+   */
+  currentVersion?(key: string): string | null
+  /**
    * Reads an object as a stream, so that the complete object is never in memory.
    * @param range within the object. Default: all of it.
    * @returns null if there is no object

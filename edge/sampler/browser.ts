@@ -35,8 +35,8 @@ import { SamplerError } from './base/errors.ts'
 import type { Device, LoadProgress, LoadTask } from './base/protocol.ts'
 import { version } from './base/version.ts'
 import { purgeCache } from './download/cache.ts'
-import { purposeOf } from './download/hashed-file.ts'
-import { loadManifest, parseModelUrl } from './model/catalogue.ts'
+import { parseModelUrl } from './model/address.ts'
+import { findModel } from './model/catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
 import { createModel, type Model, type RunningBackend } from './model/model.ts'
 import { locateRuntime } from './model/runtime-files.ts'
@@ -89,7 +89,7 @@ export interface LoadOptions {
 
 /**
  * Loads a model into a worker. Its files come from this browser's cache or from the model's server.
- * @param url `https://host/owner/name`, or `owner/name` on the server of this module
+ * @param url `https://host/owner/name`, `owner/name` on the server of this module, or `hf:owner/name` on the Hugging Face hub
  * @throws SamplerError for an unknown model, a failed download or a wrong file; the signal's reason when aborted
  */
 export async function load(
@@ -104,9 +104,8 @@ export async function load(
     signal,
   }: LoadOptions = {},
 ): Promise<Model> {
-  const { server } = parseModelUrl(url)
-  const manifest = known ?? (await loadManifest(url, signal))
-  const graph = selectGraph(manifest, dtype)
+  const { manifest, file } = await findModel(parseModelUrl(url), { manifest: known, signal })
+  const graph = file(selectGraph(manifest, dtype))
   const { deviceMemory } = navigator as { deviceMemory?: number }
   const initialBatchSize = estimateBatchSize(manifest.shape, deviceMemory)
   const start = async (
@@ -119,7 +118,6 @@ export async function load(
     const task: LoadTask = {
       version,
       runtime: urls,
-      server,
       manifest,
       graph,
       device,
@@ -167,8 +165,7 @@ export async function load(
  */
 export async function purge(url?: string): Promise<void> {
   if (url === undefined) return purgeCache()
-  const { server, name } = parseModelUrl(url)
-  await purgeCache(purposeOf(server, name))
+  await purgeCache(parseModelUrl(url).purpose)
 }
 
 function selectGraph(manifest: Manifest, dtype: 'auto' | Dtype): ManifestFile {

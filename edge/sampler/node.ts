@@ -21,8 +21,8 @@ import { estimateBatchSize } from './base/batches.ts'
 import { fromFailure, SamplerError, toFailure } from './base/errors.ts'
 import type { LoadProgress, Step } from './base/protocol.ts'
 import { fetchFiles } from './download/files.ts'
-import { fileUrl } from './download/hashed-file.ts'
-import { loadManifest, parseModelUrl } from './model/catalogue.ts'
+import { parseModelUrl } from './model/address.ts'
+import { findModel } from './model/catalogue.ts'
 import { type Backend, createModel, type Model } from './model/model.ts'
 import { configureRuntime, type OpenNetwork, openNetwork } from './worker/network.ts'
 import { runSampleTask } from './worker/sampling.ts'
@@ -52,14 +52,15 @@ export interface LoadOptions {
 
 /**
  * Loads a model into this process. Downloads are not cached between runs; load a folder to avoid them.
- * @param source `https://host/owner/name`, or the folder of an exported model with its manifest.json
+ * @param source `https://host/owner/name`, `hf:owner/name` on the Hugging Face hub (or the one in HF_ENDPOINT), or the
+ *   folder of an exported model with its manifest.json
  * @throws SamplerError as in browsers; UserError for an invalid manifest; the signal's reason when aborted
  */
 export async function load(
   source: string,
   { threads = Math.min(availableParallelism(), 4), onProgress = () => {}, signal }: LoadOptions = {},
 ): Promise<Model> {
-  const { manifest, graph } = /^https?:/.test(source)
+  const { manifest, graph } = /^(https?|hf):/.test(source)
     ? await download(source, onProgress, signal)
     : await readFolder(source)
   onProgress({ stage: 'prepare' })
@@ -94,11 +95,8 @@ async function download(
   onProgress: (progress: LoadProgress) => void,
   signal?: AbortSignal,
 ): Promise<ModelFiles> {
-  const manifest = await loadManifest(url, signal)
-  const file = graphFile(manifest)
-  const { sha256, bytes } = file
-  const request = { url: fileUrl(parseModelUrl(url).server, file), sha256, bytes, purpose: url }
-  const [graph] = await fetchFiles([request], {
+  const { manifest, file } = await findModel(parseModelUrl(url, process.env['HF_ENDPOINT']), { signal })
+  const [graph] = await fetchFiles([file(graphFile(manifest))], {
     cache: false,
     onProgress,
     onUncached: () => {},
@@ -110,7 +108,7 @@ async function download(
 async function readFolder(folder: string): Promise<ModelFiles> {
   const path = join(folder, 'manifest.json')
   const text = await readFile(path, 'utf8').catch(() => {
-    const expected = 'expected https://host/owner/name, or the folder of an exported model'
+    const expected = 'expected https://host/owner/name, hf:owner/name, or the folder of an exported model'
     throw new SamplerError('not-found', `Unknown model "${folder}": ${expected}. ${path} cannot be read.`)
   })
   const manifest = parseManifest(text, path)

@@ -19,8 +19,10 @@ interface Repository {
 export interface StandIn {
   readonly url: string
   readonly repositories: ReadonlyMap<string, Repository>
-  /** Every request: method, path and the headers that matter for CORS. */
+  /** Method and path of every request. */
   readonly requests: readonly string[]
+  /** Address of the store of large files, which is another origin. */
+  store: string
   /** Returns the files of a branch. */
   files(name: string, branch?: string): ReadonlyMap<string, Buffer>
   stop(): Promise<void>
@@ -61,6 +63,16 @@ export async function startHub(): Promise<StandIn> {
   const requests: string[] = []
   const app = new Hono()
   let url = ''
+  const hub: StandIn = {
+    get url() {
+      return url
+    },
+    repositories,
+    requests,
+    store: '',
+    files: (name, branch = 'main') => repositories.get(name)!.branches.get(branch)!.at(-1)!.files,
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
+  }
 
   const error = (c: Context, status: 401 | 403 | 404 | 409 | 400, code: string, message: string) =>
     c.json({ error: message }, status, { ...shared, 'X-Error-Code': code, 'X-Error-Message': message })
@@ -216,7 +228,7 @@ export async function startHub(): Promise<StandIn> {
           ...headers,
           'X-Linked-Size': String(content.length),
           'X-Linked-ETag': `"${sha256}"`,
-          Location: `${url.replace('127.0.0.1', 'localhost')}/storage/${sha256}`,
+          Location: `${hub.store}/storage/${sha256}`,
         })
       }
       return ranged(c, content, { ...headers, ETag: `"${hashOf('sha1', content)}"` })
@@ -226,14 +238,9 @@ export async function startHub(): Promise<StandIn> {
   const server = await new Promise<ReturnType<typeof serve>>((resolve) => {
     const started = serve({ fetch: app.fetch, port: 0 }, ({ port }) => {
       url = `http://127.0.0.1:${port}`
+      hub.store = `http://localhost:${port}`
       resolve(started)
     })
   })
-  return {
-    url,
-    repositories,
-    requests,
-    files: (name, branch = 'main') => repositories.get(name)!.branches.get(branch)!.at(-1)!.files,
-    stop: () => new Promise((resolve) => server.close(() => resolve())),
-  }
+  return hub
 }

@@ -10,12 +10,8 @@ export interface HubAddress {
 export const publicHub = 'https://huggingface.co'
 
 const part = '[A-Za-z0-9][A-Za-z0-9._-]*'
-const patterns = [
-  new RegExp(`^hf:(${part}/${part})(?:@(.+))?$`),
-  new RegExp(
-    `^https://(?:www\\.)?(?:huggingface\\.co|hf\\.co)/(${part}/${part})(?:/(?:tree|blob|resolve)/([^/]+).*)?/?$`,
-  ),
-]
+const short = new RegExp(`^hf:(${part}/${part})(?:@(.+))?$`)
+const page = new RegExp(`^/(${part}/${part})(?:/(?:tree|blob|resolve)/([^/]+)(?:/.*)?)?/?$`)
 
 /**
  * Parses the address of a model on the Hugging Face hub: `hf:owner/name`, `hf:owner/name@revision`, or the address of the
@@ -23,9 +19,17 @@ const patterns = [
  * @returns null for any other text. Default revision: `main`.
  */
 export function parseHubAddress(text: string): HubAddress | null {
-  for (const pattern of patterns) {
-    const [, name, revision = 'main'] = pattern.exec(text) ?? []
-    if (name !== undefined) return { name, revision: decodeURIComponent(revision) }
+  const [, name, revision] = short.exec(text) ?? parsePage(text) ?? []
+  return name === undefined ? null : { name, revision: revision ?? 'main' }
+}
+
+function parsePage(text: string): (string | undefined)[] | null {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !['huggingface.co', 'www.huggingface.co', 'hf.co'].includes(url.host)) return null
+  const [match, name, revision] = page.exec(url.pathname) ?? []
+  try {
+    return match === undefined ? null : [match, name, revision && decodeURIComponent(revision)]
+  } catch {
+    return null
   }
-  return null
 }

@@ -1,5 +1,6 @@
-import type { GenerateOptions, Manifest, ManifestFile, PredictOptions } from '@ddpm/shared'
+import type { GenerateOptions, Manifest, PredictOptions } from '@ddpm/shared'
 import type { Failure } from './errors.ts'
+import type { HashedFile } from './hashed-file.ts'
 
 /** Device that runs the model: GPU or CPU. */
 export type Device = 'webgpu' | 'wasm'
@@ -24,11 +25,9 @@ export interface LoadTask {
   /** Version of the module. The worker must have the same one. */
   readonly version: string
   readonly runtime: RuntimeUrls
-  /** Base URL of the server that has the model's files. */
-  readonly server: string
   readonly manifest: Manifest
   /** File of the manifest to run: float32 or half-precision weights. */
-  readonly graph: ManifestFile
+  readonly graph: HashedFile
   readonly device: Device
   /** Number of WebAssembly threads. */
   readonly threads: number

@@ -1,4 +1,4 @@
-import { computeSha256, type HashedFile } from './hashed-file.ts'
+import { computeSha256, type HashedFile } from '../base/hashed-file.ts'
 import { partialBytes, purgePartialFiles } from './partial-file.ts'
 
 // Complete files are stored in the Cache API, under their URLs. The page, the workers and the service worker can all
@@ -9,13 +9,17 @@ const purposeHeader = 'X-Purpose'
 const hashHeader = 'X-SHA-256'
 
 /** Returns a cached file after checking its hash, or null. A damaged file is deleted from the cache. */
-export async function findCached(url: string, sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {
+export async function findCached({
+  url,
+  cacheUrl = url,
+  sha256,
+}: HashedFile): Promise<Uint8Array<ArrayBuffer> | null> {
   const cache = await openCache()
-  const response = await cache?.match(url)
+  const response = await cache?.match(cacheUrl)
   if (!cache || !response) return null
   const contents = await response.arrayBuffer().catch(() => new ArrayBuffer(0))
   if ((await computeSha256(contents)) === sha256) return new Uint8Array(contents)
-  await cache.delete(url)
+  await cache.delete(cacheUrl)
   return null
 }
 
@@ -29,7 +33,7 @@ export async function isCached(url: string): Promise<boolean> {
  * @returns false if the browser has no room, or no cache
  */
 export async function cacheFile(
-  { url, sha256, purpose, bytes }: HashedFile,
+  { url, cacheUrl = url, sha256, purpose, bytes }: HashedFile,
   contents: Uint8Array<ArrayBuffer>,
 ): Promise<boolean> {
   const cache = await openCache()
@@ -37,11 +41,11 @@ export async function cacheFile(
   const headers = { 'Content-Length': String(bytes), [purposeHeader]: purpose, [hashHeader]: sha256 }
   const before = await listEntries(cache)
   try {
-    await cache.put(url, new Response(contents, { headers }))
+    await cache.put(cacheUrl, new Response(contents, { headers }))
   } catch {
     return false
   }
-  const replaced = before.filter((entry) => entry.purpose === purpose && entry.url !== url)
+  const replaced = before.filter((entry) => entry.purpose === purpose && entry.url !== cacheUrl)
   await Promise.all(replaced.map((entry) => cache.delete(entry.url)))
   return true
 }

@@ -1,4 +1,4 @@
-import { computeSha256 } from './hashed-file.ts'
+import { computeSha256 } from '../base/hashed-file.ts'
 
 // Proposed browser API for files that several sites need: https://github.com/WICG/cross-origin-storage. Browsers without
 // it download the file once per site.

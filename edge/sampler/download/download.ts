@@ -1,5 +1,5 @@
 import { SamplerError } from '../base/errors.ts'
-import type { HashedFile } from './hashed-file.ts'
+import type { HashedFile } from '../base/hashed-file.ts'
 import { fetchOk } from './http.ts'
 import type { PartialFile } from './partial-file.ts'
 
@@ -22,17 +22,18 @@ export interface DownloadListener {
  * @throws SamplerError 'offline' after the last attempt; 'not-found' or 'server' for an error status
  */
 export async function download(
-  { url, sha256, wireBytes }: HashedFile,
+  request: HashedFile,
   file: PartialFile,
   listener: DownloadListener,
   mode: RequestCache,
 ): Promise<void> {
+  const { url, wireBytes } = request
   const total = file.contents.length
   let failures = 0
   while (file.received < total) {
     const before = file.received
     try {
-      const response = await requestFrom(url, sha256, before, mode)
+      const response = await requestFrom(request, before, mode)
       // Ranges refer to the uncompressed file. Browsers pass on the length of the compressed one.
       const length = response.status === 206 ? total : Number(response.headers.get('Content-Length'))
       listener.onWireBytes(length || (wireBytes ?? total))
@@ -48,11 +49,18 @@ export async function download(
 }
 
 /**
- * Requests the bytes from an offset on. The entity tag of a file is its hash. If the tag differs, the server uses
- * another content encoding and sends the whole file.
+ * Requests the bytes from an offset on. If the entity tag is the file's hash and differs, the server uses another content
+ * encoding and sends the whole file.
  */
-function requestFrom(url: string, sha256: string, offset: number, mode: RequestCache): Promise<Response> {
-  const headers = offset === 0 ? {} : { Range: `bytes=${offset}-`, 'If-Range': `"${sha256}"` }
+function requestFrom(
+  { url, sha256, hasHashTag }: HashedFile,
+  offset: number,
+  mode: RequestCache,
+): Promise<Response> {
+  const headers = {
+    ...(offset > 0 && { Range: `bytes=${offset}-` }),
+    ...(offset > 0 && hasHashTag && { 'If-Range': `"${sha256}"` }),
+  }
   return fetchOk(url, { cache: mode, headers })
 }
 

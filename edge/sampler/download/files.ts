@@ -1,9 +1,9 @@
 import { SamplerError } from '../base/errors.ts'
+import { computeSha256, type HashedFile } from '../base/hashed-file.ts'
 import type { DownloadProgress } from '../base/protocol.ts'
 import { createTimeEstimate } from '../base/time-estimate.ts'
 import { cacheFile, findCached } from './cache.ts'
 import { type DownloadListener, download } from './download.ts'
-import { computeSha256, type HashedFile } from './hashed-file.ts'
 import { openPartialFile } from './partial-file.ts'
 
 export interface FetchOptions {
@@ -30,7 +30,7 @@ export async function fetchFiles(
       'Cannot verify downloads: this page is not a secure context. Open it through https or localhost.',
     )
   }
-  const find = ({ url, sha256 }: HashedFile) => (cache === false ? null : findCached(url, sha256))
+  const find = (file: HashedFile) => (cache === false ? null : findCached(file))
   const cached = await Promise.all(files.map(find))
   const missing = files.filter((_, i) => !cached[i])
   const progress = new Map(missing.map((file) => [file, createFileProgress(file)]))

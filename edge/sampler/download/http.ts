@@ -2,8 +2,8 @@ import { SamplerError } from '../base/errors.ts'
 
 /**
  * Fetches a URL and returns the response if its status is a success.
- * @throws SamplerError 'offline' if there is no response; 'not-found' or 'server' for an error status, with the
- * server's explanation; the signal's reason when aborted
+ * @throws SamplerError 'offline' if there is no response; 'not-found' (also without access) or 'server' for an error
+ * status, with the server's explanation; the signal's reason when aborted
  */
 export async function fetchOk(url: string, options: RequestInit = {}): Promise<Response> {
   let response: Response
@@ -17,7 +17,10 @@ export async function fetchOk(url: string, options: RequestInit = {}): Promise<R
     )
   }
   if (response.ok) return response
-  throw new SamplerError(response.status === 404 ? 'not-found' : 'server', await explain(url, response))
+  throw new SamplerError(
+    [401, 403, 404].includes(response.status) ? 'not-found' : 'server',
+    await explain(url, response),
+  )
 }
 
 /** Returns the detail of an `application/problem+json` response (RFC 9457), or else the status. */

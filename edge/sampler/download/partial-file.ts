@@ -1,5 +1,5 @@
 import { SamplerError } from '../base/errors.ts'
-import type { HashedFile } from './hashed-file.ts'
+import type { HashedFile } from '../base/hashed-file.ts'
 
 // Partial downloads are stored in the origin private file system (OPFS), because the Cache API accepts complete
 // responses only.

@@ -1,6 +1,8 @@
-import { type Manifest, modelName, parseManifest } from '@ddpm/shared'
+import { type Manifest, parseManifest } from '@ddpm/shared'
 import { SamplerError } from '../base/errors.ts'
+import type { HashedFile } from '../base/hashed-file.ts'
 import { fetchOk } from '../download/http.ts'
+import { type FileOfModel, home, type ModelAddress, parseModelUrl } from './address.ts'
 
 /** An entry in a server's list of models. */
 export type ModelSummary = Pick<
@@ -10,20 +12,6 @@ export type ModelSummary = Pick<
   /** SHA-256 of an image grid of samples, at `files/<sha256>` of the server; null if there is none. */
   readonly preview: string | null
 }
-
-/** Parsed address of a model. */
-export interface ModelAddress {
-  /** Base URL of `api/` and `files/`: an origin, or a folder on a static site. */
-  readonly server: string
-  /** `owner/name` */
-  readonly name: string
-}
-
-/**
- * Base URL of this module: its server's other files are next to it. Created in two steps, because bundlers would
- * interpret `new URL('.', import.meta.url)` as a reference to a file.
- */
-const home = new URL('.', new URL(import.meta.url))
 
 /**
  * Returns the models of a server.
@@ -45,25 +33,35 @@ export async function listModels(server: string = home.href): Promise<ModelSumma
  * @throws SamplerError 'not-found' for an unknown model; the signal's reason when aborted
  */
 export async function loadManifest(url: string, signal?: AbortSignal): Promise<Manifest> {
-  const { server, name } = parseModelUrl(url)
-  const source = `${server}/api/models/${name}`
-  return parseManifest(await (await fetchOk(source, { signal: signal ?? null })).text(), source)
+  return (await findModel(parseModelUrl(url), { signal })).manifest
+}
+
+/** A published model: its manifest, and where its files are. */
+export interface FoundModel {
+  readonly manifest: Manifest
+  file(file: FileOfModel): HashedFile
 }
 
 /**
- * Parses the address of a model.
- * @param url `https://host/owner/name`, `https://host/folder/owner/name` on a static site, or `owner/name` on the
- *   server of this module
- * @throws SamplerError 'bad-option'
+ * Finds a published model.
+ * @param options.manifest its manifest, if it is known. Default: it is downloaded.
+ * @throws SamplerError as `loadManifest`
  */
-export function parseModelUrl(url: string): ModelAddress {
-  const parsed = URL.canParse(url, home) ? new URL(url, home) : null
-  const [, folder, name] = /^(.*)\/([^/]+\/[^/]+)$/.exec(parsed?.pathname ?? '') ?? []
-  if (parsed?.protocol.startsWith('http') && modelName.safeParse(name).success) {
-    return { server: `${parsed.origin}${folder}`, name: name! }
-  }
-  throw new SamplerError(
-    'bad-option',
-    `Invalid model "${url}": expected owner/name, https://host/owner/name, or https://host/folder/owner/name.`,
+export async function findModel(
+  address: ModelAddress,
+  { manifest, signal }: { manifest?: Manifest | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<FoundModel> {
+  if (manifest) return { manifest, file: (file) => address.file(file, null) }
+  const { manifestUrl, unknown } = address
+  const response = await fetchOk(manifestUrl, { ...address.request, signal: signal ?? null }).catch(
+    (error) => {
+      const isUnknown = error instanceof SamplerError && error.code === 'not-found'
+      throw isUnknown && unknown ? new SamplerError('not-found', `${error.message} ${unknown}`) : error
+    },
   )
+  const commit = response.headers.get('X-Repo-Commit')
+  return {
+    manifest: parseManifest(await response.text(), manifestUrl),
+    file: (file) => address.file(file, commit),
+  }
 }

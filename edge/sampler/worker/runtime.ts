@@ -1,9 +1,9 @@
+import { type HashedFile, purposeOf } from '../base/hashed-file.ts'
 import type { RuntimeUrls } from '../base/protocol.ts'
-import { type HashedFile, purposeOf } from '../download/hashed-file.ts'
 
 /** The WebAssembly of the build of onnxruntime-web that a worker is bundled with. */
 export interface Runtime {
-  readonly wasm: Omit<HashedFile, 'url'>
+  readonly wasm: Omit<HashedFile, 'url' | 'hasHashTag'>
   /** SHA-256 of the file without compression: the same for every site that uses this version of onnxruntime-web. */
   readonly unpackedSha256: string
   /**
@@ -31,6 +31,8 @@ export function locateWasm({ mjs, wasm }: RuntimeUrls, pageOrigin: string | null
   return {
     ...runtime.wasm,
     url,
+    // The other addresses can be on any server.
+    hasHashTag: runtime.folder !== null,
     inHttpCache: !runtime.packed && new URL(url).origin === pageOrigin,
     purpose: purposeOf(home, runtime.wasm.purpose),
   }

@@ -7,7 +7,6 @@ import { version } from '../base/version.ts'
 import { compileFromHttpCache } from '../download/compiled.ts'
 import { readShared, share } from '../download/cross-origin-storage.ts'
 import { fetchFiles } from '../download/files.ts'
-import { fileUrl, purposeOf } from '../download/hashed-file.ts'
 import { configureRuntime, type OpenNetwork, openNetwork } from './network.ts'
 import { locateWasm, runtime, unpack } from './runtime.ts'
 import { runSampleTask } from './sampling.ts'
@@ -50,17 +49,15 @@ function post(reply: Reply, transfer: Transferable[] = []): void {
 
 async function load(task: LoadTask): Promise<void> {
   checkVersion(task)
-  const { server, manifest, graph, device, threads, batchSize, cache } = task
+  const { manifest, graph, device, threads, batchSize, cache } = task
   const onProgress = (progress: LoadProgress) => post({ type: 'progress', progress })
-  const { sha256, bytes } = graph
-  const graphFile = { url: fileUrl(server, graph), sha256, bytes, purpose: purposeOf(server, manifest.name) }
   const wasmFile = locateWasm(task.runtime, cache === false ? null : self.location.origin)
   const findCompiled = async () =>
     wasmFile.inHttpCache ? compileFromHttpCache(wasmFile.url, wasmFile.sha256) : null
   // Searched before the download, which may then be unnecessary, and after it, because it fills the HTTP cache.
   const compiled = await findCompiled()
   const shared = compiled || cache === false ? null : await readShared(runtime.unpackedSha256)
-  const [model, wasm] = await fetchFiles(compiled || shared ? [graphFile] : [graphFile, wasmFile], {
+  const [model, wasm] = await fetchFiles(compiled || shared ? [graph] : [graph, wasmFile], {
     cache,
     onProgress,
     onUncached: (reason) => onProgress({ stage: 'fallback', reason }),

@@ -1,8 +1,15 @@
 /** A file whose content is known by its hash. */
 export interface HashedFile {
   readonly url: string
+  /** URL of the file in the cache. Default: `url`. */
+  readonly cacheUrl?: string
   readonly sha256: string
   readonly bytes: number
+  /**
+   * Whether the server's entity tag of the file is its hash. If so, ranges are requested with the precondition If-Range.
+   * Other sites may not send this header to every server.
+   */
+  readonly hasHashTag: boolean
   /** Bytes that a compressing server sends, if the response does not have a length. Default: `bytes`. */
   readonly wireBytes?: number
   /** Whether the browser's HTTP cache may store the file too, for `compileFromHttpCache`. Default: false. */

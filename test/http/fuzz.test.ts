@@ -11,7 +11,7 @@ import { fill, page } from './site.ts'
 
 /** All keys that may be read from a store, and all prefixes that may be listed. */
 const allowedKeys =
-  /^(files\/[0-9a-f]{64}(\.(br|gzip))?|(registry|models)\/[A-Za-z0-9][\w.-]{0,63}\/[A-Za-z0-9][\w.-]{0,63}\.json|registry\/|publishing\/[0-9a-f]{64}\.json|uploads\/[0-9a-f]{64}\/(\d{5})?|locks\/collection\.json)$/
+  /^(?!.*\.\.)(index\/models\.tsv|files\/[0-9a-f]{64}(\.(br|gzip))?|(registry|models)\/[A-Za-z0-9][\w.-]{0,63}\/[A-Za-z0-9][\w.-]{0,63}\.json|registry\/|publishing\/[0-9a-f]{64}\.json|uploads\/[0-9a-f]{64}\/(\d{5})?|locks\/collection\.json)$/
 
 const hostileSegments = [
   '..',

@@ -91,6 +91,24 @@ test('files of the page are compressed if the client accepts it, and not sent ag
   }
 })
 
+test('HEAD of a file of the page has the headers of GET', async () => {
+  const compared = (headers: Record<string, string | undefined>) => {
+    // RFC 9110, section 9.3.2: fields that are determined while the content is generated may be missing.
+    const { date: _, 'x-request-id': __, 'transfer-encoding': ___, ...others } = headers
+    return others
+  }
+  for (const path of ['/', '/sampler.js', '/explain/']) {
+    for (const coding of ['gzip', 'identity']) {
+      const [get, head] = await Promise.all(
+        ['GET', 'HEAD'].map((method) => request(serving.url, path, { 'Accept-Encoding': coding }, method)),
+      )
+      assert.equal(head!.body.length, 0)
+      assert.match(head!.headers['etag']!, /^W\/"/)
+      assert.deepEqual(compared(head!.headers), compared(get!.headers), `${path} ${coding}`)
+    }
+  }
+})
+
 test('the address of a folder redirects to the same address with a trailing slash', async () => {
   const { status, headers } = await request(serving.url, '/explain?model=ada/shapes')
   assert.deepEqual([status, headers['location']], [307, '/explain/?model=ada/shapes'])

@@ -86,7 +86,7 @@ export async function serveOnNode({
   const app = createApp((c): Host => {
     const { incoming } = c.env as HttpBindings
     const services = cache.recorded({
-      assets: async (request) => await assets.fetch(request),
+      assets: (request) => serveAsset(assets, request),
       allow: async (cost) => allow(cost, incoming as IncomingMessage),
       log,
     })
@@ -128,6 +128,14 @@ export async function serveOnNode({
       await once(server, 'close').catch(() => {})
     },
   }
+}
+
+/** Responds to a request for an asset. HEAD has the headers of GET, which the middleware sets for GET only. */
+async function serveAsset(assets: Hono, request: Request): Promise<Response> {
+  if (request.method !== 'HEAD') return await assets.fetch(request)
+  const response = await assets.fetch(new Request(request, { method: 'GET' }))
+  await response.body?.cancel()
+  return new Response(null, response)
 }
 
 /** Redirects a folder to its address with a trailing slash. Without it, the page's relative links would not resolve. */

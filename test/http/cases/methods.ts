@@ -38,6 +38,17 @@ add('RFC 9111, 5.2.2.5', 'an unknown hash with a range is not cached', { Range: 
   answer: { 'cache-control': 'no-store', 'content-range': null },
 })
 
+add('9.3.2', 'HEAD of the page has the headers of GET', {}, 200, {
+  about: 'page',
+  method: 'HEAD',
+  body: 'none',
+  answer: {
+    etag: /^(W\/)?"/,
+    'content-type': /^text\/html/,
+    'cache-control': 'public, max-age=0, must-revalidate',
+  },
+})
+
 // --- Methods
 
 for (const method of ['POST', 'DELETE', 'PATCH', 'PUT']) {

@@ -16,6 +16,8 @@ export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRe
   readonly threads?: number
   /** Max bytes of decoded images to cache in memory. */
   readonly cache?: number
+  /** Whether to write TensorBoard event files. */
+  readonly tensorboard?: true
   /** Port of the dashboard; true is the default port. */
   readonly dashboard?: number | true
 }
@@ -57,6 +59,7 @@ export function addOptions(command: Command): void {
       'serve a dashboard with loss curves, samples and the remaining time',
       parsePort,
     )
+  command.option('--tensorboard', "also write metrics and samples as TensorBoard files in the run's folder")
   command.optionsGroup('Recipe fields (default: the value in the recipe):')
   for (const field of fieldNames) {
     const { placeholder, description, isBoolean } = helpOf(field)

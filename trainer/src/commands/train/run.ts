@@ -12,6 +12,7 @@ import { checkpointSize, maxCheckpoints } from '../../run/checkpoint.ts'
 import { lockRun } from '../../run/lock.ts'
 import { openMetrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf, stepOf, writeRunConfig } from '../../run/run.ts'
+import { openTensorboard } from '../../run/tensorboard.ts'
 import type { Engine } from '../../step/engine.ts'
 import type { StepSpec } from '../../step/spec.ts'
 import { formatDuration } from '../../support/duration.ts'
@@ -46,11 +47,13 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
   console.log(describeCost(cost))
   warnOfFullDisk(prepared)
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), progress.step)
+  const tensorboard = options.tensorboard ? openTensorboard(join(folder, 'tensorboard'), progress.step) : null
+  if (tensorboard) console.log(`To watch with TensorBoard: tensorboard --logdir ${quote(folder)}`)
   if (watch.url) console.log(`The dashboard is at ${watch.url}`)
 
   const start = performance.now()
   const seconds = () => progress.seconds + (performance.now() - start) / 1000
-  const session: TrainingSession = { ...prepared, spec, cost, engine, metrics, seconds }
+  const session: TrainingSession = { ...prepared, spec, cost, engine, metrics, tensorboard, seconds }
   const bar = progressBar('Training')
   const stop = stopOnSignals((signal) =>
     bar.log(`${signal}: saving after this step (press Ctrl+C again to stop without saving) …`),
@@ -68,6 +71,7 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
   } finally {
     stop.release()
     metrics.close()
+    tensorboard?.close()
     await engine.dispose()
     bar.end()
     await watch.end(outcome)
@@ -112,7 +116,7 @@ function stepHandler(
   bar: ProgressBar,
   stop: Stop,
 ): (report: StepReport) => Promise<boolean> {
-  const { folder, config, images, cost, engine, metrics } = session
+  const { folder, config, images, cost, engine, metrics, tensorboard } = session
   const { recipe } = config
   const { unet } = networkOf(config)
   const firstStep = session.progress.step
@@ -128,6 +132,12 @@ function stepHandler(
     const rate = recipe.batchSize / timer.secondsPerStep()
     const stepsLeft = recipe.steps - step
     metrics.append({ ...report, imagesPerSecond: Number(rate.toPrecision(4)) })
+    tensorboard?.scalars(step, {
+      'training/loss': report.loss,
+      'training/gradient_norm': report.gradientNorm,
+      'training/learning_rate': report.learningRate,
+      'speed/images_per_second': rate,
+    })
     bar.show(
       step,
       recipe.steps,
@@ -142,10 +152,13 @@ function stepHandler(
       const validated = await validationLoss(engine, images.validation, unet, recipe)
       session.progress = { ...session.progress, validationLoss: validated }
       metrics.append({ step, validationLoss: validated })
+      tensorboard?.scalars(step, { 'validation/loss': validated })
       bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
     }
     if (isDue(recipe.sampleEvery)) {
-      bar.log(`step ${step}: ${await writeSampleGrid(folder, config, engine, step)}`)
+      const { png, line } = await writeSampleGrid(folder, config, engine, step)
+      tensorboard?.image(step, 'samples', png)
+      bar.log(`step ${step}: ${line}`)
     }
     const isStopped = stop.signal !== null
     if (isDue(recipe.checkpointEvery) || isStopped) await saveProgress(session)

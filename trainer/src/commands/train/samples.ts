@@ -14,20 +14,21 @@ const count = 16
 
 /**
  * Generates samples with the EMA weights and writes them as a grid into the folder `samples` of a run.
- * @returns a log line
+ * @returns the PNG and a log line
  */
 export async function writeSampleGrid(
   folder: string,
   config: RunConfig,
   engine: Engine,
   step: number,
-): Promise<string> {
+): Promise<{ png: Uint8Array; line: string }> {
   const model = modelInfoOf(config)
   const images = await sample(model, emaNetwork(engine), { seed: config.recipe.seed, count })
   const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
-  writeAtomically(path, await gridPng(images, model.shape))
+  const png = await gridPng(images, model.shape)
+  writeAtomically(path, png)
   const quality = isBuiltIn(config.recipe.data) ? `, ${countClean(images)} of ${count} are clean shapes` : ''
-  return `samples in ${path}${quality}`
+  return { png, line: `samples in ${path}${quality}` }
 }
 
 /** Counts the samples that the parser of the built-in set recognizes: [count, 3, 32, 32]. */

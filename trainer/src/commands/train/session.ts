@@ -4,6 +4,7 @@ import { MissingImageError } from '../../data/dataset/gather.ts'
 import { type Progress, removeOldCheckpoints, saveCheckpoint } from '../../run/checkpoint.ts'
 import type { Metrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf } from '../../run/run.ts'
+import type { TensorboardWriter } from '../../run/tensorboard.ts'
 import type { Engine } from '../../step/engine.ts'
 import type { StepSpec } from '../../step/spec.ts'
 import type { WriteError } from '../../support/files.ts'
@@ -18,6 +19,8 @@ export interface TrainingSession extends PreparedRun {
   readonly cost: StepCost
   readonly engine: Engine
   readonly metrics: Metrics
+  /** Null unless requested. */
+  readonly tensorboard: TensorboardWriter | null
   /** Latest progress, except its `seconds`, which is the value at the start of this session. */
   progress: Progress
   /** The newest checkpoint, if any. */

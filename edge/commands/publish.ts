@@ -2,12 +2,16 @@ import { existsSync } from 'node:fs'
 import { formatManifest, UserError } from '@ddpm/shared'
 import { parseNumber, runCommand, suggest } from '@ddpm/shared/cli'
 import { Command, Option } from 'commander'
-import { parseHubAddress } from '../sampler/base/hub-address.ts'
 import { sha256OfText } from '../server/registry/publishing.ts'
 import { aliasName, previousVersion, resolveVersion } from '../server/registry/record.ts'
-import { type ExportedFile, type ExportedModel, type Overrides, readExported } from './publishing/exported.ts'
-import { listHubFiles, publishToHub } from './publishing/hub.ts'
-import { readHubAccount } from './publishing/hub-account.ts'
+import {
+  definedOverrides,
+  type ExportedFile,
+  type ExportedModel,
+  type Overrides,
+  readExported,
+} from './publishing/exported.ts'
+import { publishOnHub } from './publishing/hub-options.ts'
 import { publishModel } from './publishing/publish-model.ts'
 import type { PublishedModel, Registry } from './publishing/registry.ts'
 import { openRegistry, type TargetOptions, withTarget } from './publishing/target.ts'
@@ -164,38 +168,6 @@ withTarget(command.command('gc'))
     }),
   )
 
-/** Publishes a model on the Hugging Face hub. The address determines its name. */
-async function publishOnHub(folder: string, to: string, options: PublishOptions): Promise<void> {
-  const { alias, dryRun, private: isPrivate = false, name, description, licence } = options
-  const address = parseHubAddress(to)
-  if (address === null) {
-    throw new UserError(`Invalid --to "${to}": expected hf:owner/name or hf:owner/name@branch.`)
-  }
-  if (alias.length > 0)
-    throw new UserError('Invalid --alias: a hub has branches. Use --to hf:owner/name@branch.')
-  if (options.verify || options.repair)
-    throw new UserError('Invalid --verify or --repair: the hub verifies its files itself.')
-  if (name !== undefined && name !== address.name) {
-    throw new UserError(`Conflicting --name "${name}" and --to "${to}": remove --name.`)
-  }
-  const exported = await readExported(folder, {
-    ...definedOverrides({ description, licence } as Overrides),
-    name: address.name,
-  })
-  const files = await listHubFiles(exported)
-  const total = files.reduce((sum, { content }) => sum + content.size, 0)
-  const contents = `${countOf(files.length, 'file')}, ${megabytes(total)} MB`
-  if (dryRun) {
-    const lines = files.map(({ path, content }) => `  ${megabytes(content.size)} MB  ${path}`)
-    return console.log([`Would publish ${to} (${contents}):`, ...lines].join('\n'))
-  }
-  const account = await readHubAccount()
-  console.log(`Sending ${contents} to ${account.hubUrl} …`)
-  const { commit, keptCard } = await publishToHub(address, files, account, { isPrivate })
-  if (keptCard) console.log('The model card README.md was changed in the repository and left as it is.')
-  console.log(`Published ${address.name} at ${account.hubUrl}/${address.name}, commit ${short(commit)}.`)
-}
-
 /** Returns the names of the subcommands, which can replace the folder on the command line. */
 const subcommands = () => command.commands.map((each) => each.name())
 
@@ -250,15 +222,6 @@ function reportVerification(
     `${manifest.name} ${registry.place}: ${countOf(faulty, 'file')} damaged or missing. ` +
       'To send them again, run the same command with --repair instead of --verify.',
   )
-}
-
-/** Drops undefined overrides, so that the manifest's own fields remain. */
-function definedOverrides({ name, description, licence }: Overrides): Overrides {
-  return {
-    ...(name !== undefined && { name }),
-    ...(description !== undefined && { description }),
-    ...(licence !== undefined && { licence }),
-  }
 }
 
 async function findModel(registry: Registry, name: string): Promise<PublishedModel> {

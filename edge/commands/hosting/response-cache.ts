@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cost, Host, LogEntry } from '../../server/http/host.ts'
+import { isHubClient } from '../../server/http/hub-client.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 
 /** Maximum size of a cached body, and of all of them. */
@@ -168,6 +169,8 @@ function keyOf({ method, url, rawHeaders }: IncomingMessage): string | null {
     const name = rawHeaders[i]!.toLowerCase()
     if (excluded.has(name)) return null
     if (name === 'host') hosts++
+    // Its responses differ at some paths.
+    if (name === 'user-agent' && isHubClient(rawHeaders[i + 1])) return null
     if (varying.has(name)) key += `\n${name}: ${rawHeaders[i + 1]}`
   }
   return hosts === 1 ? key : null

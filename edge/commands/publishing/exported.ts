@@ -25,6 +25,15 @@ export interface ExportedModel {
 /** Fields of the manifest that the publisher may override. */
 export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence'>>
 
+/** Drops undefined overrides, so that the manifest's own fields remain. */
+export function definedOverrides({ name, description, licence }: Overrides): Overrides {
+  return {
+    ...(name !== undefined && { name }),
+    ...(description !== undefined && { description }),
+    ...(licence !== undefined && { licence }),
+  }
+}
+
 /**
  * Reads an exported model and verifies every file against its manifest.
  * @param folder an export folder, or a run folder that contains `export/`

@@ -7,6 +7,7 @@ import * as z from 'zod'
 import { deliver, immutableCacheControl } from '../http/deliver.ts'
 import { rateLimited } from '../http/guards.ts'
 import type { Cost, Env } from '../http/host.ts'
+import { isHubClient } from '../http/hub-client.ts'
 import { Problem } from '../http/problem.ts'
 import { RegistryError } from '../registry/errors.ts'
 import { listModels } from '../registry/listing.ts'
@@ -91,13 +92,13 @@ export const hub = new Hono<Env>()
   )
 
 /**
- * Creates a handler for a path at which both our own API and the hub's respond. Only the Python client `huggingface_hub`
- * requests the hub's response there, and only its User-Agent identifies it. Requests of others are passed on.
+ * Creates a handler for a path at which both our own API and the hub's respond. Only the hub's Python client requests the
+ * hub's response there. Requests of others are passed on.
  */
 function forPythonClient(cost: Cost, handler: Handler<Env>): Handler<Env> {
   const limit = rateLimited(cost)
   return async (c, next) => {
-    if (!/\bhf_hub\//.test(c.req.header('User-Agent') ?? '')) return next()
+    if (!isHubClient(c.req.header('User-Agent'))) return next()
     await limit(c, async () => {})
     return handler(c, next)
   }

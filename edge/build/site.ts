@@ -30,6 +30,7 @@ const styles = { style: 'studio/style.css', 'explain/style': 'explain/style.css'
 const copied = {
   'index.html': 'studio/index.html',
   'icon.svg': 'icon.svg',
+  '404/index.html': 'not-found.html',
   'explain/index.html': 'explain/index.html',
 }
 

@@ -20,6 +20,7 @@ import { files } from './routes/files.ts'
 import { health } from './routes/health.ts'
 import { hub } from './routes/hub.ts'
 import { models } from './routes/models.ts'
+import { notFoundResponse } from './routes/not-found.ts'
 import { publishing } from './routes/publishing.ts'
 import { ContentMismatch, StorageFull } from './storage/storage.ts'
 
@@ -82,7 +83,7 @@ export function createApp(getHost: (c: Context<Env>) => Host): Hono<Env> {
   )
   app.route('/', assets)
 
-  app.notFound((c) => problemResponse(c, 404, `Nothing is served at "${c.req.path}".`))
+  app.notFound((c) => notFoundResponse(c, `Nothing is served at "${c.req.path}".`))
   app.onError((error, c) => {
     if (error instanceof Problem) return problemResponse(c, error.status, error.message, error.headers)
     if (error instanceof RegistryError)

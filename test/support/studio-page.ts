@@ -104,6 +104,11 @@ export async function waitForImages(page: Page, count?: number): Promise<void> {
     .waitFor({ state: 'attached', timeout: 120_000 })
 }
 
+/** Locks the seed, so that the next generation repeats it. */
+export async function lockSeed(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Lock the seed' }).click()
+}
+
 /** Returns the RGBA bytes of each image on the contact sheet. */
 export function readImages(page: Page): Promise<number[][]> {
   return page.$$eval('#contact-sheet canvas', (canvases) =>

@@ -14,15 +14,20 @@ export type ModelSummary = Pick<
 }
 
 /**
- * Returns the models of a server.
+ * Returns the models of a server: at most 50, sorted by name.
  * @param server `https://host`, or a folder of one. Default: the server of this module.
+ * @param options.query words that name, description or classes must contain. A static site ignores them.
  * @throws SamplerError 'bad-option' if this module is not from a server and `server` is missing
  */
-export async function listModels(server: string = home.href): Promise<ModelSummary[]> {
+export async function listModels(
+  server: string = home.href,
+  { query = '' }: { readonly query?: string } = {},
+): Promise<ModelSummary[]> {
   if (!URL.canParse(server) || !new URL(server).protocol.startsWith('http')) {
     throw new SamplerError('bad-option', `Invalid server "${server}": expected https://host.`)
   }
-  const response = await fetchOk(`${server.replace(/\/$/, '')}/api/models`)
+  const search = query === '' ? '' : `?${new URLSearchParams({ q: query })}`
+  const response = await fetchOk(`${server.replace(/\/$/, '')}/api/models${search}`)
   const { models } = (await response.json()) as { models: ModelSummary[] }
   return models
 }

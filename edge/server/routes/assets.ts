@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type { Env } from '../http/host.ts'
-import { problemResponse } from '../http/problem.ts'
+import { notFoundResponse } from './not-found.ts'
 
 /** Paths without empty, hidden or encoded segments: an asset server would normalise or redirect those. */
 const plainPath = /^\/(\w[\w.-]*\/)*(\w[\w.-]*)?$/
@@ -13,9 +13,6 @@ export const assets = new Hono<Env>().on('GET', ['/', '/:path{(?!(?:api|files)/)
     // Copied, because the headers of a fetched response are immutable.
     if (response.status !== 404) return new Response(response.body, response)
   }
-  return problemResponse(
-    c,
-    404,
-    `Nothing is served at "${pathname}". The page is at "/", models are listed at "/api/models".`,
-  )
+  const detail = `Nothing is served at "${pathname}". The page is at "/", models are listed at "/api/models".`
+  return notFoundResponse(c, detail)
 })

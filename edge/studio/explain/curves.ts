@@ -20,6 +20,7 @@ export function createCurves(): Curves {
     class: 'curves',
   })
   const title = svg('title', {})
+  title.textContent = 'The weights of image and noise at every timestep'
   const [signal, noise] = [svg('path', { class: 'signal' }), svg('path', { class: 'noise' })]
   const marker = svg('line', { class: 'marker', y1: '0', y2: String(height) })
   element.append(title, signal, noise, marker)

@@ -56,6 +56,8 @@ async function start(): Promise<void> {
   byId('device', HTMLElement).textContent = `Runs on ${deviceReason}.`
   const name = new URLSearchParams(location.search).get('model') ?? models[0]?.name
   if (name === undefined) {
+    // The figures need a model. The text is useful without them.
+    document.body.classList.add('no-model')
     throw new UserError('No model has been published yet. The studio explains how to publish one.')
   }
   const manifest = await loadManifest(name)

@@ -1,6 +1,7 @@
-import { type Manifest, samplers, sharedWords, timestepSpacings } from 'ddpm-sampler'
+import { type Manifest, samplers, timestepSpacings } from 'ddpm-sampler'
 import { byId, make } from '../ui/dom.ts'
-import { randomSeed } from '../ui/random-seed.ts'
+import { fillClasses } from './classes.ts'
+import { createSeedField } from './seed.ts'
 import { hasOrder, isStochastic, maxImages, type Settings, toDeterministic } from './settings.ts'
 import { createStartPanel } from './start-panel.ts'
 
@@ -33,6 +34,10 @@ export interface Form {
   submit(): Settings | null
   /** Returns the settings without showing errors; null if a field is invalid. */
   read(): Settings | null
+  /** The seed, if the visitor locked it; null if each generation takes a new one. */
+  readonly lockedSeed: number | null
+  /** Takes new random numbers, so that the next generation differs from the latest one. */
+  renewSeed(): void
   /** Adapts the drawing board's background to the model's samples. */
   setBackground(samples: readonly ImageData[]): void
   /** Enables the form, once a model is chosen. */
@@ -48,7 +53,8 @@ export function createForm(onChange: () => void): Form {
   const className = byId('class', HTMLSelectElement)
   const input = (id: string) => byId(id, HTMLInputElement)
   const [guidance, rescale] = [input('guidance'), input('rescale')]
-  const [count, seed, steps, eta] = [input('count'), input('seed'), input('steps'), input('eta')]
+  const [count, steps, eta] = [input('count'), input('steps'), input('eta')]
+  const seed = createSeedField()
   const sampler = byId('sampler', HTMLSelectElement)
   const spacing = byId('spacing', HTMLSelectElement)
   const order = byId('order', HTMLSelectElement)
@@ -87,10 +93,6 @@ export function createForm(onChange: () => void): Form {
     })
   }
   form.addEventListener('input', handleChange)
-  byId('random-seed', HTMLButtonElement).addEventListener('click', () => {
-    seed.value = String(randomSeed())
-    handleChange()
-  })
 
   const values = (): Settings | null =>
     manifest && {
@@ -99,13 +101,13 @@ export function createForm(onChange: () => void): Form {
       guidance: guidance.valueAsNumber,
       guidanceRescale: rescale.valueAsNumber,
       count: count.valueAsNumber,
-      seed: Number(seed.value),
+      seed: seed.value,
       sampler: selectedSampler(),
       steps: steps.valueAsNumber,
       spacing: spacing.value as Settings['spacing'],
       eta: parseEta(eta.value),
       order: Number(order.value) as Settings['order'],
-      start: start.read(Number(seed.value)),
+      start: start.read(seed.value),
     }
 
   return {
@@ -113,17 +115,15 @@ export function createForm(onChange: () => void): Form {
       if (manifest?.name !== newManifest.name) start.resize(newManifest)
       manifest = newManifest
       const { classes, scheduler } = newManifest
-      const names = [...sharedWords(classes), ...classes]
-      const options = names.map((name) => make('option', { value: name }, name))
-      className.replaceChildren(make('option', { value: '' }, 'any'), ...options)
+      fillClasses(className, classes)
       for (const id of ['class-field', 'guidance-field', 'rescale-field']) {
-        byId(id, HTMLElement).hidden = names.length === 0
+        byId(id, HTMLElement).hidden = classes.length === 0
       }
       className.value = settings.class ?? ''
       guidance.value = String(settings.guidance)
       rescale.value = String(settings.guidanceRescale)
       count.value = String(settings.count)
-      seed.value = String(settings.seed)
+      seed.value = settings.seed
       sampler.value = settings.sampler
       steps.value = String(settings.steps)
       steps.max = String(scheduler.num_train_timesteps)
@@ -141,6 +141,12 @@ export function createForm(onChange: () => void): Form {
       return form.reportValidity() ? values() : null
     },
     read: () => (form.checkValidity() ? values() : null),
+    get lockedSeed() {
+      return seed.locked
+    },
+    renewSeed() {
+      if (!start.renew()) seed.renew()
+    },
     setBackground: start.setBackground,
     enable() {
       byId('fields', HTMLFieldSetElement).disabled = false

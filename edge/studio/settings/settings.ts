@@ -52,6 +52,11 @@ export type Start =
       readonly mask: ImageData | null
     }
 
+/** Whether a mask marks no pixel. Inpainting would then return the image unchanged. */
+export function isBlank({ data }: ImageData): boolean {
+  return !data.some((value, i) => i % 4 === 0 && value > 0)
+}
+
 /** Identifies one generated image. */
 export interface ImageNumber {
   readonly seed: number

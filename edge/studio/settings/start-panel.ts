@@ -3,7 +3,7 @@ import { createDrawingBoard } from '../canvas/drawing-board.ts'
 import { byId } from '../ui/dom.ts'
 import { formatPercent } from '../ui/format.ts'
 import { randomSeed } from '../ui/random-seed.ts'
-import { defaultDistance, type Start } from './settings.ts'
+import { defaultDistance, isBlank, type Start } from './settings.ts'
 
 export interface StartPanel {
   readonly kind: Start['kind']
@@ -14,6 +14,11 @@ export interface StartPanel {
   fill(start: Start, seed: number): void
   /** @param seed the seed of the form, used if the seed of the second image is empty */
   read(seed: number): Start
+  /**
+   * Takes a new second seed for variations. Returns whether the panel determines the images instead of the seed: the
+   * seed of variations and interpolations names existing images.
+   */
+  renew(): boolean
 }
 
 const notes: Record<Start['kind'], string> = {
@@ -23,6 +28,8 @@ const notes: Record<Start['kind'], string> = {
   interpolation: 'Blends one image into another, step by step, along the arc between their noises.',
 }
 const inpaintNote = 'Only the area you mark changes. The new content fits the rest of the image (RePaint).'
+const unmarkedNote =
+  'Nothing is marked yet: paint over the area that should change, or choose one below the board.'
 
 /** Connects the panel that selects what generation starts from. Its image numbers count from 1. */
 export function createStartPanel(onChange: () => void): StartPanel {
@@ -33,7 +40,11 @@ export function createStartPanel(onChange: () => void): StartPanel {
   const [fromImage, toImage, toSeed] = [input('from-image'), input('to-image'), input('to-seed')]
   const inpaint = input('inpaint')
   const region = byId('mask-region', HTMLSelectElement)
-  const drawingBoard = createDrawingBoard(onChange, { inpaint, region })
+  const handleStroke = () => {
+    update()
+    onChange()
+  }
+  const drawingBoard = createDrawingBoard(handleStroke, { inpaint, region })
 
   const selectedKind = () => radios.find(({ checked }) => checked)!.value as Start['kind']
   const update = () => {
@@ -46,8 +57,9 @@ export function createStartPanel(onChange: () => void): StartPanel {
       panel.disabled = value !== selected
     }
     const isInpainting = inpaint.checked
-    byId('start-note', HTMLElement).textContent =
-      selected === 'image' && isInpainting ? inpaintNote : notes[selected]
+    const mask = selected === 'image' ? drawingBoard.mask() : null
+    const maskNote = mask && (isBlank(mask) ? unmarkedNote : inpaintNote)
+    byId('start-note', HTMLElement).textContent = maskNote ?? notes[selected]
     byId('mask-tools', HTMLElement).hidden = !isInpainting
     byId('brush-colours', HTMLElement).hidden = isInpainting
     byId('strength-text', HTMLOutputElement).value = formatPercent(strength.valueAsNumber)
@@ -61,10 +73,6 @@ export function createStartPanel(onChange: () => void): StartPanel {
     // An inpainted area should be entirely new. Without a mask, the visitor's image should stay recognisable.
     strength.value = inpaint.checked ? '1' : '0.6'
     update()
-  })
-  byId('random-second-seed', HTMLButtonElement).addEventListener('click', () => {
-    secondSeed.value = String(randomSeed())
-    onChange()
   })
 
   return {
@@ -88,6 +96,11 @@ export function createStartPanel(onChange: () => void): StartPanel {
         strength.value = String(start.strength)
       }
       update()
+    },
+    renew() {
+      const kind = selectedKind()
+      if (kind === 'variation') secondSeed.value = String(randomSeed())
+      return kind === 'variation' || kind === 'interpolation'
     },
     read(seed) {
       switch (selectedKind()) {

@@ -49,7 +49,8 @@ function showImages(
   onOpen: (item: SavedImage) => void,
 ): void {
   const section = byId(id, HTMLElement)
-  section.hidden = items.length === 0
+  // The section stays visible when it is empty, so that the first image does not move the grid above.
+  section.querySelector('p')!.hidden = items.length > 0
   const buttons = items.map((item) => {
     const { title, thumbnail } = item
     const attributes = {

@@ -1,4 +1,5 @@
 import type { Manifest } from 'ddpm-sampler'
+import { groupClasses } from '../settings/classes.ts'
 import { byId, make } from '../ui/dom.ts'
 import { formatApproximately, formatCount, formatDuration, formatNumber } from '../ui/format.ts'
 
@@ -26,7 +27,7 @@ function factsOf({ shape, classes, training, files, licence }: Manifest): [term:
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
   return [
     ['Image size', `${width} × ${height}, ${channels === 1 ? 'grey' : 'colour'}`],
-    ...(classes.length > 0 ? [['Classes', classes.join(', ')] as [string, string]] : []),
+    ...(classes.length > 0 ? [['Classes', describeClasses(classes)] as [string, string]] : []),
     ['Model size', `${formatApproximately(parameters)} parameters`],
     ['Trained on', `${data}, ${formatCount(pictures, 'image')}`],
     ['Training', `${formatCount(steps, 'step')} with batch size ${batchSize} in ${formatDuration(seconds)}`],
@@ -34,6 +35,13 @@ function factsOf({ shape, classes, training, files, licence }: Manifest): [term:
     ['Download', `${formatNumber(Math.ceil(bytes / 1e4) / 100)} MB`],
     ['Licence', licence],
   ]
+}
+
+/** Lists the classes. Of grouped classes, lists the groups. */
+function describeClasses(classes: readonly string[]): string {
+  const groups = groupClasses(classes)
+  if (groups === null) return classes.join(', ')
+  return `${classes.length} in ${groups.length} groups: ${groups.map(({ word }) => word).join(', ')}`
 }
 
 function previewFigure(name: string, sha256: string): HTMLElement {

@@ -1,4 +1,4 @@
-import { detect, listModels, type Manifest, sharedWords, UserError } from 'ddpm-sampler'
+import { detect, listModels, type Manifest, type ModelSummary, sharedWords, UserError } from 'ddpm-sampler'
 import type { Frame } from '../generation/frames.ts'
 import { generateImages, type Progress } from '../generation/generate.ts'
 import { prepareStartImages } from '../generation/start-images.ts'
@@ -7,6 +7,7 @@ import { fromLink, toLink } from '../settings/link.ts'
 import {
   createPlan,
   defaultSettings,
+  isBlank,
   type Settings,
   type Start,
   toDeterministic,
@@ -20,9 +21,10 @@ import { randomSeed } from '../ui/random-seed.ts'
 import { createStatus } from '../ui/status.ts'
 import { showFacts } from './model-facts.ts'
 import { markModel, showModels } from './models.ts'
+import { showNoModels, showWhileLoading } from './placeholder.ts'
 import { createResults } from './results.ts'
-import type { SavedImage } from './saved-images.ts'
 import { createSession } from './session.ts'
+import { createVisits } from './visits.ts'
 
 const status = createStatus()
 const session = createSession(status)
@@ -30,24 +32,34 @@ const form = createForm(handleChange)
 const results = createResults({
   onStart: (start) => reportErrors(() => generateFrom(start)),
   onEdit: edit,
-  onOpen: (item) => reportErrors(() => generateAgain(item)),
+  onOpen: ({ link, picture }) => {
+    const { search, hash } = new URL(link, location.href)
+    reportErrors(() => open(search, hash, picture))
+  },
   announce: status.announce,
+})
+const visits = createVisits(() => {
+  if (models.length > 0) reportErrors(() => open(location.search, location.hash))
 })
 const generateButton = byId('generate', HTMLButtonElement)
 
 /** The chosen model. */
 let manifest: Manifest | null = null
-/** Stops the running generation; null if none is running. */
-let running: AbortController | null = null
+/** The published models. */
+let models: readonly ModelSummary[] = []
+/** Default number of images. */
+let defaultCount = 16
+/** The running generation: stops it, and waits until it has ended. null if none is running. */
+let running: { readonly controller: AbortController; readonly ended: Promise<void> } | null = null
 
 renderLogo(byId('logo', HTMLCanvasElement))
 byId('settings', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
-  reportErrors(generate)
+  reportErrors(generateNew)
 })
 generateButton.addEventListener('click', (event) => {
   if (!running) return
-  running.abort()
+  running.controller.abort()
   // The button becomes a submit button again before the default action, which would start a new generation.
   event.preventDefault()
 })
@@ -57,23 +69,39 @@ reportErrors(start)
 
 /** Shows the models, applies the link, and generates the first images. */
 async function start(): Promise<void> {
-  const link = fromLink(location.search, location.hash)
-  // Errors are reported below, once a model is chosen.
-  link.catch(() => {})
-  const [{ device, deviceReason }, models] = await Promise.all([detect(), listModels()])
-  byId('device', HTMLElement).textContent = `Runs on ${deviceReason}.`
-  if (models.length === 0) {
-    for (const id of ['settings', 'action']) byId(id, HTMLElement).hidden = true
-    byId('no-models', HTMLElement).hidden = false
-    return
-  }
+  const [support, list] = await showWhileLoading(Promise.all([detect(), listModels()]))
+  models = list
+  byId('device', HTMLElement).textContent = `Runs on ${support.deviceReason}.`
+  if (models.length === 0) return showNoModels()
   showModels(models, (name) => reportErrors(() => chooseModel(name)))
   // WebAssembly is slow: with fewer images, the visitor sees the result sooner.
-  const defaultCount = device === 'wasm' ? 8 : 16
+  if (support.device === 'wasm') defaultCount = 8
+  await open(location.search, location.hash)
+}
+
+/** Number of calls of `open`. */
+let opened = 0
+
+/**
+ * Applies a link, and shows its images or generates them. A link without a seed opens the page, and generates only if the
+ * visitor does not save data.
+ * @param selected index of the image to select
+ */
+async function open(search: string, hash: string, selected = 0): Promise<void> {
+  const call = ++opened
+  await stop()
   try {
-    const settings = await link
-    await chooseModel(settings.model ?? models[0]!.name, settings, defaultCount)
-    if (settings.seed !== undefined || !prefersReducedData()) await generate()
+    const settings = await fromLink(search, hash)
+    await chooseModel(settings.model ?? models[0]!.name, settings)
+    // Meanwhile the visitor may have opened another link.
+    if (call !== opened) return
+    results.select(selected)
+    const known = visits.find(search + hash)
+    if (known) {
+      visits.add(search + hash)
+      results.show(known)
+      status.announce('These are the images of that link.')
+    } else if (settings.seed !== undefined || !prefersReducedData()) await generate()
   } catch (error) {
     // The page must work even if the link is invalid.
     if (!manifest) await chooseModel(models[0]!.name)
@@ -81,17 +109,23 @@ async function start(): Promise<void> {
   }
 }
 
+/** Stops the running generation, if any. */
+async function stop(): Promise<void> {
+  running?.controller.abort()
+  await running?.ended
+}
+
 /**
  * Makes a model the current one.
  * @param settings settings of a link; they replace the defaults of the model
- * @param count default number of images
  */
-async function chooseModel(name: string, settings: Partial<Settings> = {}, count?: number): Promise<void> {
-  running?.abort()
+async function chooseModel(name: string, settings: Partial<Settings> = {}): Promise<void> {
+  running?.controller.abort()
   generateButton.disabled = true
   const chosen = await session.manifest(name)
   checkClass(chosen, settings.class)
-  const allSettings = { ...defaultSettings(chosen, randomSeed(), count), ...settings }
+  const seed = form.lockedSeed ?? randomSeed()
+  const allSettings = { ...defaultSettings(chosen, seed, defaultCount), ...settings }
   manifest = chosen
   form.enable()
   form.fill(chosen, allSettings)
@@ -136,19 +170,44 @@ function clearResults(manifest: Manifest, settings: Settings): void {
   status.progress('', 0)
 }
 
+/** Generates new images: takes a new seed if the images of the current one have been shown, unless it is locked. */
+async function generateNew(): Promise<void> {
+  if (running) return
+  if (results.generation && form.read() && form.lockedSeed === null) form.renewSeed()
+  const generation = generate()
+  // On phones the button is at the bottom of the window, and the images may be far above.
+  if (running)
+    byId('contact-sheet', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
+  await generation
+}
+
 /** Generates images with the settings of the form. */
 async function generate(): Promise<void> {
   const settings = form.submit()
   if (!settings || !manifest || running) return
-  const chosen = manifest
-  running = new AbortController()
-  const { signal } = running
-  history.replaceState(null, '', toLink(settings))
+  const { start } = settings
+  if (start.kind === 'image' && start.mask && isBlank(start.mask)) {
+    throw new UserError(
+      'Nothing is marked for inpainting: paint over the area that should change, or choose one below the board.',
+    )
+  }
+  const controller = new AbortController()
+  const generation = run(manifest, settings, controller.signal).finally(() => {
+    running = null
+    generateButton.type = 'submit'
+    preview(manifest!, form.read() ?? settings)
+  })
+  running = { controller, ended: generation.catch(() => {}) }
+  await generation
+}
+
+/** Loads the model, generates, and shows the progress and the result. */
+async function run(chosen: Manifest, settings: Settings, signal: AbortSignal): Promise<void> {
+  visits.add(toLink(settings))
   clearResults(chosen, settings)
   // While generating, the button stops the generation, and Enter in a field does nothing.
   generateButton.type = 'button'
   generateButton.textContent = 'Stop'
-  byId('results', HTMLElement).scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
   try {
     const model = await session.model(chosen, signal)
     const startTime = performance.now()
@@ -156,6 +215,7 @@ async function generate(): Promise<void> {
     status.announce(`Generating ${images}.`)
     const generation = await generateImages(model, settings, { signal, onProgress: createProgressHandler() })
     results.show(generation)
+    visits.retain(generation)
     if (settings.start.kind === 'noise') form.setBackground(generation.images)
     status.progress('', 1)
     const duration = formatDuration((performance.now() - startTime) / 1000)
@@ -168,10 +228,6 @@ async function generate(): Promise<void> {
       throw error
     }
     status.announce('Stopped.')
-  } finally {
-    running = null
-    generateButton.type = 'submit'
-    preview(manifest, form.read() ?? settings)
   }
 }
 
@@ -210,13 +266,4 @@ function edit(image: ImageData): void {
   const board = byId('board', HTMLElement)
   board.focus()
   board.scrollIntoView({ block: 'center', behavior: scrollBehavior() })
-}
-
-/** Generates an image of the history or the favourites again. */
-async function generateAgain({ link, picture }: SavedImage): Promise<void> {
-  const { search, hash } = new URL(link, location.href)
-  const settings = await fromLink(search, hash)
-  await chooseModel(settings.model!, settings)
-  results.select(picture)
-  await generate()
 }

@@ -42,9 +42,15 @@ export function createResults({ onStart, onEdit, onOpen, announce }: Handlers): 
   let generation: Generation | null = null
   let selected = 0
 
-  const contactSheet = createContactSheet((index) => {
-    if (!tools.finishInterpolation(index)) select(index)
-  })
+  const contactSheet = createContactSheet(
+    (index) => {
+      if (!tools.finishInterpolation(index)) select(index)
+    },
+    (index) => {
+      // While the visitor looks for the second image of an interpolation, the first one stays selected.
+      if (!tools.isInterpolating) select(index)
+    },
+  )
   const timeline = createTimeline((frame) => contactSheet.show(frame.x))
   const collections = createCollections(onOpen)
   const tools = createTools({

@@ -14,6 +14,8 @@ export interface Tools {
    * @param generation null while there is none
    */
   update(generation: Generation | null, selected: number): void
+  /** Whether the visitor is choosing the second image of an interpolation. */
+  readonly isInterpolating: boolean
   /** Completes an interpolation if the visitor is choosing its second image. Returns whether a generation starts. */
   finishInterpolation(image: number): boolean
 }
@@ -82,6 +84,9 @@ export function createTools({ onStart, onEdit, onFavourite, announce }: Handlers
   }
 
   return {
+    get isInterpolating() {
+      return interpolationStart !== null
+    },
     update(newGeneration, index) {
       generation = newGeneration
       selected = index

@@ -4,6 +4,9 @@ import { byId, make, paint } from './dom.ts'
 const gap = 8
 const numberHeight = 17
 
+/** Padding of the sheet and its surroundings, and margins between the elements above and below it, in CSS pixels. */
+const paddingAround = 90
+
 /** Minimum width of a tile, large enough for a finger. If necessary, the page scrolls. */
 const minTileWidth = 64
 
@@ -22,20 +25,26 @@ export interface ContactSheet {
 
 /**
  * Connects the grid of generated images: one canvas per image, scaled so that every image pixel is a whole number of
- * device pixels.
+ * device pixels. The Tab key stops once at the grid: arrow keys, Home and End move inside it.
  * @param onSelect called with the index of an image when it is clicked
+ * @param onMove called with the index of an image when a key moves the focus to it
  */
-export function createContactSheet(onSelect: (index: number) => void): ContactSheet {
+export function createContactSheet(
+  onSelect: (index: number) => void,
+  onMove: (index: number) => void,
+): ContactSheet {
   const root = byId('contact-sheet', HTMLOListElement)
   let size: Size = { width: 1, height: 1 }
   let canvases: HTMLCanvasElement[] = []
   let buttons: HTMLButtonElement[] = []
+  let columnCount = 1
 
   const layOut = () => {
     // The observer fires before the first model is chosen.
     if (canvases.length === 0) return
     const available = { width: root.clientWidth, height: availableHeight(root) }
     const { columns, scale } = arrangeTiles(canvases.length, size, available, window.devicePixelRatio)
+    columnCount = columns
     root.style.gridTemplateColumns = `repeat(${columns}, max-content)`
     for (const canvas of canvases) {
       canvas.style.width = `${size.width * scale}px`
@@ -43,6 +52,16 @@ export function createContactSheet(onSelect: (index: number) => void): ContactSh
     }
   }
   new ResizeObserver(layOut).observe(root)
+  window.addEventListener('resize', layOut)
+  root.addEventListener('keydown', (event) => {
+    const index = buttons.indexOf(event.target as HTMLButtonElement)
+    const target = moveInGrid(event.key, { index, count: buttons.length, columns: columnCount })
+    if (index < 0 || target === null || event.ctrlKey || event.altKey || event.metaKey) return
+    // Otherwise the page scrolls.
+    event.preventDefault()
+    buttons[target]!.focus()
+    onMove(target)
+  })
 
   return {
     resize(count, newSize) {
@@ -67,7 +86,10 @@ export function createContactSheet(onSelect: (index: number) => void): ContactSh
       for (const [i, image] of images.entries()) if (canvases[i]) paint(canvases[i], image)
     },
     select(index) {
-      for (const [i, button] of buttons.entries()) button.setAttribute('aria-pressed', String(i === index))
+      for (const [i, button] of buttons.entries()) {
+        button.setAttribute('aria-pressed', String(i === index))
+        button.tabIndex = i === index ? 0 : -1
+      }
     },
   }
 }
@@ -79,14 +101,30 @@ function createTile(canvas: HTMLCanvasElement, number: number): HTMLButtonElemen
   return make('button', attributes, canvas, caption)
 }
 
-/** Computes the height of the window that the elements around the sheet leave free. */
+/** Returns the index of the image that a key moves to; null for other keys and at the edges of the grid. */
+export function moveInGrid(
+  key: string,
+  { index, count, columns }: { index: number; count: number; columns: number },
+): number | null {
+  const targets: Readonly<Record<string, number>> = {
+    ArrowLeft: index - 1,
+    ArrowRight: index + 1,
+    ArrowUp: index - columns,
+    ArrowDown: index + columns,
+    Home: 0,
+    End: count - 1,
+  }
+  const target = targets[key]
+  return target !== undefined && target >= 0 && target < count ? target : null
+}
+
+/** Computes the height of the window that the elements around the sheet leave free, but at least the minimum height. */
 function availableHeight(root: HTMLElement): number {
   const others = Array.from(root.parentElement!.children, (child) =>
-    child === root ? 0 : child.clientHeight,
+    child === root ? 0 : child.getBoundingClientRect().height,
   )
-  const rest = window.innerHeight - others.reduce((sum, height) => sum + height, 0) - 80
-  // On phones nothing is left, and the page scrolls.
-  return Math.max(rest, Math.min(root.clientWidth, 400))
+  const rest = window.innerHeight - others.reduce((sum, height) => sum + height, 0) - paddingAround
+  return Math.max(rest, Number.parseFloat(getComputedStyle(root).minHeight))
 }
 
 /**

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { describe, test } from 'node:test'
 import {
   convertOutput,
@@ -12,6 +10,7 @@ import {
   x0Weights,
 } from '@ddpm/shared'
 import type { Page } from 'playwright-core'
+import { violations } from '../../support/accessibility.ts'
 import { assertSameImages } from '../../support/images.ts'
 import {
   eventually,
@@ -21,8 +20,6 @@ import {
   useStudio,
   waitForImages,
 } from '../../support/studio-page.ts'
-
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
 describe('studio: explanation, accessibility and offline use', { timeout: 900_000 }, () => {
   const session = useStudio()
@@ -151,20 +148,4 @@ describe('studio: explanation, accessibility and offline use', { timeout: 900_00
 /** Waits until the explanation shows a prediction of the model. */
 async function waitForPrediction(page: Page): Promise<void> {
   await page.getByText(/^Mean squared error of the predicted noise: [\d.]+/).waitFor()
-}
-
-/** Returns the accessibility violations that axe finds. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(await readFile(axe, 'utf8'))
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: {
-        run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>
-      }
-    }
-    const { violations } = await axe.run()
-    return violations.flatMap(({ id, nodes }) =>
-      nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
-    )
-  })
 }

@@ -110,7 +110,8 @@ describe('studio: results', { timeout: 900_000 }, () => {
       'true',
     )
     await page.getByRole('button', { name: 'Favourite', exact: true }).click()
-    assert.equal(await page.locator('#favourites').isVisible(), false)
+    assert.equal(await page.locator('#favourites button').count(), 0)
+    await page.getByText('Mark an image as a favourite to keep it here.').waitFor()
     await context.close()
   })
 })

@@ -4,6 +4,8 @@ import { toRgba } from '@ddpm/shared'
 import { launch } from '../../support/browser.ts'
 import { assertSameImages } from '../../support/images.ts'
 import {
+  eventually,
+  lockSeed,
   quickOptions,
   quickSettings,
   readCanvas,
@@ -80,15 +82,68 @@ describe('studio: settings and generation', { timeout: 900_000 }, () => {
     await page.close()
   })
 
-  test('the dice button sets a random seed', async () => {
+  test('generating again takes a new seed, unless the seed is locked', async () => {
+    const { studio } = session
     const page = await open(`/?${quickSettings}`)
     await waitForImages(page)
-    await page.getByRole('button', { name: 'Random seed' }).click()
-    const seed = Number(await page.inputValue('#seed'))
-    assert.notEqual(seed, 11)
-    await page.locator('#generate').click()
+    const generateAgain = async () => {
+      await page.$eval('#announcement', (element) => element.replaceChildren())
+      await page.locator('#generate').click()
+      await waitForImages(page)
+      return { seed: Number(await page.inputValue('#seed')), images: await readImages(page) }
+    }
+    await page.getByText('new each time').waitFor()
+    const second = await generateAgain()
+    assert.notEqual(second.seed, 11)
+    assertSameImages(second.images, await studio.generate({ ...quickOptions, seed: second.seed }))
+    await lockSeed(page)
+    await page.getByText('locked', { exact: true }).waitFor()
+    assert.deepEqual(await generateAgain(), second)
+    await lockSeed(page)
+    assert.notEqual((await generateAgain()).seed, second.seed)
+    // A seed that the visitor types is locked.
+    await page.fill('#seed', '11')
+    assert.equal(await page.getAttribute('#lock-seed', 'aria-pressed'), 'true')
+    assert.equal((await generateAgain()).seed, 11)
+    assert.equal((await generateAgain()).seed, 11)
+
+    // The seed of variations names an existing image: the second seed changes instead.
+    await lockSeed(page)
+    await page.getByRole('button', { name: 'Variations' }).click()
     await waitForImages(page)
-    assertSameImages(await readImages(page), await session.studio.generate({ ...quickOptions, seed }))
+    const secondSeed = await page.inputValue('#second-seed')
+    assert.equal((await generateAgain()).seed, 11)
+    assert.notEqual(await page.inputValue('#second-seed'), secondSeed)
+    await page.close()
+  })
+
+  test('Back and Forward return to the images of each generation', async () => {
+    const page = await open(`/?${quickSettings}`)
+    await waitForImages(page)
+    const visits: { steps: string; url: string; images: number[][] }[] = []
+    for (const steps of ['5', '3', '4', '2', '6', '7']) {
+      if (visits.length > 0) {
+        await page.fill('#steps', steps)
+        await page.$eval('#announcement', (element) => element.replaceChildren())
+        await page.locator('#generate').click()
+        await waitForImages(page)
+      }
+      visits.push({ steps, url: page.url(), images: await readImages(page) })
+    }
+    const shows = ({ steps, url, images }: (typeof visits)[number]) =>
+      eventually(async () => {
+        assert.equal(page.url(), url)
+        assert.equal(await page.inputValue('#steps'), steps)
+        assert.equal(await page.locator('#play').isEnabled(), true)
+        assert.deepEqual(await readImages(page), images)
+      })
+    // The latest generations are still in memory; the first ones are generated again.
+    for (const visit of visits.slice(0, -1).reverse()) {
+      await page.evaluate(() => history.back())
+      await shows(visit)
+    }
+    await page.evaluate(() => history.go(2))
+    await shows(visits[2]!)
     await page.close()
   })
 
@@ -99,6 +154,7 @@ describe('studio: settings and generation', { timeout: 900_000 }, () => {
       const page = await open(`/?${quickSettings}`, await other.newContext({ serviceWorkers: 'block' }))
       await page.locator('#advanced summary').click()
       await page.selectOption('#run-on', 'webgpu')
+      await lockSeed(page)
       await waitForImages(page)
       await page.locator('#generate').click()
       await waitForImages(page)

@@ -8,6 +8,7 @@ import {
   concat,
   eventually,
   fragmentOf,
+  lockSeed,
   quickOptions,
   quickSettings,
   readCanvas,
@@ -84,6 +85,7 @@ describe('studio: what generation starts from', { timeout: 900_000 }, () => {
     await board.focus()
     await page.keyboard.press(' ')
     await page.locator('#strength').fill('0.4')
+    await lockSeed(page)
     await page.locator('#generate').click()
     await waitForImages(page)
     const { values, bytes } = await session.decodeLinkImage(fragmentOf(page).get('picture')!)
@@ -104,7 +106,13 @@ describe('studio: what generation starts from', { timeout: 900_000 }, () => {
     await page.getByRole('button', { name: 'Image 2', exact: true }).click()
     await page.getByRole('button', { name: 'Edit' }).click()
     await page.getByRole('checkbox', { name: 'Inpaint' }).check()
+    await lockSeed(page)
+    assert.match((await page.textContent('#start-note'))!, /^Nothing is marked yet/)
+    await page.locator('#generate').click()
+    await page.getByRole('alert').filter({ hasText: 'Nothing is marked for inpainting' }).waitFor()
+    assert.deepEqual(await readImages(page), before)
     await page.selectOption('#mask-region', 'right')
+    assert.match((await page.textContent('#start-note'))!, /^Only the area you mark changes/)
     await page.locator('#generate').click()
     await waitForImages(page)
     const images = await readImages(page)

@@ -14,6 +14,7 @@ import { violations } from '../../support/accessibility.ts'
 import { assertSameImages } from '../../support/images.ts'
 import {
   eventually,
+  lockSeed,
   quickSettings,
   readCanvas,
   readImages,
@@ -72,7 +73,7 @@ describe('studio: explanation, accessibility and offline use', { timeout: 900_00
   }
 
   for (const colorScheme of ['light', 'dark'] as const) {
-    for (const width of [1280, 360]) {
+    for (const width of [1366, 360]) {
       test(`axe finds no violations, and nothing scrolls sideways: ${colorScheme}, ${width} pixels`, async () => {
         const context = await session.browser.newContext({
           serviceWorkers: 'block',
@@ -84,6 +85,16 @@ describe('studio: explanation, accessibility and offline use', { timeout: 900_00
           const page = await open(path, context)
           const isExplanation = path === '/explain/'
           await (isExplanation ? waitForPrediction(page) : waitForImages(page))
+          if (isExplanation) {
+            await page.locator('#own-image summary').click()
+          } else {
+            await page.locator('#advanced summary').click()
+            await lockSeed(page)
+            await page.getByRole('button', { name: 'Favourite', exact: true }).click()
+            await page.getByRole('button', { name: 'Enlarge' }).click()
+            assert.deepEqual(await violations(page), [], 'enlarged image')
+            await page.getByRole('button', { name: 'Close' }).click()
+          }
           const panels = isExplanation ? ['noise'] : ['noise', 'image', 'variation', 'interpolation']
           for (const panel of panels) {
             if (panel !== 'noise')

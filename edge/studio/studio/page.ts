@@ -172,8 +172,15 @@ function clearResults(manifest: Manifest, settings: Settings): void {
 
 /** Generates new images: takes a new seed if the images of the current one have been shown, unless it is locked. */
 async function generateNew(): Promise<void> {
+  const settings = form.read()
   if (running) return
-  if (results.generation && form.read() && form.lockedSeed === null) form.renewSeed()
+  // Otherwise the result would be the unchanged image.
+  if (settings?.start.kind === 'image' && settings.start.mask && isBlank(settings.start.mask)) {
+    throw new UserError(
+      'Nothing is marked for inpainting: paint over the area that should change, or choose one below the board.',
+    )
+  }
+  if (settings && results.generation && form.lockedSeed === null) form.renewSeed()
   const generation = generate()
   // On phones the button is at the bottom of the window, and the images may be far above.
   if (running)
@@ -185,12 +192,6 @@ async function generateNew(): Promise<void> {
 async function generate(): Promise<void> {
   const settings = form.submit()
   if (!settings || !manifest || running) return
-  const { start } = settings
-  if (start.kind === 'image' && start.mask && isBlank(start.mask)) {
-    throw new UserError(
-      'Nothing is marked for inpainting: paint over the area that should change, or choose one below the board.',
-    )
-  }
   const controller = new AbortController()
   const generation = run(manifest, settings, controller.signal).finally(() => {
     running = null

@@ -142,10 +142,10 @@ async function download(url: string, count: number, until: number): Promise<numb
 /** Measures the size of the deployed Worker, and the time from workerd's start to the first response. */
 async function bundle(folder: string): Promise<void> {
   const out = join(folder, 'bundle')
-  await wranglerOrFail(['deploy', '--dry-run', '--minify', '--env', 'production', '--outdir', out])
+  await wranglerOrFail(['deploy', '--dry-run', '--env=', '--outdir', out])
   const code = await readFile(join(out, 'worker.js'))
   console.log(
-    `\nWorker: ${(code.length / 1e3).toFixed(0)} kB minified, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
+    `\nWorker: ${(code.length / 1e3).toFixed(0)} kB, ${(gzipSync(code).length / 1e3).toFixed(0)} kB gzipped`,
   )
   const began = performance.now()
   const { url, stop } = await serveOnWorkerd({ port: 0, persistTo: join(folder, 'cold'), quiet: true })

@@ -1,15 +1,21 @@
 // Deploys to Cloudflare with `npm run deploy` and the real wrangler, against a fake Cloudflare API.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import type { DeployedWorker } from '../../edge/commands/hosting/deploy-worker.ts'
 import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
+import { importWrangler } from '../../edge/commands/hosting/wrangler.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { type Account, startAccount } from '../support/cloudflare.ts'
 import { command } from '../support/command.ts'
 import { writeExported } from '../support/exported.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 let folder: string
 let account: Account
@@ -118,6 +124,123 @@ test('publish --remote uses the Worker that was deployed from this checkout, and
   }
 })
 
+/** Writes a copy of wrangler.toml with additional top-level settings and tables, and returns its path. */
+async function writeConfig(name: string, settings: string, tables = ''): Promise<string> {
+  const text = await readFile(join(root, 'wrangler.toml'), 'utf8')
+  const path = join(folder, `${name}.toml`)
+  const absolute = text.replaceAll('"edge/', `"${root}edge/`)
+  await writeFile(path, `${settings}\n${absolute}\n${tables}\n`)
+  return path
+}
+
+const secretOf = (worker: string) =>
+  account.workers.get(worker)?.bindings.find(({ name }) => name === 'PUBLISH_TOKEN')?.text
+
+/**
+ * Deploys the Worker in another process, without building the page again.
+ * @param options options of `deployWorker` as JSON
+ */
+async function deploy(changes: Record<string, string>, options = '{}'): Promise<DeployedWorker> {
+  const module = new URL('../../edge/commands/hosting/deploy-worker.ts', import.meta.url).href
+  const code = `
+    import { deployWorker } from ${JSON.stringify(module)}
+    console.log(JSON.stringify(await deployWorker('production', ${options})))`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    env: { ...process.env, ...env, ...changes },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  return JSON.parse((await child.stdout.setEncoding('utf8').toArray()).join(''))
+}
+
+const savedIn = async (path: string) => JSON.parse(await readFile(path, 'utf8')).production
+
+test('with a custom domain, the address and the token are saved, and the token survives the next deployment', {
+  timeout: 300_000,
+}, async () => {
+  account.buckets.add('ddpm-models')
+  const config = await writeConfig(
+    'custom-domain',
+    'routes = [{ pattern = "models.example", custom_domain = true }]',
+    // wrangler prints variables before the address of the Worker.
+    '[vars]\nDOCUMENTATION = "https://another.example"',
+  )
+  const path = join(folder, 'custom.json')
+  const custom = { DDPM_WRANGLER_CONFIG: config, DDPM_DEPLOYMENTS: path }
+  const url = 'https://models.example'
+  assert.deepEqual(await deploy(custom), { url, tokenStatus: 'created' })
+  const token = secretOf('ddpm')!
+  assert.deepEqual(await savedIn(path), { url, token })
+  assert.deepEqual(await deploy(custom), { url, tokenStatus: 'unchanged' })
+  assert.equal(secretOf('ddpm'), token)
+  assert.deepEqual(await savedIn(path), { url, token })
+})
+
+test('another checkout keeps the token of the Worker, or replaces it with --new-token', {
+  timeout: 300_000,
+}, async () => {
+  const token = secretOf('ddpm')!
+  const path = join(folder, 'other.json')
+  const kept = await deploy({ DDPM_DEPLOYMENTS: path })
+  assert.match(kept.tokenStatus, /^kept; .*--new-token$/)
+  assert.equal(secretOf('ddpm'), token)
+  const replaced = await deploy({ DDPM_DEPLOYMENTS: path }, '{ newToken: true }')
+  assert.equal(replaced.tokenStatus, 'replaced')
+  assert.notEqual(secretOf('ddpm'), token)
+  assert.equal((await savedIn(path)).token, secretOf('ddpm'))
+})
+
+test('without any address, the first token is saved, and publish --remote explains what to do', {
+  timeout: 300_000,
+}, async () => {
+  account.workers.clear()
+  const config = await writeConfig('no-address', 'workers_dev = false')
+  const hidden = { ...env, DDPM_WRANGLER_CONFIG: config, DDPM_DEPLOYMENTS: join(folder, 'hidden.json') }
+  const { stdout, stderr } = await command(['deploy'], hidden)
+  assert.match(stdout, /Publish token: created\.\nwrangler reported no [^\n]*--to[^\n]*\n$/, stderr)
+  const { production } = JSON.parse(await readFile(hidden.DDPM_DEPLOYMENTS, 'utf8'))
+  assert.deepEqual(production, { url: null, token: secretOf('ddpm') })
+  const listed = await command(['publish', 'list', '--remote'], hidden)
+  assert.match(
+    listed.stderr,
+    /^Cannot publish with --remote: wrangler reported no address[^\n]*--to[^\n]*\n$/,
+  )
+})
+
+test("Cloudflare's build machines create no token, because it would be lost", {
+  timeout: 300_000,
+}, async () => {
+  account.workers.clear()
+  const path = join(folder, 'build.json')
+  const { tokenStatus } = await deploy({ WORKERS_CI: '1', DDPM_DEPLOYMENTS: path })
+  assert.match(tokenStatus, /^none\. Set the secret PUBLISH_TOKEN/)
+  assert.equal(secretOf('ddpm'), undefined)
+  await assert.rejects(readFile(path))
+})
+
+test('a CPU limit on the free plan is an error that names the setting', { timeout: 300_000 }, async () => {
+  const config = await writeConfig('limits', '', '[limits]\ncpu_ms = 2000')
+  const { status, stderr } = await command(['deploy'], { ...env, DDPM_WRANGLER_CONFIG: config })
+  assert.equal(status, 1)
+  assert.match(stderr, /^Cloudflare's free plan does not allow CPU limits\. Remove [^\n]*\n$/)
+})
+
+test('the button "Deploy to Cloudflare" finds a bucket, a deploy script and the secret', async () => {
+  const { unstable_readConfig } = await importWrangler()
+  const { r2_buckets, name } = unstable_readConfig({ config: join(root, 'wrangler.toml') })
+  assert.equal(name, 'ddpm')
+  assert.deepEqual(
+    r2_buckets.map(({ binding, bucket_name }: { binding: string; bucket_name?: string }) => [
+      binding,
+      bucket_name,
+    ]),
+    [['MODELS', 'ddpm-models']],
+  )
+  const { scripts, cloudflare } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  assert.ok(scripts.deploy)
+  assert.deepEqual(Object.keys(cloudflare.bindings), ['MODELS', 'PUBLISH_TOKEN'])
+  assert.match(await readFile(join(root, '.dev.vars.example'), 'utf8'), /^PUBLISH_TOKEN=$/m)
+})
+
 test('without an account, deploy explains how to log in', async () => {
   const nobody = { CLOUDFLARE_API_TOKEN: '', HOME: folder, XDG_CONFIG_HOME: folder }
   const { status, stderr } = await command(['deploy'], nobody)
@@ -125,7 +248,8 @@ test('without an account, deploy explains how to log in', async () => {
   assert.match(stderr, /^Not logged in to Cloudflare. Run "npx wrangler login"[^\n]*\n$/)
 })
 
-test('deploy --dry-run needs no account and prints no warnings', async () => {
+test('deploy --dry-run needs no account and prints no warnings, and the documented size is right', async () => {
+  const document = await readFile(join(root, 'docs/publishing.md'), 'utf8')
   for (const [name, bucket] of [
     ['production', 'ddpm-models'],
     ['staging', 'ddpm-models-staging'],
@@ -136,6 +260,12 @@ test('deploy --dry-run needs no account and prints no warnings', async () => {
     assert.deepEqual([status, stderr], [0, ''])
     for (const binding of [`env.MODELS (${bucket})`, 'env.ASSETS', 'env.LISTS', 'env.READS']) {
       assert.ok(stdout.includes(binding), `${binding} in ${stdout}`)
+    }
+    const [, size, gzipped] = /Total Upload: ([\d.]+) KiB \/ gzip: ([\d.]+) KiB/.exec(stdout)!
+    const documented = /The Worker is (\d+) KiB, and (\d+) KiB gzipped/.exec(document)!
+    for (const [i, measured] of [size, gzipped].entries()) {
+      const ratio = Number(documented[i + 1]) / Number(measured)
+      assert.ok(ratio > 0.9 && ratio < 1.1, `docs/publishing.md: ${documented[0]}; measured ${measured} KiB`)
     }
   }
 })

@@ -1,6 +1,11 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+interface Metadata {
+  readonly bindings: { name: string; type: string; text?: string }[]
+  readonly limits?: object
+}
+
 /** An account of a fake Cloudflare API, which has the endpoints that wrangler uses. */
 export interface Account {
   /** Environment variables that make commands use the fake API. */
@@ -9,13 +14,13 @@ export interface Account {
   /** Stored objects by `bucket/key`. */
   readonly objects: Map<string, { type: string | undefined; content: Buffer }>
   /** Metadata of each uploaded Worker. */
-  readonly workers: Map<string, { readonly bindings: { name: string; type: string; text?: string }[] }>
+  readonly workers: Map<string, Metadata>
   /** All requests with a method other than GET, in order. */
   readonly changes: string[]
   close(): Promise<void>
 }
 
-/** Starts the fake API with an empty account. */
+/** Starts the fake API with an empty account on the free plan. */
 export async function startAccount(): Promise<Account> {
   const buckets = new Set<string>()
   const objects: Account['objects'] = new Map()
@@ -60,8 +65,18 @@ export async function startAccount(): Promise<Account> {
     if (name !== undefined) {
       if (rest === '/assets-upload-session') return respond(200, { jwt: 'jwt', buckets: [] })
       if (rest === '' && method === 'PUT') {
-        const metadata = /\{"main_module".*\}(?=\r\n)/.exec(body.toString('latin1'))![0]
-        workers.set(name, JSON.parse(metadata))
+        const json = /\{"main_module".*\}(?=\r\n)/.exec(body.toString('latin1'))![0]
+        const metadata = JSON.parse(json) as Metadata
+        if (metadata.limits) {
+          return respond(400, null, [
+            { code: 100328, message: 'CPU limits are not available on the free plan.' },
+          ])
+        }
+        // Secrets remain until they are replaced.
+        const secrets = workers.get(name)?.bindings.filter(({ type }) => type === 'secret_text') ?? []
+        const names = new Set(metadata.bindings.map((binding) => binding.name))
+        metadata.bindings.push(...secrets.filter((secret) => !names.has(secret.name)))
+        workers.set(name, metadata)
         return respond(200, { id: name, etag: 'x', startup_time_ms: 5, entry_point: 'worker.js' })
       }
       if (rest === '/deployments') return respond(200, { deployments: [] })
@@ -69,9 +84,19 @@ export async function startAccount(): Promise<Account> {
       if (rest === '/versions') {
         return respond(200, { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } })
       }
-      if (rest === '/script-settings') return respond(200, {})
+      if (rest === '/script-settings' || rest === '/routes' || rest === '/domains/records')
+        return respond(200, {})
+      if (rest === '/domains/changeset') {
+        return respond(200, { added: [], removed: [], updated: [], conflicting: [] })
+      }
       if (!workers.has(name)) return respondNotFound(10007, 'This Worker does not exist on your account.')
-      if (rest === '/secrets') return respond(200, [{ name: 'PUBLISH_TOKEN', type: 'secret_text' }] as object)
+      if (rest === '/secrets') {
+        const secrets = workers.get(name)!.bindings.filter(({ type }) => type === 'secret_text')
+        return respond(
+          200,
+          secrets.map(({ name, type }) => ({ name, type })),
+        )
+      }
       const script = { tag: 'tag', tags: [], last_deployed_from: 'wrangler' }
       const default_environment = { environment: 'production', script }
       const subdomain = { enabled: true, previews_enabled: false }

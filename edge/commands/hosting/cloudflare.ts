@@ -5,9 +5,14 @@ import { UserError } from '@ddpm/shared'
 import type { RuntimeTarget } from './runtime-files.ts'
 import { configPath, wrangler, wranglerError, wranglerOrFail } from './wrangler.ts'
 
-/** Environments of `wrangler.toml` that can be deployed. */
+/** Deployments that `wrangler.toml` configures: the top level, and the environment "staging". */
 export const environments = ['production', 'staging'] as const
 export type Environment = (typeof environments)[number]
+
+/** Returns wrangler's option for an environment. The top level has the empty name. */
+export function environmentOption(environment: Environment): string {
+  return environment === 'production' ? '--env=' : `--env=${environment}`
+}
 
 /** Opens the bucket of an environment on the user's Cloudflare account, through wrangler's command line. */
 export async function cloudflareTarget(environment: Environment): Promise<RuntimeTarget> {
@@ -65,11 +70,23 @@ export async function ensureBucket(environment: Environment): Promise<{ name: st
   return { name, created: true }
 }
 
+/** Returns whether the deployed Worker has a publish token. False if there is no such Worker yet. */
+export async function hasPublishToken(environment: Environment): Promise<boolean> {
+  const args = ['secret', 'list', environmentOption(environment)]
+  const outcome = await wrangler(args)
+  if (outcome.status === 0) {
+    const secrets = JSON.parse(outcome.stdout) as { name: string }[]
+    return secrets.some(({ name }) => name === 'PUBLISH_TOKEN')
+  }
+  if (/Worker "[^"]*".* not found/.test(`${outcome.stderr}${outcome.stdout}`)) return false
+  throw wranglerError(args, outcome)
+}
+
 /** Reads the bucket's name from `wrangler.toml`. Wrangler's own parser takes seconds to load. */
 async function bucketName(environment: Environment): Promise<string> {
-  const block = `[[env.${environment}.r2_buckets]]`
+  const block = environment === 'production' ? '[[r2_buckets]]' : `[[env.${environment}.r2_buckets]]`
   const text = await readFile(configPath, 'utf8')
-  const name = /bucket_name\s*=\s*"([^"]+)"/.exec(text.split(block)[1] ?? '')?.[1]
+  const name = /^\s*bucket_name\s*=\s*"([^"]+)"/m.exec(text.split(`\n${block}`)[1] ?? '')?.[1]
   if (name !== undefined) return name
   throw new UserError(
     `Missing bucket for ${environment} in ${configPath}: expected the block ${block} with a bucket_name.`,

@@ -35,6 +35,7 @@ export async function openLocalBucket(persistTo: string = defaultPersistTo): Pro
   const { getPlatformProxy } = await importWrangler()
   const { env, dispose } = await getPlatformProxy<{ MODELS: R2Bucket }>({
     configPath,
+    environment: 'local',
     persist: { path: state },
     remoteBindings: false,
     envFiles: [],

@@ -17,8 +17,8 @@ export interface WorkerdOptions {
   publicFolder?: string
   /** Suppresses the log of the Worker. */
   quiet?: boolean
-  /** Environment of `wrangler.toml`. Default: the top level, which has no rate limits. */
-  environment?: Environment
+  /** Environment of `wrangler.toml`. Default: local, which has no rate limits. */
+  environment?: Environment | 'local'
   /** Value of the Worker's secret PUBLISH_TOKEN. */
   publishToken?: string
 }
@@ -36,13 +36,13 @@ export interface RunningServer {
  */
 export async function serveOnWorkerd(options: WorkerdOptions = {}): Promise<RunningServer> {
   const { host = 'localhost', persistTo = defaultPersistTo, publicFolder, quiet = false } = options
-  const { environment, publishToken } = options
+  const { environment = 'local', publishToken } = options
   const port = await findFreePort(options.port ?? 8787, host)
   const { unstable_startWorker } = await importWrangler()
   const worker = await unstable_startWorker({
     config: configPath,
     ...(publicFolder === undefined ? {} : { assets: publicFolder }),
-    ...(environment === undefined ? {} : { env: environment }),
+    ...(environment === 'production' ? {} : { env: environment }),
     ...(publishToken === undefined
       ? {}
       : { bindings: { PUBLISH_TOKEN: { type: 'plain_text', value: publishToken } } }),

@@ -6,7 +6,8 @@ import { UserError } from '@ddpm/shared'
 
 /** Folder of `wrangler.toml`. */
 export const projectRoot = fileURLToPath(new URL('../../..', import.meta.url))
-export const configPath = join(projectRoot, 'wrangler.toml')
+/** DDPM_WRANGLER_CONFIG overrides the path, for tests. */
+export const configPath = process.env['DDPM_WRANGLER_CONFIG'] ?? join(projectRoot, 'wrangler.toml')
 
 /** Environment variables that make wrangler quiet, non-interactive and, where possible, offline. */
 const wranglerEnv = {
@@ -44,15 +45,21 @@ export interface Outcome {
   stderr: string
 }
 
-/** Runs wrangler's command line in the project folder and waits for it to exit. */
-export async function wrangler(args: readonly string[], input = ''): Promise<Outcome> {
+/**
+ * Runs wrangler's command line in the project folder and waits for it to exit.
+ * @param env additional environment variables
+ */
+export async function wrangler(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
   const manifest = createRequire(import.meta.url).resolve('wrangler/package.json')
   const child = spawn(
     process.execPath,
     [join(dirname(manifest), 'bin/wrangler.js'), ...args, '--config', configPath],
-    { cwd: projectRoot, env: { ...process.env, ...wranglerEnv, NO_COLOR: '1' } },
+    { cwd: projectRoot, env: { ...process.env, ...wranglerEnv, ...env, NO_COLOR: '1' } },
   )
-  child.stdin.end(input)
+  child.stdin.end()
   const [stdout, stderr, status] = await Promise.all([
     child.stdout.setEncoding('utf8').toArray(),
     child.stderr.setEncoding('utf8').toArray(),
@@ -62,8 +69,8 @@ export async function wrangler(args: readonly string[], input = ''): Promise<Out
 }
 
 /** Runs wrangler like `wrangler`. @throws UserError if it fails */
-export async function wranglerOrFail(args: readonly string[], input = ''): Promise<Outcome> {
-  const outcome = await wrangler(args, input)
+export async function wranglerOrFail(...[args, env]: Parameters<typeof wrangler>): Promise<Outcome> {
+  const outcome = await wrangler(args, env)
   if (outcome.status !== 0) throw wranglerError(args, outcome)
   return outcome
 }
@@ -81,6 +88,12 @@ export function wranglerError(args: readonly string[], { stdout, stderr }: Outco
   if (/specified bucket does not exist/i.test(output)) {
     return new UserError(
       'The bucket of wrangler.toml does not exist on Cloudflare yet. Run "npm run deploy" first, which creates it.',
+    )
+  }
+  if (/code: 100328/.test(output)) {
+    return new UserError(
+      "Cloudflare's free plan does not allow CPU limits. Remove the block [limits] from wrangler.toml, or change the " +
+        'account to a paid plan, then run the same command again.',
     )
   }
   return new UserError(`"wrangler ${args.join(' ')}" failed:\n${output}`)

@@ -67,6 +67,12 @@ async function deployedRegistry(environment: Environment): Promise<Registry> {
     )
   }
   const { url, token } = deployment
+  if (url === null) {
+    throw new UserError(
+      `Cannot publish with --remote: wrangler reported no address of the ${environment} Worker. Use --to with its ` +
+        'address, and set DDPM_PUBLISH_TOKEN to the token in .wrangler/deployments.json.',
+    )
+  }
   return { ...serverRegistry(url, token), place: `on Cloudflare (${new URL(url).host})` }
 }
 

@@ -138,7 +138,8 @@ const secretOf = (worker: string) =>
 
 /**
  * Deploys the Worker in another process, without building the page again.
- * @param options options of `deployWorker` as JSON
+ * @param options options of `deployWorker`, as JavaScript
+ * @throws Error with the standard error
  */
 async function deploy(changes: Record<string, string>, options = '{}'): Promise<DeployedWorker> {
   const module = new URL('../../edge/commands/hosting/deploy-worker.ts', import.meta.url).href
@@ -147,9 +148,11 @@ async function deploy(changes: Record<string, string>, options = '{}'): Promise<
     console.log(JSON.stringify(await deployWorker('production', ${options})))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
     env: { ...process.env, ...env, ...changes },
-    stdio: ['ignore', 'pipe', 'inherit'],
   })
-  return JSON.parse((await child.stdout.setEncoding('utf8').toArray()).join(''))
+  const errors = child.stderr.setEncoding('utf8').toArray()
+  const output = (await child.stdout.setEncoding('utf8').toArray()).join('')
+  if (output === '') throw new Error((await errors).join(''))
+  return JSON.parse(output)
 }
 
 const savedIn = async (path: string) => JSON.parse(await readFile(path, 'utf8')).production
@@ -195,10 +198,8 @@ test('without any address, the first token is saved, and publish --remote explai
   account.workers.clear()
   const config = await writeConfig('no-address', 'workers_dev = false')
   const hidden = { ...env, DDPM_WRANGLER_CONFIG: config, DDPM_DEPLOYMENTS: join(folder, 'hidden.json') }
-  const { stdout, stderr } = await command(['deploy'], hidden)
-  assert.match(stdout, /Publish token: created\.\nwrangler reported no [^\n]*--to[^\n]*\n$/, stderr)
-  const { production } = JSON.parse(await readFile(hidden.DDPM_DEPLOYMENTS, 'utf8'))
-  assert.deepEqual(production, { url: null, token: secretOf('ddpm') })
+  assert.deepEqual(await deploy(hidden), { url: null, tokenStatus: 'created' })
+  assert.deepEqual(await savedIn(hidden.DDPM_DEPLOYMENTS), { url: null, token: secretOf('ddpm') })
   const listed = await command(['publish', 'list', '--remote'], hidden)
   assert.match(
     listed.stderr,
@@ -219,9 +220,10 @@ test("Cloudflare's build machines create no token, because it would be lost", {
 
 test('a CPU limit on the free plan is an error that names the setting', { timeout: 300_000 }, async () => {
   const config = await writeConfig('limits', '', '[limits]\ncpu_ms = 2000')
-  const { status, stderr } = await command(['deploy'], { ...env, DDPM_WRANGLER_CONFIG: config })
-  assert.equal(status, 1)
-  assert.match(stderr, /^Cloudflare's free plan does not allow CPU limits\. Remove [^\n]*\n$/)
+  await assert.rejects(
+    deploy({ DDPM_WRANGLER_CONFIG: config, DDPM_DEPLOYMENTS: join(folder, 'limits.json') }),
+    /UserError: Cloudflare's free plan does not allow CPU limits\. Remove the block/,
+  )
 })
 
 test('the button "Deploy to Cloudflare" finds a bucket, a deploy script and the secret', async () => {

@@ -64,7 +64,8 @@ export async function startAccount(): Promise<Account> {
     const [, name, rest = ''] = /^\/workers\/(?:scripts|services|workers)\/([^/]+)(\/.*)?$/.exec(path) ?? []
     if (name !== undefined) {
       if (rest === '/assets-upload-session') return respond(200, { jwt: 'jwt', buckets: [] })
-      if (rest === '' && method === 'PUT') {
+      // Wrangler creates a Worker with the first request, and updates it with the second.
+      if ((rest === '' && method === 'PUT') || (rest === '/versions' && method === 'POST')) {
         const json = /\{"main_module".*\}(?=\r\n)/.exec(body.toString('latin1'))![0]
         const metadata = JSON.parse(json) as Metadata
         if (metadata.limits) {
@@ -77,13 +78,11 @@ export async function startAccount(): Promise<Account> {
         const names = new Set(metadata.bindings.map((binding) => binding.name))
         metadata.bindings.push(...secrets.filter((secret) => !names.has(secret.name)))
         workers.set(name, metadata)
-        return respond(200, { id: name, etag: 'x', startup_time_ms: 5, entry_point: 'worker.js' })
+        const version = { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } }
+        return respond(200, { ...version, etag: 'x', entry_point: 'worker.js' })
       }
       if (rest === '/deployments') return respond(200, { deployments: [] })
       if (rest === '/subdomain') return respond(200, { enabled: true, previews_enabled: false })
-      if (rest === '/versions') {
-        return respond(200, { id: 'version', startup_time_ms: 5, resources: { script: { etag: 'x' } } })
-      }
       if (rest === '/script-settings' || rest === '/routes' || rest === '/domains/records')
         return respond(200, {})
       if (rest === '/domains/changeset') {

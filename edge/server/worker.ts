@@ -10,9 +10,9 @@ interface Bindings {
   readonly MODELS: R2Bucket
   /** The built page and modules. */
   readonly ASSETS: Fetcher
-  /** Rate limit per client address for requests for the list of models. Not bound in local development. */
+  /** Rate limit per client address for requests for the list of models. */
   readonly LISTS?: RateLimit
-  /** Rate limit per client address for requests that read the store. Not bound in local development. */
+  /** Rate limit per client address for requests that read the store. */
   readonly READS?: RateLimit
   /** Secret that publishers send as a bearer token. */
   readonly PUBLISH_TOKEN?: string

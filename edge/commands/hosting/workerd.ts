@@ -17,7 +17,7 @@ export interface WorkerdOptions {
   publicFolder?: string
   /** Suppresses the log of the Worker. */
   quiet?: boolean
-  /** Environment of `wrangler.toml`. Default: local, which has no rate limits. */
+  /** Environment of `wrangler.toml`. Default: local, with rate limits that are never reached. */
   environment?: Environment | 'local'
   /** Value of the Worker's secret PUBLISH_TOKEN. */
   publishToken?: string

@@ -178,6 +178,13 @@ test('with a custom domain, the address and the token are saved, and the token s
   assert.deepEqual(await savedIn(path), { url, token })
 })
 
+test('a deployment to staging does not take over the custom domain', async () => {
+  const { unstable_readConfig } = await importWrangler()
+  const routes = 'routes = [{ pattern = "models.example", custom_domain = true }]'
+  const config = await writeConfig('staging', routes)
+  assert.deepEqual(unstable_readConfig({ config, env: 'staging' }).routes, [])
+})
+
 test('another checkout keeps the token of the Worker, or replaces it with --new-token', {
   timeout: 300_000,
 }, async () => {

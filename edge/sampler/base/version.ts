@@ -1,4 +1,4 @@
-declare const VERSION: string
+declare const VERSION: string | undefined
 
-/** Version of the package. Defined by `edge/build/` when it bundles the module and its workers. */
-export const version = VERSION
+/** Version of the package. Defined by `edge/build/` when it bundles the module and its workers; unit tests have none. */
+export const version = typeof VERSION === 'undefined' ? 'unbuilt' : VERSION

@@ -126,7 +126,7 @@ for (const [what, json, message] of [
   [
     'an unknown field',
     { recipe: 'mnist', perplexity: 20 },
-    /"perplexity" .*Known fields: recipe, data, size/,
+    /"perplexity" .*Known fields: recipe, data, from, size/,
   ],
   [
     'text for a number',

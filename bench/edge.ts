@@ -10,6 +10,8 @@ import { parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { wranglerOrFail } from '../edge/commands/hosting/wrangler.ts'
+import { manyModels } from './edge/many-models.ts'
+import { processorTime } from './edge/processor-time.ts'
 import { type Contender, type Published, startContenders } from './edge/servers.ts'
 
 const connections = [1, 10, 100]
@@ -18,6 +20,8 @@ interface Rate {
   readonly perSecond: number
   /** Milliseconds. */
   readonly p99: number
+  /** Processor time per request in microseconds. */
+  readonly processor: number
   readonly errors: number
 }
 
@@ -27,7 +31,9 @@ function measure(
   headers: Record<string, string>,
   count: number,
   seconds: number,
+  pid: number | null,
 ): Promise<Rate> {
+  const usedBefore = pid === null ? 0 : processorTime(pid)
   const headerArgs = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
   const args = ['-t1', `-c${count}`, `-d${seconds}s`, '--timeout', '20s', '--latency', ...headerArgs, url]
   return new Promise((resolve, reject) => {
@@ -36,6 +42,8 @@ function measure(
     child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
     child.on('error', reject)
     child.on('close', () => {
+      const used = pid === null ? Number.NaN : processorTime(pid) - usedBefore
+      const requests = Number(/(\d+) requests in/.exec(output)?.[1])
       const [, amount, unit] = /99%\s+([\d.]+)(us|ms|s|m)/.exec(output) ?? []
       const scale = { us: 1e-3, ms: 1, s: 1e3, m: 6e4 }[unit as 'us' | 'ms' | 's' | 'm']
       const [, socket = ''] = /Socket errors: (.*)/.exec(output) ?? []
@@ -44,6 +52,7 @@ function measure(
       resolve({
         perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1]),
         p99: Number(amount) * scale,
+        processor: (1000 * used) / requests,
         errors: failed + rejected,
       })
     })
@@ -56,7 +65,9 @@ const residentMegabytes = async (pid: number) => {
 }
 
 async function rates(all: readonly Contender[], file: Published, { seconds, bytes }: Options): Promise<void> {
-  console.log(`| request | connections | ${all.map(({ name }) => `${name}: requests/s, p99`).join(' | ')} |`)
+  console.log(
+    `| request | connections | ${all.map(({ name }) => `${name}: requests/s, p99, processor time`).join(' | ')} |`,
+  )
   console.log(`| --- | --- | ${all.map(() => '---').join(' | ')} |`)
   for (const [what, headers] of [
     ['manifest', null],
@@ -66,13 +77,21 @@ async function rates(all: readonly Contender[], file: Published, { seconds, byte
   ] as const) {
     for (const count of connections) {
       const cells: string[] = []
-      for (const { url, manifestPath } of all) {
+      for (const { url, manifestPath, pid } of all) {
         const path = headers === null ? manifestPath : file.path
         const conditions: Record<string, string> = { ...headers }
         if (what === '304') conditions['If-None-Match'] = await etagOf(`${url}${path}`)
-        const { perSecond, p99, errors } = await measure(`${url}${path}`, conditions, count, seconds)
+        const { perSecond, p99, processor, errors } = await measure(
+          `${url}${path}`,
+          conditions,
+          count,
+          seconds,
+          pid,
+        )
         const failures = errors > 0 ? `, ${errors} errors` : ''
-        cells.push(`${perSecond.toFixed(perSecond < 100 ? 1 : 0)}, ${p99.toFixed(1)} ms${failures}`)
+        cells.push(
+          `${perSecond.toFixed(perSecond < 100 ? 1 : 0)}, ${p99.toFixed(1)} ms, ${processor.toFixed(0)} µs${failures}`,
+        )
       }
       console.log(`| ${what} | ${count} | ${cells.join(' | ')} |`)
     }
@@ -166,10 +185,11 @@ interface Options {
   readonly seconds: number
   readonly downloads: number
   readonly minutes: number
+  readonly models: number
 }
 
 async function main(options: Options): Promise<void> {
-  const { bytes, seconds, downloads, minutes } = options
+  const { bytes, seconds, downloads, minutes, models } = options
   for (const tool of ['nginx', 'wrk']) {
     if (spawnSync(tool, ['-v']).error)
       throw new UserError(
@@ -178,7 +198,7 @@ async function main(options: Options): Promise<void> {
   }
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-bench-'))
   await chmod(folder, 0o755)
-  const { all, file } = await startContenders(folder, bytes)
+  const { all, file } = await startContenders(folder, bytes, models)
   try {
     const maxMinutes =
       (4 * connections.length * all.length * seconds) / 60 + (downloads > 0 ? all.length * minutes : 0)
@@ -186,6 +206,7 @@ async function main(options: Options): Promise<void> {
       `This takes at most ${Math.ceil(maxMinutes + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
     )
     if (seconds > 0) await rates(all, file, options)
+    if (models > 0) await manyModels(all, models)
     if (downloads > 0) await memory(all, file, options)
     await bundle(folder)
   } finally {
@@ -208,6 +229,7 @@ const command = new Command('npm run bench:edge --')
   .option('--seconds <n>', 'duration of each measurement of the speed', parseWholeNumber, 3)
   .option('--downloads <n>', 'downloads of the model for the memory measurement', parseWholeNumber, 10_000)
   .option('--minutes <n>', 'time limit in minutes for the downloads from each server', parseNumber, 10)
+  .option('--models <n>', 'number of models in the list', parseWholeNumber, 10_000)
   .addHelpText(
     'after',
     '\nExamples:\n  npm run bench:edge\n  npm run bench:edge -- --seconds 1 --downloads 1000 --minutes 1' +

@@ -14,13 +14,16 @@ import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { folderStorage } from '../../edge/server/storage/folder.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
 import { createManifest } from '../../test/support/exported.ts'
+import { writeIndex } from './many-models.ts'
 
 /** A server to measure. */
 export interface Contender {
   readonly name: string
   readonly url: string
-  /** Process whose memory is measured; null if it is not measured. */
+  /** Process whose processor time and memory are measured; null if it is unknown. */
   readonly pid: number | null
+  /** Whether this is the app, which has an API. */
+  readonly servesModels: boolean
   /** Path of the manifest on this server. */
   readonly manifestPath: string
   stop(): Promise<void>
@@ -44,6 +47,7 @@ async function publish(storage: Storage, content: Buffer, text: string, name: st
 export async function startContenders(
   folder: string,
   modelBytes: number,
+  models: number,
 ): Promise<{ all: Contender[]; file: Published }> {
   const content = randomBytes(modelBytes)
   const sha256 = createHash('sha256').update(content).digest('hex')
@@ -56,16 +60,23 @@ export async function startContenders(
 
   const storage = folderStorage(join(folder, 'store'))
   await publish(storage, content, text, manifest.name)
+  await writeIndex(storage, models)
   const persistTo = join(folder, 'state')
   const onWorkerd = await serveOnWorkerd({ port: 0, persistTo, publicFolder, quiet: true })
   const bucket = await openLocalBucket(persistTo)
   await publish(bucket.storage, content, text, manifest.name)
+  await writeIndex(bucket.storage, models)
   await bucket.close()
   const nginx = await startNginx(folder, text)
   const etag = `"${sha256}"`
   return {
     all: [
-      { ...registry, name: 'workerd, R2 in miniflare', ...onWorkerd, pid: workerdPid() },
+      {
+        ...registry,
+        name: 'workerd, R2 in miniflare',
+        ...onWorkerd,
+        pid: newestChild(process.pid, 'workerd'),
+      },
       await startNode(join(folder, 'store'), publicFolder),
       nginx,
     ],
@@ -74,7 +85,7 @@ export async function startContenders(
 }
 
 /** Path of the manifest in the app. */
-const registry = { manifestPath: '/api/models/ada/shapes' }
+const registry = { manifestPath: '/api/models/ada/shapes', servesModels: true }
 
 async function startNode(store: string, publicFolder: string): Promise<Contender> {
   const script = fileURLToPath(new URL('node-host.ts', import.meta.url))
@@ -96,9 +107,9 @@ async function startNode(store: string, publicFolder: string): Promise<Contender
   return { ...registry, name: 'Node, folder', url: String(url).trim(), pid: child.pid!, stop }
 }
 
-/** Returns the process id of the newest workerd process, which was started just before. */
-function workerdPid(): number | null {
-  const { stdout } = spawnSync('pgrep', ['-n', '-P', String(process.pid), 'workerd'], { encoding: 'utf8' })
+/** Returns the newest child of a process with this name. */
+function newestChild(parent: number, name: string): number | null {
+  const { stdout } = spawnSync('pgrep', ['-n', '-P', String(parent), name], { encoding: 'utf8' })
   return Number(stdout.trim()) || null
 }
 
@@ -131,7 +142,8 @@ async function startNginx(folder: string, manifest: string): Promise<Contender> 
   return {
     name: 'nginx',
     url: `http://localhost:${port}`,
-    pid: null,
+    pid: newestChild(child.pid!, 'nginx'),
+    servesModels: false,
     manifestPath: '/static/manifest.json',
     stop,
   }

@@ -33,7 +33,9 @@ import {
 const maxJsonBytes = 2 ** 20
 
 const security = [{ token: [] }]
-const body = <T>(schema: T) => ({ body: { required: true, content: { 'application/json': { schema } } } })
+const body = <T>(schema: T, required = true) => ({
+  body: { required, content: { 'application/json': { schema } } },
+})
 const limitBody = bodyLimit({
   maxSize: maxJsonBytes,
   onError: () => {
@@ -41,7 +43,7 @@ const limitBody = bodyLimit({
   },
 })
 const middleware = every(requireToken, limitBody)
-const errors = problems(401, 404, 405, 409, 412, 413, 415, 422, 429)
+const errors = problems(400, 401, 404, 405, 409, 412, 413, 415, 422, 429)
 
 const beginning = createRoute({
   method: 'post',
@@ -57,7 +59,7 @@ const committing = createRoute({
   method: 'put',
   path: '/models/{owner}/{name}/versions/{version}',
   summary: 'Publish an announced version as latest, once all of its files are uploaded',
-  request: { params: exactVersionParams, ...body(commitBody) },
+  request: { params: exactVersionParams, ...body(commitBody, false) },
   security,
   middleware,
   responses: { 200: json('whether the model is new, changed or unchanged', committed), ...errors },
@@ -97,7 +99,7 @@ const collecting = createRoute({
   method: 'post',
   path: '/collection',
   summary: 'Garbage collection: remove files that nothing references',
-  request: { ...body(collectBody) },
+  request: { ...body(collectBody, false) },
   security,
   middleware,
   responses: { 200: json('the removed files', collected), ...errors },
@@ -131,7 +133,7 @@ export const publishing = new OpenAPIHono<Env>({ defaultHook: rejectInvalid })
   })
   .openapi(committing, async (c) => {
     const { owner, name, version } = c.req.valid('param')
-    const { aliases } = c.req.valid('json')
+    const { aliases = [] } = c.req.valid('json')
     const { storage, purge } = c.var.host
     const options = { check: versionPreconditions(c), purge }
     const change = await commit(storage, `${owner}/${name}`, version, aliases, options)

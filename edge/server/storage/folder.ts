@@ -18,8 +18,8 @@ import { setTimeout } from 'node:timers/promises'
 import { verifiedChunks } from './content.ts'
 import { type ObjectInfo, type PutOptions, type Storage, StorageFull } from './storage.ts'
 
-/** Keys that are safe as relative paths: no empty or hidden segments, and no "..". */
-const plainKey = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
+/** Keys that are safe as relative paths: no empty or hidden segments, which excludes "..". */
+const plainKey = /^[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
 
 /** Age at which a lock counts as abandoned. Locks are held for milliseconds only. */
 const maxLockSeconds = 10

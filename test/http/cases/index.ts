@@ -5,6 +5,7 @@ import type { Case } from './case.ts'
 import { codings } from './codings.ts'
 import { dates } from './dates.ts'
 import { methods } from './methods.ts'
+import { nginx } from './nginx.ts'
 import { preconditions } from './preconditions.ts'
 import { ranges } from './ranges.ts'
 import { security } from './security.ts'
@@ -16,5 +17,6 @@ export const cases: readonly Case[] = [
   ...dates,
   ...codings,
   ...addresses,
+  ...nginx,
   ...security,
 ]

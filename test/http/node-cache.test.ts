@@ -1,10 +1,11 @@
 // The response cache of the Node host: cached responses equal the app's, and are never outdated.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
 import type { LogEntry } from '../../edge/server/http/host.ts'
@@ -128,4 +129,27 @@ test('a large file is sent completely; if it becomes shorter meanwhile, the conn
   const response = await fetch(`${serving.url}/files/${other}`)
   await writeFile(join(folder, 'files', other), 'short')
   await assert.rejects(response.arrayBuffer())
+})
+
+test('a client that closes the connection during a download leaves no open file', {
+  timeout: 60_000,
+  skip: process.platform !== 'linux' && 'open files are counted in /proc, which only Linux has',
+}, async () => {
+  const large = Buffer.alloc(50_000_000, 1)
+  const sha256 = createHash('sha256').update(large).digest('hex')
+  await elsewhere().put(keys.file(sha256), large, { mediaType: 'application/octet-stream' })
+  for (let i = 0; i < 5; i++) {
+    const abort = new AbortController()
+    const response = await fetch(`${serving.url}/files/${sha256}`, { signal: abort.signal })
+    await response.body!.getReader().read()
+    abort.abort()
+  }
+  const isOpen = async () => {
+    const targets = (await readdir('/proc/self/fd')).map((fd) =>
+      readlink(`/proc/self/fd/${fd}`).catch(() => ''),
+    )
+    return (await Promise.all(targets)).some((target) => target.endsWith(sha256))
+  }
+  // Without a time limit of its own: the test runner's ends a test that waits forever.
+  while (await isOpen()) await setTimeout(20)
 })

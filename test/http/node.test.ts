@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { gunzipSync } from 'node:zlib'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
 import { defaultLimits, rateLimit } from '../../edge/commands/hosting/rate-limit.ts'
 import type { RunningServer } from '../../edge/commands/hosting/workerd.ts'
@@ -74,10 +74,25 @@ test('the rate limit for listings applies per address, and not to other requests
   assert.deepEqual(await statuses(1, '/api/models'), [200])
 })
 
+test('a file of the page that changes on disk is served with its new content and tag', async () => {
+  const path = join(publicFolder, 'changing.js')
+  const received = []
+  for (const content of ['// one', '// two, longer']) {
+    await writeFile(path, content)
+    const reply = await request(serving.url, '/changing.js', { 'Accept-Encoding': 'br' })
+    assert.equal(brotliDecompressSync(reply.body).toString(), content)
+    received.push(reply.headers['etag'])
+  }
+  assert.notEqual(received[0], received[1])
+})
+
 test('files of the page are compressed if the client accepts it, and not sent again if unmodified', async () => {
   const compressed = await request(serving.url, '/sampler.js', { 'Accept-Encoding': 'br, gzip' })
-  assert.equal(compressed.headers['content-encoding'], 'gzip')
-  assert.equal(gunzipSync(compressed.body).toString(), script)
+  assert.equal(compressed.headers['content-encoding'], 'br')
+  assert.equal(brotliDecompressSync(compressed.body).toString(), script)
+  const gzipped = await request(serving.url, '/sampler.js', { 'Accept-Encoding': 'gzip' })
+  assert.equal(gunzipSync(gzipped.body).toString(), script)
+  assert.equal(gzipped.headers['content-length'], String(gzipped.body.length))
   const plain = await request(serving.url, '/sampler.js', { 'Accept-Encoding': 'gzip;q=0' })
   assert.deepEqual([plain.headers['content-encoding'], plain.body.toString()], [undefined, script])
   // RFC 9110, section 8.8.3.3: different bytes need different tags, or weak ones.

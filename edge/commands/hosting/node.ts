@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import {
   createServer,
   type IncomingMessage,
@@ -9,19 +8,15 @@ import {
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { type HttpBindings, serve } from '@hono/node-server'
-import { serveStatic } from '@hono/node-server/serve-static'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { Hono, type MiddlewareHandler } from 'hono'
-import { compress } from 'hono/compress'
-import { etag } from 'hono/etag'
 import { createApp } from '../../server/app.ts'
 import { checkToken } from '../../server/http/guards.ts'
 import type { Cost, Host, LogEntry } from '../../server/http/host.ts'
 import { fileRangeOf } from '../../server/storage/folder.ts'
 import type { Storage } from '../../server/storage/storage.ts'
+import { folderAssets } from './assets.ts'
 import { clientAddress, defaultLimits, type Limits, rateLimit } from './rate-limit.ts'
 import { responseCache } from './response-cache.ts'
 import { sendFile } from './send-file.ts'
@@ -69,16 +64,7 @@ export async function serveOnNode({
     throw new UserError(`Cannot start: ${invalid}. Create one with "openssl rand -hex 32".`)
   }
   const port = await findFreePort(options.port ?? 8787, hostname)
-  // Serves static assets like Cloudflare: compressed, revalidated on every use, folders with a trailing slash.
-  const assets = new Hono().use(compress(), etag({ weak: true }), redirectToFolder(publicFolder)).use(
-    serveStatic({
-      root: publicFolder,
-      onFound(_, c) {
-        c.header('Cache-Control', 'public, max-age=0, must-revalidate')
-        c.header('Vary', 'Accept-Encoding')
-      },
-    }),
-  )
+  const assets = folderAssets(publicFolder)
   const cache = responseCache(storage)
   const isWithinLimit = limits === null ? () => true : rateLimit(limits)
   const allow = (cost: Cost, incoming: IncomingMessage) =>
@@ -86,7 +72,7 @@ export async function serveOnNode({
   const app = createApp((c): Host => {
     const { incoming } = c.env as HttpBindings
     const services = cache.recorded({
-      assets: (request) => serveAsset(assets, request),
+      assets,
       allow: async (cost) => allow(cost, incoming as IncomingMessage),
       log,
     })
@@ -127,25 +113,6 @@ export async function serveOnNode({
       server.closeAllConnections()
       await once(server, 'close').catch(() => {})
     },
-  }
-}
-
-/** Responds to a request for an asset. HEAD has the headers of GET, which the middleware sets for GET only. */
-async function serveAsset(assets: Hono, request: Request): Promise<Response> {
-  if (request.method !== 'HEAD') return await assets.fetch(request)
-  const response = await assets.fetch(new Request(request, { method: 'GET' }))
-  await response.body?.cancel()
-  return new Response(null, response)
-}
-
-/** Redirects a folder to its address with a trailing slash. Without it, the page's relative links would not resolve. */
-function redirectToFolder(root: string): MiddlewareHandler {
-  return async (c, next) => {
-    const { pathname, search } = new URL(c.req.url)
-    if (!pathname.endsWith('/') && existsSync(join(root, pathname, 'index.html'))) {
-      return c.redirect(`${pathname}/${search}`, 307)
-    }
-    return next()
   }
 }
 

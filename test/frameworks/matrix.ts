@@ -11,7 +11,7 @@ import { serveFolder } from '../support/file-host.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { openAndGenerate } from '../support/page-result.ts'
 import { type Site, startSite } from '../support/site.ts'
-import { buildProject, serveProject } from './project.ts'
+import { buildProject, publishDryRun, serveProject } from './project.ts'
 
 /**
  * Installs the packed sampler in a project of each framework, with the framework's default configuration, builds it for
@@ -48,6 +48,13 @@ describe('frameworks', { timeout: 3_600_000 }, () => {
     'Cross-Origin-Opener-Policy': 'same-origin',
     'Cross-Origin-Embedder-Policy': 'require-corp',
   }
+
+  test('publint, attw and the dry run of npm publish report no problem', async () => {
+    await buildProject('lint', folder, tarball)
+    const { stderr } = await publishDryRun(tarball)
+    const warnings = stderr.split('\n').filter((line) => /^npm warn/i.test(line) && !/logged in/.test(line))
+    assert.deepEqual(warnings, [])
+  })
 
   test('Vite: production build, with WebAssembly', async () => {
     const host = await serveFolder(join(await buildProject('vite', folder, tarball), 'dist'))

@@ -25,9 +25,15 @@ const env = {
 export async function buildProject(name: string, parent: string, tarball: string): Promise<string> {
   const folder = join(parent, name)
   await cp(join(projects, name), folder, { recursive: true })
-  await npm(folder, 'install', '--no-audit', '--no-fund', '--loglevel=error', tarball)
+  await cp(tarball, join(folder, 'sampler.tgz'))
+  await npm(folder, 'install', '--no-audit', '--no-fund', '--loglevel=error', './sampler.tgz')
   await npm(folder, 'run', 'build')
   return folder
+}
+
+/** Runs `npm publish --dry-run`. It uploads nothing. */
+export function publishDryRun(tarball: string): Promise<{ stdout: string; stderr: string }> {
+  return run('npm', ['publish', '--dry-run', tarball], { env, shell: process.platform === 'win32' })
 }
 
 async function npm(cwd: string, ...args: string[]): Promise<void> {

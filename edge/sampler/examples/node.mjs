@@ -1,6 +1,6 @@
 // Generates two images with a published model, and writes them as PNG files.
 //
-//   npm install ./ddpm-sampler-0.1.0.tgz sharp
+//   npm install ddpm-sampler sharp
 //   node node.mjs https://ddpm.example.workers.dev/me/kittens 7
 //
 // The first argument can also be the folder of an exported model; the second one is the seed.

@@ -39,6 +39,7 @@ import { parseModelUrl } from './model/address.ts'
 import { findModel } from './model/catalogue.ts'
 import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
 import { createModel, type Model, type RunningBackend } from './model/model.ts'
+import { createRecyclingBackend, maxRunsOf } from './model/recycling.ts'
 import { locateRuntime } from './model/runtime-files.ts'
 import { startWorker } from './model/worker-client.ts'
 
@@ -123,9 +124,11 @@ export async function load(
       device,
       threads,
       batchSize,
+      maxRuns: device === 'webgpu' ? maxRunsOf(navigator) : null,
       cache: cache ?? null,
     }
-    const backend = await startWorker(worker, task, onProgress, abort)
+    const first = await startWorker(worker, task, onProgress, abort)
+    const backend = createRecyclingBackend(first, () => startWorker(worker, task, onProgress))
     return { backend, choice, batchSize }
   }
   /** Returns WebAssembly if the device caused the error and the caller did not request that device. */

@@ -143,7 +143,7 @@ function createProcessBackend(manifest: Manifest, { network, loop }: OpenNetwork
     },
     predict: (task, { signal }) => enqueue(() => predict(manifest, network, task), signal),
     stop(error) {
-      stopped = error
+      stopped = error as Error
     },
   }
 }

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test'
 import { type GenerateOptions, generate, graphFile, type Network, predict, toRgba } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../../edge/sampler/browser.ts'
+import { maxRunsOf } from '../../edge/sampler/model/recycling.ts'
 import { launch, launchWithProfile, presentAsGpu } from '../support/browser.ts'
 import { findFirefox, openInFirefox } from '../support/firefox.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
@@ -301,6 +302,68 @@ describe('sampler module', { timeout: 900_000 }, () => {
     assert.match(result.why, /^WebAssembly, .*GPU was lost/)
     assertSameImages(result.images, await reference(sampling))
     await gpu.close()
+  })
+
+  const multistep = { seed: 5, steps: 5, sampler: 'unipc', order: 3 } as const
+  for (const { device, limit, tasks, workers } of [
+    {
+      device: 'wasm',
+      limit: 3,
+      tasks: [
+        { ...multistep, count: 2 },
+        { seed: 6, count: 1, steps: 5, sampler: 'ddpm' },
+      ],
+      workers: 4,
+    },
+    // Each worker compiles its shaders anew, which takes long in software.
+    { device: 'webgpu', limit: 4, tasks: [{ ...multistep, count: 1 }], workers: 2 },
+  ] as const) {
+    test(`a worker with a limit of ${limit} passes on ${device} is replaced, and the images are the same`, async () => {
+      const gpu = await launch()
+      const page = await open(await gpu.newContext({ serviceWorkers: 'block' }))
+      const result = await page.evaluate(
+        async ({ name, device, limit, tasks }) => {
+          let workers = 0
+          const post = Worker.prototype.postMessage
+          Worker.prototype.postMessage = function (data, ...rest: []) {
+            if (data.type === 'load') {
+              workers++
+              data.maxRuns = limit
+            }
+            post.call(this, data, ...rest)
+          }
+          const path = '/sampler.js'
+          const { load, startNoise } = (await import(path)) as typeof Module
+          const model = await load(name, { device })
+          const x = startNoise(model.manifest, 5, 0)
+          const [prediction, ...samples] = await Promise.all([
+            model.predict({ x, t: 400, class: 'warm' }),
+            ...tasks.map((task) => model.sample(task)),
+          ])
+          const images = samples.map((images) => images.map(({ pixels }) => [...pixels.data]))
+          return { workers, images, x: [...x], x0: [...prediction.x0] }
+        },
+        { name: site.manifest.name, device, limit, tasks },
+      )
+      assert.ok(result.workers >= workers, `${result.workers} workers`)
+      for (const [i, images] of result.images.entries()) assertSameImages(images, await reference(tasks[i]!))
+      const expected = await predict(site.manifest, network, {
+        x: Float32Array.from(result.x),
+        t: 400,
+        className: 'warm',
+      })
+      assertClose(result.x0, expected.x0)
+      await gpu.close()
+    })
+  }
+
+  test('on iOS, workers have a limit of passes', () => {
+    const limit = (userAgent: string, maxTouchPoints: number) =>
+      maxRunsOf({ userAgent, maxTouchPoints } as Navigator)
+    const version = 'AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.3 Safari/604.1'
+    assert.equal(limit(`Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) ${version}`, 5), 400)
+    assert.equal(limit(`Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) ${version}`, 5), 400)
+    assert.equal(limit(`Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) ${version}`, 0), null)
   })
 
   test('an adapter that renders in software is used only if it is requested', async () => {

@@ -1,4 +1,4 @@
-import type { GenerateOptions, Manifest, PredictOptions } from '@ddpm/shared'
+import type { GenerateOptions, LoopState, Manifest, PredictOptions } from '@ddpm/shared'
 import type { Failure } from './errors.ts'
 import type { HashedFile } from './hashed-file.ts'
 
@@ -33,6 +33,8 @@ export interface LoadTask {
   readonly threads: number
   /** Max number of images per forward pass. */
   readonly batchSize: number
+  /** Number of forward passes after which the worker suspends its tasks; null: never. */
+  readonly maxRuns: number | null
   /** Whether to cache files: always (true), never (false), or if there is room (null). */
   readonly cache: boolean | null
 }
@@ -40,8 +42,10 @@ export interface LoadTask {
 /** Options for generating images in a worker. */
 export interface SampleTask {
   /** Sampling options that can be sent as a message: no functions, no signal. */
-  readonly options: Omit<GenerateOptions, 'isDue' | 'onStep' | 'signal'>
+  readonly options: Omit<GenerateOptions, 'isDue' | 'onStep' | 'signal' | 'resume' | 'isSuspended'>
   readonly previewEvery: PreviewEvery
+  /** State from which to resume the task after another worker suspended it. */
+  readonly resume?: LoopState
 }
 
 /** Number of steps between two previews; 'auto': about 20 previews per second; 0: no previews. */
@@ -53,6 +57,7 @@ export type Reply =
   | { readonly type: 'loaded' }
   | { readonly type: 'steps'; readonly id: number; readonly steps: readonly Step[] }
   | { readonly type: 'done'; readonly id: number; readonly values: readonly Float32Array<ArrayBuffer>[] }
+  | { readonly type: 'suspended'; readonly id: number; readonly state: LoopState | null }
   | { readonly type: 'failed'; readonly id: number | null; readonly failure: Failure }
 
 /** Progress of loading a model: first the download, then the preparation of the session. */

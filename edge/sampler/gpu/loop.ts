@@ -2,10 +2,12 @@ import {
   type Conditioning,
   fillNoise,
   historyLength,
+  type LoopState,
   type Manifest,
   type Plan,
   type SamplingLoop,
   type SamplingRequest,
+  Suspension,
 } from '@ddpm/shared'
 import * as ort from 'onnxruntime-web'
 import { splitBatches } from '../base/batches.ts'
@@ -68,9 +70,12 @@ async function run(
   request: SamplingRequest,
 ): Promise<Float32Array> {
   const { rows } = plan
-  const { seed, indices, size, isDue = () => true, onStep, signal } = request
-  const initial = request.from ?? initialNoise(plan, request)
-  const batches = splitBatches(indices.length, context.batchSize).map(({ start, end }) =>
+  const { seed, indices, size, isDue = () => true, onStep, signal, resume } = request
+  const { isSuspended = () => false } = request
+  const first = resume?.index ?? 0
+  const initial = resume?.x ?? request.from ?? initialNoise(plan, request)
+  const ranges = splitBatches(indices.length, context.batchSize)
+  const batches = ranges.map(({ start, end }) =>
     createBatch(context, createStepper, {
       indices: indices.slice(start, end),
       labels: conditioning.labels.subarray(start, end),
@@ -79,10 +84,17 @@ async function run(
       ringSize: historyLength(plan) + 1,
     }),
   )
+  for (const [k, values] of (resume?.recent ?? []).entries()) {
+    for (const [i, { start, end }] of ranges.entries()) {
+      batches[i]!.writeX0(first - 1 - k, values.subarray(start * size, end * size))
+    }
+  }
   const pending: Promise<undefined>[] = []
   try {
-    for (const [index, row] of rows.entries()) {
+    for (let index = first; index < rows.length; index++) {
+      const row = rows[index]!
       signal?.throwIfAborted()
+      if (isSuspended()) throw new Suspension(await readState(batches, index, historyLength(plan)))
       for (const batch of batches) {
         await batch.evaluate(row.t!)
         if (row.d !== 0) batch.setNoise(seed, index + 1)
@@ -109,6 +121,13 @@ function initialNoise({ start }: Plan, { seed, indices, size }: SamplingRequest)
   return start === 1 ? x : x.map((value) => start * value)
 }
 
+/** Reads back the state before a row. Rows before the first one have no x̂₀, and no row refers to them. */
+async function readState(batches: readonly Batch[], index: number, history: number): Promise<LoopState> {
+  const earlier = Array.from({ length: Math.max(history, 1) }, (_, k) => index - 1 - k)
+  const parts = await Promise.all(earlier.map((row) => readAll(batches, Math.max(row, 0))))
+  return { index, x: parts[0]!.x, recent: parts.slice(0, history).map(({ x0 }) => x0) }
+}
+
 interface BatchOptions {
   /** Indices of the images among the images of the seed. */
   readonly indices: readonly number[]
@@ -128,6 +147,8 @@ interface Batch {
   evaluate(t: number): Promise<void>
   /** Fills z with the noise of a step. */
   setNoise(seed: number, step: number): void
+  /** Stores the x̂₀ of an earlier row. */
+  writeX0(index: number, values: Float32Array): void
   /** Reads back x and the x̂₀ of a row. */
   read(index: number): Promise<{ x: Float32Array; x0: Float32Array }>
   dispose(): void
@@ -193,6 +214,10 @@ function createBatch(
     setNoise(seed, step) {
       fillNoise(seed, indices, step, noise)
       device.queue.writeBuffer(z, 0, noise)
+    },
+    writeX0(index, values) {
+      const slot = (index + maxHistory * ringSize) % ringSize
+      device.queue.writeBuffer(x0s, slot * length * 4, values as Float32Array<ArrayBuffer>)
     },
     read: (index) => readBack(device, [x, 0], [x0s, (index % ringSize) * length], length),
     dispose() {

@@ -5,6 +5,7 @@ import {
   type PredictOptions as PredictTask,
   planFor,
   type SamplerOptions,
+  type Suspension,
 } from '@ddpm/shared'
 import { SamplerError } from '../base/errors.ts'
 import { encodeInit, encodeMask, type GeneratedImage, splitRgba, toGeneratedImages } from '../base/images.ts'
@@ -38,7 +39,12 @@ export interface Model {
 }
 
 export interface SampleOptions
-  extends Partial<Omit<GenerateOptions, 'className' | 'init' | 'mask' | 'isDue' | 'onStep' | 'signal'>> {
+  extends Partial<
+    Omit<
+      GenerateOptions,
+      'className' | 'init' | 'mask' | 'isDue' | 'onStep' | 'signal' | 'resume' | 'isSuspended'
+    >
+  > {
   /** Name of a class, or a word that several classes share. Default: null, a random class per image. */
   readonly class?: string | null
   /**
@@ -79,8 +85,8 @@ export interface Backend {
     task: PredictTask,
     callbacks: TaskCallbacks,
   ): Promise<{ readonly x0: Float32Array; readonly epsilon: Float32Array }>
-  /** Stops the backend. Running tasks fail with the error. */
-  stop(error: Error): void
+  /** Stops the backend. Running tasks fail with the error, or are suspended. */
+  stop(error: Error | Suspension): void
 }
 
 export interface TaskCallbacks {

@@ -1,4 +1,4 @@
-import type { PredictOptions } from '@ddpm/shared'
+import { type PredictOptions, Suspension } from '@ddpm/shared'
 import { fromFailure, SamplerError } from '../base/errors.ts'
 import type { LoadProgress, LoadTask, Reply, Request, SampleTask, Step } from '../base/protocol.ts'
 import type { Backend, TaskCallbacks } from './model.ts'
@@ -58,6 +58,7 @@ function createClient(worker: Worker, onProgress: (progress: LoadProgress) => vo
     if (data.type === 'progress') onProgress(data.progress)
     if (data.type === 'steps') for (const step of data.steps) report(data.id, step)
     if (data.type === 'done') pending.get(data.id)?.resolve(data.values)
+    if (data.type === 'suspended') pending.get(data.id)?.reject(new Suspension(data.state))
     if (data.type === 'failed' && data.id !== null) pending.get(data.id)?.reject(fromFailure(data.failure))
   }
   /** Catches errors of the callback, so that it still receives the other steps of the same message. */
@@ -68,7 +69,7 @@ function createClient(worker: Worker, onProgress: (progress: LoadProgress) => vo
       reportError(error)
     }
   }
-  const stop = (error: Error) => {
+  const stop = (error: Error | Suspension) => {
     worker.terminate()
     for (const { reject } of pending.values()) reject(error)
     pending.clear()

@@ -42,6 +42,8 @@ export interface SessionOptions {
 export interface OpenNetwork {
   readonly network: Network
   readonly loop: SamplingLoop
+  /** Returns the number of forward passes so far. */
+  runs(): number
 }
 
 /**
@@ -63,21 +65,33 @@ export async function openNetwork(
       // Errors only: on WebGPU, onnxruntime warns about each shape computation on the CPU, although this is intended.
       logSeverityLevel: 3,
     })
+    const runs = countRuns(session)
     const bare = wrapSession(session, manifest)
     if (device === 'wasm') {
       const network = runInBatches(bare, batchSize)
-      return { network, loop: createLoop(network) }
+      return { network, loop: createLoop(network), runs }
     }
     const gpu = await ort.env.webgpu.device
     const guarded = rejectWhenLost(bare, gpu)
     const stride = await runOnce(guarded, manifest)
     const network = runInBatches(guarded, batchSize)
     const context = { session, device: gpu, manifest, stride, batchSize }
-    return { network, loop: rejectWhenLost(await createGpuLoop(context, createLoop(network)), gpu) }
+    return { network, loop: rejectWhenLost(await createGpuLoop(context, createLoop(network)), gpu), runs }
   } catch (error) {
     const { code, message } = toFailure(error)
     throw new SamplerError(code ?? 'unsupported', message)
   }
+}
+
+/** Counts the runs of a session. Returns a function that returns their number. */
+function countRuns(session: ort.InferenceSession): () => number {
+  let count = 0
+  const run = session.run.bind(session) as (...args: unknown[]) => ReturnType<typeof session.run>
+  session.run = (...args: unknown[]) => {
+    count++
+    return run(...args)
+  }
+  return () => count
 }
 
 /** Runs a forward pass on zeros. Returns the number of output values per image. */

@@ -9,19 +9,23 @@ const previewInterval = 50
  * Generates images and reports every step.
  * @param report is awaited before the next step
  * @returns [count, channels, height, width], approximately in [−1, 1]
- * @throws UserError for invalid options; the signal's reason when aborted
+ * @param isSuspended returns whether to stop before the next step
+ * @throws UserError for invalid options; the signal's reason when aborted; Suspension
  */
 export function runSampleTask(
   manifest: Manifest,
   loop: SamplingLoop,
-  { options, previewEvery }: SampleTask,
+  { options, previewEvery, resume }: SampleTask,
   report: (step: Step) => void | Promise<void>,
   signal: AbortSignal,
+  isSuspended: () => boolean = () => false,
 ): Promise<Float32Array> {
   const secondsLeft = createTimeEstimate()
   return generateWith(manifest, loop, {
     ...options,
     signal,
+    isSuspended,
+    ...(resume && { resume }),
     isDue: createPreviewRule(previewEvery),
     onStep: ({ step, steps, t, x, x0 }) =>
       report({

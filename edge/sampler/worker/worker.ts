@@ -1,6 +1,6 @@
 // Entry point of the worker: loads one model, then executes the page's tasks one after the other.
 // network.ts opens the session; sampling.ts runs a sampling task.
-import { type Manifest, predict } from '@ddpm/shared'
+import { type Manifest, predict, Suspension } from '@ddpm/shared'
 import { SamplerError, toFailure } from '../base/errors.ts'
 import type { LoadProgress, LoadTask, Reply, Request, Step } from '../base/protocol.ts'
 import { version } from '../base/version.ts'
@@ -11,7 +11,7 @@ import { configureRuntime, type OpenNetwork, openNetwork } from './network.ts'
 import { locateWasm, runtime, unpack } from './runtime.ts'
 import { runSampleTask } from './sampling.ts'
 
-let loaded: OpenNetwork & { readonly manifest: Manifest }
+let loaded: OpenNetwork & { readonly manifest: Manifest; readonly maxRuns: number | null }
 /** Tasks run one at a time, because a session does not support parallel runs. */
 let queue: Promise<void> = Promise.resolve()
 /** Abort controllers of queued and running tasks, by request id. */
@@ -28,12 +28,14 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
     case 'sample':
       enqueue(data.id, async (signal) => {
         const { manifest, loop } = loaded
-        const values = await runSampleTask(manifest, loop, data, createStepReporter(data.id), signal)
+        const report = createStepReporter(data.id)
+        const values = await runSampleTask(manifest, loop, data, report, signal, isExhausted)
         return [new Float32Array(values)]
       })
       break
     case 'predict':
       enqueue(data.id, async () => {
+        if (isExhausted()) throw new Suspension(null)
         const { x0, epsilon } = await predict(loaded.manifest, loaded.network, data.options)
         return [new Float32Array(x0), new Float32Array(epsilon)]
       })
@@ -43,13 +45,18 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
   }
 }
 
+/** Returns whether the worker has used its number of forward passes. */
+function isExhausted(): boolean {
+  return loaded.maxRuns !== null && loaded.runs() >= loaded.maxRuns
+}
+
 function post(reply: Reply, transfer: Transferable[] = []): void {
   self.postMessage(reply, { transfer })
 }
 
 async function load(task: LoadTask): Promise<void> {
   checkVersion(task)
-  const { manifest, graph, device, threads, batchSize, cache } = task
+  const { manifest, graph, device, threads, batchSize, maxRuns, cache } = task
   const onProgress = (progress: LoadProgress) => post({ type: 'progress', progress })
   const wasmFile = locateWasm(task.runtime, cache === false ? null : self.location.origin)
   const findCompiled = async () =>
@@ -66,7 +73,7 @@ async function load(task: LoadTask): Promise<void> {
   const unpacked = shared ?? (wasm ? await unpack(wasm) : null)
   if (wasm && cache !== false) share(runtime.unpackedSha256, unpacked!)
   configureRuntime(compiled ?? (await findCompiled()) ?? unpacked!, task.runtime.mjs)
-  loaded = { manifest, ...(await openNetwork(model!, manifest, { device, threads, batchSize })) }
+  loaded = { manifest, maxRuns, ...(await openNetwork(model!, manifest, { device, threads, batchSize })) }
 }
 
 /** @throws SamplerError 'bad-option' if module and worker come from different versions of the package */
@@ -90,7 +97,8 @@ function enqueue(id: number, task: (signal: AbortSignal) => Promise<Float32Array
         values.map(({ buffer }) => buffer),
       )
     } catch (error) {
-      post({ type: 'failed', id, failure: toFailure(error) })
+      if (error instanceof Suspension) post({ type: 'suspended', id, state: error.state })
+      else post({ type: 'failed', id, failure: toFailure(error) })
     } finally {
       controllers.delete(id)
     }

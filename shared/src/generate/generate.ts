@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts'
 import { qSample } from '../diffusion/process.ts'
 import { planInversion } from '../planning/inversion.ts'
 import { planLevels, type SamplerOptions, samplerLevels } from '../planning/samplers.ts'
-import { fillNoise, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
+import { fillNoise, type LoopState, type SamplingRequest, type SamplingStep } from '../sampling/loop.ts'
 import { defaultJumps, type Jumps, planRepaint, restoreUnmasked } from '../sampling/repaint.ts'
 import { labelOf, matchingLabels } from './classes.ts'
 import { type Conditioning, createLoop, type SamplingLoop } from './conditional-loop.ts'
@@ -42,6 +42,10 @@ export interface GenerateOptions extends Partial<Omit<SamplerOptions, 'predictio
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
+  /** State of a suspended run with the same options to resume from. */
+  readonly resume?: LoopState
+  /** Returns whether to stop before the next step and to throw a `Suspension`. Default: never. */
+  readonly isSuspended?: () => boolean
 }
 
 /**
@@ -123,6 +127,8 @@ function splitOptions(
     isDue,
     onStep,
     signal,
+    resume,
+    isSuspended,
     ...sampler
   } = options
   if (!Number.isInteger(count) || count < 1) {
@@ -147,6 +153,8 @@ function splitOptions(
       ...(isDue && { isDue }),
       ...(onStep && { onStep }),
       ...(signal && { signal }),
+      ...(resume && { resume }),
+      ...(isSuspended && { isSuspended }),
     },
     sampler,
   }

@@ -6,7 +6,7 @@ import { createSchedule, paperSchedule } from '../diffusion/schedule.ts'
 import type { Plan, Row } from '../planning/plan.ts'
 import { defaultSampling, planSampler, type SamplerOptions, samplers } from '../planning/samplers.ts'
 import { domains, fillNormals } from '../random/random.ts'
-import { runPlan } from './loop.ts'
+import { type LoopState, runPlan, Suspension } from './loop.ts'
 
 const schedule = createSchedule(paperSchedule)
 const plain: Row = {
@@ -40,6 +40,30 @@ test('c contains the weights of earlier x0 in multistep rows', async () => {
   assertNear(x1, 0.75 * x0 + 0.1)
   assertNear(x2, 0.75 * x1 + 2 * x0 + 0.1)
   assertNear(last, 0.75 * x2 + 2 * x1 + 3 * x0 + 0.1)
+})
+
+test('for every sampler a run that is suspended before every row gives the same result', async () => {
+  const denoise = (x: Float32Array, t: number) => x.map((value) => Math.tanh(value) * (0.3 + t / 2000))
+  for (const sampler of samplers) {
+    const options: SamplerOptions = { ...defaultSampling, sampler, steps: 9, predictionType: 'v', clamp: 1 }
+    const plan = planSampler(schedule, options)
+    const run = { seed: 3, indices: [0, 5], size: 4 }
+    const whole = await runPlan(plan, denoise, run)
+    let resume: LoopState | undefined
+    for (let part = 0; ; part++) {
+      let rows = 0
+      const request = { ...run, ...(resume && { resume }), isSuspended: () => rows++ === 1 }
+      try {
+        assert.deepEqual(await runPlan(plan, denoise, request), whole, sampler)
+        assert.equal(part, plan.rows.length - 1)
+        break
+      } catch (error) {
+        if (!(error instanceof Suspension)) throw error
+        // Messages to and from a worker copy the state.
+        resume = structuredClone(error.state!)
+      }
+    }
+  }
 })
 
 test('for every sampler the loop agrees with a float64 reference', async () => {

@@ -23,6 +23,26 @@ export interface SamplingStep {
   readonly x0: Float32Array
 }
 
+/** State between two rows, from which another run of the same plan resumes. */
+export interface LoopState {
+  /** Index of the next row. */
+  readonly index: number
+  /** [count, size] */
+  readonly x: Float32Array
+  /** x̂₀ of earlier rows that later rows need, latest first; each [count, size]. */
+  readonly recent: readonly Float32Array[]
+}
+
+/** Thrown by a run that `isSuspended` ended. It is not an Error, because nothing is wrong. */
+export class Suspension {
+  /** State to resume from; null: the run had not started. */
+  readonly state: LoopState | null
+
+  constructor(state: LoopState | null) {
+    this.state = state
+  }
+}
+
 export interface SamplingRequest {
   readonly seed: number
   /** Indices of the images of this seed. An image does not depend on the batch in which it is generated. */
@@ -37,6 +57,10 @@ export interface SamplingRequest {
   readonly isDue?: (step: number, steps: number) => boolean
   readonly onStep?: (step: SamplingStep) => void | Promise<void>
   readonly signal?: AbortSignal
+  /** State of a suspended run to resume from. */
+  readonly resume?: LoopState
+  /** Returns whether to stop before the next row and to throw a `Suspension`. Default: never. */
+  readonly isSuspended?: () => boolean
 }
 
 const empty = new Float32Array(0)
@@ -44,14 +68,16 @@ const empty = new Float32Array(0)
 /**
  * Runs a plan: converts noise, or the initial x of the request, to images. All buffers are allocated before the first step.
  * @returns [indices.length, size], about [−1, 1]
- * @throws UserError if the plan needs predicted variances and the model has none; the signal's reason if aborted
+ * @throws UserError if the plan needs predicted variances and the model has none; the signal's reason if aborted;
+ * Suspension
  */
 export async function runPlan(
   plan: Plan,
   denoise: Denoiser,
   request: SamplingRequest,
 ): Promise<Float32Array> {
-  const { seed, indices, size, from, afterRow, isDue = () => true, onStep, signal } = request
+  const { seed, indices, size, from, afterRow, isDue = () => true, onStep, signal, resume } = request
+  const { isSuspended = () => false } = request
   const { rows } = plan
   const count = indices.length
   const length = count * size
@@ -62,16 +88,21 @@ export async function runPlan(
   const recent = Array.from({ length: historyLength(plan) + 1 }, () => new Float32Array(length))
   const scratch = new Float32Array(rows.some(({ clamp }) => isThreshold(clamp)) ? size : 0)
 
-  if (from) {
+  if (resume) {
+    x.set(resume.x)
+    for (const [k, values] of resume.recent.entries()) recent[k]!.set(values)
+  } else if (from) {
     x.set(from)
   } else {
     fillNoise(seed, indices, 0, x)
     if (plan.start !== 1) for (let i = 0; i < length; i++) x[i]! *= plan.start
   }
-  let t = rows[0]?.t ?? 0
-  for (let index = 0; index < rows.length; index++) {
+  const first = resume?.index ?? 0
+  let t = rows.slice(0, first + 1).findLast((row) => row.t !== null)?.t ?? 0
+  for (let index = first; index < rows.length; index++) {
     const row = rows[index]!
     signal?.throwIfAborted()
+    if (isSuspended()) throw new Suspension({ index, x, recent: recent.slice(0, -1) })
     if (row.d !== 0) fillNoise(seed, indices, index + 1, z)
     if (row.t === null) {
       for (let i = 0; i < length; i++) next[i] = row.a * x[i]! + (row.d as number) * z[i]!

@@ -59,17 +59,18 @@ export type RuntimeLocation = 'store' | 'static' | 'package'
 /**
  * Bundles a worker for each build of onnxruntime-web, with the JavaScript that starts its WebAssembly and threads. Also
  * writes the WebAssembly, except for the location 'store'.
- * @returns the names of the written scripts, and the WebAssembly files that the workers load
+ * @returns the names of the written scripts, the WebAssembly files, and what the worker of each build downloads
  */
 export async function bundleWorkers(
   write: WriteFile,
   location: RuntimeLocation,
-): Promise<{ scripts: string[]; runtimeFiles: RuntimeFile[] }> {
+): Promise<{ scripts: string[]; runtimeFiles: RuntimeFile[]; downloads: Record<string, Download> }> {
   const bundleWorker = async ([name, baseName]: [string, string]) => {
     const file = await readRuntimeFile(`${baseName}.wasm`)
     const purpose = `onnxruntime ${name}`
+    const download = await placeWasm(write, location, name, file)
     const runtime: Runtime = {
-      wasm: { ...(await placeWasm(write, location, name, file)), purpose },
+      wasm: { ...download, purpose },
       unpackedSha256: file.sha256,
       folder: location === 'package' ? null : 'files',
       packed: location !== 'store',
@@ -82,12 +83,13 @@ export async function bundleWorkers(
       conditions: ['onnxruntime-web-use-extern-wasm'],
       define: { ONNXRUNTIME: JSON.stringify(runtime) },
     })
-    return { file, scripts: [`worker-${name}.js`, mjs] }
+    return { name, file, download, scripts: [`worker-${name}.js`, mjs] }
   }
   const workers = await Promise.all(Object.entries(ortBuilds).map(bundleWorker))
   return {
     scripts: workers.flatMap(({ scripts }) => scripts),
     runtimeFiles: workers.map(({ file }) => file),
+    downloads: Object.fromEntries(workers.map(({ name, download }) => [name, download])),
   }
 }
 
@@ -95,6 +97,13 @@ async function readRuntimeFile(name: string): Promise<RuntimeFile> {
   const path = join(ortFolder, name)
   const contents = await readFile(path)
   return { path, sha256: sha256Of(contents), bytes: contents.length, mediaType: 'application/wasm' }
+}
+
+/** A file as a worker downloads it. */
+interface Download {
+  readonly sha256: string
+  readonly bytes: number
+  readonly wireBytes?: number
 }
 
 /** Share of its bytes that onnxruntime's WebAssembly has when it is compressed. */
@@ -106,7 +115,7 @@ async function placeWasm(
   location: RuntimeLocation,
   name: string,
   { path, sha256, bytes }: RuntimeFile,
-): Promise<{ sha256: string; bytes: number; wireBytes?: number }> {
+): Promise<Download> {
   if (location === 'store') return { sha256, bytes, wireBytes: Math.round(bytes * compressedShare) }
   const packed = await promisify(gzip)(await readFile(path), { level: 9 })
   const packedSha256 = sha256Of(packed)

@@ -55,12 +55,13 @@ export async function buildSite({
   packed = false,
 }: SiteOptions = {}): Promise<{ publicFolder: string; runtimeFiles: RuntimeFile[] }> {
   const write = writeInto(publicFolder)
-  const { scripts, runtimeFiles } = await bundleWorkers(write, packed ? 'static' : 'store')
+  const { scripts, runtimeFiles, downloads } = await bundleWorkers(write, packed ? 'static' : 'store')
   scripts.push(...(await bundleSampler(write)))
   for (const [name, { source, sampler }] of Object.entries(pages)) {
     await bundle(write, {
       entryPoints: { [name]: join(studioFolder, source) },
       plugins: [externalSampler(sampler)],
+      define: { RUNTIMES: JSON.stringify(downloads) },
     })
     scripts.push(`${name}.js`)
   }

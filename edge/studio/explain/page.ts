@@ -11,6 +11,7 @@ import {
 } from 'ddpm-sampler'
 import { createDrawingBoard, type DrawingBoard } from '../canvas/drawing-board.ts'
 import { byId, make, paint } from '../ui/dom.ts'
+import { downloadSize } from '../ui/download-size.ts'
 import { reportErrors } from '../ui/error-banner.ts'
 import { formatMegabytes, formatPercent } from '../ui/format.ts'
 import { renderLogo } from '../ui/logo.ts'
@@ -71,7 +72,11 @@ async function start(): Promise<void> {
   addChoice(scene.x0, 'A sunrise')
   await render()
   if (!prefersReducedData()) return startModel()
-  const button = make('button', { type: 'button' }, 'Load the model')
+  const button = make(
+    'button',
+    { type: 'button' },
+    `Download the model, ${formatMegabytes(await downloadSize(manifest, '../'))}`,
+  )
   button.addEventListener('click', () => {
     button.remove()
     reportErrors(startModel)

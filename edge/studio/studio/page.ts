@@ -13,8 +13,9 @@ import {
   toDeterministic,
 } from '../settings/settings.ts'
 import { byId } from '../ui/dom.ts'
+import { downloadSize } from '../ui/download-size.ts'
 import { reportErrors } from '../ui/error-banner.ts'
-import { formatCount, formatDuration } from '../ui/format.ts'
+import { formatCount, formatDuration, formatMegabytes } from '../ui/format.ts'
 import { renderLogo } from '../ui/logo.ts'
 import { prefersReducedData, prefersReducedMotion, scrollBehavior } from '../ui/preferences.ts'
 import { randomSeed } from '../ui/random-seed.ts'
@@ -47,6 +48,8 @@ const generateButton = byId('generate', HTMLButtonElement)
 let manifest: Manifest | null = null
 /** The published models. */
 let models: readonly ModelSummary[] = []
+/** Bytes that the next generation downloads, if the visitor saves data. */
+let downloadBytes = 0
 /** Default number of images. */
 let defaultCount = 16
 /** The running generation: stops it, and waits until it has ended. null if none is running. */
@@ -132,8 +135,10 @@ async function chooseModel(name: string, settings: Partial<Settings> = {}): Prom
   markModel(name)
   showFacts(chosen)
   await prepareStartImages(chosen, allSettings)
+  const bytes = prefersReducedData() ? await downloadSize(chosen) : 0
   // The visitor may have chosen another model in the meantime.
   if (manifest !== chosen) return
+  downloadBytes = bytes
   clearResults(chosen, allSettings)
   handleChange()
   generateButton.disabled = false
@@ -156,7 +161,11 @@ function handleChange(): void {
 /** Shows what the next generation does: number of images on the button, noise levels in the chart. */
 function preview(manifest: Manifest, settings: Settings): void {
   const { count, start } = settings
-  generateButton.textContent = `Generate ${formatCount(count, 'image')}`
+  const images = formatCount(count, 'image')
+  generateButton.textContent =
+    downloadBytes > 0
+      ? `Download ${formatMegabytes(downloadBytes)} and generate ${images}`
+      : `Generate ${images}`
   try {
     results.showPlan(createPlan(manifest, settings), start.kind === 'image' ? start.strength : 1)
   } catch (error) {
@@ -211,6 +220,7 @@ async function run(chosen: Manifest, settings: Settings, signal: AbortSignal): P
   generateButton.textContent = 'Stop'
   try {
     const model = await session.model(chosen, signal)
+    downloadBytes = 0
     const startTime = performance.now()
     const images = formatCount(settings.count, 'image')
     status.announce(`Generating ${images}.`)

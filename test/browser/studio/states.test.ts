@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { formatManifest, graphFile, type Manifest } from '@ddpm/shared'
 import type { Browser, Page } from 'playwright-core'
 import { buildSite } from '../../../edge/build/site.ts'
@@ -40,6 +42,14 @@ describe('studio: states', { timeout: 900_000 }, () => {
     empty = await serve()
     const storage = memoryStorage()
     await storeRuntimeFiles(storage, runtimeFiles)
+    // Compressed at the fastest level, for the page that names the download size.
+    for (const { path, sha256, mediaType } of runtimeFiles.filter(({ path }) =>
+      path.endsWith('threaded.wasm'),
+    )) {
+      await storage.put(keys.variant(sha256, 'gzip'), gzipSync(await readFile(path), { level: 1 }), {
+        mediaType,
+      })
+    }
     await publishModel(
       storeRegistry(storage, 'locally', async () => {}),
       model,
@@ -198,4 +208,38 @@ describe('studio: states', { timeout: 900_000 }, () => {
     await page.locator('#facts').filter({ hasText: '4 in 2 groups: red, blue' }).waitFor()
     await page.context().close()
   })
+
+  test('if the visitor saves data, the button names the download size', async () => {
+    const page = await newPage()
+    await page.addInitScript("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+    const sized: string[] = []
+    page.on('request', (request) => {
+      if (request.method() === 'HEAD') sized.push(request.url())
+    })
+    await page.goto(`${full.url}/?model=test/discs&count=2&steps=2`)
+    await page.locator('#generate:enabled').waitFor()
+    const text = (await page.textContent('#generate'))!
+    const [, megabytes] = /^Download ([\d.]+) MB and generate 2 images$/.exec(text) ?? []
+    const received = (await Promise.all(sized.map(bytesReceived))).reduce((sum, bytes) => sum + bytes, 0)
+    assert.equal(sized.length, 2)
+    assert.ok(Math.abs(received - Number(megabytes) * 1e6) < 0.06e6, `${received} bytes: ${text}`)
+    await page.locator('#generate').click()
+    await waitForImages(page, 2)
+    assert.equal(await page.textContent('#generate'), 'Generate 2 images')
+    await page.goto(`${full.url}/?model=test/discs&count=3`)
+    await page.locator('#generate:enabled').waitFor()
+    assert.equal(await page.textContent('#generate'), 'Generate 3 images', 'the files are cached')
+    await page.context().close()
+  })
 })
+
+/** Downloads a file as browsers do. Returns the number of bytes on the wire: `fetch` would decompress them. */
+function bytesReceived(url: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    get(url, { headers: { 'Accept-Encoding': 'gzip, deflate, br, zstd' } }, async (response) => {
+      let bytes = 0
+      for await (const chunk of response) bytes += (chunk as Buffer).length
+      resolve(bytes)
+    }).on('error', reject)
+  })
+}

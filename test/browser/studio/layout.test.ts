@@ -44,6 +44,8 @@ describe('studio: layout and keyboard', { timeout: 900_000 }, () => {
       await assertNothingCovered(page)
       await page.goto(`${session.studio.url}/explain/`)
       await page.getByText(/^Mean squared error of the predicted noise: [\d.]+/).waitFor()
+      const slider = (await page.locator('#t').boundingBox())!
+      assert.ok(slider.y + slider.height <= viewport.height, 'the explanation starts with the slider')
       await assertNothingCovered(page)
       await context.close()
     })

@@ -169,7 +169,7 @@ test('rejects invalid and conflicting options', async () => {
     [['--invert'], /Missing --from: --invert requires/],
     [['--from', 'a.png', '--to-seed', '1'], /Conflicting --to-seed and --from.*Remove one of them/],
     [['--from', 'a.png', '--invert', '--strength', '1'], /Conflicting --invert.*Remove --strength/],
-    [['--from', 'nowhere.png'], /Cannot read nowhere\.png: .*Use a PNG, JPEG or WebP image/],
+    [['--from', 'nowhere.png'], /Cannot read nowhere\.png: .*Use a PNG, JPEG, WebP, GIF, AVIF or TIFF image/],
     [['--order', '4'], /Invalid --order 4: expected 1, 2 or 3/],
     [['--count', '0'], /Invalid --count 0: expected a positive integer/],
     [['--jump', '0'], /Invalid --jump 0: expected a positive integer/],

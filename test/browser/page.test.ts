@@ -24,7 +24,7 @@ import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
 import type { SampleOptions } from '../../edge/sampler/browser.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
-import { launch } from '../support/browser.ts'
+import { launch, presentAsGpu } from '../support/browser.ts'
 import { assertSameImages, nodeNetwork } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
@@ -64,6 +64,7 @@ describe('site in the browser', { timeout: 500_000 }, () => {
     browser = await launch()
     // A service worker would bypass the proxy. Offline use has its own test.
     context = await browser.newContext({ serviceWorkers: 'block' })
+    await presentAsGpu(context)
   })
 
   /** Uncaught errors and Content Security Policy violations of pages. */

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '@ddpm/shared'
@@ -9,7 +10,16 @@ import { vulkanEnvironment } from '../test/support/vulkan.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-const allTests = ['shared/**/*.test.ts', 'trainer/**/*.test.ts', 'edge/**/*.test.ts', 'test/**/*.test.ts']
+/** Groups of test files that run one after another, and how many files of a group run at a time. */
+const groups: readonly { readonly patterns: readonly string[]; readonly concurrency: number }[] = [
+  {
+    patterns: ['shared/**/*.test.ts', 'trainer/**/*.test.ts', 'edge/**/*.test.ts', 'test/*.test.ts'],
+    concurrency: availableParallelism(),
+  },
+  { patterns: ['test/{cli,http}/*.test.ts'], concurrency: availableParallelism() },
+  // The software renderer and WebAssembly use every core.
+  { patterns: ['test/browser/**/*.test.ts'], concurrency: 1 },
+]
 
 const command = new Command('npm test --')
   .description('Checks types, lint and format, and runs all tests.')
@@ -30,17 +40,27 @@ Examples:
 async function main(files: string[]): Promise<void> {
   if (files.length === 0) {
     if (findBrowser() === null) installBrowser()
-    runNode(join(root, 'run.js'), 'check')
+    if (!runNode(join(root, 'run.js'), 'check')) process.exit(1)
   }
   Object.assign(process.env, vulkanEnvironment(findBrowser()))
-  const patterns = files.length > 0 ? files : allTests
-  runNode('--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...patterns)
+  const selected = files.length > 0 ? [{ patterns: files, concurrency: 1 }] : groups
+  const results = selected.map(({ patterns, concurrency }) =>
+    runNode(
+      '--disable-warning=ExperimentalWarning',
+      '--test',
+      '--test-reporter=spec',
+      `--test-concurrency=${concurrency}`,
+      ...patterns,
+    ),
+  )
+  if (results.includes(false)) process.exitCode = 1
 }
 
-/** Runs the project's Node. Exits this process if it fails. */
-function runNode(...args: string[]): void {
-  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
-  if (status !== 0) process.exit(status ?? 1)
+/** Runs the project's Node and returns whether it succeeded. Exits this process if a signal ended it. */
+function runNode(...args: string[]): boolean {
+  const { status, signal } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
+  if (signal !== null) process.exit(1)
+  return status === 0
 }
 
 const installSteps = [

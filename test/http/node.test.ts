@@ -131,6 +131,11 @@ test('the address of a folder redirects to the same address with a trailing slas
   assert.deepEqual(await statuses(1, '/nothing'), [404])
 })
 
+test('a path that is longer than a file name may be is not found', async () => {
+  const reply = await request(serving.url, `/${'a'.repeat(300)}`)
+  assert.equal(reply.status, 404, String(reply.body))
+})
+
 test('the default limits are those of the Worker', async () => {
   const config = await readFile(new URL('../../wrangler.toml', import.meta.url), 'utf8')
   for (const [name, limit] of [

@@ -1,7 +1,7 @@
 // Static assets of the Node host, like Cloudflare's: compressed, revalidated on every use, folders with a trailing slash.
 // Each file is read, hashed and compressed once, and again after it has changed on disk.
 import { createHash } from 'node:crypto'
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, type Stats, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -32,8 +32,8 @@ export function folderAssets(root: string): (request: Request) => Promise<Respon
       return new Response(null, { status: 307, headers: { Location: `${pathname}/${search}` } })
     }
     const path = join(root, pathname.endsWith('/') ? `${pathname}index.html` : pathname)
-    const stats = statSync(path, { throwIfNoEntry: false })
-    if (!stats?.isFile()) return new Response(null, { status: 404 })
+    const stats = statFile(path)
+    if (stats === null) return new Response(null, { status: 404 })
     const version = `${stats.ino}-${stats.mtimeMs}-${stats.size}`
     let entry = assets.get(path)
     if (entry?.version !== version) {
@@ -41,6 +41,17 @@ export function folderAssets(root: string): (request: Request) => Promise<Respon
       assets.set(path, entry)
     }
     return await respond(request, await entry.asset)
+  }
+}
+
+/** Returns the properties of a file; null if there is none, also if its name is longer than the system allows. */
+function statFile(path: string): Stats | null {
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    return stats?.isFile() ? stats : null
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENAMETOOLONG') return null
+    throw error
   }
 }
 

@@ -23,6 +23,7 @@ import { type Stop, stopOnSignals } from '../terminal/signals.ts'
 import type { Options } from './options.ts'
 import type { PreparedRun } from './prepared-run.ts'
 import { writeSampleGrid } from './samples.ts'
+import { createSaveTimer } from './save-timer.ts'
 import { explainFailure, saveProgress, type TrainingSession } from './session.ts'
 import { createStepTimer } from './step-timer.ts'
 
@@ -121,6 +122,7 @@ function stepHandler(
   const { unet } = networkOf(config)
   const firstStep = session.progress.step
   const timer = createStepTimer()
+  const [sampleTimer, checkpointTimer] = [createSaveTimer(), createSaveTimer()]
   return async (report) => {
     const { step } = report
     const previous = session.progress.loss
@@ -155,13 +157,17 @@ function stepHandler(
       tensorboard?.scalars(step, { 'validation/loss': validated })
       bar.log(`step ${step}: training loss ${loss.toFixed(4)}, validation loss ${validated.toFixed(4)}`)
     }
-    if (isDue(recipe.sampleEvery)) {
+    if (isDue(recipe.sampleEvery) || sampleTimer.isDue()) {
       const { png, line } = await writeSampleGrid(folder, config, engine, step)
       tensorboard?.image(step, 'samples', png)
       bar.log(`step ${step}: ${line}`)
+      sampleTimer.restart()
     }
     const isStopped = stop.signal !== null
-    if (isDue(recipe.checkpointEvery) || isStopped) await saveProgress(session)
+    if (isDue(recipe.checkpointEvery) || checkpointTimer.isDue() || isStopped) {
+      await saveProgress(session)
+      checkpointTimer.restart()
+    }
     timer.restart()
     return isStopped
   }

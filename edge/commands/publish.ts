@@ -8,6 +8,7 @@ import {
   definedOverrides,
   type ExportedFile,
   type ExportedModel,
+  megabytes,
   type Overrides,
   readExported,
 } from './publishing/exported.ts'
@@ -259,6 +260,5 @@ function collectAlias(text: string, previous: string[]): string[] {
 
 const short = (version: string) => version.slice(0, 12)
 const countOf = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
-const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)
 
 await runCommand(command)

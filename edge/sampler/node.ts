@@ -118,7 +118,7 @@ async function readFolder(folder: string): Promise<ModelFiles> {
 /** Creates a backend that runs tasks in this process, one at a time: a session does not support parallel runs. */
 function createProcessBackend(manifest: Manifest, { network, loop }: OpenNetwork): Backend {
   let queue: Promise<unknown> = Promise.resolve()
-  let stopped: Error | null = null
+  let stopped: Parameters<Backend['stop']>[0] | null = null
   const enqueue = <T>(task: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
     const result = queue.then(async () => {
       if (stopped) throw stopped
@@ -143,7 +143,7 @@ function createProcessBackend(manifest: Manifest, { network, loop }: OpenNetwork
     },
     predict: (task, { signal }) => enqueue(() => predict(manifest, network, task), signal),
     stop(error) {
-      stopped = error as Error
+      stopped = error
     },
   }
 }

@@ -25,6 +25,9 @@ export interface ExportedModel {
 /** Fields of the manifest that the publisher may override. */
 export type Overrides = Partial<Pick<Manifest, 'name' | 'description' | 'licence'>>
 
+/** Formats a number of bytes as megabytes with one decimal, without the unit. */
+export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1)
+
 /** Drops undefined overrides, so that the manifest's own fields remain. */
 export function definedOverrides({ name, description, licence }: Overrides): Overrides {
   return {

@@ -1,6 +1,6 @@
 import { UserError } from '@ddpm/shared'
 import { parseHubAddress } from '../../sampler/base/hub-address.ts'
-import { definedOverrides, type Overrides, readExported } from './exported.ts'
+import { definedOverrides, megabytes, type Overrides, readExported } from './exported.ts'
 import { listHubFiles, publishToHub } from './hub.ts'
 import { readHubAccount } from './hub-account.ts'
 
@@ -49,5 +49,3 @@ export async function publishOnHub(folder: string, to: string, options: HubOptio
     `Published ${address.name} at ${account.hubUrl}/${address.name}, commit ${commit.slice(0, 12)}.`,
   )
 }
-
-const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)

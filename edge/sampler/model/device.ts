@@ -30,8 +30,9 @@ export interface DeviceSupport {
 
 /** Detects which devices and features are available. */
 export async function detect(): Promise<DeviceSupport> {
-  const { adapter, obstacle } = await findAdapter()
-  const { device, reason } = await chooseDevice('auto')
+  const found = await findAdapter()
+  const { adapter, obstacle } = found
+  const { device, reason } = chooseAutomatically(found)
   const shaderF16 = adapter?.features.has('shader-f16') ?? false
   const { threads, obstacle: threadsObstacle } = countThreads()
   const why = {
@@ -51,13 +52,19 @@ export async function detect(): Promise<DeviceSupport> {
  */
 export async function chooseDevice(requested: 'auto' | Device): Promise<DeviceChoice> {
   if (requested === 'wasm') return webAssembly('as requested')
-  const { adapter, obstacle } = await findAdapter()
-  if (adapter && (requested === 'webgpu' || !isSoftware(adapter))) return webGpu(adapter)
-  if (requested === 'auto') return webAssembly(adapter ? 'this browser runs WebGPU in software' : obstacle)
+  const found = await findAdapter()
+  if (requested === 'auto') return chooseAutomatically(found)
+  const { adapter, obstacle } = found
+  if (adapter) return webGpu(adapter)
   throw new SamplerError(
     'no-webgpu',
     `The device "webgpu" is not available: ${obstacle}. Choose the device "auto" or "wasm".`,
   )
+}
+
+function chooseAutomatically({ adapter, obstacle }: Awaited<ReturnType<typeof findAdapter>>): DeviceChoice {
+  if (adapter && !isSoftware(adapter)) return webGpu(adapter)
+  return webAssembly(adapter ? 'this browser runs WebGPU in software' : obstacle)
 }
 
 /** Returns WebAssembly as the device. `why` is the reason for not using WebGPU. */

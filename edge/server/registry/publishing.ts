@@ -74,11 +74,24 @@ export async function putFile(
 ): Promise<boolean> {
   const state = await verifyFile(storage, file)
   if (state === 'intact') return false
-  const { sha256, bytes, mediaType } = file
-  if (state === 'damaged') await planPurge(storage, purge, [sha256])
-  await storage.put(keys.file(sha256), content(), { sha256, bytes, mediaType })
-  if (state === 'damaged') await purgePlanned(storage, purge)
+  await replaceFile(storage, file, state, content(), purge)
   return true
+}
+
+/**
+ * Stores a file that is missing or damaged.
+ * @throws ContentMismatch as `putFile`
+ */
+export async function replaceFile(
+  storage: Storage,
+  { sha256, bytes, mediaType }: { sha256: string; bytes: number; mediaType: string },
+  state: 'missing' | 'damaged',
+  content: Content,
+  purge?: Purge,
+): Promise<void> {
+  if (state === 'damaged') await planPurge(storage, purge, [sha256])
+  await storage.put(keys.file(sha256), content, { sha256, bytes, mediaType })
+  if (state === 'damaged') await purgePlanned(storage, purge)
 }
 
 /**

@@ -3,7 +3,7 @@
 import { ContentMismatch, listAll, type Storage } from '../storage/storage.ts'
 import { RegistryError } from './errors.ts'
 import { keys } from './keys.ts'
-import { putFile } from './publishing.ts'
+import { replaceFile } from './publishing.ts'
 import type { Purge } from './purging.ts'
 import { verifyFile } from './verification.ts'
 
@@ -49,20 +49,23 @@ export async function assembleFile(
 ): Promise<boolean> {
   const parts = await listParts(storage, file.sha256)
   const partKeys = parts.map(({ index }) => keys.part(file.sha256, index))
-  if ((await verifyFile(storage, file)) !== 'intact') {
-    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
-    if (bytes !== file.bytes || parts.some(({ index }, i) => index !== i)) {
-      throw new RegistryError(
-        'missing files',
-        `Missing parts of ${file.sha256}: expected ${file.bytes} bytes in parts numbered from 0 on, got ` +
-          `${bytes} bytes in ${parts.length} parts. Upload the rest.`,
-      )
-    }
+  const state = await verifyFile(storage, file)
+  if (state === 'intact') {
+    await storage.remove(partKeys)
+    return false
+  }
+  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+  if (bytes !== file.bytes || parts.some(({ index }, i) => index !== i)) {
+    throw new RegistryError(
+      'missing files',
+      `Missing parts of ${file.sha256}: expected ${file.bytes} bytes in parts numbered from 0 on, got ` +
+        `${bytes} bytes in ${parts.length} parts. Upload the rest.`,
+    )
   }
   try {
-    const written = await putFile(storage, file, () => concatenate(storage, partKeys), purge)
+    await replaceFile(storage, file, state, concatenate(storage, partKeys), purge)
     await storage.remove(partKeys)
-    return written
+    return true
   } catch (error) {
     // Wrong parts are removed, because a retry cannot use them. After a failure of the store, parts stay for a retry.
     if (error instanceof ContentMismatch) await storage.remove(partKeys)

@@ -10,7 +10,7 @@ import { parseChoice, parseNumber, parseWholeNumber, runCommand } from '@ddpm/sh
 import { Command } from 'commander'
 import { readStartingImages } from '../data/starting-images.ts'
 import { createFrameRecorder } from '../image/frames.ts'
-import { type ImageOutput, imageOutputOf, writeImages } from '../image/image-files.ts'
+import { type ImageOutput, openImageOutput, writeImages } from '../image/image-files.ts'
 import type { WeightsKind } from '../inference/graph.ts'
 import { type OpenedModel, openModel } from '../inference/model.ts'
 import { reconstruct } from '../inference/reconstruction.ts'
@@ -110,7 +110,7 @@ Use npm run plan to print the steps of a sampler.`,
 
 async function main(path: string, options: Options): Promise<void> {
   checkOptions(options)
-  const output = imageOutputOf(options.out)
+  const output = openImageOutput(options.out)
   const model = await openModel(path, options.weights)
   try {
     checkGuidance(model.info, options)
@@ -128,7 +128,7 @@ async function main(path: string, options: Options): Promise<void> {
     console.log(
       `${model.description}; ${plan.name}, ${countEvaluations(plan)} network evaluations, seed ${options.seed}`,
     )
-    if (options.invert) await invertAndReconstruct(model, request, options)
+    if (options.invert) await invertAndReconstruct(model, request, options, output)
     else await generateAndWrite(model, request, options, output)
   } finally {
     await model.dispose()
@@ -182,13 +182,13 @@ async function generateAndWrite(
   options: Options,
   output: ImageOutput,
 ): Promise<void> {
-  const { out, count, class: className = null } = options
+  const { count, class: className = null } = options
   const start = await startingPoint(info, { ...options, className })
-  const recorder = output === 'animation' ? createFrameRecorder(info, count) : null
+  const recorder = output.kind === 'animation' ? createFrameRecorder(info, count) : null
   const bar = timedProgress('Generating')
   const images = await sample(info, network, { ...request, ...start }, bar.show, recorder?.record)
   bar.end()
-  console.log(await writeImages(out, images, info, outputOptions(options), recorder?.frames))
+  console.log(await writeImages(output, images, info, outputOptions(options), recorder?.frames))
 }
 
 /** Writes the images of --from, each followed by its reconstruction, and prints how much they differ. */
@@ -196,12 +196,13 @@ async function invertAndReconstruct(
   model: OpenedModel,
   request: GenerateOptions,
   options: Options,
+  output: ImageOutput,
 ): Promise<void> {
   const images = await readStartingImages(options.from!, options.count, model.info.shape)
   const bar = timedProgress('Inverting')
   const { pairs, psnr, noise } = await reconstruct(model, images, request, bar.show)
   bar.end()
-  console.log(await writeImages(options.out, pairs, model.info, outputOptions(options)))
+  console.log(await writeImages(output, pairs, model.info, outputOptions(options)))
   console.log(
     `PSNR of the reconstructions: ${psnr.overall.toFixed(1)} dB overall, ` +
       `${psnr.min.toFixed(1)} to ${psnr.max.toFixed(1)} dB per image. ` +

@@ -4,33 +4,40 @@ import { type ModelInfo, UserError } from '@ddpm/shared'
 import { assertWritable, writeAtomically } from '../support/files.ts'
 import { type GridOptions, gridGif, gridPng, singlePng } from './grid.ts'
 
-/** What to write: a PNG grid, a GIF grid animated over the denoising steps, or a folder of single PNGs. */
-export type ImageOutput = 'grid' | 'animation' | 'folder'
+/** Where to write: a PNG grid, a GIF grid animated over the denoising steps, or a folder of single PNGs. */
+export interface ImageOutput {
+  readonly path: string
+  readonly kind: 'grid' | 'animation' | 'folder'
+}
 
 /**
- * Returns what a path names: .png is a grid, .gif an animation, and an existing folder or a path without extension a folder.
+ * Checks an output path. .png is a grid, .gif an animation, and an existing folder or a path without extension a folder.
  * @throws UserError if the path has another extension or cannot be written
  */
-export function imageOutputOf(path: string): ImageOutput {
+export function openImageOutput(path: string): ImageOutput {
   const isFolder = path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory())
   const extension = isFolder ? '' : extname(path).toLowerCase()
-  const outputs: Partial<Record<string, ImageOutput>> = { '': 'folder', '.png': 'grid', '.gif': 'animation' }
-  const output = outputs[extension]
-  if (output === undefined) {
+  const kinds: Partial<Record<string, ImageOutput['kind']>> = {
+    '': 'folder',
+    '.png': 'grid',
+    '.gif': 'animation',
+  }
+  const kind = kinds[extension]
+  if (kind === undefined) {
     throw new UserError(
       `Invalid --out "${path}": expected a .png file for a grid, a .gif file for an animated grid, or a folder for ` +
         `single images, got ${extension}.`,
     )
   }
   assertWritable(path)
-  return output
+  return { path, kind }
 }
 
 /** Number of digits in the names of single images: fixed, so that sets from several processes sort and merge. */
 const digits = 6
 
 /**
- * Writes images to a path.
+ * Writes images.
  * @param images [count, channels, height, width]
  * @param options.first index of the first image, for the names of single images
  * @param options.scale default: 2 for grids, 1 for single images
@@ -38,7 +45,7 @@ const digits = 6
  * @returns a summary to print
  */
 export async function writeImages(
-  path: string,
+  { path, kind }: ImageOutput,
   images: Float32Array,
   { shape }: Pick<ModelInfo, 'shape'>,
   { first = 0, scale, ...grid }: GridOptions & { readonly first?: number },
@@ -46,12 +53,11 @@ export async function writeImages(
 ): Promise<string> {
   const count = images.length / (shape.channels * shape.height * shape.width)
   const written = count === 1 ? '1 image' : `${count} images`
-  const output = imageOutputOf(path)
-  if (output === 'animation') {
+  if (kind === 'animation') {
     writeAtomically(path, await gridGif(frames, shape, { scale: scale ?? 2, ...grid }))
     return `Wrote ${written} in ${frames.length} frames to ${path}`
   }
-  if (output === 'grid') {
+  if (kind === 'grid') {
     writeAtomically(path, await gridPng(images, shape, { scale: scale ?? 2, ...grid }))
     return `Wrote ${written} to ${path}`
   }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { graphFile, type ModelInfo, type Network, parseManifest, UserError } from '@ddpm/shared'
+import type { ModelInfo, Network } from '@ddpm/shared'
+import { readExported } from '../run/exported.ts'
 import { modelInfoOf, openCheckpoint } from '../run/run.ts'
 import ort from '../support/onnxruntime-node.ts'
 import { graphNames, toOnnxModel, type WeightsKind } from './graph.ts'
@@ -22,16 +21,12 @@ export interface OpenedModel {
  * @throws UserError if the path is none of these
  */
 export async function openModel(path: string, weights: WeightsKind): Promise<OpenedModel> {
-  const manifestPath = join(path, 'manifest.json')
-  if (existsSync(manifestPath)) {
-    const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath)
-    const graph = join(path, graphFile(manifest).path)
-    if (!existsSync(graph)) {
-      throw new UserError(`Missing file ${graph}, which ${manifestPath} lists. Export the model again.`)
-    }
+  const exported = readExported(path)
+  if (exported !== null) {
+    const { manifest, graph } = exported
     const { sample, timestep, label } = manifest.inputs
     const names = { sample, timestep, label: label ?? graphNames.label, output: manifest.output }
-    return openGraph(readFileSync(graph), manifest, names, `exported model ${manifest.name}`)
+    return openGraph(graph, manifest, names, `exported model ${manifest.name}`)
   }
   const { run, path: file, checkpoint } = openCheckpoint(path)
   const description = `${file}, ${weights === 'ema' ? 'averaged' : 'raw'} weights after ${checkpoint.progress.step} steps`

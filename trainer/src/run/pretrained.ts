@@ -1,18 +1,12 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  fromSchedulerConfig,
-  graphFile,
-  type Manifest,
-  modelName,
-  parseManifest,
-  UserError,
-} from '@ddpm/shared'
-import { readInitializers } from '../compile/onnx/initializers.ts'
+import { fromSchedulerConfig, graphFile, modelName, parseManifest, UserError } from '@ddpm/shared'
+import { type OnnxWeights, readInitializers } from '../compile/onnx/initializers.ts'
 import { formatSize } from '../data/dataset/size.ts'
 import { unflatten } from '../network/parameters.ts'
 import type { SourceWeights } from '../network/transfer.ts'
+import { type ExportedModel, readExported } from './exported.ts'
 import { pickNetworkFields, type Recipe, recipes } from './recipes.ts'
 import { layoutOfRun, openCheckpoint } from './run.ts'
 import { decodeSafetensors } from './safetensors.ts'
@@ -40,11 +34,8 @@ export async function openPretrained(source: string): Promise<Pretrained> {
         'URL of a published model.',
     )
   }
-  const manifestPath = join(source, 'manifest.json')
-  if (existsSync(manifestPath)) {
-    const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath)
-    return fromExport(manifest, readFileSync(join(source, graphFile(manifest).path)))
-  }
+  const exported = readExported(source)
+  if (exported !== null) return fromExport(exported)
   const isStateDict = statSync(source).isFile() && !existsSync(join(source, '../../config.json'))
   return isStateDict ? openStateDict(source) : openRunWeights(source)
 }
@@ -81,7 +72,7 @@ async function openPublished(url: string): Promise<Pretrained> {
   const graph = await download(`${server}/files/${sha256}`)
   if (createHash('sha256').update(graph).digest('hex') !== sha256)
     throw new UserError(`The model file of ${url} is damaged: its SHA-256 is not ${sha256}. Try again.`)
-  return fromExport(manifest, graph)
+  return fromExport({ manifest, graph })
 }
 
 async function download(url: string): Promise<Buffer> {
@@ -93,10 +84,16 @@ async function download(url: string): Promise<Buffer> {
 }
 
 /** Takes the weights of an exported model from its ONNX file. */
-function fromExport(manifest: Manifest, graph: Uint8Array): Pretrained {
-  const { tensors, metadata } = readInitializers(graph)
+function fromExport({ manifest, graph }: ExportedModel): Pretrained {
+  const { tensors, metadata } = readWeights(manifest.name, graph)
   const { schedule, predictionType, varianceType } = fromSchedulerConfig(manifest.scheduler)
-  const { betas: _, ...betaFields } = schedule
+  const { betas, ...betaFields } = schedule
+  if (betas !== undefined) {
+    throw new UserError(
+      `Cannot start from ${manifest.name}: its noise schedule has custom betas, which a recipe cannot express. ` +
+        'Use a model with a linear, cosine or sigmoid schedule.',
+    )
+  }
   // Exports of version 0.1.0 do not contain the fields of their network. Built-in recipes are the same in both versions.
   const builtIn = recipes[manifest.training.recipe]
   const network: unknown = JSON.parse(metadata[networkKey] ?? JSON.stringify(builtIn ?? null))
@@ -117,6 +114,16 @@ function fromExport(manifest: Manifest, graph: Uint8Array): Pretrained {
       varianceType,
       ...imageFields(manifest.shape),
     },
+  }
+}
+
+function readWeights(name: string, graph: Uint8Array): OnnxWeights {
+  try {
+    return readInitializers(graph)
+  } catch (error) {
+    throw new UserError(
+      `Cannot read the ONNX file of ${name}: ${(error as Error).message}. Export the model again.`,
+    )
   }
 }
 

@@ -4,13 +4,12 @@ import { UserError } from '@ddpm/shared'
 import { quote } from '@ddpm/shared/cli'
 import { split } from '../../data/dataset/dataset.ts'
 import { isBuiltIn } from '../../data/open.ts'
-import { initialize } from '../../network/parameters.ts'
 import { transferWeights } from '../../network/transfer.ts'
 import { assertNotLocked, lockName } from '../../run/lock.ts'
 import { openPretrained, type Pretrained } from '../../run/pretrained.ts'
 import { openRecipe } from '../../run/recipe-reader.ts'
 import { layoutOfRun, type RunConfig } from '../../run/run.ts'
-import { initialState } from '../../step/engine.ts'
+import { initialState, type TrainingState } from '../../step/engine.ts'
 import { summarize } from '../../support/summarize.ts'
 import { type Options, readOverrides } from './options.ts'
 import {
@@ -45,13 +44,15 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
 
   const dataset = await readImages(recipe, options.cache)
   const config: RunConfig = { version: 1, recipe, dataset: describeImages(dataset, recipe) }
+  const images = split(dataset, recipe.validation, recipe.seed)
+  const { state, ...progress } = initialProgress(config)
   return {
     folder,
     isNew: true,
     config,
-    images: split(dataset, recipe.validation, recipe.seed),
-    ...initialProgress(config),
-    ...(pretrained && { state: initialState(startFrom(pretrained, config)) }),
+    images,
+    ...progress,
+    state: pretrained === null ? state : startFrom(pretrained, config, state.parameters),
   }
 }
 
@@ -59,13 +60,13 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
 const minTaken = 0.5
 
 /**
- * Returns the initial weights of a run that fine-tunes a model, and prints what was taken from it.
+ * Returns the initial state of a run that fine-tunes a model, and prints what was taken from it.
+ * @param initial weights of parameters that the model does not have
  * @throws UserError if most weights have another shape
  */
-function startFrom(pretrained: Pretrained, config: RunConfig): Float32Array {
+function startFrom(pretrained: Pretrained, config: RunConfig, initial: Float32Array): TrainingState {
   const layout = layoutOfRun(config)
   const { classes } = config.dataset
-  const initial = initialize(layout, config.recipe.seed, config.recipe.initialization)
   const { parameters, taken, initialized, takenClasses } = transferWeights(
     layout,
     initial,
@@ -87,5 +88,5 @@ function startFrom(pretrained: Pretrained, config: RunConfig): Float32Array {
         ? ''
         : `Class embeddings: ${takenClasses.length} of ${classes.length} taken, the others are new.`),
   )
-  return parameters
+  return initialState(parameters)
 }

@@ -104,7 +104,7 @@ function warnOfJump(saved: Recipe, recipe: Recipe, step: number): void {
   if (Math.abs(after - before) < 0.01 * recipe.learningRate) return
   console.warn(
     `With --steps ${recipe.steps} the learning rate continues at ${after.toPrecision(2)} instead of ` +
-      `${before.toPrecision(2)}, because the cosine schedule now ends later. This undoes part of the last steps. ` +
-      'Use --learning-rate-schedule constant for runs of open length.',
+      `${before.toPrecision(2)}, because the cosine schedule now ends at step ${recipe.steps} instead of ${saved.steps}. ` +
+      'To extend a run without a jump, start it with --learning-rate-schedule constant.',
   )
 }

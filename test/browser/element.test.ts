@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { type GenerateOptions, generate, type Network, toRgba } from '@ddpm/shared'
+import type { Network } from '@ddpm/shared'
 import type { Browser, Page } from 'playwright-core'
 import type { DiffusionCanvas } from '../../edge/sampler/element.ts'
 import { launch } from '../support/browser.ts'
+import { command } from '../support/command.ts'
 import { type Host, serveFolder, serveText } from '../support/file-host.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { assertSameImages, generateReference, nodeNetwork, type ReferenceOptions } from '../support/images.ts'
 import { type Site, startSite } from '../support/site.ts'
 
-const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const examples = join(root, 'edge/sampler/examples')
 
@@ -95,7 +93,8 @@ describe('element and static export', { timeout: 900_000 }, () => {
 
   test('the static export works in a folder of a plain file host, and decompresses onnxruntime itself', async () => {
     const root = join(site.folder, 'static')
-    await command('static', site.exported, '--out', join(root, 'gallery'))
+    const { status, stderr } = await command(['static', site.exported, '--out', join(root, 'gallery')])
+    assert.equal(status, 0, stderr)
     const host = await serveFolder(root)
     const page = await newPage()
     const failed: string[] = []
@@ -192,20 +191,10 @@ describe('element and static export', { timeout: 900_000 }, () => {
     return page.evaluate(() => globalThis.done as Promise<Done>)
   }
 
-  async function reference({
-    class: className = null,
-    ...rest
-  }: GenerateOptions & { class?: string | null }): Promise<number[][]> {
-    const values = await generate(site.manifest, network, { ...rest, className })
-    return Array.from({ length: rest.count }, (_, i) => [...toRgba(values, i, site.manifest.shape)])
-  }
+  const reference = (options: ReferenceOptions) => generateReference(site.manifest, network, options)
 })
 
 declare global {
   var element: DiffusionCanvas
   var done: Promise<unknown>
-}
-
-function command(name: string, ...args: string[]) {
-  return run(process.execPath, [join(root, 'run.js'), name, ...args], { cwd: root })
 }

@@ -3,14 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import {
-  formatManifest,
-  type GenerateOptions,
-  generate,
-  graphFile,
-  type Manifest,
-  toRgba,
-} from '@ddpm/shared'
+import { formatManifest, type GenerateOptions, generate, graphFile, type Manifest } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { buildSite } from '../../edge/build/site.ts'
 import { serveOnNode } from '../../edge/commands/hosting/node.ts'
@@ -22,6 +15,7 @@ import { memoryStorage } from '../../edge/server/storage/memory.ts'
 import { graphNames } from '../../trainer/src/inference/graph.ts'
 import { type OpenedModel, openGraph } from '../../trainer/src/inference/model.ts'
 import { launch } from '../support/browser.ts'
+import { toRgbaImages } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
 import { storeRuntimeFiles } from '../support/runtime.ts'
 
@@ -215,8 +209,7 @@ describe('sampling loop on the GPU', { timeout: 1_800_000 }, () => {
     { class: className, ...options }: GenerateOptions & { class?: string },
   ) {
     const { manifest, opened } = models.get(name)!
-    const rgba = (values: Float32Array) =>
-      Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
+    const rgba = (values: Float32Array) => toRgbaImages(values, manifest)
     const steps: Step[] = []
     const values = await generate(manifest, opened.network, {
       ...options,

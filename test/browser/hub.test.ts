@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
-import { type GenerateOptions, generate, graphFile, type Network, toRgba } from '@ddpm/shared'
+import { graphFile, type Network } from '@ddpm/shared'
 import type { Browser, Page } from 'playwright-core'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { listHubFiles, publishToHub } from '../../edge/commands/publishing/hub.ts'
@@ -11,7 +11,7 @@ import type * as Module from '../../edge/sampler/browser.ts'
 import { load } from '../../edge/sampler/node.ts'
 import { launch } from '../support/browser.ts'
 import { type StandIn, startHub, writeToken } from '../support/hub.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { assertSameImages, generateReference, nodeNetwork, type ReferenceOptions } from '../support/images.ts'
 import { type FaultyProxy, type ProxiedRequest, startProxy } from '../support/proxy.ts'
 import { type Site, startSite } from '../support/site.ts'
 
@@ -64,10 +64,7 @@ describe('a model on the Hugging Face hub', { timeout: 600_000 }, () => {
     assert.deepEqual([requests[1]!.status, requests[1]!.ifRange], [206, undefined])
   }
 
-  async function reference(options: GenerateOptions): Promise<number[][]> {
-    const values = await generate(site.manifest, network, options)
-    return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, site.manifest.shape)])
-  }
+  const reference = (options: ReferenceOptions) => generateReference(site.manifest, network, options)
 
   describe('in Node', () => {
     test('loads by short address, with a revision, and by the address of the page', async () => {

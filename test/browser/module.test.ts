@@ -3,13 +3,19 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type GenerateOptions, generate, graphFile, type Network, predict, toRgba } from '@ddpm/shared'
+import { generate, graphFile, type Network, predict } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type * as Module from '../../edge/sampler/browser.ts'
 import { maxRunsOf } from '../../edge/sampler/model/recycling.ts'
 import { launch, launchWithProfile, presentAsGpu } from '../support/browser.ts'
 import { findFirefox, openInFirefox } from '../support/firefox.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import {
+  assertSameImages,
+  generateReference,
+  nodeNetwork,
+  type ReferenceOptions,
+  toRgbaImages,
+} from '../support/images.ts'
 import { type Site, startSite } from '../support/site.ts'
 
 /** Tests the sampler module in Chromium, served by workerd, with a proxy that injects network faults. */
@@ -435,7 +441,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     const options = { count: 2, seed: 5, steps: 6, sampler: 'ddim', class: 'warm' } as const
     const expected: { x: number[][]; x0: number[][] }[] = []
     const { class: className, ...others } = options
-    const rgba = (values: Float32Array) => [0, 1].map((i) => [...toRgba(values, i, site.manifest.shape)])
+    const rgba = (values: Float32Array) => toRgbaImages(values, site.manifest)
     await generate(site.manifest, network, {
       ...others,
       className,
@@ -522,10 +528,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
       },
       { name: site.manifest.name, options, width, height },
     )
-    assertSameImages(
-      result.images,
-      [0, 1].map((i) => [...toRgba(expected, i, site.manifest.shape)]),
-    )
+    assertSameImages(result.images, toRgbaImages(expected, site.manifest))
     const right = result.images[0]!.slice((width - 1) * 4, width * 4)
     assert.deepEqual(right, [255, 0, 0, 255], 'the mask preserves the right half')
     assert.match(String(result.wrong), /expected 16 × 16 pixels, got 3 × 3/)
@@ -591,10 +594,7 @@ describe('sampler module', { timeout: 900_000 }, () => {
     )
   }
 
-  async function reference(options: GenerateOptions): Promise<number[][]> {
-    const values = await generate(site.manifest, network, options)
-    return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, site.manifest.shape)])
-  }
+  const reference = (options: ReferenceOptions) => generateReference(site.manifest, network, options)
 })
 
 /** LoadProgress as JSON from the page. */

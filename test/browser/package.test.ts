@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type GenerateOptions, generate, graphFile, type Network, toRgba } from '@ddpm/shared'
+import { graphFile, type Network } from '@ddpm/shared'
 import { build } from 'esbuild'
 import type { Browser, Page } from 'playwright-core'
 import sharp from 'sharp'
 import { launch } from '../support/browser.ts'
+import { command } from '../support/command.ts'
 import { serveFolder } from '../support/file-host.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { assertSameImages, generateReference, nodeNetwork, type ReferenceOptions } from '../support/images.ts'
 import { openAndGenerate } from '../support/page-result.ts'
 import { type Site, startSite } from '../support/site.ts'
 
@@ -33,7 +34,8 @@ describe('npm package', { timeout: 900_000 }, () => {
     browser = await launch({ webgpu: false })
     project = join(site.folder, 'project')
     await mkdir(project)
-    await command('package', '--out', project)
+    const { status, stderr } = await command(['package', '--out', project])
+    assert.equal(status, 0, stderr)
     const [tarball] = (await readdir(project)).filter((name) => name.endsWith('.tgz'))
     await writeFile(join(project, 'package.json'), '{ "type": "module", "private": true }')
     await npm('install', `./${tarball}`)
@@ -275,13 +277,7 @@ describe('npm package', { timeout: 900_000 }, () => {
     )
   }
 
-  async function reference({
-    class: className = null,
-    ...rest
-  }: GenerateOptions & { class?: string | null }): Promise<number[][]> {
-    const values = await generate(site.manifest, network, { ...rest, className })
-    return Array.from({ length: rest.count }, (_, i) => [...toRgba(values, i, site.manifest.shape)])
-  }
+  const reference = (options: ReferenceOptions) => generateReference(site.manifest, network, options)
 
   function npm(...args: string[]) {
     return run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], options())
@@ -291,7 +287,3 @@ describe('npm package', { timeout: 900_000 }, () => {
     return { cwd: project, maxBuffer: 2 ** 26, shell: false }
   }
 })
-
-function command(name: string, ...args: string[]) {
-  return run(process.execPath, [join(root, 'run.js'), name, ...args], { cwd: root })
-}

@@ -5,15 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import {
-  formatManifest,
-  type GenerateOptions,
-  generate,
-  graphFile,
-  type Manifest,
-  type Network,
-  toRgba,
-} from '@ddpm/shared'
+import { formatManifest, graphFile, type Manifest, type Network } from '@ddpm/shared'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { buildSite } from '../../edge/build/site.ts'
 import { type OpenBucket, openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
@@ -25,7 +17,7 @@ import type { SampleOptions } from '../../edge/sampler/browser.ts'
 import { keys } from '../../edge/server/registry/keys.ts'
 import { begin, commit } from '../../edge/server/registry/publishing.ts'
 import { launch, presentAsGpu } from '../support/browser.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { assertSameImages, generateReference, nodeNetwork, type ReferenceOptions } from '../support/images.ts'
 import { exportTinyModel } from '../support/model.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 
@@ -292,12 +284,5 @@ describe('site in the browser', { timeout: 500_000 }, () => {
     )
   }
 
-  /** Generates the same images with onnxruntime-node. Returns RGBA bytes per image. */
-  async function reference({ class: className = null, ...rest }: ReferenceOptions): Promise<number[][]> {
-    const options = { ...rest, className }
-    const values = await generate(manifest, network, options)
-    return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
-  }
+  const reference = (options: ReferenceOptions) => generateReference(manifest, network, options)
 })
-
-type ReferenceOptions = GenerateOptions & Pick<SampleOptions, 'class'>

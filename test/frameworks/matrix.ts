@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { generate, type Network, toRgba } from '@ddpm/shared'
+import type { Network } from '@ddpm/shared'
 import type { Browser } from 'playwright-core'
 import { launch } from '../support/browser.ts'
 import { command } from '../support/command.ts'
 import { serveFolder } from '../support/file-host.ts'
-import { assertSameImages, nodeNetwork } from '../support/images.ts'
+import { assertSameImages, generateReference, nodeNetwork } from '../support/images.ts'
 import { openAndGenerate } from '../support/page-result.ts'
 import { type Site, startSite } from '../support/site.ts'
 import { buildProject, publishDryRun, serveProject } from './project.ts'
@@ -34,8 +34,7 @@ describe('frameworks', { timeout: 3_600_000 }, () => {
     const { status, stderr } = await command(['package', '--out', folder])
     assert.equal(status, 0, stderr)
     tarball = join(folder, (await readdir(folder)).find((name) => name.endsWith('.tgz'))!)
-    const values = await generate(site.manifest, network, { seed: 7, count: 2, steps: 4 })
-    reference = [0, 1].map((i) => [...toRgba(values, i, site.manifest.shape)])
+    reference = await generateReference(site.manifest, network, { seed: 7, count: 2, steps: 4 })
   })
   after(async () => {
     await browser?.close()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { graphFile, type Manifest, type Network } from '@ddpm/shared'
+import { type GenerateOptions, generate, graphFile, type Manifest, type Network, toRgba } from '@ddpm/shared'
 import ort from '../../trainer/src/support/onnxruntime-node.ts'
 
 /** Opens the network of an exported model in onnxruntime-node. */
@@ -17,6 +17,25 @@ export async function nodeNetwork(folder: string, manifest: Manifest): Promise<N
     }
     return (await session.run(feeds))[manifest.output]!.data as Float32Array
   }
+}
+
+/** Returns the RGBA bytes of each image of a batch: [count, channels, height, width]. */
+export function toRgbaImages(values: Float32Array, { shape }: Pick<Manifest, 'shape'>): number[][] {
+  const count = values.length / (shape.channels * shape.height * shape.width)
+  return Array.from({ length: count }, (_, i) => [...toRgba(values, i, shape)])
+}
+
+/** Options of the sampler module. Its `class` is the `className` of `generate`. */
+export type ReferenceOptions = GenerateOptions & { readonly class?: string | null }
+
+/** Generates images in Node and returns their RGBA bytes. */
+export async function generateReference(
+  manifest: Manifest,
+  network: Network,
+  { class: className, ...options }: ReferenceOptions,
+): Promise<number[][]> {
+  const values = await generate(manifest, network, { ...options, ...(className && { className }) })
+  return toRgbaImages(values, manifest)
 }
 
 /** Asserts that the RGBA bytes of images differ by at most 2/255. Devices round differently. */

@@ -11,6 +11,14 @@ export const quickSettings = 'model=test/discs&seed=11&count=4&sampler=ddim&step
 /** The same settings as options of `generate`, with the model's default guidance. */
 export const quickOptions = { seed: 11, count: 4, sampler: 'ddim', steps: 5, guidance: 1.5 } as const
 
+/** Context of a small phone with a touch screen. */
+export const phoneContext = {
+  serviceWorkers: 'block',
+  viewport: { width: 360, height: 740 },
+  hasTouch: true,
+  isMobile: true,
+} as const
+
 /** A studio in a browser. Its properties can be used only while tests run. */
 export interface StudioBrowser {
   readonly studio: Studio

@@ -1,21 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import {
-  formatManifest,
-  type GenerateOptions,
-  generate,
-  type Manifest,
-  type Network,
-  toRgba,
-} from '@ddpm/shared'
+import { formatManifest, type GenerateOptions, type Manifest, type Network } from '@ddpm/shared'
 import { buildSite } from '../../edge/build/site.ts'
 import { openLocalBucket } from '../../edge/commands/hosting/local-bucket.ts'
 import { storageTarget, uploadRuntimeFiles } from '../../edge/commands/hosting/runtime-files.ts'
 import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { readExported } from '../../edge/commands/publishing/exported.ts'
 import { storeRegistry } from '../../edge/commands/publishing/registry.ts'
-import { nodeNetwork } from './images.ts'
+import { generateReference, nodeNetwork } from './images.ts'
 import { exportTinyModel } from './model.ts'
 
 /** A server of the pages with one tiny model, and the same model in Node. */
@@ -50,10 +43,7 @@ export async function openStudio(): Promise<Studio> {
     url: serving.url,
     manifest,
     network,
-    async generate(options) {
-      const values = await generate(manifest, network, options)
-      return Array.from({ length: options.count }, (_, i) => [...toRgba(values, i, manifest.shape)])
-    },
+    generate: (options) => generateReference(manifest, network, options),
     async stop() {
       await serving.stop()
       await rm(folder, { recursive: true, force: true })

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { tabStops, windowSizes } from '../../support/accessibility.ts'
-import { eventually, quickSettings, readImages, useStudio, waitForImages } from '../../support/studio-page.ts'
+import {
+  eventually,
+  phoneContext,
+  quickSettings,
+  readImages,
+  useStudio,
+  waitForImages,
+} from '../../support/studio-page.ts'
 
 describe('studio: layout and keyboard', { timeout: 900_000 }, () => {
   const session = useStudio()
@@ -52,12 +59,7 @@ describe('studio: layout and keyboard', { timeout: 900_000 }, () => {
   }
 
   test('on a phone, the title stays in view on load, and the images are in view after a tap on the button', async () => {
-    const phone = await session.browser.newContext({
-      serviceWorkers: 'block',
-      viewport: { width: 360, height: 740 },
-      hasTouch: true,
-      isMobile: true,
-    })
+    const phone = await session.browser.newContext(phoneContext)
     const page = await open(`/?${quickSettings}`, phone)
     await waitForImages(page)
     await page.waitForTimeout(500)

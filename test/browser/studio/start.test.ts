@@ -9,6 +9,7 @@ import {
   eventually,
   fragmentOf,
   lockSeed,
+  phoneContext,
   quickOptions,
   quickSettings,
   readCanvas,
@@ -192,12 +193,7 @@ describe('studio: what generation starts from', { timeout: 900_000 }, () => {
   })
 
   test('one finger paints, a second one does not', async () => {
-    const phone = await session.browser.newContext({
-      serviceWorkers: 'block',
-      viewport: { width: 360, height: 740 },
-      hasTouch: true,
-      isMobile: true,
-    })
+    const phone = await session.browser.newContext(phoneContext)
     const page = await open(`/?${quickSettings}`, phone)
     await waitForImages(page)
     await page.getByRole('radio', { name: 'My image' }).tap()

@@ -2,13 +2,12 @@ import { byId, make } from './dom.ts'
 import { explainError } from './error-text.ts'
 import { scrollBehavior } from './preferences.ts'
 
-/** Runs an action and shows its error, if any, in the page's error banner. Returns whether it succeeded. */
-export async function reportErrors(action: () => Promise<void>): Promise<boolean> {
+/** Runs an action and shows its error, if any, in the page's error banner. */
+export async function reportErrors(action: () => Promise<void>): Promise<void> {
   const banner = byId('error-banner', HTMLElement)
   banner.hidden = true
   try {
     await action()
-    return true
   } catch (error) {
     const { sentence, details } = explainError(error)
     banner.replaceChildren(make('p', {}, sentence))
@@ -17,6 +16,5 @@ export async function reportErrors(action: () => Promise<void>): Promise<boolean
     }
     banner.hidden = false
     banner.scrollIntoView({ block: 'nearest', behavior: scrollBehavior() })
-    return false
   }
 }

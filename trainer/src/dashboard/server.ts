@@ -1,5 +1,5 @@
 // The dashboard's HTTP server. It runs in a worker thread, because onnxruntime's run() blocks the main thread for a whole
-// step. It reads the metrics and samples from the run's files. The main thread sends only the final state of the run.
+// step. It reads the metrics and samples from the run's files. The main thread sends only when to begin, and the final state.
 import { readFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -19,11 +19,15 @@ export interface ServerData {
 /** Message from the thread: the port on which it listens, or the error message if it cannot listen. */
 export type ServerMessage = { readonly port: number } | { readonly error: string }
 
+/** Message to the thread: begin to read the run's files, or the final state of the run. */
+export type ServerCommand = 'begin' | RunState
+
 const { folder, port, page, facts } = workerData as ServerData
 const main = parentPort!
 const metrics = openMetricsReader(folder)
 const listeners = new Set<ServerResponse>()
 let state: RunState = 'running'
+let timer: NodeJS.Timeout | null = null
 let samples: Update['samples'] = []
 let sent = metrics.history.extent()
 
@@ -62,7 +66,7 @@ const server = createServer((request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     response.write('retry: 1000\n\n')
     send(response, 'facts', facts)
-    send(response, 'update', update(0))
+    if (timer) send(response, 'update', update(0))
     listeners.add(response)
     response.on('close', () => listeners.delete(response))
   } else if (sample && samples.some(({ url }) => url === `samples/${sample}`)) {
@@ -75,12 +79,16 @@ server.listen(port, '127.0.0.1', () => {
   const message: ServerMessage = { port: (server.address() as AddressInfo).port }
   main.postMessage(message)
 })
-refresh()
-const timer = setInterval(refresh, 500)
 
-main.once('message', async (finalState: RunState) => {
-  clearInterval(timer)
-  state = finalState
+main.on('message', async (command: ServerCommand) => {
+  if (command === 'begin') {
+    refresh()
+    for (const listener of listeners) send(listener, 'update', update(0))
+    timer = setInterval(refresh, 500)
+    return
+  }
+  if (timer) clearInterval(timer)
+  state = command
   refresh()
   await Promise.all([...listeners].map((listener) => new Promise<void>((done) => listener.end(done))))
   process.exit() // In a worker, this ends only the thread.

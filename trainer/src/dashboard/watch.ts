@@ -8,12 +8,14 @@ import type { StepCost } from '../training/estimate.ts'
 import { buildPage } from './build-page.ts'
 import type { RunFacts, RunState } from './protocol.ts'
 import { writeReport } from './report.ts'
-import type { ServerData, ServerMessage } from './server.ts'
+import type { ServerCommand, ServerData, ServerMessage } from './server.ts'
 
 /** The dashboard and report of a run. */
 export interface Watch {
   /** URL of the dashboard; null without --dashboard. */
   readonly url: string | null
+  /** Starts to read the run's files. Call it when metrics.jsonl no longer contains steps that will run again. */
+  begin(): void
   /** Shows the final state in the dashboard, closes it and writes the report. */
   end(state: RunState): Promise<void>
 }
@@ -31,6 +33,7 @@ export async function watchRun(run: Run, cost: StepCost, dashboard?: number | tr
   const server = dashboard === undefined ? null : await serve(run.folder, facts, dashboard)
   return {
     url: server && `http://localhost:${server.port}`,
+    begin: () => server?.begin(),
     async end(state) {
       await server?.end(state)
       // The trained weights are already saved, so the command must not fail if the report cannot be written.
@@ -96,9 +99,10 @@ async function serve(folder: string, facts: RunFacts, dashboard: number | true) 
   worker.unref()
   return {
     port,
+    begin: () => worker.postMessage('begin' satisfies ServerCommand),
     async end(state: RunState) {
       worker.ref()
-      worker.postMessage(state)
+      worker.postMessage(state satisfies ServerCommand)
       await exited
     },
   }

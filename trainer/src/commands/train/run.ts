@@ -48,6 +48,7 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
   console.log(describeCost(cost))
   warnOfFullDisk(prepared)
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), progress.step)
+  watch.begin()
   const tensorboard = options.tensorboard ? openTensorboard(join(folder, 'tensorboard'), progress.step) : null
   if (tensorboard) console.log(`To watch with TensorBoard: tensorboard --logdir ${quote(folder)}`)
   if (watch.url) console.log(`The dashboard is at ${watch.url}`)

@@ -4,6 +4,7 @@ import {
   parseByteCount,
   parseChoice,
   parsePort,
+  parseTime,
   parseWholeNumber,
   parseWholeNumberWithin,
 } from './command.ts'
@@ -24,6 +25,27 @@ test('sizes are parsed with and without a unit', () => {
       name: 'UserError',
       code: 'commander.invalidArgument',
       message: 'Expected a size such as 500MB or 4GB.',
+    })
+  }
+})
+
+test('times are parsed in hours, minutes and seconds', () => {
+  for (const [text, seconds] of [
+    ['90s', 90],
+    ['30m', 1800],
+    ['30 min', 1800],
+    ['2h', 7200],
+    ['0.5h', 1800],
+    ['1h30m', 5400],
+    ['1h 2m 3s', 3723],
+  ] as const) {
+    assert.equal(parseTime(text), seconds)
+  }
+  for (const text of ['', '30', '0m', '-1h', 'h', '1m1h', '1d', '1..5h', 'soon']) {
+    assert.throws(() => parseTime(text), {
+      name: 'UserError',
+      code: 'commander.invalidArgument',
+      message: 'Expected a time such as 30m, 2h or 1h30m.',
     })
   }
 })

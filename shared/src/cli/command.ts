@@ -68,6 +68,15 @@ export function parseChoice(words: readonly string[]): (text: string) => string 
   }
 }
 
+/** Parses an option's value as a time, for example 90s, 30m, 2h or 1h30m. Returns seconds. */
+export function parseTime(text: string): number {
+  const [match, hours = 0, minutes = 0, seconds = 0] =
+    /^(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s)?$/.exec(text.replaceAll(' ', '')) ?? []
+  const total = 3600 * Number(hours) + 60 * Number(minutes) + Number(seconds)
+  if (match !== undefined && total > 0) return total
+  throw new InvalidValue('Expected a time such as 30m, 2h or 1h30m.')
+}
+
 const units = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const
 
 /** Parses an option's value as a number of bytes, for example 500MB, 1.5 GB or 4096. */

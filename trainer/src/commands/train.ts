@@ -15,6 +15,7 @@ Examples:
   npm run train                                       the built-in shapes
   npm run train -- --data my/images --out runs/mine   a folder of images
   npm run train -- --data my/images --dry-run         look at the images and the cost first
+  npm run train -- --data my/images --time 8h         as well as possible within a time
   npm run train -- --recipe mnist --data data/mnist --dashboard
   npm run train -- --recipe cifar10 --data data/cifar-10-batches-bin --steps 100000
   npm run train -- --data my/cats --from runs/mine    fine-tune a model on other images

@@ -1,4 +1,4 @@
-import { parseByteCount, parsePort, parseWholeNumberWithin } from '@ddpm/shared/cli'
+import { parseByteCount, parsePort, parseTime, parseWholeNumberWithin } from '@ddpm/shared/cli'
 import { type Command, Option } from 'commander'
 import type { EngineRequest } from '../../engines/choose.ts'
 import { helpOf, parseField } from '../../run/recipe-reader.ts'
@@ -9,6 +9,8 @@ import { devices, engineNames } from '../../step/engine.ts'
 export interface Options extends Partial<Record<RecipeField, unknown>>, EngineRequest {
   readonly recipe?: string
   readonly out?: string
+  /** Time to train for, in seconds. */
+  readonly time?: number
   readonly resume?: string
   /** Only inspect the images; the value is the file of the contact sheet. */
   readonly dryRun?: string | true
@@ -32,6 +34,12 @@ export function addOptions(command: Command): void {
         '(default: shapes, or images with another --data)',
     )
     .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
+    .option(
+      '--time <duration>',
+      'train about this long, for example 30m or 2h; without --recipe and --from, also choose the network and batch size ' +
+        'for it (default for own images: 1h, unless --steps or --recipe is set)',
+      parseTime,
+    )
     .option('--resume <folder>', 'resume a stopped run')
     .option(
       '--dry-run [file.png]',

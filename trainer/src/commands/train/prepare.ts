@@ -11,6 +11,7 @@ import { openRecipe } from '../../run/recipe-reader.ts'
 import { layoutOfRun, type RunConfig } from '../../run/run.ts'
 import { initialState, type TrainingState } from '../../step/engine.ts'
 import { summarize } from '../../support/summarize.ts'
+import { fitToTime } from './fit-to-time.ts'
 import { type Options, readOverrides } from './options.ts'
 import {
   assertTrainable,
@@ -26,12 +27,14 @@ import {
  */
 export async function prepareNew(options: Options): Promise<PreparedRun> {
   const overrides = readOverrides(options)
+  if (options.time !== undefined && overrides.steps !== undefined)
+    throw new UserError('Conflicting --steps and --time: both set the length of the run. Remove one of them.')
   const defaultRecipe = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'images'
   const base = { ...openRecipe(options.recipe ?? defaultRecipe), ...overrides }
   const pretrained = base.from === null ? null : await openPretrained(base.from)
-  const recipe = { ...base, ...pretrained?.fields, ...overrides }
-  assertTrainable(recipe)
-  const folder = options.out ?? join('runs', recipe.recipe)
+  const unfitted = { ...base, ...pretrained?.fields, ...overrides }
+  assertTrainable(unfitted)
+  const folder = options.out ?? join('runs', unfitted.recipe)
   assertNotLocked(folder)
   if (existsSync(folder) && readdirSync(folder).some((name) => name !== lockName)) {
     const isRun = existsSync(join(folder, 'config.json'))
@@ -42,13 +45,15 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
     )
   }
 
-  const dataset = await readImages(recipe, options.cache)
+  const dataset = await readImages(unfitted, options.cache)
+  const { recipe, engineRequest } = await fitToTime(unfitted, dataset, options)
   const config: RunConfig = { version: 1, recipe, dataset: describeImages(dataset, recipe) }
   const images = split(dataset, recipe.validation, recipe.seed)
   const { state, ...progress } = initialProgress(config)
   return {
     folder,
     isNew: true,
+    engineRequest,
     config,
     images,
     ...progress,

@@ -2,6 +2,7 @@ import { progressBar } from '@ddpm/shared/cli'
 import type { Dataset, Split } from '../../data/dataset/dataset.ts'
 import { parseSize } from '../../data/dataset/size.ts'
 import { openData } from '../../data/open.ts'
+import type { EngineRequest } from '../../engines/choose.ts'
 import { createTables, initialize } from '../../network/parameters.ts'
 import type { Progress } from '../../run/checkpoint.ts'
 import { validateRecipe } from '../../run/recipe-reader.ts'
@@ -17,6 +18,8 @@ export interface PreparedRun {
   readonly isNew: boolean
   readonly config: RunConfig
   readonly images: Split
+  /** Engine and device to train on. */
+  readonly engineRequest: EngineRequest
   readonly progress: Progress
   readonly state: TrainingState
   readonly tables: ReadonlyMap<string, Float32Array>

@@ -46,6 +46,10 @@ export async function prepareResumed(folder: string, options: Options): Promise<
       'Conflicting --dry-run and --resume: a dry run inspects the images of a new run. Remove one of them.',
     )
   const overrides = readOverrides(options)
+  if (options.time !== undefined)
+    throw new UserError(
+      'Conflicting --time and --resume: a run keeps the number of steps that it was started with. Use --steps to change it.',
+    )
   if (options.out !== undefined)
     throw new UserError(
       'Conflicting --out and --resume: a run is resumed in its own folder. Remove one of them.',
@@ -77,7 +81,14 @@ export async function prepareResumed(folder: string, options: Options): Promise<
     )
   }
   const config: RunConfig = { ...saved, recipe, dataset: { name, ...expected } }
-  const run = { folder, isNew: false, config, images: split(dataset, recipe.validation, recipe.seed) }
+  const { engine, device } = options
+  const run = {
+    folder,
+    isNew: false,
+    engineRequest: { engine, device },
+    config,
+    images: split(dataset, recipe.validation, recipe.seed),
+  }
   if (listCheckpoints(folder).length === 0) {
     if (recipe.from !== null)
       throw new UserError(

@@ -97,12 +97,12 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
  * @throws UserError if no engine works or the memory is insufficient
  */
 export async function openEngineOf(
-  { config, state, tables }: PreparedRun,
-  { threads, engine, device }: Options,
+  { config, engineRequest, state, tables }: PreparedRun,
+  { threads }: Options,
 ): Promise<{ spec: StepSpec; cost: StepCost; engine: Engine }> {
   const spec = stepOf(config)
   const threadOptions = threads === undefined ? {} : { threads }
-  const choice = await chooseEngine({ engine, device }, spec, threadOptions)
+  const choice = await chooseEngine(engineRequest, spec, threadOptions)
   if (choice.reason !== null) console.log(`${formatCandidate(choice)}: ${choice.reason}`)
   const cost = stepCost(spec)
   if (choice.device === 'cpu') assertFitsInMemory(cost)

@@ -1,19 +1,23 @@
 import { computeSha256 } from '../base/hashed-file.ts'
 
 // Proposed browser API for files that several sites need: https://github.com/WICG/cross-origin-storage. Browsers without
-// it download the file once per site.
+// it download the file once per site. Models are not stored there: their presence would reveal which site was visited.
+
+type GetFileHandle = (
+  hash: { readonly algorithm: 'SHA-256'; readonly value: string },
+  options?: { readonly create: true; readonly origins: '*' },
+) => Promise<FileSystemFileHandle>
 
 interface CrossOriginStorage {
-  requestFileHandle(
-    hash: { readonly algorithm: 'SHA-256'; readonly value: string },
-    options?: { readonly create: true; readonly origins: '*' },
-  ): Promise<FileSystemFileHandle>
+  readonly getFileHandle?: GetFileHandle
+  /** Name of the method in earlier drafts. */
+  readonly requestFileHandle?: GetFileHandle
 }
 
 /** Returns a file that this or another site has stored, or null if there is none. Checks its hash. */
 export async function readShared(sha256: string): Promise<Uint8Array<ArrayBuffer> | null> {
   try {
-    const handle = await storage()?.requestFileHandle({ algorithm: 'SHA-256', value: sha256 })
+    const handle = await getFileHandle({ algorithm: 'SHA-256', value: sha256 })
     const contents = await (await handle?.getFile())?.arrayBuffer()
     return contents && (await computeSha256(contents)) === sha256 ? new Uint8Array(contents) : null
   } catch {
@@ -25,7 +29,7 @@ export async function readShared(sha256: string): Promise<Uint8Array<ArrayBuffer
 /** Stores a public file for all sites, if the browser supports it and has room. */
 export async function share(sha256: string, contents: Uint8Array<ArrayBuffer>): Promise<void> {
   try {
-    const handle = await storage()?.requestFileHandle(
+    const handle = await getFileHandle(
       { algorithm: 'SHA-256', value: sha256 },
       { create: true, origins: '*' },
     )
@@ -37,6 +41,7 @@ export async function share(sha256: string, contents: Uint8Array<ArrayBuffer>): 
   }
 }
 
-function storage(): CrossOriginStorage | undefined {
-  return (navigator as { crossOriginStorage?: CrossOriginStorage }).crossOriginStorage
+const getFileHandle = async (...request: Parameters<GetFileHandle>) => {
+  const storage = (navigator as { crossOriginStorage?: CrossOriginStorage }).crossOriginStorage
+  return (storage?.getFileHandle ?? storage?.requestFileHandle)?.apply(storage, request)
 }

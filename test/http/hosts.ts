@@ -9,7 +9,7 @@ import { serveOnWorkerd } from '../../edge/commands/hosting/workerd.ts'
 import { folderStorage } from '../../edge/server/storage/folder.ts'
 import type { Storage } from '../../edge/server/storage/storage.ts'
 import type { Reply } from './check.ts'
-import { fill, page, type Site } from './site.ts'
+import { fill, notFoundPage, page, type Site } from './site.ts'
 
 /** A running server and its store. */
 export interface RunningHost {
@@ -78,6 +78,8 @@ async function createFolders(): Promise<{ folder: string; publicFolder: string }
   const publicFolder = join(folder, 'public')
   await mkdir(publicFolder)
   await writeFile(join(publicFolder, 'index.html'), page)
+  await mkdir(join(publicFolder, '404'))
+  await writeFile(join(publicFolder, '404/index.html'), notFoundPage)
   return { folder, publicFolder }
 }
 

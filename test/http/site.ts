@@ -14,6 +14,7 @@ import type { About, Subject } from './cases/case.ts'
 const compressible = 'text/x-instructions'
 
 export const page = '<!doctype html><title>page</title>'
+export const notFoundPage = '<!doctype html><title>not found</title>'
 
 /** The published model, and the resources that the cases request. */
 export interface Site {

@@ -1,5 +1,6 @@
 // The sampler module and the entry for Node load models from repositories of a stand-in of the Hugging Face hub.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
@@ -14,6 +15,8 @@ import { type StandIn, startHub, writeToken } from '../support/hub.ts'
 import { assertSameImages, generateReference, nodeNetwork, type ReferenceOptions } from '../support/images.ts'
 import { type FaultyProxy, type ProxiedRequest, startProxy } from '../support/proxy.ts'
 import { type Site, startSite } from '../support/site.ts'
+
+type ImageOfModule = Module.GeneratedImage
 
 describe('a model on the Hugging Face hub', { timeout: 600_000 }, () => {
   let site: Site
@@ -148,6 +151,46 @@ describe('a model on the Hugging Face hub', { timeout: 600_000 }, () => {
       const { images, cached } = await sample(`hf:${name}`)
       assertSameImages(images, await reference(sampling))
       assert.ok(cached.some(({ sha256 }) => sha256 === graphFile(site.manifest).sha256))
+    })
+
+    test("the README's examples generate the same images, in the module and in the element", async () => {
+      const readme = await readFile(new URL('../../edge/sampler/README.md', import.meta.url), 'utf8')
+      const [script, element, ...more] = readme
+        .split('```')
+        .filter((block) => /^(js|html)\n/.test(block) && block.includes('hf:'))
+        .map((block) =>
+          block
+            .replace(/^\w+\n/, '')
+            .replaceAll('me/kittens', name)
+            .replace('@small', '@old'),
+        )
+      assert.deepEqual(more, [])
+      const { module, elementImages } = await page.evaluate(
+        async ({ script, element, server, options }) => {
+          const source = script.replace("'ddpm-sampler'", `'${server}/sampler.js'`)
+          const blob = new Blob([source, '\nexport { model, variant }'], { type: 'text/javascript' })
+          const { model, variant } = await import(URL.createObjectURL(blob))
+          const module = []
+          for (const each of [model, variant]) {
+            module.push((await each.sample(options)).map(({ pixels }: ImageOfModule) => [...pixels.data]))
+            each.dispose()
+          }
+          await import(`${server}/diffusion-canvas.js`)
+          document.body.innerHTML = element
+          const canvas = document.querySelector('diffusion-canvas')!
+          canvas.setAttribute('steps', String(options.steps))
+          const { images } = await new Promise<{ images: ImageOfModule[] }>((resolve, reject) => {
+            canvas.addEventListener('done', (event) => resolve((event as CustomEvent).detail))
+            canvas.addEventListener('error', (event: Event) => reject((event as CustomEvent).detail))
+          })
+          canvas.remove()
+          return { module, elementImages: images.map(({ pixels }) => [...pixels.data]) }
+        },
+        { script: script!, element: element!, server: site.proxy.url, options: sampling },
+      )
+      for (const images of module) assertSameImages(images, await reference(sampling))
+      const { steps } = sampling
+      assertSameImages(elementImages, await reference({ seed: 7, count: 4, steps }))
     })
 
     test('a commit that does not change the model causes no download', async () => {

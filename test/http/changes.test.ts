@@ -56,6 +56,8 @@ for (const [name, start] of Object.entries(hosts)) {
       const path = '/api/models/ada/digits/versions'
       await publish(host.storage, createModel('ada/digits', 'one'))
       const tag = (await request(host.url, path)).headers['etag']!
+      assert.equal((await request(host.url, path, { 'If-Match': tag })).status, 200)
+      assert.equal((await request(host.url, path, { 'If-Match': other })).status, 412)
       const two = createModel('ada/digits', 'two')
       assert.equal((await send('POST', path, { 'If-Match': other }, two.text)).status, 412)
       assert.equal((await send('POST', path, { 'If-Match': tag }, two.text)).status, 200)
@@ -70,7 +72,7 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.notEqual((await request(host.url, path)).headers['etag'], tag)
     })
 
-    test('files, parts and the garbage collection', async () => {
+    test('files, parts, the garbage collection and verification', async () => {
       const content = randomBytes(100)
       const path = `/files/${sha256Of(content)}`
       const put = (target: string, condition: Record<string, string>) =>
@@ -83,6 +85,9 @@ for (const [name, start] of Object.entries(hosts)) {
       assert.equal((await put(`${path}/parts/0`, { 'If-Match': '*' })).status, 412)
       assert.equal((await send('POST', `${path}?bytes=100`, { 'If-Match': other })).status, 412)
       assert.equal((await send('POST', '/api/collection', { 'If-Match': '*' })).status, 412)
+      const stored = JSON.stringify({ sha256: sha256Of(content), bytes: content.length })
+      assert.equal((await send('POST', '/api/verification', {}, stored)).status, 200)
+      assert.equal((await send('POST', '/api/verification', { 'If-Match': '*' }, stored)).status, 412)
     })
   })
 }

@@ -100,4 +100,21 @@ await runCase('15.6.4: a file that is removed during the request', async () => {
   const response = await app.request(site.subjects.model.subject.path, { headers: { Range: 'bytes=0-1' } })
   assert.deepEqual([response.status, response.headers.get('Retry-After')], [503, '1'])
 })
+await runCase('13.1.2: an upload with If-None-Match of a stored file', async () => {
+  const publishToken = 'the correct publish token'
+  const { subject, content } = site.subjects.model
+  const response = await module
+    .createApp(() => ({ ...host, publishToken }))
+    .request(subject.path, {
+      method: 'PUT',
+      headers: {
+        Authorization: `Bearer ${publishToken}`,
+        'Content-Type': 'application/octet-stream',
+        'Content-Length': String(content.length),
+        'If-None-Match': subject.etag,
+      },
+      body: new Uint8Array(content),
+    })
+  assert.equal(response.status, 412)
+})
 console.log(`${cases.length} cases`)

@@ -120,8 +120,11 @@ describe('frameworks', { timeout: 3_600_000 }, () => {
     await host.close()
   })
 
-  for (const name of ['rollup', 'esbuild']) {
-    test(`${name}, with the copied files`, async () => {
+  for (const [name, way] of [
+    ['rollup', 'with the plugin for assets'],
+    ['esbuild', 'with the copied files'],
+  ] as const) {
+    test(`${name}, ${way}`, async () => {
       const dist = join(await buildProject(name, folder, tarball), 'public')
       await writeFile(
         join(dist, 'index.html'),

@@ -17,9 +17,9 @@ import {
 } from '../trainer/src/commands/terminal/sampler-options.ts'
 import {
   classifierFolder,
-  openClassifierData,
-  openClassifierExtractor,
-} from '../trainer/src/evaluation/features/classifier.ts'
+  openDefaultExtractor,
+  openFeatureData,
+} from '../trainer/src/evaluation/features/default.ts'
 import type { Extractor } from '../trainer/src/evaluation/features/extractor.ts'
 import { cacheKey, readCached, writeCached } from '../trainer/src/evaluation/inputs/cache.ts'
 import { describeStop, sampleCached } from '../trainer/src/evaluation/inputs/generated.ts'
@@ -58,7 +58,7 @@ const command = addPlanOptions(
       'Measures the quality of every sampler for several numbers of steps, and writes a table and a chart. Finished cells ' +
         'and generated images are cached: stop with Ctrl+C and resume with the same command.',
     )
-    .argument('<model>', "a run's folder, a checkpoint, or an exported model, trained on labelled images"),
+    .argument('<model>', "a run's folder, a checkpoint, or an exported model"),
 )
   .option('--data <source>', 'real images, as for train (default: those of the run)')
   .option('--out <folder>', 'output folder (default: MODEL/evaluation)')
@@ -112,9 +112,9 @@ async function main(path: string, options: Options): Promise<void> {
     )
   }
   const folder = out ?? join(modelFolder(path), 'evaluation')
-  const { value: extractor } = await runLongTask('Training a classifier, %', 100, async (report) =>
-    openClassifierExtractor(
-      await openClassifierData(path, dataset),
+  const { value: extractor } = await runLongTask('Preparing the features, %', 100, async (report) =>
+    openDefaultExtractor(
+      await openFeatureData(path, dataset),
       out ?? classifierFolder(path),
       async (step, steps) => {
         if (await report((100 * step) / steps))

@@ -52,6 +52,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'dashboard/client',
     'commands/terminal',
     'commands/train',
+    'commands/evaluate',
     'commands',
   ],
   edge: [

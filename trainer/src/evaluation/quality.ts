@@ -11,16 +11,9 @@ import { compare, type Scores } from './metrics/compare.ts'
 
 /** Result of an evaluation and everything that determines it, as stored in JSON. */
 export interface QualityReport {
-  readonly model: { readonly description: string; readonly weights: string; readonly digest: string }
-  /** How the images were generated: the effective sampler options, resolved from the manifest and the flags, and more. */
-  readonly generated: SamplerOptions & {
-    readonly count: number
-    /** Evaluations of the model per image, not counting guidance. */
-    readonly evaluations: number
-    readonly guidance: number
-    readonly className: string | null
-    readonly seed: number
-  }
+  /** Absent if the images were read from folders. */
+  readonly model?: { readonly description: string; readonly weights: string; readonly digest: string }
+  readonly generated: GeneratedByModel | ReadFromFolders
   readonly reference: {
     readonly source: string
     readonly split: Split
@@ -37,14 +30,31 @@ export interface QualityReport {
   readonly shapes?: ShapeStatistics
 }
 
+/** How images were generated: the effective sampler options, resolved from the manifest and the flags, and more. */
+export interface GeneratedByModel extends SamplerOptions {
+  readonly count: number
+  /** Evaluations of the model per image, not counting guidance. */
+  readonly evaluations: number
+  readonly guidance: number
+  readonly className: string | null
+  readonly seed: number
+}
+
+/** Images of folders. */
+export interface ReadFromFolders {
+  readonly count: number
+  readonly folders: readonly string[]
+  /** SHA-256 of the pixels. */
+  readonly digest: string
+}
+
 export interface QualityRequest {
-  readonly model: OpenedModel
-  readonly weights: WeightsKind
+  /** Where the generated images are from. */
+  readonly origin: Pick<QualityReport, 'model' | 'generated'>
   readonly set: EvaluationSet
   readonly extractor: Extractor
-  readonly sampling: SampleOptions
-  /** Number of generated images. */
-  readonly count: number
+  /** Seed of the selection of real images and of the bootstrap. */
+  readonly seed: number
   /** Number of real images, selected at random. */
   readonly reference: number
   /** k of precision, recall, density and coverage. */
@@ -54,7 +64,7 @@ export interface QualityRequest {
 }
 
 /** @throws UserError if there are too few images for k neighbours */
-export function checkCounts({ count, reference, neighbours }: QualityRequest): void {
+export function checkCounts(count: number, reference: number, neighbours: number): void {
   if (Math.min(count, reference) > neighbours) return
   throw new UserError(
     `Too few images: expected more than ${neighbours} generated and ${neighbours} real images, got ${count} generated ` +
@@ -62,25 +72,31 @@ export function checkCounts({ count, reference, neighbours }: QualityRequest): v
   )
 }
 
-/** Compares generated images with real ones. */
-export async function measureQuality(request: QualityRequest, generated: Images): Promise<QualityReport> {
-  const { model, set, extractor, sampling, count, reference, neighbours, replicates } = request
-  const { dataset, source, split } = set
-  const { info } = model
+/** Describes how a model generates images. */
+export function generatedBy(
+  model: OpenedModel,
+  weights: WeightsKind,
+  sampling: SampleOptions,
+  count: number,
+): QualityRequest['origin'] {
+  const { info, description, digest } = model
   const { seed, className = null, guidance = info.sampling.guidance, ...samplerOptions } = sampling
   const { options } = resolveSampling(info, samplerOptions)
+  const evaluations = countEvaluations(planFor(info, samplerOptions))
+  return {
+    model: { description, weights, digest },
+    generated: { ...options, count, evaluations, guidance, className, seed },
+  }
+}
+
+/** Compares generated images with real ones. */
+export async function measureQuality(request: QualityRequest, generated: Images): Promise<QualityReport> {
+  const { origin, set, extractor, seed, reference, neighbours, replicates } = request
+  const { dataset, source, split } = set
   const real = await extractor.extract(selectImages(dataset, reference, seed))
   const features = await extractor.extract(generated)
   return {
-    model: { description: model.description, weights: request.weights, digest: model.digest },
-    generated: {
-      ...options,
-      count,
-      evaluations: countEvaluations(planFor(info, samplerOptions)),
-      guidance,
-      className,
-      seed,
-    },
+    ...origin,
     reference: { source, split, count: reference, of: dataset.count },
     features: { description: extractor.description, dims: features.dims, digest: extractor.digest },
     neighbours,

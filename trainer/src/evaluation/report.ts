@@ -1,5 +1,5 @@
 import type { Scores } from './metrics/compare.ts'
-import type { QualityReport } from './quality.ts'
+import type { GeneratedByModel, QualityReport } from './quality.ts'
 
 /** With fewer images, FID depends more on their number than on the model. */
 const minImages = 2000
@@ -18,8 +18,10 @@ export function formatReport(report: QualityReport): string {
   const { model, generated, reference, features, scores, neighbours, replicates } = report
   const count = Math.min(generated.count, reference.count)
   return [
-    model.description,
-    `Generated: ${describeGenerated(generated)}`,
+    ...(model ? [model.description] : []),
+    'folders' in generated
+      ? `Samples: ${generated.count} images of ${generated.folders.join(', ')}`
+      : `Generated: ${describeGenerated(generated)}`,
     `Compared with: ${reference.count} of ${reference.of} images of ${reference.source} (${reference.split})`,
     `Features: ${features.dims} of ${features.description}`,
     '',
@@ -33,7 +35,7 @@ export function formatReport(report: QualityReport): string {
   ].join('\n')
 }
 
-function describeGenerated(generated: QualityReport['generated']): string {
+function describeGenerated(generated: GeneratedByModel): string {
   const { count, className, sampler, steps, evaluations, spacing, guidance, seed } = generated
   return [
     `${count} images${className === null ? '' : ` of class ${className}`}`,
@@ -47,13 +49,7 @@ function describeGenerated(generated: QualityReport['generated']): string {
 }
 
 /** Describes the options that only some samplers have. */
-function samplerDetails({
-  sampler,
-  eta,
-  order,
-  varianceType,
-  epsilon,
-}: QualityReport['generated']): string[] {
+function samplerDetails({ sampler, eta, order, varianceType, epsilon }: GeneratedByModel): string[] {
   if (sampler === 'ddpm') return [`variance ${varianceType}`]
   if (sampler === 'ddim') return [`η ${eta}`, ...(epsilon === 'raw' ? ['raw ε'] : [])]
   return sampler === 'euler' || sampler === 'heun' ? [] : [`order ${order}`]

@@ -12,6 +12,8 @@ export interface GridOptions {
   readonly columns?: number
   /** Integer scale factor. Default: 2. */
   readonly scale?: number
+  /** Indices of images with a red frame. Default: none. */
+  readonly framed?: readonly number[]
 }
 
 /** An image of bytes: [height, width, channels]. */
@@ -22,6 +24,8 @@ interface Pixels {
   readonly channels: 1 | 3
 }
 
+const frameColour = [220, 30, 40]
+
 /**
  * Arranges images in a grid, scaled by an integer factor, with a white gap of 2 pixels between and around them.
  * @param values [count, channels, height, width] in [−1, 1]
@@ -29,7 +33,7 @@ interface Pixels {
 function gridPixels(
   values: Float32Array,
   { channels, height, width }: ImageShape,
-  { columns, scale = 2 }: GridOptions,
+  { columns, scale = 2, framed = [] }: GridOptions,
 ): Pixels {
   const size = channels * height * width
   const count = values.length / size
@@ -38,20 +42,28 @@ function gridPixels(
   const gap = 2
   const [cellWidth, cellHeight] = [width * scale + gap, height * scale + gap]
   const [totalWidth, totalHeight] = [across * cellWidth + gap, down * cellHeight + gap]
-  const data = new Uint8Array(totalWidth * totalHeight * channels).fill(255)
+  const outputs = framed.length > 0 ? 3 : (channels as 1 | 3)
+  const data = new Uint8Array(totalWidth * totalHeight * outputs).fill(255)
   const bytes = toBytes(values)
+  const isFramed = new Set(framed)
   for (let i = 0; i < count; i++) {
     const left = gap + (i % across) * cellWidth
     const top = gap + Math.floor(i / across) * cellHeight
+    if (isFramed.has(i)) {
+      for (let y = -gap; y < cellHeight; y++) {
+        for (let x = -gap; x < cellWidth; x++) data.set(frameColour, 3 * ((top + y) * totalWidth + left + x))
+      }
+    }
     for (let y = 0; y < height * scale; y++) {
       for (let x = 0; x < width * scale; x++) {
         const from = Math.floor(y / scale) * width + Math.floor(x / scale)
-        const to = ((top + y) * totalWidth + left + x) * channels
-        for (let c = 0; c < channels; c++) data[to + c] = bytes[i * size + c * height * width + from]!
+        const to = ((top + y) * totalWidth + left + x) * outputs
+        for (let c = 0; c < outputs; c++)
+          data[to + c] = bytes[i * size + (c % channels) * height * width + from]!
       }
     }
   }
-  return { data, width: totalWidth, height: totalHeight, channels: channels as 1 | 3 }
+  return { data, width: totalWidth, height: totalHeight, channels: outputs }
 }
 
 /**

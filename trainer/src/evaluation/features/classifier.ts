@@ -1,13 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { UserError } from '@ddpm/shared'
+import { join } from 'node:path'
 import { type Dataset, split, toSigned } from '../../data/dataset/dataset.ts'
-import { openData } from '../../data/open.ts'
-import { dataOptionsOf } from '../../run/run.ts'
 import { decodeSafetensors, encodeSafetensors } from '../../run/safetensors.ts'
 import { writeAtomically } from '../../support/files.ts'
 import { cacheKey, digest } from '../inputs/cache.ts'
-import { findRun, modelFolder } from '../inputs/images.ts'
 import { openClassifier, specOf } from './classifier-network.ts'
 import {
   classifierTraining,
@@ -23,23 +19,17 @@ const validationFraction = 0.1
 /**
  * Opens the features of a classifier that is trained on a labelled dataset. The classifier is cached in `folder`, under a
  * name that depends on the images, their labels and the training.
- * @throws UserError if the images have no classes
+ * @param dataset labelled images of at least two classes
  */
 export async function openClassifierExtractor(
   dataset: Dataset,
   folder: string,
   onStep: OnClassifierStep,
 ): Promise<Extractor> {
-  if (dataset.labels === null || dataset.classes.length < 2) {
-    throw new UserError(
-      `Cannot train a classifier for the features: ${dataset.name} has no classes. Pass a feature extractor with ` +
-        '--features network.onnx.',
-    )
-  }
   const spec = specOf(dataset)
   // Increase the version if a change of the code changes the trained parameters. This invalidates cached classifiers.
   const training = { ...classifierTraining, held: validationFraction, version: 2 }
-  const key = cacheKey({ spec, training, images: digest(dataset.pixels, dataset.labels) })
+  const key = cacheKey({ spec, training, images: digest(dataset.pixels, dataset.labels!) })
   const path = join(folder, `${dataset.name.replace(/[^\w.-]/g, '_')}-${key}.safetensors`)
 
   if (!existsSync(path)) {
@@ -71,20 +61,4 @@ export async function openClassifierExtractor(
       }),
     dispose: () => classifier.dispose(),
   }
-}
-
-/**
- * Opens the images that a model's classifier is trained on. For a run this is its whole dataset, so that all evaluations
- * of the run use the same features. For an exported model it is the images that the model is compared with.
- */
-export async function openClassifierData(path: string, evaluated: Dataset): Promise<Dataset> {
-  const run = findRun(path)
-  if (run === null) return evaluated
-  const { recipe } = run.config
-  return openData(recipe.data, dataOptionsOf(recipe))
-}
-
-/** Returns the cache folder next to a run's folder, so that runs on the same images share a classifier. */
-export function classifierFolder(path: string): string {
-  return join(dirname(resolve(modelFolder(path))), 'classifiers')
 }

@@ -22,14 +22,23 @@ export interface Preprocessing {
  * (greyscale images are repeated), and an output of features [N, dims] or [N, dims, H, W], which are averaged over
  * the pixels.
  * @param output name of the output; null selects the first one
+ * @param sha256 expected hash of the file; null accepts any file
  * @throws UserError if the file is not such a network
  */
 export async function openOnnxExtractor(
   path: string,
   preprocessing: Preprocessing,
   output: string | null,
+  sha256: string | null = null,
 ): Promise<Extractor> {
   const bytes = readBytes(path)
+  const hash = digest(bytes)
+  if (sha256 !== null && sha256.toLowerCase() !== hash) {
+    throw new UserError(
+      `Invalid extractor ${path}: expected SHA-256 ${sha256} as in --features-sha256, got ${hash}. Use the file with that ` +
+        'hash. Another network gives figures that cannot be compared.',
+    )
+  }
   const session = await ort.InferenceSession.create(bytes).catch((error) => {
     throw new UserError(`onnxruntime cannot open ${path}: ${(error as Error).message.trim()}`)
   })
@@ -44,7 +53,7 @@ export async function openOnnxExtractor(
   const { size, mean, std } = preprocessing
 
   return {
-    description: `${path}, output ${name}, images of ${size}×${size}, mean ${mean}, std ${std}`,
+    description: `${path} (SHA-256 ${hash}), output ${name}, images of ${size}×${size}, mean ${mean}, std ${std}`,
     digest: digest(bytes, Buffer.from(JSON.stringify([size, mean, std, name]))),
     async extract(images) {
       if (images.channels > inputChannels) {

@@ -4,7 +4,8 @@ import { domains, type ModelInfo, randomPermutation, UserError } from '@ddpm/sha
 import { type Dataset, split } from '../../data/dataset/dataset.ts'
 import { formatSize } from '../../data/dataset/size.ts'
 import { openData } from '../../data/open.ts'
-import { dataOptionsOf, openRun, type Run } from '../../run/run.ts'
+import { readExported } from '../../run/exported.ts'
+import { dataOptionsOf, modelInfoOf, openRun, type Run } from '../../run/run.ts'
 
 export const splits = ['train', 'validation', 'all'] as const
 export type Split = (typeof splits)[number]
@@ -14,6 +15,8 @@ export interface EvaluationSet {
   readonly dataset: Dataset
   readonly source: string
   readonly split: Split
+  /** Images of the same source that the model was not trained on, if `dataset` is the training set. */
+  readonly heldOut: Dataset | null
 }
 
 /**
@@ -56,9 +59,34 @@ export async function openEvaluationSet(
         `${all.channels}×${all.height}×${all.width}. Use images of that size.`,
     )
   }
-  const dataset =
-    chosen === 'all' ? all : split(all, run!.config.recipe.validation, run!.config.recipe.seed)[chosen]
-  return { dataset, source, split: chosen }
+  if (chosen === 'all') return { dataset: all, source, split: chosen, heldOut: null }
+  const { train, validation } = split(all, run!.config.recipe.validation, run!.config.recipe.seed)
+  return chosen === 'train'
+    ? { dataset: train, source, split: chosen, heldOut: validation }
+    : { dataset: validation, source, split: chosen, heldOut: null }
+}
+
+/**
+ * Opens real images to compare samples with, without a model. They are scaled and cropped to the size of the samples, like
+ * training images.
+ * @throws UserError if there are no images, or if they have another size or number of channels
+ */
+export async function openRealImages(source: string, samples: Images): Promise<EvaluationSet> {
+  const { channels, height, width } = samples
+  const dataset = await openData(source, {
+    seed: 0,
+    size: formatSize(samples),
+    // Grey samples may belong to a model of RGB images. Samples with colour cannot belong to one of greyscale images.
+    channels: channels === 3 ? 3 : 'auto',
+    onWarning: (warning) => console.warn(warning),
+  })
+  if (dataset.height !== height || dataset.width !== width) {
+    throw new UserError(
+      `Invalid size of the images of ${source}: expected ${width}×${height} as the samples, got ` +
+        `${dataset.width}×${dataset.height}. Use images of that size.`,
+    )
+  }
+  return { dataset, source, split: 'all', heldOut: null }
 }
 
 /** Returns the run that a folder or checkpoint belongs to; null for an exported model. */
@@ -70,6 +98,14 @@ export function findRun(path: string): Run | null {
     )
   }
   return openRun(modelFolder(path))
+}
+
+/**
+ * Returns the properties of a model's images without opening its network.
+ * @throws UserError if the path is not a model
+ */
+export function modelInfo(path: string): ModelInfo {
+  return readExported(path)?.manifest ?? modelInfoOf(findRun(path)!.config)
 }
 
 /** Returns the folder of the run that a folder or checkpoint belongs to, or that of an exported model. */
@@ -94,13 +130,20 @@ export function countImages({ channels, height, width, pixels }: Images): number
  * @param from number of images of the same seed's selection to skip
  */
 export function selectImages(dataset: Dataset, count: number, seed: number, from = 0): Images {
-  const { channels, height, width } = dataset
-  const size = channels * height * width
   const order = randomPermutation(seed, { domain: domains.selection, image: 1, step: 0 }, dataset.count)
-  const chosen = order.subarray(from, from + count)
-  const pixels = new Uint8Array(chosen.length * size)
-  chosen.forEach((index, to) => {
-    pixels.set(dataset.pixels.subarray(index * size, (index + 1) * size), to * size)
-  })
+  return pickImages(dataset, order.subarray(from, from + count))
+}
+
+/** Returns the images at the indices. */
+export function pickImages(
+  { channels, height, width, pixels: all }: Images,
+  indices: ArrayLike<number>,
+): Images {
+  const size = channels * height * width
+  const pixels = new Uint8Array(indices.length * size)
+  for (let i = 0; i < indices.length; i++) {
+    const start = indices[i]! * size
+    pixels.set(all.subarray(start, start + size), i * size)
+  }
   return { channels, height, width, pixels }
 }

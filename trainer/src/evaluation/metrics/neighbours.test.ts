@@ -1,20 +1,31 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { nearestRows } from './neighbours.ts'
+import { squaredDistance } from './features.ts'
+import { blocksOf, nearestRows } from './neighbours.ts'
 
-function close(actual: number, expected: number, tolerance: number): void {
-  assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, expected ${expected}`)
-}
+const rows = (count: number, phase: number) => ({
+  count,
+  dims: 3,
+  values: Float32Array.from({ length: 3 * count }, (_, i) => Math.sin(i * 7 + phase)),
+})
 
-test('finds the nearest row to a row with a little noise', () => {
-  const candidates = {
-    count: 50,
-    dims: 3,
-    values: Float32Array.from({ length: 150 }, (_, i) => Math.sin(i * 7)),
+test('finds the same nearest rows as a sort of all distances, in more rows than a block has', async () => {
+  const [queries, candidates] = [rows(1100, 0.5), rows(1500, 0)]
+  const found = await nearestRows(queries, blocksOf(candidates), 4)
+  for (const i of [0, 517, 1099]) {
+    const all = Array.from({ length: 1500 }, (_, j) => Math.sqrt(squaredDistance(queries, i, candidates, j)))
+    assert.deepEqual(
+      found[i]!.map(({ distance }) => distance),
+      all.sort((a, b) => a - b).slice(0, 4),
+    )
+    for (const { index, distance } of found[i]!)
+      assert.equal(distance, Math.sqrt(squaredDistance(queries, i, candidates, index)))
   }
-  const queries = { count: 2, dims: 3, values: Float32Array.of(...candidates.values.slice(60, 63), 9, 9, 9) }
-  queries.values[0]! += 0.01
-  const [first] = nearestRows(queries, candidates)
-  assert.equal(first!.index, 20)
-  close(first!.distance, 0.01, 1e-6)
+})
+
+test('returns all candidates if there are fewer than k, and distance 0 for an equal row', async () => {
+  const candidates = rows(5, 0)
+  const [found] = await nearestRows({ ...candidates, count: 1 }, blocksOf(candidates), 9)
+  assert.equal(found!.length, 5)
+  assert.deepEqual(found![0], { index: 0, distance: 0 })
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -86,6 +87,20 @@ suite('ONNX feature extractor', () => {
     await assert.rejects(
       grey.extract(uniformImages([[1, 2, 3]])),
       /expected an extractor for RGB images, got one for greyscale images/,
+    )
+  })
+
+  test('accepts only the file with the expected SHA-256, and reports the hash', async () => {
+    const path = extractorFile('pinned.onnx', 3, 'N', true)
+    const hash = createHash('sha256').update(readFileSync(path)).digest('hex')
+    const extractor = await openOnnxExtractor(path, preprocessing, null, hash.toUpperCase())
+    assert.ok(extractor.description.includes(`(SHA-256 ${hash})`))
+    await extractor.dispose()
+    await assert.rejects(
+      openOnnxExtractor(path, preprocessing, null, '0'.repeat(64)),
+      new RegExp(
+        `expected SHA-256 0{64} as in --features-sha256, got ${hash}\\. Use the file with that hash`,
+      ),
     )
   })
 })

@@ -3,14 +3,7 @@ import { suite, test } from 'node:test'
 import { validateRecipe } from '../run/recipe-reader.ts'
 import { recipes } from '../run/recipes.ts'
 import { networkOf } from '../run/run.ts'
-import {
-  chooseSize,
-  fieldsOf,
-  type NetworkSize,
-  networkSizes,
-  scheduleFields,
-  stepsWithin,
-} from './budget.ts'
+import { chooseSize, fieldsOf, type NetworkSize, networkSizes, stepsWithin, withSteps } from './budget.ts'
 
 /** Costs in the ratios of the networks' operations: each doubling of the width costs four times as much. */
 const costs: Readonly<Record<NetworkSize, number>> = { small: 1, medium: 4, large: 30, huge: 120 }
@@ -72,15 +65,20 @@ suite('network for a time', () => {
     assert.equal(steps(0.1, 500), 1)
   })
 
-  test('a recipe of any length is valid and validates, samples and saves within the run', () => {
-    for (const steps of [1, 7, 100, 12_345, 1e6]) {
-      const recipe = { ...recipes['images']!, ...scheduleFields(steps) }
-      validateRecipe(recipe)
-      for (const field of ['sampleEvery', 'validateEvery', 'checkpointEvery', 'warmup'] as const)
-        assert.ok(recipe[field] <= steps, field)
-    }
-    // Without a smaller decay, the average of a short run would still contain the initial weights.
-    assert.equal(scheduleFields(50).emaDecay, 0.9)
-    assert.equal(scheduleFields(8500).emaDecay, 0.9988)
+  test('a recipe of any length is valid, and validates, samples and saves within the run', () => {
+    for (const recipe of Object.values(recipes))
+      for (const steps of [1, 7, 100, 12_345, 1e6]) {
+        const fitted = withSteps(recipe, steps)
+        validateRecipe(fitted)
+        for (const field of ['sampleEvery', 'validateEvery', 'checkpointEvery', 'warmup'] as const)
+          assert.ok(fitted[field] <= steps, field)
+      }
+    // Otherwise the average of a short run would still contain the initial weights.
+    assert.equal(withSteps(recipes['images']!, 50).emaDecay, 0.9)
+  })
+
+  test('a long run keeps the warm-up and the EMA of its recipe', () => {
+    const { warmup, emaDecay } = withSteps(recipes['cifar10']!, 400_000)
+    assert.deepEqual([warmup, emaDecay], [5000, 0.9999])
   })
 })

@@ -72,6 +72,7 @@ export function fieldsOf(
     attention: multiples.map((_, level) => level > 0 && level === multiples.length - 1),
     // A CPU takes twice as long for twice the images. A GPU is not busy with few.
     batchSize: device === 'cpu' ? 16 : 64,
+    emaDecay: 0.9999,
     // Salimans & Ho 2022. Colours are right earlier than with ε.
     predictionType: 'v',
     sampler: 'dpmpp',
@@ -89,12 +90,17 @@ export function stepsWithin(
   return Math.max(1, Math.floor(Math.min(affordable, (maxEpochs * images) / batchSize)))
 }
 
-/** Returns the recipe fields that depend on the number of steps: results about 10 times in a run, EMA over its last tenth. */
-export function scheduleFields(steps: number): Partial<Recipe> {
+/**
+ * Fits a recipe to a number of steps: warm-up in at most a twentieth of them, EMA over at most a tenth, ten sample grids, and
+ * twenty validations and checkpoints.
+ */
+export function withSteps(recipe: Recipe, steps: number): Recipe {
+  const longestEma = Number(Math.max(0.9, 1 - 10 / steps).toPrecision(4))
   return {
+    ...recipe,
     steps,
-    warmup: Math.min(100, Math.ceil(steps / 20)),
-    emaDecay: Number(Math.min(0.9999, Math.max(0.9, 1 - 10 / steps)).toPrecision(4)),
+    warmup: Math.min(recipe.warmup, Math.ceil(steps / 20)),
+    emaDecay: Math.min(recipe.emaDecay, longestEma),
     sampleEvery: Math.ceil(steps / 10),
     validateEvery: Math.ceil(steps / 20),
     checkpointEvery: Math.ceil(steps / 20),

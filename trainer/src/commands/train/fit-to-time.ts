@@ -15,8 +15,8 @@ import {
   type NetworkSize,
   networkSizes,
   type SizeChoice,
-  scheduleFields,
   stepsWithin,
+  withSteps,
 } from '../../training/budget.ts'
 import { stepCost } from '../../training/estimate.ts'
 import { type Options, readOverrides } from './options.ts'
@@ -76,7 +76,7 @@ export async function fitToTime(recipe: Recipe, dataset: Dataset, options: Optio
       `each image is seen ${epochs.toLocaleString('en')} times.`,
   )
   return {
-    recipe: { ...measured.recipe, ...scheduleFields(steps), ...overrides },
+    recipe: { ...withSteps(measured.recipe, steps), ...overrides },
     engineRequest: machine.engineRequest,
   }
 }

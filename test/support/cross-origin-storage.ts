@@ -62,7 +62,9 @@ export async function startSharedStore(): Promise<SharedStore> {
   }
   const host = await listen(
     createServer(async (request, response) => {
-      const result = await respond(request)
+      // If the page is closed while it sends a file, the request is aborted, and nothing is stored.
+      const result = await respond(request).catch(() => null)
+      if (result === null) return
       const status = typeof result === 'string' ? 400 : 200
       response.writeHead(status, { 'Access-Control-Allow-Origin': '*' }).end(result)
       if (request.method === 'POST') for (const notify of writers.splice(0)) notify()

@@ -21,15 +21,15 @@ const datasetOf = (images: readonly Uint8Array[]): Dataset => ({
 const range = (from: number, count: number) => Array.from({ length: count }, (_, i) => waves(from + i, side))
 
 test('random features detect noise and lost colours, and do not distinguish images of the same kind', async () => {
-  const real = datasetOf(range(0, 400))
+  const real = datasetOf(range(0, 200))
   const extractor = await openRandomExtractor(real)
   const features = await extractor.extract(real)
-  const kid = async (images: readonly Uint8Array[]) => {
-    const options = { neighbours: 5, replicates: 40, seed: 0 }
+  const kid = async (images: readonly Uint8Array[], replicates = 0) => {
+    const options = { neighbours: 5, replicates, seed: 0 }
     return compare(features, await extractor.extract(datasetOf(images)), options).kid
   }
-  const others = range(1000, 400)
-  const same = await kid(others)
+  const others = range(1000, 200)
+  const same = await kid(others, 40)
   assert.ok(Math.abs(same.value) < 2 * same.halfWidth!, `KID of the same kind: ${same.value}`)
   const noisy = others.map((image) =>
     image.map((byte, i) => Math.min(255, Math.max(0, byte + ((i * 73) % 101) - 50))),

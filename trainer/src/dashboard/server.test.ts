@@ -44,12 +44,13 @@ async function* updates(url: string): AsyncGenerator<Update> {
 }
 
 suite('dashboard server', { timeout: 20_000 }, () => {
-  test('a resumed run shows no steps that a killed run wrote after its last checkpoint', async () => {
+  test('a resumed run shows no steps that a killed run wrote after its last checkpoint', async (t) => {
     const metrics = join(folder, 'metrics.jsonl')
     const untilCheckpoint = lines(1, 2, 0.5)
     writeFileSync(metrics, untilCheckpoint + lines(3, 4, 0.75))
     const data: ServerData = { folder, port: 0, page: '', facts }
     const worker = new Worker(new URL('server.ts', import.meta.url), { workerData: data })
+    t.after(() => worker.terminate())
     const [{ port }] = (await once(worker, 'message')) as [{ port: number }]
     const received = updates(`http://localhost:${port}/events`)
     const first = received.next()

@@ -40,13 +40,13 @@ function update(from: number): Update {
   return { ...metrics.history.curves(from), samples, state }
 }
 
-/** Reads the run's files and sends the changes to all open pages. */
-function refresh(): void {
+/** Reads the run's files and sends the changes to all open pages. If nothing has changed, sends only if `always`. */
+function refresh(always: boolean): void {
   const grew = metrics.read()
   const files = listSamples(folder, metrics.history.latest()?.step ?? 0)
   const hasNewSamples = files.length !== samples.length
   if (hasNewSamples) samples = files.map(({ step, file }) => ({ step, url: `samples/${file}` }))
-  if (!grew && !hasNewSamples && state === 'running') return
+  if (!grew && !hasNewSamples && !always) return
   // The last point that was sent may have been incomplete, so it is sent again. If points were merged, all have changed.
   const extent = metrics.history.extent()
   const from = extent.stride === sent.stride ? Math.max(0, sent.points - 1) : 0
@@ -82,14 +82,13 @@ server.listen(port, '127.0.0.1', () => {
 
 main.on('message', async (command: ServerCommand) => {
   if (command === 'begin') {
-    refresh()
-    for (const listener of listeners) send(listener, 'update', update(0))
-    timer = setInterval(refresh, 500)
+    refresh(true)
+    timer = setInterval(() => refresh(false), 500)
     return
   }
   if (timer) clearInterval(timer)
   state = command
-  refresh()
+  refresh(true)
   await Promise.all([...listeners].map((listener) => new Promise<void>((done) => listener.end(done))))
   process.exit() // In a worker, this ends only the thread.
 })

@@ -49,7 +49,10 @@ const reserve = 0.1
 /** Side below which the image is not halved again. */
 const minSide = 7
 
-/** Returns the recipe fields of a network of a size. Its lowest level has sides of 7 to 13 pixels and self-attention. */
+/**
+ * Returns the recipe fields of a network of a size. The image is halved down to a side of 7 to 13 pixels, or until a side is
+ * odd. The lowest level has self-attention, unless it is the only one.
+ */
 export function fieldsOf(
   size: NetworkSize,
   image: { readonly width: number; readonly height: number },

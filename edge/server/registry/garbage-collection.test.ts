@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { intercepted } from '../../../test/support/faults.ts'
+import { fc } from '../../../test/support/properties.ts'
 import {
   assertConsistent,
   createModel,

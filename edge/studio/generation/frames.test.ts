@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import { fc } from '../../../test/support/properties.ts'
 import { createFrameBuffer, type Frame, mergeFrames } from './frames.ts'
 
 /** A fake image: the buffer only reads its size. */

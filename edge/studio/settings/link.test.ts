@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { samplers, timestepSpacings, UserError } from '@ddpm/shared'
-import fc from 'fast-check'
+import { fc } from '../../../test/support/properties.ts'
 import { fromLink, toLink } from './link.ts'
 import { hasOrder, type Settings, type Start } from './settings.ts'
 

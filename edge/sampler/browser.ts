@@ -32,7 +32,7 @@
 import { type Dtype, graphFile, halfGraphFile, type Manifest, type ManifestFile } from '@ddpm/shared'
 import { estimateBatchSize } from './base/batches.ts'
 import { SamplerError } from './base/errors.ts'
-import type { Device, LoadProgress, LoadTask } from './base/protocol.ts'
+import type { Device, LoadProgress } from './base/protocol.ts'
 import { version } from './base/version.ts'
 import { purgeCache } from './download/cache.ts'
 import { parseModelUrl } from './model/address.ts'
@@ -41,7 +41,7 @@ import { chooseDevice, type DeviceChoice, webAssembly } from './model/device.ts'
 import { createModel, type Model, type RunningBackend } from './model/model.ts'
 import { createRecyclingBackend, maxRunsOf } from './model/recycling.ts'
 import { locateRuntime } from './model/runtime-files.ts'
-import { startWorker } from './model/worker-client.ts'
+import { startWorker, WorkerUnavailable } from './model/worker-client.ts'
 
 export {
   classOf,
@@ -80,7 +80,7 @@ export interface LoadOptions {
   readonly manifest?: Manifest
   /**
    * Address of a folder with copies of this package's files `worker-*.js` and `ort-*`: workers and onnxruntime's
-   * WebAssembly. For bundlers that do not copy them, or for another host. Default: next to this module.
+   * WebAssembly. Default: next to this module or, if a bundler did not copy them there, the model's server.
    */
   readonly runtime?: string
   /** Called during loading, and later if a device fails and another one replaces it. */
@@ -105,20 +105,21 @@ export async function load(
     signal,
   }: LoadOptions = {},
 ): Promise<Model> {
-  const { manifest, file } = await findModel(parseModelUrl(url), { manifest: known, signal })
+  const address = parseModelUrl(url)
+  const { manifest, file } = await findModel(address, { manifest: known, signal })
   const graph = file(selectGraph(manifest, dtype))
   const { deviceMemory } = navigator as { deviceMemory?: number }
   const initialBatchSize = estimateBatchSize(manifest.shape, deviceMemory)
+  /** Folder of the workers. undefined: next to this module */
+  let folder = runtime
   const start = async (
     choice: DeviceChoice,
     batchSize = initialBatchSize,
     abort?: AbortSignal,
   ): Promise<RunningBackend> => {
-    const { device, threads } = choice
-    const { worker, ...urls } = locateRuntime(choice.build, runtime)
-    const task: LoadTask = {
+    const { device, threads, build } = choice
+    const task = {
       version,
-      runtime: urls,
       manifest,
       graph,
       device,
@@ -127,8 +128,18 @@ export async function load(
       maxRuns: device === 'webgpu' ? maxRunsOf(navigator) : null,
       cache: cache ?? null,
     }
-    const first = await startWorker(worker, task, onProgress, abort)
-    const backend = createRecyclingBackend(first, () => startWorker(worker, task, onProgress))
+    const startFrom = (source: string | undefined, signal?: AbortSignal) => {
+      const { worker, ...urls } = locateRuntime(build, source)
+      return startWorker(worker, { ...task, runtime: urls }, onProgress, signal)
+    }
+    const first = await startFrom(folder, abort).catch((error) => {
+      // A bundler that does not copy the workers leaves their addresses unchanged.
+      if (!(error instanceof WorkerUnavailable) || folder !== undefined || address.server === null)
+        throw error
+      folder = address.server
+      return startFrom(folder, abort)
+    })
+    const backend = createRecyclingBackend(first, () => startFrom(folder))
     return { backend, choice, batchSize }
   }
   /** Returns WebAssembly if the device caused the error and the caller did not request that device. */

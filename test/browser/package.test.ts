@@ -145,10 +145,7 @@ describe('npm package', { timeout: 900_000 }, () => {
       outdir: out,
       logLevel: 'error',
     })
-    const installed = join(project, 'node_modules/ddpm-sampler')
-    for (const name of await readdir(installed)) {
-      if (/^(worker|ort)-/.test(name)) await cp(join(installed, name), join(out, name))
-    }
+    await copyRuntime(out)
     await writeFile(
       join(out, 'index.html'),
       '<!doctype html><main></main><script type="module" src="main.js"></script>',
@@ -178,6 +175,40 @@ describe('npm package', { timeout: 900_000 }, () => {
     const html = '<!doctype html><script type="module" src="main.js"></script>'
     await writeFile(join(out, 'index.html'), html)
   }
+
+  /** Copies the workers and onnxruntime's files of the installed package. */
+  async function copyRuntime(out: string): Promise<void> {
+    const installed = join(project, 'node_modules/ddpm-sampler')
+    for (const name of await readdir(installed)) {
+      if (/^(worker|ort)-/.test(name)) await cp(join(installed, name), join(out, name))
+    }
+  }
+
+  test("workers that a bundler did not copy come from the model's server", async () => {
+    const out = join(project, 'alone')
+    await bundlePage(out)
+    const page = await serveFolder(out)
+    const model = `${site.proxy.url}/${site.manifest.name}`
+    const from = site.proxy.paths.length
+    const { images } = await openAndGenerate(
+      browser,
+      `${page.url}?${new URLSearchParams({ model, device: 'wasm' })}`,
+    )
+    assertSameImages(images, await reference(sampling))
+    assert.ok(site.proxy.paths.slice(from).includes('/worker-wasm.js'))
+    await page.close()
+  })
+
+  test('a runtime folder without workers is rejected with an explanation', async () => {
+    const page = await serveFolder(join(project, 'alone'))
+    const model = `${site.proxy.url}/${site.manifest.name}`
+    const query = new URLSearchParams({ model, device: 'wasm', runtime: '/nowhere' })
+    await assert.rejects(
+      openAndGenerate(browser, `${page.url}?${query}`),
+      /offline: Cannot start the worker .*nowhere\/worker-wasm\.js\. Reload .* as "runtime"/,
+    )
+    await page.close()
+  })
 
   test('runtime names another host for workers and WebAssembly; the server of the model needs none of them', async () => {
     const out = join(project, 'elsewhere')
@@ -209,7 +240,7 @@ describe('npm package', { timeout: 900_000 }, () => {
     const query = new URLSearchParams({ model: `${site.proxy.url}/${site.manifest.name}`, device: 'wasm' })
     await assert.rejects(
       openAndGenerate(browser, `${page.url}?${query}`),
-      /bad-option: The worker's version is 0\.0\.1, but .* Copy the files worker-\* and ort-\* again/,
+      /bad-option: The worker's version is 0\.0\.1, but .* Copy the files worker-\* and ort-\* from/,
     )
     await page.close()
   })

@@ -120,11 +120,8 @@ describe('frameworks', { timeout: 3_600_000 }, () => {
     await host.close()
   })
 
-  for (const [name, way] of [
-    ['rollup', 'with the plugin for assets'],
-    ['esbuild', 'with the copied files'],
-  ] as const) {
-    test(`${name}, ${way}`, async () => {
+  for (const name of ['rollup', 'esbuild']) {
+    test(`${name}: copies no workers, which then come from the model's server`, async () => {
       const dist = join(await buildProject(name, folder, tarball), 'public')
       await writeFile(
         join(dist, 'index.html'),

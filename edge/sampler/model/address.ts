@@ -8,6 +8,8 @@ export type FileOfModel = Pick<ManifestFile, 'path' | 'sha256' | 'bytes'>
 /** Where the manifest and the files of a model are. */
 export interface ModelAddress {
   readonly manifestUrl: string
+  /** Base URL of a server or a static site, which also has the worker scripts. null: the hub, which has none */
+  readonly server: string | null
   /** Options of the request for the manifest. */
   readonly request: RequestInit
   /** Purpose of the model's files in the cache. */
@@ -51,6 +53,7 @@ function addressOnServer(server: string, name: string): ModelAddress {
   const purpose = purposeOf(server, name)
   return {
     manifestUrl: `${server}/api/models/${name}`,
+    server,
     request: {},
     purpose,
     unknown: null,
@@ -70,6 +73,7 @@ function addressOnHub({ name, revision }: HubAddress, hubUrl: string): ModelAddr
   const purpose = revision === 'main' ? repository : `${repository}@${revision}`
   return {
     manifestUrl: urlOf('manifest.json', revision),
+    server: null,
     // Browsers would otherwise use an earlier response without asking the hub.
     request: { cache: 'no-cache' },
     purpose,

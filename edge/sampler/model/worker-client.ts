@@ -3,8 +3,20 @@ import { fromFailure, SamplerError } from '../base/errors.ts'
 import type { LoadProgress, LoadTask, Reply, Request, SampleTask, Step } from '../base/protocol.ts'
 import type { Backend, TaskCallbacks } from './model.ts'
 
+/** Error for a worker script that cannot be loaded, or that fails before it loads a model. */
+export class WorkerUnavailable extends SamplerError {
+  constructor(script: string) {
+    super(
+      'offline',
+      `Cannot start the worker ${script}. Reload the page. If the file is missing there, copy the files worker-* and ort-* ` +
+        'of this package, and pass the address of their folder as "runtime".',
+    )
+  }
+}
+
 /**
  * Starts a worker and loads a model in it.
+ * @throws WorkerUnavailable
  * @throws SamplerError if loading fails; the signal's reason when aborted
  */
 export function startWorker(
@@ -23,8 +35,7 @@ export function startWorker(
       reject(error)
     }
     signal?.addEventListener('abort', abort, { once: true })
-    worker.onerror = () =>
-      fail(new SamplerError('offline', `Cannot start the worker ${script}. Reload the page.`))
+    worker.onerror = () => fail(new WorkerUnavailable(script))
     worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if (data.type === 'progress') onProgress(data.progress)
       if (data.type === 'failed') fail(fromFailure(data.failure))

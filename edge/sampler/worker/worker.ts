@@ -82,7 +82,7 @@ function checkVersion(task: LoadTask): void {
   throw new SamplerError(
     'bad-option',
     `The worker's version is ${version}, but the module's version is ${task.version}. Copy the files worker-* and ort-* ` +
-      'again from the installed package.',
+      'from the installed package to the folder of the bundle, or to that of the option "runtime".',
   )
 }
 

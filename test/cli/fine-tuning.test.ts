@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -161,9 +161,26 @@ suite('npm run train -- --resume', () => {
     assert.equal(status, 1)
     assert.match(
       stderr,
-      /differ from those that .* was started with: 1 more:[\s\S]*npm run train -- --from .* --data <images>/,
+      /differ from those that .* was started with: 1 more:[\s\S]* 1 added \(warm\/new\.png\)\n[\s\S]*npm run train -- --from .* --data <images>/,
     )
     rmSync(join(images, 'warm/new.png'))
+  })
+
+  test('as many images, one of which changed: reports which, and continues', async () => {
+    const [name] = readdirSync(join(images, 'warm'))
+    const path = join(images, 'warm', name!)
+    const original = readFileSync(path)
+    await sharp({ create: { width: 20, height: 20, channels: 3, background: 'green' } }).toFile(path)
+    const changed = await resume()
+    writeFileSync(path, original)
+    assert.equal(changed.status, 0, changed.stderr)
+    assert.match(
+      changed.stderr,
+      new RegExp(
+        `was started with: 1 changed \\(warm/${name}\\)\\. Training continues .*npm run train -- --from`,
+      ),
+    )
+    assert.doesNotMatch((await resume()).stderr, /differ/)
   })
 
   test('more steps of a finished cosine schedule: reports the jump of the learning rate', async () => {

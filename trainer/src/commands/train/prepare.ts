@@ -5,6 +5,7 @@ import { quote } from '@ddpm/shared/cli'
 import { split } from '../../data/dataset/dataset.ts'
 import { isBuiltIn } from '../../data/open.ts'
 import { transferWeights } from '../../network/transfer.ts'
+import { listImagesOf } from '../../run/image-list.ts'
 import { assertNotLocked, lockName } from '../../run/lock.ts'
 import { openPretrained, type Pretrained } from '../../run/pretrained.ts'
 import { openRecipe } from '../../run/recipe-reader.ts'
@@ -56,6 +57,7 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
     engineRequest,
     config,
     images,
+    imageList: isBuiltIn(recipe.data) ? null : listImagesOf(dataset),
     ...progress,
     state: pretrained === null ? state : startFrom(pretrained, config, state.parameters),
   }

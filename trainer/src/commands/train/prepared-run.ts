@@ -1,5 +1,5 @@
 import { progressBar } from '@ddpm/shared/cli'
-import type { Dataset, Split } from '../../data/dataset/dataset.ts'
+import type { Dataset, ImageSource, Split } from '../../data/dataset/dataset.ts'
 import { parseSize } from '../../data/dataset/size.ts'
 import { openData } from '../../data/open.ts'
 import type { EngineRequest } from '../../engines/choose.ts'
@@ -18,6 +18,8 @@ export interface PreparedRun {
   readonly isNew: boolean
   readonly config: RunConfig
   readonly images: Split
+  /** The images that the run was started with. null: the built-in set, or a run of an earlier version */
+  readonly imageList: readonly ImageSource[] | null
   /** Engine and device to train on. */
   readonly engineRequest: EngineRequest
   readonly progress: Progress

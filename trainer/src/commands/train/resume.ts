@@ -2,6 +2,7 @@ import { UserError } from '@ddpm/shared'
 import { quote } from '@ddpm/shared/cli'
 import { split } from '../../data/dataset/dataset.ts'
 import { listCheckpoints } from '../../run/checkpoint.ts'
+import { describeChanges, listImagesOf, readImageList } from '../../run/image-list.ts'
 import { lockRun } from '../../run/lock.ts'
 import { differences, openRecipe } from '../../run/recipe-reader.ts'
 import type { Recipe } from '../../run/recipes.ts'
@@ -72,14 +73,21 @@ export async function prepareResumed(folder: string, options: Options): Promise<
   const dataset = await readImages(recipe, options.cache)
   const { name: _, ...actual } = describeImages(dataset, recipe)
   const { name, ...expected } = saved.dataset
+  const imageList = readImageList(folder)
+  const changes = imageList && describeChanges(imageList, listImagesOf(dataset))
   if (JSON.stringify(actual) !== JSON.stringify(expected)) {
     throw new UserError(
       `The images of ${recipe.data} differ from those that ${folder} was started with` +
         `${countDifference(actual.count, expected.count)}:\n` +
-        `  expected ${JSON.stringify(expected)}\n  got      ${JSON.stringify(actual)}\n` +
+        `  expected ${JSON.stringify(expected)}\n  got      ${JSON.stringify(actual)}\n${changes === null ? '' : `  ${changes}\n`}` +
         `Restore the images, or pass their location with --data. ${fineTuning}`,
     )
   }
+  if (changes !== null)
+    console.warn(
+      `The images of ${recipe.data} differ from those that ${folder} was started with: ${changes}. Training continues with ` +
+        `the present images. ${fineTuning}`,
+    )
   const config: RunConfig = { ...saved, recipe, dataset: { name, ...expected } }
   const { engine, device } = options
   const run = {
@@ -88,6 +96,7 @@ export async function prepareResumed(folder: string, options: Options): Promise<
     engineRequest: { engine, device },
     config,
     images: split(dataset, recipe.validation, recipe.seed),
+    imageList,
   }
   if (listCheckpoints(folder).length === 0) {
     if (recipe.from !== null)

@@ -9,6 +9,7 @@ import { MissingImageError } from '../../data/dataset/gather.ts'
 import { chooseEngine, formatCandidate } from '../../engines/choose.ts'
 import { openEngine } from '../../engines/open.ts'
 import { checkpointSize, maxCheckpoints } from '../../run/checkpoint.ts'
+import { writeImageList } from '../../run/image-list.ts'
 import { lockRun } from '../../run/lock.ts'
 import { openMetrics } from '../../run/metrics.ts'
 import { layoutOfRun, networkOf, stepOf, writeRunConfig } from '../../run/run.ts'
@@ -43,6 +44,7 @@ export async function trainRun(prepared: PreparedRun, options: Options): Promise
     // Created as late as possible, so that a run that cannot start leaves no folder behind.
     lockRun(folder)
     writeRunConfig(folder, config)
+    if (prepared.imageList !== null) writeImageList(folder, prepared.imageList)
   }
   printIntroduction(prepared, engine)
   console.log(describeCost(cost))

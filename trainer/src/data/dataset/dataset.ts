@@ -2,6 +2,14 @@ import { domains, randomPermutation, UserError } from '@ddpm/shared'
 import type { DecodeOptions } from './decode.ts'
 import { formatSize, type Size } from './size.ts'
 
+/** An image of a folder. */
+export interface ImageSource {
+  /** Path relative to the folder. */
+  readonly path: string
+  /** SHA-1 of the decoded pixels at the training size. */
+  readonly sha1: string
+}
+
 /** A set of images. Every source is converted to this form. */
 export interface Dataset {
   readonly name: string
@@ -15,6 +23,8 @@ export interface Dataset {
   readonly pixels: Uint8Array
   /** [count], indices into `classes`; null if the images have no labels. */
   readonly labels: Uint16Array | null
+  /** Where the images come from, if they are those of a folder. */
+  readonly sources?: readonly ImageSource[]
   /** The images that follow those in memory. Absent if all images are in memory. */
   readonly files?: ImageFiles
 }
@@ -106,7 +116,7 @@ export function split(dataset: Dataset, fraction: number, seed: number): Split {
 function select(dataset: Dataset, indices: Uint32Array): Dataset {
   const size = imageSize(dataset)
   const cachedCount = dataset.pixels.length / size
-  const { files, labels, ...properties } = dataset
+  const { files, labels, sources: _, ...properties } = dataset
   const inMemory = indices.filter((index) => index < cachedCount)
   // Shared memory, so that the thread that builds batches reads the same pixels without a copy.
   const pixels = new Uint8Array(new SharedArrayBuffer(inMemory.length * size))

@@ -14,7 +14,7 @@ export async function gather(dataset: Dataset, indices: Uint32Array): Promise<Da
   const size = imageSize(dataset)
   const cachedCount = dataset.pixels.length / size
   const pixels = new Uint8Array(indices.length * size)
-  const { files, labels, ...properties } = dataset
+  const { files, labels, sources: _, ...properties } = dataset
   const uncached: { path: string; to: number }[] = []
   for (const [to, index] of indices.entries()) {
     if (index >= cachedCount) uncached.push({ path: files!.paths[index - cachedCount]!, to })

@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { formatBytes } from '../../support/files.ts'
 import { summarize } from '../../support/summarize.ts'
-import type { Dataset } from '../dataset/dataset.ts'
+import type { Dataset, ImageSource } from '../dataset/dataset.ts'
 import { type DecodeOptions, decode, forEachConcurrently, type ImageKind } from '../dataset/decode.ts'
 import { imageFormats, listImages } from './listing.ts'
 import { readLabels } from './metadata.ts'
@@ -65,6 +65,7 @@ export async function readFolder(folder: string, options: FolderOptions): Promis
     count: readable.length,
     classes,
     pixels: all.subarray(0, inMemory.length * bytes),
+    sources: readable.map(({ path, sha1 }) => ({ path, sha1 })),
     labels: labels && Uint16Array.from(readable, ({ index }) => indexOf.get(labels[index]!)!),
     ...(others.length > 0 && {
       files: { folder, paths: others, decoding: { width, height, channels } },
@@ -108,10 +109,7 @@ function subfolders(
 }
 
 /** An image that was decoded. */
-interface DecodedImage extends ImageKind {
-  /** Hash of the decoded pixels. */
-  readonly digest: string
-}
+type DecodedImage = ImageKind & Pick<ImageSource, 'sha1'>
 
 /** The decoded images of a folder. */
 interface Decoded {
@@ -139,7 +137,7 @@ async function decodeAll(
     const out = index < cachedCount ? pixels.subarray(start, start + imageBytes) : new Uint8Array(imageBytes)
     try {
       const kind = await decode(join(folder, paths[index]!), { width, height, channels }, out)
-      images[index] = { ...kind, digest: createHash('sha1').update(out).digest('base64') }
+      images[index] = { ...kind, sha1: createHash('sha1').update(out).digest('base64') }
     } catch (error) {
       failures.push(`${paths[index]} (${(error as Error).message})`)
     }

@@ -1,20 +1,18 @@
 import { summarize } from '../../support/summarize.ts'
+import type { ImageSource } from '../dataset/dataset.ts'
 import type { Size } from '../dataset/size.ts'
 
 /** Below this number of different images, a model mostly memorizes them. */
 const fewImages = 200
 
 /** Properties of an image that decide whether it is useful for training. */
-export interface ImageQuality {
-  readonly path: string
+export interface ImageQuality extends ImageSource {
   readonly enlarged: boolean
-  /** Hash of the pixels at the training size. */
-  readonly digest: string
 }
 
 /** Returns warnings about duplicated, enlarged and too few images, and how many images are useful. */
 export function describeQuality(images: readonly ImageQuality[], { width, height }: Size): string[] {
-  const groups = [...Map.groupBy(images, ({ digest }) => digest).values()]
+  const groups = [...Map.groupBy(images, ({ sha1 }) => sha1).values()]
   const duplicates = groups.flatMap(([first, ...copies]) =>
     copies.map(({ path }) => `${path} (= ${first!.path})`),
   )

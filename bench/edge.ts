@@ -10,6 +10,7 @@ import { parseNumber, parseWholeNumber, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
 import { serveOnWorkerd } from '../edge/commands/hosting/workerd.ts'
 import { wranglerOrFail } from '../edge/commands/hosting/wrangler.ts'
+import { startBareWorkerd } from './edge/bare-workerd.ts'
 import { manyModels } from './edge/many-models.ts'
 import { processorTime } from './edge/processor-time.ts'
 import { type Contender, type Published, startContenders } from './edge/servers.ts'
@@ -206,7 +207,10 @@ async function main(options: Options): Promise<void> {
       `This takes at most ${Math.ceil(maxMinutes + 1)} minutes on ${availableParallelism()} cores (${cpus()[0]!.model}).\n`,
     )
     if (seconds > 0) await rates(all, file, options)
-    if (models > 0) await manyModels(all, models)
+    if (models > 0) {
+      const bare = await startBareWorkerd(folder, models)
+      await manyModels([...all, bare], models).finally(bare.stop)
+    }
     if (downloads > 0) await memory(all, file, options)
     await bundle(folder)
   } finally {

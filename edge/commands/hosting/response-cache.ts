@@ -10,7 +10,7 @@ import { isHubClient } from '../../server/http/hub-client.ts'
 import type { Storage } from '../../server/storage/storage.ts'
 
 /** Maximum size of a cached body, and of all of them. */
-const maxBodyBytes = 128 * 1024
+const maxBodyBytes = 8 * 2 ** 20
 const maxTotalBytes = 64 * 2 ** 20
 /** Approximate size of an entry without its body. */
 const entryBytes = 2048

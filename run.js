@@ -26,6 +26,7 @@ const commands = {
   test: 'scripts/test.ts',
   'test:unit': 'scripts/test-unit.ts',
   'test:frameworks': 'scripts/test-frameworks.ts',
+  setup: 'trainer/src/commands/setup.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'bench/train.ts',
   'bench:quality': 'bench/quality.ts',

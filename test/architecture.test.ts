@@ -26,6 +26,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   ],
   'trainer/src': [
     'support',
+    'setup',
     'algebra',
     'network',
     'objective',

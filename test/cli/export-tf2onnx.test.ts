@@ -41,20 +41,11 @@ suite('npm run export -- --via tf2onnx', () => {
   }, () => {
     assertRejected(
       'python3',
-      /Missing Python modules of python3: .*tf2onnx.*TensorFlow 2\.13 to 2\.15\): python3 -m pip install/,
+      /Missing Python modules of python3: .*tf2onnx\. Install them: npm run setup -- tf2onnx\./,
     )
   })
 
-  const installed = spawnSync('python3', ['-c', 'import tensorflow, tf2onnx']).status === 0
-  test('writes a model whose predictions were compared with our own export', {
-    skip: installed ? false : 'python3 has no TensorFlow and tf2onnx',
-  }, () => {
-    const { status, output } = exportVia('python3')
-    assert.equal(status, 0, output)
-    rmSync(join(folder, 'via'), { recursive: true })
-  })
-
-  // The other tests replace Python with a script that accepts the command line of tf2onnx and writes a prepared file.
+  // The real conversion is tested in test/tf2onnx.test.ts. These tests replace Python with a script that accepts the command line of tf2onnx and writes a prepared file.
   const fakePython = (name: string, action: string): string => {
     const path = join(folder, name)
     writeFileSync(

@@ -8,6 +8,8 @@ import { convertWithTf2onnx, requireTf2onnx } from '../export/tf2onnx.ts'
 import { toTfjsModel, type WeightsKind } from '../inference/graph.ts'
 import type { Checkpoint } from '../run/checkpoint.ts'
 import { modelInfoOf, openCheckpoint, type Run, runName } from '../run/run.ts'
+import { tensorflow } from '../setup/environments.ts'
+import { installedPython } from '../setup/python.ts'
 
 interface Options {
   out?: string
@@ -19,7 +21,7 @@ interface Options {
   format: 'onnx' | 'tfjs'
   dtype: Dtype
   via?: 'tf2onnx'
-  python: string
+  python?: string
 }
 
 const command = new Command('npm run export --')
@@ -50,7 +52,10 @@ const command = new Command('npm run export --')
     'tf2onnx: convert the TensorFlow.js graph model to ONNX with the Python package tf2onnx, and check its predictions',
     parseChoice(['tf2onnx']),
   )
-  .option('--python <program>', 'Python executable with TensorFlow and tf2onnx', 'python3')
+  .option(
+    '--python <program>',
+    'Python with TensorFlow and tf2onnx (default: that of npm run setup -- tf2onnx, or else python3)',
+  )
   .addHelpText(
     'after',
     `
@@ -58,7 +63,7 @@ Examples:
   npm run export -- runs/mine --name me/kittens --licence CC-BY-4.0
   npm run export -- runs/mine --dtype fp16     with a second file of half the size
   npm run export -- runs/mine --format tfjs    for tf.loadGraphModel
-  npm run export -- runs/mine --via tf2onnx    requires TensorFlow 2.13 to 2.15; without --via no Python is needed`,
+  npm run export -- runs/mine --via tf2onnx    after npm run setup -- tf2onnx; without --via no Python is needed`,
   )
   .action(main)
 
@@ -139,7 +144,11 @@ async function exportOnnx(
   )
 }
 
-async function tf2onnxConverter({ config }: Run, checkpoint: Checkpoint, { python, weights }: Options) {
+async function tf2onnxConverter(
+  { config }: Run,
+  checkpoint: Checkpoint,
+  { python = installedPython(tensorflow) ?? 'python3', weights }: Options,
+) {
   await requireTf2onnx(python)
   const model = toTfjsModel(config, checkpoint, weights)
   return (plain: Uint8Array) => {

@@ -1,5 +1,6 @@
 import { UserError } from '@ddpm/shared'
 import * as tf from '@tensorflow/tfjs-core'
+import { installedModules, type NodePackage, tfjsNode, tfjsNodeGpu } from '../setup/tfjs-node.ts'
 import type { Device } from '../step/engine.ts'
 import { noWebgpuAdapter } from './install-hints.ts'
 
@@ -37,44 +38,60 @@ export async function openBackend(device: Device): Promise<Backend> {
   }
 }
 
-const cudaInstall = `npm install --no-save @tensorflow/tfjs-node-gpu@${version}`
-const cudaRequirements =
-  'It downloads libtensorflow 2.9.1 and needs Linux or Windows on x64, CUDA 11.2, cuDNN 8.1 and Node 22 or older ' +
-  `(this is Node ${process.versions.node}). For cards newer than CUDA 11.2 (Ada, Hopper, Blackwell), use ` +
-  '--engine onnxruntime --device webgpu, which needs only the graphics driver, or --engine onnxruntime --device cuda.'
-
 async function cuda(): Promise<Backend> {
-  const loaded = await importOptional(
-    '@tensorflow/tfjs-node-gpu',
-    `Reinstall it:\n  ${cudaInstall}\n${cudaRequirements}`,
-  )
-  if (!loaded) {
+  if (!(await loadNodePackage(tfjsNodeGpu))) {
     throw new UserError(
-      'Cannot use CUDA with TensorFlow.js: the package @tensorflow/tfjs-node-gpu is not installed.\n' +
-        `Install it:\n  ${cudaInstall}\n${cudaRequirements}`,
+      'Cannot use CUDA with TensorFlow.js: @tensorflow/tfjs-node-gpu is not installed.\n' +
+        'Install it, with TensorFlow and CUDA 12 (Linux x64, NVIDIA driver 525 or newer):\n  npm run setup -- tfjs --cuda',
     )
   }
   await tf.setBackend('tensorflow')
   if (!(tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice) {
     throw new UserError(
-      'Cannot use CUDA with TensorFlow.js: @tensorflow/tfjs-node-gpu is installed, but detects no CUDA device, or not ' +
-        'the versions of CUDA and cuDNN that it needs.\n' +
-        `Check the output of nvidia-smi and the folders in LD_LIBRARY_PATH. ${cudaRequirements}`,
+      'Cannot use CUDA with TensorFlow.js: TensorFlow is installed, but detects no CUDA device.\n' +
+        'Check the output of nvidia-smi: it must list a card, and a driver of version 525 or newer.',
     )
   }
-  return { name: 'tensorflow', description: 'CUDA, libtensorflow' }
+  return { name: 'tensorflow', description: `CUDA, TensorFlow ${tensorflowVersion()}` }
 }
 
 async function cpu(): Promise<Backend> {
-  const hint =
-    `Reinstall it:\n  npm install --no-save @tensorflow/tfjs-node@${version}\n` +
-    'or remove the folder node_modules/@tensorflow/tfjs-node.'
-  if (await importOptional('@tensorflow/tfjs-node', hint))
-    return { name: 'tensorflow', description: 'the CPU, libtensorflow' }
+  if (await loadNodePackage(tfjsNode)) {
+    await tf.setBackend('tensorflow')
+    return { name: 'tensorflow', description: `the CPU, TensorFlow ${tensorflowVersion()}` }
+  }
   await import('@tensorflow/tfjs-backend-cpu')
   return {
     name: 'cpu',
-    description: 'the CPU, plain JavaScript (the package @tensorflow/tfjs-node is faster)',
+    description: 'the CPU, plain JavaScript (faster after npm run setup -- tfjs)',
+  }
+}
+
+/** Returns the version of the loaded TensorFlow library. */
+function tensorflowVersion(): string {
+  return (tf.backend() as unknown as { binding: { TF_Version: string } }).binding.TF_Version
+}
+
+/**
+ * Loads a package of TensorFlow.js for Node: the one that `npm run setup` has built, or one in node_modules.
+ * @returns false if there is none
+ * @throws UserError if it is installed but cannot be loaded
+ */
+async function loadNodePackage(nodePackage: NodePackage): Promise<boolean> {
+  // TensorFlow would print its optimizations and, without a GPU, many warnings. Errors are still printed.
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2'
+  const { npmName, part } = nodePackage
+  const setup = `npm run setup -- tfjs${part === 'tfjs' ? '' : ' --cuda'}`
+  const modules = installedModules(nodePackage)
+  if (modules === null)
+    return (await importOptional(npmName, `Remove it from node_modules, and run:\n  ${setup}`)) !== null
+  try {
+    modules(npmName)
+    return true
+  } catch (error) {
+    throw new UserError(
+      `Cannot load ${npmName}: ${(error as Error).message.split('\n')[0]}\nInstall it again:\n  ${setup} --remove\n  ${setup}`,
+    )
   }
 }
 

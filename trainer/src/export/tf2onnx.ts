@@ -10,7 +10,7 @@ import { type OpenedModel, openGraph } from '../inference/model.ts'
 
 const alternative =
   'Or run `npm run export` without --via: it writes the same network as ONNX without Python.'
-const install = `python3 -m pip install "tensorflow>=2.13,<2.16" tf2onnx`
+const install = 'npm run setup -- tf2onnx'
 
 /** Python code that prints which of its arguments are not installed modules, without importing them. */
 const listMissingModules =
@@ -26,14 +26,13 @@ export async function requireTf2onnx(python: string): Promise<void> {
     missing = (await runPython(python, ['-c', listMissingModules, 'tensorflow', 'tf2onnx'])).trim()
   } catch (error) {
     throw new UserError(
-      `Cannot run Python as "${python}" (${firstLine(error)}). Install Python 3.9 to 3.11, or pass the path of its ` +
-        `executable with --python. Then run: ${install}. ${alternative}`,
+      `Cannot run Python as "${python}" (${firstLine(error)}). Install Python 3.9 to 3.11 and then TensorFlow and tf2onnx: ` +
+        `${install}. ${alternative}`,
     )
   }
   if (missing === '') return
   throw new UserError(
-    `Missing Python modules of ${python}: ${missing.split(' ').join(', ')}. Install them in Python 3.9 to 3.11 ` +
-      `(tf2onnx requires TensorFlow 2.13 to 2.15): ${install}. ${alternative}`,
+    `Missing Python modules of ${python}: ${missing.split(' ').join(', ')}. Install them: ${install}. ${alternative}`,
   )
 }
 

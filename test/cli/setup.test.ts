@@ -47,7 +47,7 @@ function noSuitablePython(): string | false {
 
 suite('npm run setup', { skip: process.platform === 'win32' && 'the fake Python is a shell script' }, () => {
   test('unknown parts, conflicting options and a missing part are reported', async () => {
-    await assertFails(['tf2onx'], /tf2onnx, tfjs.*Did you mean "tf2onnx"/)
+    await assertFails(['tf2onx'], /cuda, tf2onnx, tfjs.*Did you mean "tf2onnx"/)
     await assertFails(['tf2onnx', '--cuda'], /Invalid --cuda: it is an option of tfjs/)
     await assertFails(['tfjs', '--remove', '--python', 'python3'], /Conflicting --python and --remove/)
     const { status, stdout } = await setup(['tfjs', '--remove'])

@@ -1,7 +1,9 @@
 import { UserError } from '@ddpm/shared'
 import { parseChoice, runCommand } from '@ddpm/shared/cli'
 import { Command } from 'commander'
-import { tensorflow, tensorflowCuda } from '../setup/environments.ts'
+import { probe, smallStep } from '../engines/probe.ts'
+import { installCuda, onnxruntimeCuda, unlinkCuda } from '../setup/cuda.ts'
+import { tensorflow } from '../setup/environments.ts'
 import { isInstalled, removePart } from '../setup/parts.ts'
 import { installEnvironment } from '../setup/python.ts'
 import { installTfjsNode, tfjsNode, tfjsNodeGpu } from '../setup/tfjs-node.ts'
@@ -12,16 +14,27 @@ interface Options {
   remove: boolean
 }
 
-const parts = ['tf2onnx', 'tfjs'] as const
+/** An optional part. */
+interface Part {
+  /** Names of its folders. The first one tells whether it is installed. */
+  readonly names: readonly [string, ...string[]]
+  install(python: string | undefined): Promise<void>
+  /** Undoes what `install` changed outside of the part's folder. */
+  readonly beforeRemoval?: () => void
+}
+
+const parts = ['cuda', 'tf2onnx', 'tfjs'] as const
 
 const command = new Command('npm run setup --')
   .description(
     'Installs an optional part into .setup/ of the project, and changes nothing else on the machine:\n\n' +
+      '  cuda     CUDA 13 and cuDNN for onnxruntime; needs Linux x64 and an NVIDIA driver\n' +
       '  tf2onnx  TensorFlow and tf2onnx for Python, for npm run export -- RUN --via tf2onnx\n' +
-      '  tfjs     @tensorflow/tfjs-node, built with TensorFlow 2.15, for npm run train -- --engine tfjs\n\n' +
-      'Both need Python 3.9 to 3.11. tfjs also needs Linux and a C++ compiler.',
+      '  tfjs     @tensorflow/tfjs-node, built with TensorFlow 2.15, for npm run train -- --engine tfjs;\n' +
+      '           needs Linux and a C++ compiler\n\n' +
+      'All need Python 3.9 or newer, the last two at most 3.11.',
   )
-  .argument('<part>', 'tf2onnx or tfjs', parseChoice(parts))
+  .argument('<part>', 'cuda, tf2onnx or tfjs', parseChoice(parts))
   .option('--cuda', 'tfjs: @tensorflow/tfjs-node-gpu with CUDA 12; needs an NVIDIA driver', false)
   .option('--python <program>', 'Python to install with (default: the first suitable one)')
   .option('--remove', 'remove the part', false)
@@ -29,35 +42,60 @@ const command = new Command('npm run setup --')
     'after',
     `
 Examples:
+  npm run setup -- cuda
   npm run setup -- tf2onnx
   npm run setup -- tfjs --cuda
   npm run setup -- tfjs --python /opt/python3.11/bin/python3
-  npm run setup -- tf2onnx --remove    also removes the TensorFlow that tfjs uses`,
+  npm run setup -- tf2onnx --remove    also removes tfjs, which uses the same TensorFlow`,
   )
   .action(main)
 
-async function main(part: (typeof parts)[number], { cuda, python, remove }: Options): Promise<void> {
-  if (cuda && part !== 'tfjs')
-    throw new UserError(`Invalid --cuda: it is an option of tfjs, not of ${part}. Remove it.`)
+function partOf(part: (typeof parts)[number], onCuda: boolean): Part {
+  switch (part) {
+    case 'cuda':
+      return { names: [onnxruntimeCuda.name], install: installCudaAndTry, beforeRemoval: unlinkCuda }
+    case 'tf2onnx':
+      return {
+        names: [tensorflow.name, tfjsNode.part],
+        async install(python) {
+          await installEnvironment(tensorflow, python)
+          console.log('Installed TensorFlow and tf2onnx. Next: npm run export -- RUN --via tf2onnx')
+        },
+      }
+    case 'tfjs': {
+      const nodePackage = onCuda ? tfjsNodeGpu : tfjsNode
+      return {
+        // TensorFlow for the CPU remains for tf2onnx.
+        names: onCuda ? [nodePackage.part, nodePackage.environment.name] : [nodePackage.part],
+        async install(python) {
+          await installTfjsNode(nodePackage, python)
+          console.log(`Installed ${nodePackage.npmName}. Next: npm run doctor`)
+        },
+      }
+    }
+  }
+}
+
+async function installCudaAndTry(python: string | undefined): Promise<void> {
+  await installCuda(python)
+  const result = await probe({ engine: 'onnxruntime', device: 'cuda' }, smallStep, { seconds: 120 })
+  if (result.works) console.log(`Installed CUDA for onnxruntime. It works: ${result.description}.`)
+  else console.log(`Installed CUDA for onnxruntime, but it does not work yet.\n${result.reason}`)
+}
+
+async function main(name: (typeof parts)[number], { cuda: onCuda, python, remove }: Options): Promise<void> {
+  if (onCuda && name !== 'tfjs')
+    throw new UserError(`Invalid --cuda: it is an option of tfjs, not of ${name}. Remove it.`)
   if (remove && python !== undefined)
     throw new UserError('Conflicting --python and --remove: removing needs no Python. Remove one of them.')
-  const environment = cuda ? tensorflowCuda : tensorflow
-  const nodePackage = cuda ? tfjsNodeGpu : tfjsNode
-  const name = part === 'tfjs' ? nodePackage.part : environment.name
+  const part = partOf(name, onCuda)
   if (remove) {
-    // The Node package cannot be loaded without TensorFlow.
-    const names = part === 'tf2onnx' || cuda ? [environment.name, nodePackage.part] : [nodePackage.part]
-    const removed = names.filter(removePart)
-    console.log(removed.length > 0 ? `Removed ${removed.join(' and ')}.` : `${part} is not installed.`)
-  } else if (isInstalled(name)) {
-    console.log(`${part} is already installed. To install it again, remove it first with --remove.`)
-  } else if (part === 'tfjs') {
-    await installTfjsNode(nodePackage, python)
-    console.log(`Installed ${nodePackage.npmName}. Next: npm run doctor`)
-  } else {
-    await installEnvironment(environment, python)
-    console.log('Installed TensorFlow and tf2onnx. Next: npm run export -- RUN --via tf2onnx')
-  }
+    part.beforeRemoval?.()
+    const removed = part.names.filter(removePart)
+    console.log(removed.length > 0 ? `Removed ${removed.join(' and ')}.` : `${name} is not installed.`)
+  } else if (isInstalled(part.names[0])) {
+    console.log(`${name} is already installed. To install it again, remove it first with --remove.`)
+  } else await part.install(python)
 }
 
 await runCommand(command)

@@ -1,3 +1,5 @@
+import { cudaDriver, hasCuda, hasDriver } from '../setup/cuda.ts'
+
 /** Error message if WebGPU finds no adapter. */
 export const noWebgpuAdapter =
   'Cannot use WebGPU: no graphics card was detected. WebGPU needs a driver for Vulkan (Linux), Metal (macOS) or ' +
@@ -9,13 +11,27 @@ export const noWebgpuAdapter =
 /**
  * Returns the error message if onnxruntime cannot start on CUDA.
  * @param cause error of onnxruntime
+ * @param present whether its CUDA files and the driver are installed
  */
-export function onnxruntimeCudaHint(cause: string): string {
-  return (
-    `Cannot use CUDA with onnxruntime: ${cause}\n` +
-    'Install its CUDA libraries (Linux on x64), which are not part of the npm package:\n' +
-    '  node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12\n' +
-    'They need CUDA 12 and cuDNN 9 in folders that are listed in LD_LIBRARY_PATH.\n' +
-    'Alternatively, use --device webgpu, which needs only the graphics driver.'
-  )
+export function onnxruntimeCudaHint(
+  cause: string,
+  present = { files: hasCuda(), driver: hasDriver() },
+): string {
+  const alternative = 'Alternatively, use --device webgpu, which needs only the graphics driver.'
+  const problem = (text: string) => `Cannot use CUDA with onnxruntime: ${text}\n${alternative}`
+  if (!present.files)
+    return problem(
+      'its CUDA files are not installed.\nInstall them, with CUDA 13 and cuDNN 9 (Linux x64):\n  npm run setup -- cuda',
+    )
+  if (!present.driver)
+    return problem(
+      `the NVIDIA driver is missing (libcuda.so.1).\nInstall version ${cudaDriver} or newer, for example on Ubuntu:\n` +
+        `  sudo apt install nvidia-driver-${cudaDriver}`,
+    )
+  const [, code, reason] = /CUDA failure (\d+): ([^;\n]*)/.exec(cause) ?? []
+  // Numbers of cudaError_t.
+  if (code === '100') return problem('no CUDA device was detected. The command nvidia-smi must list a card.')
+  if (code === '35')
+    return problem(`the NVIDIA driver is too old for CUDA 13. Install version ${cudaDriver} or newer.`)
+  return problem(`${(reason ?? cause.split('\n').at(-1)!).trim()}.`)
 }

@@ -5,6 +5,7 @@ import type { Node } from '../algebra/graph.ts'
 import { toOnnx } from '../compile/onnx/model.ts'
 import { createParameterLayout } from '../network/parameters.ts'
 import { parameterSpecs } from '../network/unet.ts'
+import { prepareCuda } from '../setup/cuda.ts'
 import type { Batch, Device, Engine, StepResult, TrainingState } from '../step/engine.ts'
 import { predictionGraph } from '../step/inference-graphs.ts'
 import { clipScale } from '../step/optimizer.ts'
@@ -45,6 +46,7 @@ export async function compile(
   // devices.
   const dialect = device === 'cpu' ? 'onnxruntime' : 'standard'
   const bytes = toOnnx(outputs, { dialect, weights: tables, blockWidth })
+  if (device === 'cuda') prepareCuda()
   try {
     return await ort.InferenceSession.create(bytes, {
       ...sessionOptions,
@@ -52,7 +54,7 @@ export async function compile(
       ...options,
     })
   } catch (error) {
-    const message = (error as Error).message.trim().split('\n').at(-1)!
+    const message = (error as Error).message.trim()
     if (device === 'webgpu' && /adapter/i.test(message)) throw new UserError(noWebgpuAdapter)
     if (device === 'cuda') throw new UserError(onnxruntimeCudaHint(message))
     throw error

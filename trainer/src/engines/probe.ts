@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { defaultUNet } from '../network/config.ts'
 import type { Candidate } from '../step/engine.ts'
 import type { StepSpec } from '../step/spec.ts'
 import type { EngineOptions } from './open.ts'
@@ -15,6 +16,23 @@ export interface ProbeRequest {
 export type ProbeResult =
   | { readonly works: true; readonly description: string; readonly milliseconds: number }
   | { readonly works: false; readonly reason: string }
+
+/** A network with every kind of layer, small enough for the slowest engine to finish in seconds. */
+export const smallStep: StepSpec = {
+  unet: {
+    ...defaultUNet,
+    baseChannels: 16,
+    channelMultiples: [1, 2],
+    attention: [false, true],
+    numResBlocks: 1,
+    dropout: 0,
+  },
+  height: 8,
+  width: 8,
+  batch: 4,
+  adam: { beta1: 0.9, beta2: 0.999, eps: 1e-8 },
+  clipNorm: 1,
+}
 
 const program = fileURLToPath(new URL('probe-process.ts', import.meta.url))
 

@@ -11,6 +11,10 @@ export interface PythonEnvironment {
   readonly minorVersions: readonly number[]
   /** Requirements in pip's format, with exact versions. */
   readonly requirements: readonly string[]
+  /** Further options of pip install. */
+  readonly pipOptions?: readonly string[]
+  /** Folder in the environment for the packages. Default: that of the environment's Python, which can import them. */
+  readonly target?: string
   readonly size: PartSize
 }
 
@@ -46,11 +50,14 @@ async function createFolder(folder: string, program: string): Promise<void> {
 }
 
 async function installPackages(environment: PythonEnvironment): Promise<void> {
-  const requirements = join(partFolder(environment.name), 'requirements.txt')
+  const folder = partFolder(environment.name)
+  const { pipOptions = [], target } = environment
+  const requirements = join(folder, 'requirements.txt')
   writeFileSync(requirements, environment.requirements.map((line) => `${line}\n`).join(''))
   const { status, output } = await run(programOf(environment), [
     ...['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--only-binary', ':all:'],
-    ...['--requirement', requirements],
+    ...['--requirement', requirements, ...pipOptions],
+    ...(target === undefined ? [] : ['--target', join(folder, target)]),
   ])
   if (status === 0) return
   const cause = /No space left/.test(output)

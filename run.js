@@ -27,6 +27,7 @@ const commands = {
   'test:unit': 'scripts/test-unit.ts',
   'test:frameworks': 'scripts/test-frameworks.ts',
   setup: 'trainer/src/commands/setup.ts',
+  bundle: 'trainer/src/commands/bundle.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'bench/train.ts',
   'bench:quality': 'bench/quality.ts',
@@ -74,14 +75,15 @@ function install() {
   writeFileSync(stamp, lockHash())
 }
 
-const names = Object.keys(commands)
+// A bundle for machines without internet access has only the commands of training.
+const names = Object.keys(commands).filter((each) => existsSync(join(root, commands[each])))
 if (name === '--help' || name === '-h') {
   console.log(
     `Commands (add -- --help for the options of one):\n${names.map((each) => `  npm run ${each}`).join('\n')}`,
   )
   process.exit()
 }
-if (!Object.hasOwn(commands, name ?? '')) {
+if (!names.includes(name ?? '')) {
   // The package is missing before the first installation. There is no suggestion then.
   const { closestMatch } = await import('leven').catch(() => ({}))
   const nearest = closestMatch?.(name ?? '', names, { maxDistance: 3 })

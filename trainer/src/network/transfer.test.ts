@@ -34,7 +34,7 @@ test('parameters of the same name and shape are copied, the others keep their in
   assert.equal(taken, to.size - kept!.get('first.weight')!.data.length)
 })
 
-test('embeddings are copied by the name of the class; new classes start as "no class"', () => {
+test('embeddings are copied by the name of the class; those of new classes are random like them', () => {
   const [from, to] = [layoutOf({ classes: 2 }), layoutOf({ classes: 3 })]
   const source = unflatten(from, initialize(from, 1))
   const transfer = (classes: readonly string[]) =>
@@ -48,7 +48,15 @@ test('embeddings are copied by the name of the class; new classes start as "no c
   const sourceRow = (row: number) => data.slice(row * shape[1]!, (row + 1) * shape[1]!)
   const { parameters, takenClasses } = transfer(['cat', 'dog'])
   assert.deepEqual(takenClasses, ['dog', 'cat'])
-  assert.deepEqual(rowsOf(parameters), [1, 2, 0, 2].map(sourceRow))
+  const [dog, fox, cat, none] = rowsOf(parameters)
+  assert.deepEqual([dog, cat, none], [1, 0, 2].map(sourceRow))
+  // Two rows have the mean (a + b) / 2 and the standard deviation |a − b| / 2.
+  const random = rowsOf(initialize(to, 2))[1]!
+  const [a, b] = [sourceRow(0), sourceRow(1)]
+  fox!.forEach((value, i) => {
+    const expected = (a[i]! + b[i]!) / 2 + (Math.abs(a[i]! - b[i]!) / 2) * random[i]!
+    assert.ok(Math.abs(value - expected) < 1e-6)
+  })
 })
 
 test('the embedding is zero if the source has no classes', () => {

@@ -1,4 +1,4 @@
-"""PyTorch's side of the training benchmark: the same network, trained eagerly. Follows the protocol of contender.ts."""
+"""PyTorch's side of the training benchmark: the same network, trained eagerly or compiled. Follows the protocol of contender.ts."""
 
 import json
 import platform
@@ -122,7 +122,7 @@ class UNet(nn.Module):
         return self.final(h)
 
 
-def trainer(task, weights, layout):
+def trainer(task, weights, layout, compiled):
     """Returns a function that runs one training step on a batch and returns the loss."""
     network = UNet(task["unet"])
     network.load_state_dict(weights)
@@ -130,6 +130,8 @@ def trainer(task, weights, layout):
     trained = [p for p in network.parameters() if p.requires_grad]
     ema = [p.detach().clone() for p in trained]
     betas = task["adam"]["beta1"], task["adam"]["beta2"]
+    if compiled:
+        network = torch.compile(network)
     adam = torch.optim.Adam(trained, task["learningRate"], betas, task["adam"]["eps"])
 
     def step(x0, noise, timestep, coefficients):
@@ -173,16 +175,16 @@ def write(value):
     print(json.dumps(value), flush=True)
 
 
-def main(folder, layout):
+def main(folder, layout, mode="eager"):
     # Ctrl+C reaches the whole process group. The benchmark ends this process instead.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.loads((folder / "task.json").read_text())
     torch.set_num_threads(task["threads"])
-    step = trainer(task, read_safetensors(folder / "weights.safetensors"), getattr(torch, layout))
+    step = trainer(task, read_safetensors(folder / "weights.safetensors"), getattr(torch, layout), mode == "compile")
     batches = [read_safetensors(folder / f"batch-{i}.safetensors") for i in range(task["batches"])]
     write(
         f"PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"BLAS {blas()}, {layout}, {torch.get_num_threads()} threads"
+        f"BLAS {blas()}, {layout}, {mode}, {torch.get_num_threads()} threads"
     )
     done = 0
     for line in sys.stdin:
@@ -197,4 +199,4 @@ def main(folder, layout):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -36,6 +36,7 @@ const command = new Command('npm run bench:train --')
   .option('--size <list>', 'image sizes in pixels (default: that of the network)', list)
   .option('--steps <n>', 'measured steps per side', parseWholeNumber, 30)
   .option('--python <program>', 'a Python with PyTorch (default: python3 or /usr/bin/python3)')
+  .option('--compile', 'also measure torch.compile, which needs PyTorch 2 and a C++ compiler', false)
   .option('--alone', 'measure only this project, without PyTorch')
   .addHelpText(
     'after',
@@ -58,10 +59,11 @@ interface Options {
   size?: number[]
   steps: number
   python?: string
+  compile: boolean
   alone?: true
 }
 
-async function main({ network, batch, size, steps, python, alone }: Options): Promise<void> {
+async function main({ network, batch, size, steps, python, compile, alone }: Options): Promise<void> {
   if (steps < 1) throw new UserError(`Invalid --steps "${steps}": expected a positive integer.`)
   const torch = alone ? null : findTorch(python)
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-bench-'))
@@ -82,7 +84,8 @@ async function main({ network, batch, size, steps, python, alone }: Options): Pr
       const task = tasks[name]!
       for (const side of size ?? [task.height]) {
         for (const images of batch ?? [task.batch]) {
-          await measure(name, { ...task, height: side, width: side, batch: images }, { folder, torch, steps })
+          const sized = { ...task, height: side, width: side, batch: images }
+          await measure(name, sized, { folder, torch, compile, steps })
         }
       }
     }
@@ -94,7 +97,12 @@ async function main({ network, batch, size, steps, python, alone }: Options): Pr
 async function measure(
   name: string,
   task: Task,
-  { folder, torch, steps }: { folder: string; torch: string | null; steps: number },
+  {
+    folder,
+    torch,
+    compile,
+    steps,
+  }: { folder: string; torch: string | null; compile: boolean; steps: number },
 ): Promise<void> {
   const parameters = writeTask(folder, task)
   const { inputChannels } = task.unet
@@ -107,7 +115,7 @@ async function measure(
   console.log(
     row('ours', `${ours.description}, ready in ${((performance.now() - started) / 1000).toFixed(1)} s`),
   )
-  const peers = torch === null ? [] : await startPeers(folder, task, torch)
+  const peers = torch === null ? [] : await startPeers(folder, task, torch, compile)
   for (const { name, description } of peers) console.log(row(name, description))
 
   const first = await runBlocks([ours, ...peers], warmUpSteps)
@@ -115,12 +123,12 @@ async function measure(
   assertAgreement(first)
 
   // Only the faster of PyTorch's two memory layouts is measured further.
-  const [peer, other, ...withReferenceBlas] = peers
+  const [peer, other, ...further] = peers
   const faster = peer && other && medianOfBlocks(first[2]!) < medianOfBlocks(first[1]!) ? other : peer
   for (const contender of peers) {
-    if (contender !== faster && !withReferenceBlas.includes(contender)) await contender.end()
+    if (contender !== faster && !further.includes(contender)) await contender.end()
   }
-  const contenders = [ours, ...(faster ? [faster] : []), ...withReferenceBlas]
+  const contenders = [ours, ...(faster ? [faster] : []), ...further]
 
   const blocks: Block[][] = contenders.map(() => [])
   for (let left = steps; left > 0; left -= stepsPerBlock) {
@@ -135,20 +143,33 @@ function script(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url))
 }
 
-/** Starts PyTorch in both memory layouts and, if Debian's reference BLAS is installed, also with that BLAS. */
-async function startPeers(folder: string, { threads }: Task, torch: string): Promise<Contender[]> {
+/**
+ * Starts PyTorch in both memory layouts and, if Debian's reference BLAS is installed, also with that BLAS.
+ * @param compile whether to start a compiled network, too
+ */
+async function startPeers(
+  folder: string,
+  { threads }: Task,
+  torch: string,
+  compile: boolean,
+): Promise<Contender[]> {
   // Each BLAS library reads its number of threads from its own variable when it is loaded.
   const count = Object.fromEntries(
     ['OMP', 'OPENBLAS', 'MKL', 'BLIS'].map((library) => [`${library}_NUM_THREADS`, String(threads)]),
   )
-  const start = (name: string, layout: string, env: Readonly<Record<string, string>> = {}) =>
-    startContender(name, [torch, script('peer.py'), folder, layout], { ...count, ...env })
+  const start = (
+    name: string,
+    layout: string,
+    env: Readonly<Record<string, string>> = {},
+    mode: 'eager' | 'compile' = 'eager',
+  ) => startContender(name, [torch, script('peer.py'), folder, layout, mode], { ...count, ...env })
   const reference = ['x86_64', 'aarch64']
     .map((machine) => `/usr/lib/${machine}-linux-gnu`)
     .find((path) => existsSync(join(path, 'blas/libblas.so.3')))
   return [
     await start('PyTorch', 'contiguous_format'),
     await start('PyTorch', 'channels_last'),
+    ...(compile ? [await start('compiled', 'contiguous_format', {}, 'compile')] : []),
     ...(reference
       ? [
           await start('reference', 'contiguous_format', {

@@ -30,6 +30,7 @@ const commands = {
   bundle: 'trainer/src/commands/bundle.ts',
   doctor: 'trainer/src/commands/doctor.ts',
   'bench:train': 'bench/train.ts',
+  'bench:gpu': 'bench/gpu.ts',
   'bench:quality': 'bench/quality.ts',
   'bench:samplers': 'bench/samplers.ts',
   'bench:sampling': 'bench/sampling.ts',

@@ -10,15 +10,25 @@ export interface Block {
   readonly peakBytes: number
 }
 
+/** A line of JSON that a contender reads: train some steps, or evaluate the network some times. */
+export interface Request {
+  readonly steps?: number
+  /** Number of images of each evaluation. */
+  readonly images?: number
+  readonly times?: number
+}
+
 /**
- * A process that trains. It prints its description, then reads numbers of steps, one per line. For each number it trains
- * for that many steps and prints a `Block` as one line of JSON.
+ * A process that trains. It prints its description, then answers each `Request` with a line of JSON: a `Block`, or the
+ * milliseconds of each evaluation.
  */
 export interface Contender {
   readonly name: string
   readonly description: string
   /** Trains for further steps. */
   run(steps: number): Promise<Block>
+  /** Evaluates the network on some images. Returns the milliseconds of each time. */
+  predict(images: number, times: number): Promise<number[]>
   /** Ends the process and waits until it has exited. */
   end(): Promise<void>
 }
@@ -60,7 +70,11 @@ export async function startContender(
     name,
     description: await readResponse(),
     async run(steps) {
-      child.stdin.write(`${steps}\n`)
+      child.stdin.write(`${JSON.stringify({ steps } satisfies Request)}\n`)
+      return readResponse()
+    },
+    async predict(images, times) {
+      child.stdin.write(`${JSON.stringify({ images, times } satisfies Request)}\n`)
       return readResponse()
     },
     async end() {

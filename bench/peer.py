@@ -122,22 +122,26 @@ class UNet(nn.Module):
         return self.final(h)
 
 
-def trainer(task, weights, layout, compiled):
-    """Returns a function that runs one training step on a batch and returns the loss."""
+def trainer(task, weights, layout, mode, device, precision):
+    """Returns a function that runs one training step on a batch and returns the loss, and one that evaluates the network."""
     network = UNet(task["unet"])
     network.load_state_dict(weights)
-    network.to(memory_format=layout)
+    network.to(device, memory_format=layout)
     trained = [p for p in network.parameters() if p.requires_grad]
+    mixed = lambda: torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
     ema = [p.detach().clone() for p in trained]
     betas = task["adam"]["beta1"], task["adam"]["beta2"]
-    if compiled:
+    if mode == "compile":
         network = torch.compile(network)
     adam = torch.optim.Adam(trained, task["learningRate"], betas, task["adam"]["eps"])
 
     def step(x0, noise, timestep, coefficients):
+        x0, noise, timestep, coefficients = (v.to(device) for v in (x0, noise, timestep, coefficients))
         signal, sigma, target_signal, target_noise, weight = coefficients.T.reshape(5, -1, 1, 1, 1)
         xt = (signal * x0 + sigma * noise).contiguous(memory_format=layout)
-        output = network(xt, timestep.long())
+        with mixed():
+            output = network(xt, timestep.long())
+        output = output.float()
         loss = (weight * (output - target_signal * x0 - target_noise * noise) ** 2).mean()
         adam.zero_grad(set_to_none=True)
         loss.backward()
@@ -148,7 +152,15 @@ def trainer(task, weights, layout, compiled):
             torch._foreach_add_(ema, trained, alpha=1 - task["emaDecay"])
         return loss.item()
 
-    return step
+    @torch.no_grad()
+    def predict(images):
+        shape = images, task["unet"]["inputChannels"], task["height"], task["width"]
+        x = torch.full(shape, 0.5, device=device).contiguous(memory_format=layout)
+        with mixed():
+            # Copied to the CPU, like the values of the other side.
+            return network(x, torch.full((images,), 500, device=device)).float().cpu()
+
+    return step, predict
 
 
 def read_safetensors(path):
@@ -175,24 +187,37 @@ def write(value):
     print(json.dumps(value), flush=True)
 
 
-def main(folder, layout, mode="eager"):
+def timed(function, *args):
+    start = time.perf_counter()
+    result = function(*args)
+    return result, 1000 * (time.perf_counter() - start)
+
+
+def main(folder, layout, mode="eager", device="cpu", precision="float32"):
     # Ctrl+C reaches the whole process group. The benchmark ends this process instead.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.loads((folder / "task.json").read_text())
     torch.set_num_threads(task["threads"])
-    step = trainer(task, read_safetensors(folder / "weights.safetensors"), getattr(torch, layout), mode == "compile")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    weights = read_safetensors(folder / "weights.safetensors")
+    step, predict = trainer(task, weights, getattr(torch, layout), mode, device, precision)
     batches = [read_safetensors(folder / f"batch-{i}.safetensors") for i in range(task["batches"])]
     write(
         f"PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"BLAS {blas()}, {layout}, {mode}, {torch.get_num_threads()} threads"
+        f"BLAS {blas()}, {layout}, {mode}, "
+        + (f"{precision} on {torch.cuda.get_device_name()}" if device == "cuda" else f"{torch.get_num_threads()} threads")
     )
     done = 0
     for line in sys.stdin:
+        request = json.loads(line)
+        if "steps" not in request:
+            write([timed(predict, request["images"])[1] for _ in range(request["times"])])
+            continue
         losses, milliseconds = [], []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            losses.append(step(**batches[done % len(batches)]))
-            milliseconds.append(1000 * (time.perf_counter() - start))
+        for _ in range(request["steps"]):
+            loss, duration = timed(lambda: step(**batches[done % len(batches)]))
+            losses.append(loss)
+            milliseconds.append(duration)
             done += 1
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         write({"losses": losses, "milliseconds": milliseconds, "peakBytes": peak})

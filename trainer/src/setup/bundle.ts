@@ -32,6 +32,9 @@ const sources = [
   'edge/package.json',
   'edge/sampler/package.json',
   'edge/models',
+  // For bench:gpu.
+  ...['contender.ts', 'gpu.ts', 'ours.ts', 'peer.py', 'task.ts', 'torch.ts'].map((name) => `bench/${name}`),
+  ...['conformance.test.ts', 'support/reference.ts', 'reference'].map((name) => `test/${name}`),
 ]
 
 /** Starts a command with the packed Node. */
@@ -63,7 +66,8 @@ export async function stageBundle(folder: string, { data, cuda }: BundleOptions)
     cpSync(join(root, source), join(folder, source), {
       recursive: true,
       filter: (path) =>
-        !relative(root, path).split(sep).includes('node_modules') && !/\.test\.ts$/.test(path),
+        !relative(root, path).split(sep).includes('node_modules') &&
+        !/(shared|trainer)\/.*\.test\.ts$/.test(path),
     })
   await installPackages(folder)
   writeFileSync(join(folder, 'ddpm'), starter)

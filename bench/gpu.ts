@@ -178,8 +178,8 @@ async function measure(
   } catch (error) {
     const { message } = error as Error
     // The reason that a process has printed, or that it has ended.
-    const reason = /Cannot use .*|\w+Error: .*/.exec(message)?.[0] ?? message.split('\n')[0]!
-    return { network, batch: task.batch, side: side.name, trained, sampling, memory, error: reason }
+    const [reason] = /Cannot use .*/.exec(message) ?? /\w+Error: .*/.exec(message) ?? message.split('\n')
+    return { network, batch: task.batch, side: side.name, trained, sampling, memory, error: reason! }
   } finally {
     killContenders()
   }

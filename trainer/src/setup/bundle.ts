@@ -15,7 +15,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { UserError } from '@ddpm/shared'
 import { onnxruntimeCuda } from './cuda.ts'
-import { isInstalled, lastLines, partFolder, run } from './parts.ts'
+import { isInstalled, partFolder, run } from './parts.ts'
 
 // Everything that training needs on a Linux x64 machine without internet access: Node, the sources, and the packages.
 
@@ -113,9 +113,8 @@ async function installPackages(folder: string): Promise<void> {
 const platform = ['--os=linux', '--cpu=x64', '--libc=glibc', '--ignore-scripts', '--no-audit', '--no-fund']
 
 async function npm(...args: string[]): Promise<void> {
-  const { status, output } = await run('npm', ['--loglevel=error', ...args])
-  if (status !== 0)
-    throw new UserError(`npm could not install the packages. Its last output:\n${lastLines(output)}`)
+  const { succeeded } = await run('npm', ['--loglevel=error', ...args])
+  if (!succeeded) throw new UserError('npm could not install the packages. See its messages above.')
 }
 
 /** Max bytes of a part: some mail systems and web forms reject larger files. */

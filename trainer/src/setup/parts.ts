@@ -65,32 +65,38 @@ export async function installPart(
   }
 }
 
-/** Runs a program, shows its output, and returns it. A program that cannot be started has the status null. */
+/**
+ * Runs a program and shows its output. Signals are passed on to it.
+ * @returns whether it succeeded, and its standard error
+ * @throws UserError if it cannot be started, or after a signal
+ */
 export async function run(
   program: string,
   args: readonly string[],
-): Promise<{ status: number | null; output: string }> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const output: string[] = []
-  for (const [stream, target] of [
-    [child.stdout, process.stdout],
-    [child.stderr, process.stderr],
-  ] as const) {
-    stream.setEncoding('utf8').on('data', (text) => {
-      output.push(text)
-      target.write(text)
-    })
+): Promise<{ succeeded: boolean; errors: string }> {
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'pipe'] })
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text
+    process.stderr.write(text)
+  })
+  let stopped: NodeJS.Signals | null = null
+  const stop = (signal: NodeJS.Signals) => {
+    stopped = signal
+    child.kill(signal)
   }
-  const status = await new Promise<number | null>((resolve) =>
-    child
-      .on('error', ({ message }) => {
-        output.push(message)
-        resolve(null)
-      })
-      .on('close', resolve),
-  )
-  return { status, output: output.join('') }
+  for (const signal of signals) process.on(signal, stop)
+  try {
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child
+        .on('error', ({ message }) => reject(new UserError(`Cannot run ${program}: ${message}.`)))
+        .on('close', resolve)
+    })
+    if (stopped !== null) throw new UserError(`Stopped by ${stopped}.`)
+    return { succeeded: status === 0, errors }
+  } finally {
+    for (const signal of signals) process.off(signal, stop)
+  }
 }
 
-/** Returns the last lines of a program's output, for error messages. */
-export const lastLines = (output: string) => output.trimEnd().split('\n').slice(-8).join('\n')
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const

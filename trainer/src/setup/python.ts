@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { installPart, isInstalled, lastLines, type PartSize, partFolder, run } from './parts.ts'
+import { installPart, isInstalled, type PartSize, partFolder, run } from './parts.ts'
 
 /** Packages for Python in an environment of their own. They change nothing in the system's Python. */
 export interface PythonEnvironment {
@@ -40,12 +40,10 @@ export async function installEnvironment(environment: PythonEnvironment, python?
 }
 
 async function createFolder(folder: string, program: string): Promise<void> {
-  const { status, output } = await run(program, ['-m', 'venv', folder])
-  if (status === 0) return
+  if ((await run(program, ['-m', 'venv', folder])).succeeded) return
   throw new UserError(
-    `Cannot create a virtual environment with ${program}. Its last output:\n${lastLines(output)}\n` +
-      'If the module venv is missing, install it, for example with apt-get install python3-venv, or pass another Python ' +
-      'with --python.',
+    `Cannot create a virtual environment with ${program}; see its messages above. If the module venv is missing, install ` +
+      'it, for example with apt-get install python3-venv, or pass another Python with --python.',
   )
 }
 
@@ -54,20 +52,18 @@ async function installPackages(environment: PythonEnvironment): Promise<void> {
   const { pipOptions = [], target } = environment
   const requirements = join(folder, 'requirements.txt')
   writeFileSync(requirements, environment.requirements.map((line) => `${line}\n`).join(''))
-  const { status, output } = await run(programOf(environment), [
+  const { succeeded, errors } = await run(programOf(environment), [
     ...['-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--only-binary', ':all:'],
     ...['--requirement', requirements, ...pipOptions],
     ...(target === undefined ? [] : ['--target', join(folder, target)]),
   ])
-  if (status === 0) return
-  const cause = /No space left/.test(output)
+  if (succeeded) return
+  const cause = /No space left/.test(errors)
     ? 'The disk is full: free some space.'
-    : /NewConnectionError|ConnectTimeout|NameResolution|Max retries|Connection (refused|broken)/.test(output)
+    : /NewConnectionError|ConnectTimeout|NameResolution|Max retries|Connection (refused|broken)/.test(errors)
       ? 'The package index (pypi.org) cannot be reached: check the connection, or set PIP_INDEX_URL to a mirror.'
-      : 'See the output above.'
-  throw new UserError(
-    `pip could not install ${environment.name}. ${cause} Its last output:\n${lastLines(output)}`,
-  )
+      : 'See its messages above.'
+  throw new UserError(`pip could not install ${environment.name}. ${cause}`)
 }
 
 /** Returns the minor version of a Python 3, or the reason why there is none. */
@@ -82,7 +78,7 @@ function minorVersionOf(program: string): number | string {
   if (error) return error.message
   const [, major, minor] = /^(\d+) (\d+)/.exec(stdout) ?? []
   if (status !== 0 || major !== '3')
-    return lastLines(stderr) || `it is Python ${major ?? 'of an unknown version'}`
+    return stderr.trimEnd().split('\n').at(-1) || `it is Python ${major ?? 'of an unknown version'}`
   return Number(minor)
 }
 

@@ -1,10 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { version_core } from '@tensorflow/tfjs-core'
 import { tensorflow, tensorflowCuda } from './environments.ts'
-import { installPart, isInstalled, lastLines, partFolder, run } from './parts.ts'
+import { installPart, isInstalled, partFolder, run } from './parts.ts'
 import { installEnvironment, installedPython, type PythonEnvironment } from './python.ts'
 
 // Builds the binding of @tensorflow/tfjs-node with the libraries and headers of TensorFlow's Python package. The installer
@@ -53,7 +54,7 @@ export async function installTfjsNode(nodePackage: NodePackage, python?: string)
         `libraries: npm install --no-save ${npmName}@${version_core}`,
     )
   const compiler = process.env['CXX'] ?? 'g++'
-  if ((await run(compiler, ['--version'])).status !== 0)
+  if (spawnSync(compiler, ['--version']).status !== 0)
     throw new UserError(
       `Cannot run the C++ compiler ${compiler}. Install it, for example with apt-get install g++, or set CXX.`,
     )
@@ -67,12 +68,11 @@ export async function installTfjsNode(nodePackage: NodePackage, python?: string)
 
 async function installPackages(folder: string, npmName: string): Promise<void> {
   writeFileSync(join(folder, 'package.json'), '{ "private": true }')
-  const { status, output } = await run('npm', [
+  const { succeeded } = await run('npm', [
     ...['install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
     ...[`${npmName}@${version_core}`, `node-api-headers@${headersVersion}`],
   ])
-  if (status !== 0)
-    throw new UserError(`npm could not install ${npmName}. Its last output:\n${lastLines(output)}`)
+  if (!succeeded) throw new UserError(`npm could not install ${npmName}. See its messages above.`)
   // Replaced by the trainer's copy: the backend would otherwise be registered in a second one.
   const core = join(folder, 'node_modules/@tensorflow/tfjs-core')
   rmSync(core, { recursive: true })
@@ -90,7 +90,7 @@ async function compile(
   mkdirSync(target, { recursive: true })
   const libraries = tensorflowFolder(environment)
   console.log('Compiling the binding …')
-  const { status, output } = await run(compiler, [
+  const { succeeded } = await run(compiler, [
     ...['-shared', '-fPIC', '-O2', '-std=c++17', `-DNAPI_VERSION=${napiVersion}`],
     ...['-I', join(folder, 'node_modules/node-api-headers/include')],
     ...['-I', packageFolder, '-I', join(libraries, 'include')],
@@ -100,8 +100,8 @@ async function compile(
     `-Wl,-rpath,$ORIGIN/${relative(target, libraries)}`,
     ...['-o', join(target, 'tfjs_binding.node')],
   ])
-  if (status !== 0)
-    throw new UserError(`Cannot compile the binding of ${npmName}. Last output:\n${lastLines(output)}`)
+  if (!succeeded)
+    throw new UserError(`Cannot compile the binding of ${npmName}. See the compiler's messages above.`)
 }
 
 /** Returns the folder of TensorFlow's libraries in a Python environment. */
@@ -121,7 +121,6 @@ async function tryBinding(folder: string, npmName: string): Promise<void> {
   const code = `const tf = require(${JSON.stringify(npmName)}); console.log('TensorFlow', tf.version['tfjs-node'], tf.getBackend())`
   const script = join(folder, 'try.cjs')
   writeFileSync(script, code)
-  const { status, output } = await run(process.execPath, [script])
-  if (status !== 0)
-    throw new UserError(`${npmName} was built but does not load. Last output:\n${lastLines(output)}`)
+  if (!(await run(process.execPath, [script])).succeeded)
+    throw new UserError(`${npmName} was built but does not load. See the messages above.`)
 }

@@ -60,8 +60,8 @@ const folderOfPackages = () => join(partFolder(onnxruntimeCuda.name), onnxruntim
 
 /** Returns the folder of onnxruntime's own libraries. */
 function folderOfOnnxruntime(): string {
-  const main = createRequire(import.meta.url).resolve('onnxruntime-node')
-  return join(dirname(main), '../bin/napi-v6/linux/x64')
+  const description = createRequire(import.meta.url).resolve('onnxruntime-node/package.json')
+  return join(dirname(description), 'bin/napi-v6/linux/x64')
 }
 
 /**

@@ -46,8 +46,8 @@ export async function compile(
   // devices.
   const dialect = device === 'cpu' ? 'onnxruntime' : 'standard'
   const bytes = toOnnx(outputs, { dialect, weights: tables, blockWidth })
-  if (device === 'cuda') prepareCuda()
   try {
+    if (device === 'cuda') prepareCuda()
     return await ort.InferenceSession.create(bytes, {
       ...sessionOptions,
       executionProviders: device === 'cpu' ? ['cpu'] : [{ name: device }, 'cpu'],

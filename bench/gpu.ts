@@ -28,7 +28,7 @@ const command = new Command('npm run bench:gpu --')
 /** One side of the comparison. */
 interface Side {
   readonly name: string
-  readonly start: (folder: string, task: Task) => Promise<Contender>
+  readonly start: (folder: string) => Promise<Contender>
 }
 
 /** A measured row of the table. */
@@ -77,9 +77,9 @@ async function main(options: { out: string; minutes: number; python?: string }):
     writeFileSync(join(options.out, 'gpu.md'), format(heading, rows, conformance))
   }
   for (const { name, task } of table) {
+    writeTask(folder, task)
     for (const side of sides) {
       if (performance.now() > end - 1000 * seconds) break
-      writeTask(folder, task)
       const row = await measure(name, task, side, { folder, seconds })
       rows.push(row)
       console.log(formatRow(row))
@@ -155,7 +155,7 @@ async function measure(
   let trained: number | null = null
   let memory: number | null = null
   const run = async () => {
-    const contender = await side.start(folder, task)
+    const contender = await side.start(folder)
     await contender.run(warmUpSteps)
     const [first] = (await contender.run(1)).milliseconds
     // About three seconds.

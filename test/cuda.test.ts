@@ -6,14 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { hasDriver, onnxruntimeCuda } from '../trainer/src/setup/cuda.ts'
-import { installedPython } from '../trainer/src/setup/python.ts'
+import { isInstalled } from '../trainer/src/setup/parts.ts'
 
-const obstacle =
-  installedPython(onnxruntimeCuda) === null
-    ? 'requires npm run setup -- cuda'
-    : hasDriver()
-      ? 'this machine has an NVIDIA driver; test/conformance.test.ts tests it'
-      : spawnSync('gcc', ['--version']).status !== 0 && 'requires gcc'
+const obstacle = !isInstalled(onnxruntimeCuda.name)
+  ? 'requires npm run setup -- cuda'
+  : hasDriver()
+    ? 'this machine has an NVIDIA driver; test/conformance.test.ts tests it'
+    : spawnSync('gcc', ['--version']).status !== 0 && 'requires gcc'
 
 suite('onnxruntime on CUDA', { skip: obstacle }, () => {
   const engine = new URL('../trainer/src/engines/probe.ts', import.meta.url).href

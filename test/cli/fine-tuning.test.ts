@@ -166,7 +166,7 @@ suite('npm run train -- --resume', () => {
     rmSync(join(images, 'warm/new.png'))
   })
 
-  test('as many images, one of which changed: reports which, and continues', async () => {
+  test('a changed image is named, and training continues', async () => {
     const [name] = readdirSync(join(images, 'warm'))
     const path = join(images, 'warm', name!)
     const original = readFileSync(path)

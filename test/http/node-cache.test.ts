@@ -153,3 +153,17 @@ test('a client that closes the connection during a download leaves no open file'
   // Without a time limit of its own: the test runner's ends a test that waits forever.
   while (await isOpen()) await setTimeout(20)
 })
+
+test('first requests for many large files at once, more than are held in memory: every file is right', async () => {
+  const contents = Array.from({ length: 12 }, () => randomBytes(8 * 2 ** 20))
+  const hashes = contents.map((content) => createHash('sha256').update(content).digest('hex'))
+  for (const [i, content] of contents.entries())
+    await elsewhere().put(keys.file(hashes[i]!), content, { mediaType: 'application/octet-stream' })
+  for (let round = 0; round < 2; round++) {
+    const replies = await Promise.all(hashes.map((hash) => get(`/files/${hash}`)))
+    for (const [i, { status, body }] of replies.entries()) {
+      assert.equal(status, 200)
+      assert.equal(createHash('sha256').update(body).digest('hex'), hashes[i])
+    }
+  }
+})

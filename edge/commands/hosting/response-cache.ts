@@ -11,6 +11,8 @@ import type { Storage } from '../../server/storage/storage.ts'
 
 /** Maximum size of a cached body, and of all of them. */
 const maxBodyBytes = 8 * 2 ** 20
+/** Maximum size of a cached part of a file. There are many different ones. */
+const maxPartBytes = 128 * 1024
 const maxTotalBytes = 64 * 2 ** 20
 /** Approximate size of an entry without its body. */
 const entryBytes = 2048
@@ -54,6 +56,8 @@ type Services = Pick<Host, 'allow' | 'assets' | 'log'>
 export function responseCache(store: Storage) {
   const responses = new Map<string, CachedResponse>()
   let totalBytes = 0
+  /** Bytes of the bodies that are being read into memory. */
+  let readingBytes = 0
   const current = new AsyncLocalStorage<Recording>()
   const isFresh = ({ versions }: Recording) => {
     for (const [key, version] of versions) if (store.currentVersion?.(key) !== version) return false
@@ -143,9 +147,20 @@ export function responseCache(store: Storage) {
       const recording: Recording = { versions: new Map(), costs: [], entry: null, cacheable: true }
       const response = await current.run(recording, respond)
       if (!recording.cacheable || recording.entry === null || !isCacheable(response)) return response
+      let body: Buffer | null = null
+      if (response.body !== null) {
+        const bytes = Number(response.headers.get('Content-Length') ?? 0)
+        // Many first requests at once would otherwise need the memory of many bodies. The response is then sent as a stream.
+        if (readingBytes + bytes > maxTotalBytes) return response
+        readingBytes += bytes
+        body = Buffer.from(
+          await response.arrayBuffer().finally(() => {
+            readingBytes -= bytes
+          }),
+        )
+      }
       const headers = new Headers(response.headers)
       headers.delete('X-Request-Id')
-      const body = response.body === null ? null : Buffer.from(await response.arrayBuffer())
       if (body !== null) headers.set('Content-Length', String(body.length))
       const cached = { status: response.status, headers: [...headers].flat(), body, recording }
       if (responses.has(key)) drop(key)
@@ -181,5 +196,6 @@ function isCacheable({ status, headers, body }: Response): boolean {
   const cacheControl = headers.get('Cache-Control')
   if (cacheControl === null || cacheControl.includes('no-store')) return false
   // Content-Length is missing for manifests, which are small.
-  return body === null || Number(headers.get('Content-Length') ?? 0) <= maxBodyBytes
+  const limit = status === 206 ? maxPartBytes : maxBodyBytes
+  return body === null || Number(headers.get('Content-Length') ?? 0) <= limit
 }

@@ -27,7 +27,7 @@ const parts = ['cuda', 'tf2onnx', 'tfjs'] as const
 
 const command = new Command('npm run setup --')
   .description(
-    'Installs an optional part into .setup/ of the project, and changes nothing else on the machine:\n\n' +
+    'Installs an optional part into .setup/ of the project. Nothing outside the project changes:\n\n' +
       '  cuda     CUDA 13 and cuDNN for onnxruntime; needs Linux x64 and an NVIDIA driver\n' +
       '  tf2onnx  TensorFlow and tf2onnx for Python, for npm run export -- RUN --via tf2onnx\n' +
       '  tfjs     @tensorflow/tfjs-node, built with TensorFlow 2.15, for npm run train -- --engine tfjs;\n' +

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { UserError } from '@ddpm/shared'
-import { partFolder } from './parts.ts'
-import { installEnvironment, installedPython, type PythonEnvironment } from './python.ts'
+import { isInstalled, partFolder } from './parts.ts'
+import { installEnvironment, type PythonEnvironment } from './python.ts'
 
 // onnxruntime on CUDA. The npm package has no CUDA files, and its installer offers those for CUDA 12, although onnxruntime is
 // built for CUDA 13 from version 1.27 on. The official Python package of the same version contains them, and NVIDIA's
@@ -82,7 +82,7 @@ export const cudaDriver = 580
 
 /** Returns whether onnxruntime's CUDA files are installed: by `npm run setup`, or by hand. */
 export function hasCuda(): boolean {
-  return installedPython(onnxruntimeCuda) !== null || existsSync(join(folderOfOnnxruntime(), providers[1]!))
+  return isInstalled(onnxruntimeCuda.name) || existsSync(join(folderOfOnnxruntime(), providers[1]!))
 }
 
 /** Returns whether the library of the NVIDIA driver can be loaded. */
@@ -100,7 +100,7 @@ export function unlinkCuda(): void {
  * precede the first session on CUDA.
  */
 export function prepareCuda(): void {
-  if (installedPython(onnxruntimeCuda) === null) return
+  if (!isInstalled(onnxruntimeCuda.name)) return
   const target = folderOfOnnxruntime()
   for (const name of providers) {
     const link = join(target, name)

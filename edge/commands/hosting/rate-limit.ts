@@ -51,10 +51,9 @@ loopback.addAddress('::1', 'ipv6')
  */
 export function clientAddress({ socket, headers }: IncomingMessage, behindProxy: boolean): string {
   const peer = socket.remoteAddress ?? 'unknown'
+  const forwarded = headers['x-forwarded-for']
+  if (forwarded === undefined) return peer
   const isProxy = behindProxy || loopback.check(peer, isIPv6(peer) ? 'ipv6' : 'ipv4')
-  const forwarded = String(headers['x-forwarded-for'] ?? '')
-    .split(',')
-    .at(-1)!
-    .trim()
-  return isProxy && isIP(forwarded) !== 0 ? forwarded : peer
+  const client = String(forwarded).split(',').at(-1)!.trim()
+  return isProxy && isIP(client) !== 0 ? client : peer
 }

@@ -14,6 +14,8 @@ const maxBodyBytes = 8 * 2 ** 20
 /** Maximum size of a cached part of a file. There are many different ones. */
 const maxPartBytes = 128 * 1024
 const maxTotalBytes = 64 * 2 ** 20
+/** Maximum size of a body that is cached as text, so that Node sends it together with the headers in one write. */
+const maxTextBytes = 16 * 1024
 /** Approximate size of an entry without its body. */
 const entryBytes = 2048
 
@@ -45,7 +47,8 @@ interface CachedResponse {
   readonly status: number
   /** Names and values in turns, without X-Request-Id. */
   readonly headers: readonly string[]
-  readonly body: Buffer | null
+  /** The bytes, or text with one character per byte (Latin-1). */
+  readonly body: Buffer | string | null
   readonly recording: Recording
 }
 
@@ -135,7 +138,7 @@ export function responseCache(store: Storage) {
       responses.set(key, cached)
       const request = randomUUID()
       outgoing.writeHead(status, [...headers, 'x-request-id', request])
-      outgoing.end(body)
+      outgoing.end(body, 'latin1')
       log({ ...recording.entry!, request, milliseconds: 0 })
       return true
     },
@@ -162,7 +165,12 @@ export function responseCache(store: Storage) {
       const headers = new Headers(response.headers)
       headers.delete('X-Request-Id')
       if (body !== null) headers.set('Content-Length', String(body.length))
-      const cached = { status: response.status, headers: [...headers].flat(), body, recording }
+      const cached = {
+        status: response.status,
+        headers: [...headers].flat(),
+        body: body !== null && body.length <= maxTextBytes ? body.toString('latin1') : body,
+        recording,
+      }
       if (responses.has(key)) drop(key)
       responses.set(key, cached)
       totalBytes += entryBytes + (body?.length ?? 0)

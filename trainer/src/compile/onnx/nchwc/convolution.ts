@@ -1,15 +1,7 @@
 import type { Node, OpNode } from '../../../algebra/graph.ts'
 import type { Convolution } from '../../../algebra/ops.ts'
 import { onesRow, reshape } from '../emit/composites.ts'
-import {
-  type BlockedEmitter,
-  blockedNameOf,
-  fits,
-  isBlocked,
-  nchwcDomain,
-  toBlocked,
-  toPlain,
-} from './layout.ts'
+import { type BlockedEmitter, blockedNameOf, fits, nchwcDomain, toBlocked, toPlain } from './layout.ts'
 
 type KernelShape = readonly [outputs: number, inputs: number, kernel: number]
 
@@ -24,6 +16,8 @@ export interface ConvolveOptions {
   readonly kernel: readonly [number, number]
   readonly stride?: number
   readonly padding?: Convolution['padding']
+  /** Distance in columns between neighboring columns of the kernel. */
+  readonly dilation?: number
   readonly groups?: number
   /** Name of a blocked tensor with the result's shape, which is added to the result in the same pass. */
   readonly sum?: string | null
@@ -39,14 +33,22 @@ export interface ConvolveOptions {
 export function convolve(
   { emit }: BlockedEmitter,
   [x, weight, bias = '']: readonly string[],
-  { kernel, stride = 1, padding = [0, 0, 0, 0], groups = 1, sum = null, activation = null }: ConvolveOptions,
+  {
+    kernel,
+    stride = 1,
+    padding = [0, 0, 0, 0],
+    dilation = 1,
+    groups = 1,
+    sum = null,
+    activation = null,
+  }: ConvolveOptions,
 ): string {
   const inputs = sum !== null ? [x!, weight!, bias, sum] : bias !== '' ? [x!, weight!, bias] : [x!, weight!]
   const attributes = {
     kernel_shape: kernel,
     strides: [stride, stride],
     pads: padding,
-    dilations: [1, 1],
+    dilations: [1, dilation],
     group: groups,
     ...(activation !== null && { activation }),
   }
@@ -147,111 +149,123 @@ export function blockedInputGrad(
 }
 
 /**
- * Emits dw of a convolution that preserves the size. dw is also a convolution. Its batch axis is the channels of x, its
- * channel axis is the batch, and its kernel is dy: dw[o, c] = Σₙ x[c, n] ∗ dy[o, n]. The kernel is as large as the image and
- * the result has K×K pixels.
- *
- * - If x and dy are exchanged, the result has the same values with reversed taps. The tensor with fewer channels is the input
- *   of the convolution, because the input passes through memory three times and the kernel once.
- * - A plain input must have fewer channels than a block. Larger batches are therefore convolved in groups, and the results of
- *   the groups are summed.
+ * Emits dw of a convolution that preserves the size. dw is also a convolution: see correlate. If x and dy are exchanged, the
+ * result has the same values with reversed taps. The tensor with fewer channels is the source of the correlation.
  * @returns [O, C, K, K] in plain layout, or null if the blocked convolution does not support it
  */
 export function blockedWeightGrad(
   emitter: BlockedEmitter,
   { inputs: [x, dy], attributes: { stride, padding, kernel } }: OpNode<'conv2dWeightGrad'>,
 ): string | null {
-  const { emit, int64, blockWidth: width } = emitter
-  const [n, inputs, height, columns] = x!.shape as Shape4
+  const { blockWidth: width } = emitter
+  const [n, inputs] = x!.shape as Shape4
   const outputs = dy!.shape[1] as number
   const samePadding = (kernel - 1) / 2
   if (kernel === 1 || stride !== 1 || padding.some((pad) => pad !== samePadding)) return null
-  const reversed = inputs > outputs && fits(width, inputs)
-  const [few, many] = reversed ? [outputs, inputs] : [inputs, outputs]
-  if (!fits(width, many)) return null
-  if (countGroups(n, width) === null) return null
-
-  const source = padColumns(emitter, reversed ? dy! : x!, [samePadding, samePadding])
-  const kernels = blockedNameOf(emitter, reversed ? x! : dy!)
-  const taps = correlate(emitter, [source, kernels], {
-    n,
-    few,
-    many,
-    height,
-    columns,
-    rows: [samePadding, samePadding],
+  const exchanged = inputs > outputs && fits(width, inputs)
+  const [source, kernels] = exchanged ? [dy!, x!] : [x!, dy!]
+  if (!fits(width, kernels.shape[1]!) || countGroups(n, width) === null) return null
+  const taps = correlate(emitter, [source, blockedNameOf(emitter, kernels)], kernels.shape as Shape4, {
+    padding: [samePadding, samePadding, samePadding, samePadding],
+    exchanged,
   })
-  if (!reversed) return emit('Transpose', [toPlain(emitter, taps, [few, many])], { perm: [1, 0, 2, 3] })
-  const byTap = reshape(emitter, taps, [few, many / width, kernel * kernel, width])
-  const flipped = emit('Gather', [byTap, int64(reversedIndices(kernel * kernel))], { axis: 2 })
-  return toPlain(emitter, reshape(emitter, flipped, [few, many, kernel, kernel]), [few, many])
-}
-
-interface CorrelationShape {
-  /** Batch size; countGroups(n) must not be null. */
-  readonly n: number
-  /** Channels of the source. */
-  readonly few: number
-  /** Channels of the kernels. */
-  readonly many: number
-  /** Height and width of the kernels. */
-  readonly height: number
-  readonly columns: number
-  /** Number of rows of zeros above and below the source. */
-  readonly rows: readonly [before: number, after: number]
+  return reshape(emitter, taps, [outputs, inputs, kernel, kernel])
 }
 
 /**
- * Emits Σₙ source[n, f] ∗ kernels[n, m].
- * @param source [N, few, H, W'] in plain layout, columns padded
- * @param kernels [N, many, H, W] in blocked layout
- * @returns [few, many, 1 + before + after, 1 + W' − W] in blocked layout
+ * Emits the sums over the batch Σₙ source[n, f] ∗ kernels[n, m], where the kernels are as large as the image. As one
+ * convolution: its batch axis is the channels of the source, its channel axis is the batch, and its result has one pixel per
+ * tap.
+ *
+ * - The columns of all channels of a block are interleaved, as they are in blocked layout, and the kernels are dilated by the
+ *   width of a block. Every value of the kernels is then used for B times as many results while it is in a register.
+ * - A plain input must have fewer channels than a block. Larger batches are therefore convolved in groups, and the results of
+ *   the groups are summed.
+ * @param source [N, F, H, W]; not interleaved if F is not a multiple of the block width
+ * @param kernels [N, M, H, W] in blocked layout; countGroups(N) must not be null
+ * @param options.padding zeros around the source
+ * @param options.exchanged returns [F, M, reversed taps]
+ * @returns [M, F, taps] in plain layout
  */
 export function correlate(
   emitter: BlockedEmitter,
-  [source, kernels]: readonly [source: string, kernels: string],
-  { n, few, many, height, columns, rows: [before, after] }: CorrelationShape,
+  [source, kernels]: readonly [source: Node, kernels: string],
+  [n, many, height, columns]: Shape4,
+  {
+    padding: [top, left, bottom, right],
+    exchanged = false,
+  }: { readonly padding: Convolution['padding']; readonly exchanged?: boolean },
 ): string {
-  const { emit } = emitter
-  const width = emitter.blockWidth
+  const { emit, int64, blockWidth: width } = emitter
   const groups = countGroups(n, width)!
   const each = n / groups
-  const swapped = emit('Transpose', [source], { perm: [1, 0, 2, 3] })
+  const few = source.shape[1] as number
+  const interleaved = fits(width, few) ? width : 1
+  const rows = few / interleaved
+  const paddedColumns = (left + columns + right) * interleaved
+  const padded = padColumns(emitter, source, [left, right])
+  const parts = [n, rows, height, paddedColumns]
+  const images = emit('Transpose', [reshape(emitter, padded, parts)], { perm: [1, 0, 2, 3] })
 
-  // [groups, N/groups, C/B, H·W·B] → [groups, C/B, N/groups, H·W·B]
-  const parts = [groups, each, many / width, height * columns * width]
-  const blocks = emit('Transpose', [reshape(emitter, kernels, parts)], { perm: [0, 2, 1, 3] })
+  // [groups, N/groups, M/B, H·W·B] → [groups, M/B, N/groups, H·W·B]
+  const grouped = reshape(emitter, kernels, [groups, each, many / width, height * columns * width])
+  const blocks = emit('Transpose', [grouped], { perm: [0, 2, 1, 3] })
   const weight = reshape(emitter, blocks, [groups * many, each, height, columns])
+  const sums = convolve(emitter, [images, weight], {
+    kernel: [height, columns],
+    padding: [top, 0, bottom, 0],
+    dilation: interleaved,
+    groups,
+  })
 
-  // [few, groups · many, taps, taps'] in blocked layout. The sum over groups is a product with ones.
-  const options = { kernel: [height, columns], padding: [before, 0, after, 0], groups } as const
-  const sums = convolve(emitter, [swapped, weight], options)
-  if (groups === 1) return sums
-  const total = emit('MatMul', [onesRow(emitter, groups), reshape(emitter, sums, [few, groups, -1])])
-  return reshape(emitter, total, [few, many, 1 + before + after, -1])
+  const taps = (1 + top + bottom) * (1 + left + right)
+  const values = many * taps * interleaved
+  // The sum over groups is a product with ones.
+  const total =
+    groups === 1
+      ? sums
+      : emit('MatMul', [onesRow(emitter, groups), reshape(emitter, sums, [rows, groups, values])])
+
+  // [F/B, M/B, taps, B columns of F, B channels of M]. Both reorderings move a B behind other axes, which ReorderOutput does
+  // several times as fast as Transpose.
+  const plain = (x: string, images: number, channels: number, pixels: number) =>
+    toPlain(emitter, reshape(emitter, x, [images, channels, pixels, 1]), [images, channels])
+  if (exchanged) {
+    const byTap = reshape(emitter, total, [rows, many / width, taps, interleaved * width])
+    const reversed = emit('Gather', [byTap, int64(reversedIndices(taps))], { axis: 2 })
+    const byChannel = plain(reversed, rows, many, taps * interleaved)
+    return interleaved === 1 ? byChannel : plain(byChannel, rows, interleaved, many * taps)
+  }
+  const byChannel = reshape(emitter, plain(total, rows, many, taps * interleaved), [
+    rows,
+    many,
+    taps * interleaved,
+  ])
+  const swapped = emit('Transpose', [byChannel], { perm: [1, 0, 2] })
+  return interleaved === 1 ? swapped : plain(swapped, many * rows, interleaved, taps)
 }
 
 /**
- * Emits x with columns of zeros before and after it, in plain layout. Columns are padded in advance because padding them in
- * the convolution of dw is slow. (Padding rows there takes no additional time.) A blocked x is padded by a depthwise
- * convolution with a kernel of ones, which takes half the time of Pad.
+ * Emits x with columns of zeros before and after it: in blocked layout if its channels are a multiple of the block width.
+ * Columns are padded in advance because padding them in the convolution of dw is slow. (Padding rows there takes no
+ * additional time.) A blocked x is padded by a depthwise convolution with a kernel of ones, which takes half the time of Pad.
  */
-export function padColumns(
+function padColumns(
   emitter: BlockedEmitter,
   x: Node,
   [before, after]: readonly [before: number, after: number],
 ): string {
   const { emit, int64, float, once } = emitter
-  if (!isBlocked(emitter, x)) {
+  const channels = x.shape[1] as number
+  if (!fits(emitter.blockWidth, channels)) {
     const pads = int64([0, 0, 0, before, 0, 0, 0, after])
     return emit('Pad', [emitter.nameOf(x), pads], { mode: 'constant' })
   }
-  const channels = x.shape[1] as number
   const ones = once(`ones ${channels} 1×1`, () =>
     float(new Float32Array(channels).fill(1), [channels, 1, 1, 1]),
   )
   const options = { kernel: [1, 1], padding: [0, before, 0, after], groups: channels } as const
-  return toPlain(emitter, convolve(emitter, [blockedNameOf(emitter, x), ones], options), x.shape)
+  return convolve(emitter, [blockedNameOf(emitter, x), ones], options)
 }
 
 /**

@@ -6,10 +6,9 @@ import {
   convolve,
   correlate,
   countGroups,
-  padColumns,
   type Shape4,
 } from './convolution.ts'
-import { type BlockedEmitter, blockedNameOf, fits, isBlocked, toPlain } from './layout.ts'
+import { type BlockedEmitter, blockedNameOf, fits, isBlocked } from './layout.ts'
 
 // A 3×3 convolution of an upsampled image reads each pixel of the original image several times. The output pixels
 // (2i + a, 2j + b) with the same (a, b), 0 or 1 each, are called a phase. Each phase equals a 2×2 convolution of the original
@@ -144,23 +143,11 @@ export function upsampledWeightGrad(
   const outputs = dy!.shape[1] as number
   if (!fits(width, outputs) || countGroups(n, width) === null) return null
   const taps = phases.map((phase) => {
-    const [top, left, bottom, right] = paddingOf(phase)
-    const operands = [
-      padColumns(emitter, source, [left, right]),
-      phasePixels(emitter, blockedNameOf(emitter, dy!), outputs, phase),
-    ] as const
-    const correlation = correlate(emitter, operands, {
-      n,
-      few: inputs,
-      many: outputs,
-      height,
-      columns,
-      rows: [top, bottom],
+    const pixels = phasePixels(emitter, blockedNameOf(emitter, dy!), outputs, phase)
+    const sums = correlate(emitter, [source, pixels], [n, outputs, height, columns], {
+      padding: paddingOf(phase),
     })
-    const swapped = emit('Transpose', [toPlain(emitter, correlation, [inputs, outputs])], {
-      perm: [1, 0, 2, 3],
-    })
-    return reshape(emitter, swapped, [outputs * inputs, 4])
+    return reshape(emitter, sums, [outputs * inputs, 4])
   })
   // A tap of the 3×3 kernel contributes to one tap of each phase. The adjoint of these sums is the transposed matrix.
   const spread = emit('Transpose', [tapSums(emitter)], { perm: [1, 0] })

@@ -268,14 +268,17 @@ function padColumns(
   return convolve(emitter, [blockedNameOf(emitter, x), ones], options)
 }
 
+/** Preferred number of images per group: 5 % faster with 32 images than groups of eight, and more work for many cores. */
+const imagesPerGroup = 4
+
 /**
- * Returns the smallest number of groups of equal size with fewer than `width` images each. Returns null if the batch cannot
- * be divided into such groups of at least two images.
+ * Returns the number of groups of equal size for `correlate`. Batches that fit into one group are not divided, because the
+ * results of the groups must be summed. Returns null if the batch cannot be divided into groups of at least two and fewer
+ * than `width` images.
  */
 export function countGroups(batch: number, width: number): number | null {
   if (batch < width) return 1
-  for (let groups = 2; groups < batch; groups++) {
-    if (batch % groups === 0 && batch / groups < width) return groups
-  }
-  return null
+  const sizes = Array.from({ length: width - 2 }, (_, i) => i + 2).filter((size) => batch % size === 0)
+  const size = sizes.findLast((each) => each <= imagesPerGroup) ?? sizes[0]
+  return size === undefined ? null : batch / size
 }

@@ -40,6 +40,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'data/dataset',
     'data/folder',
     'data/shapes',
+    'data/faces',
     'data',
     'run',
     'training',

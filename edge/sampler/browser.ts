@@ -45,6 +45,7 @@ import { startWorker, WorkerUnavailable } from './model/worker-client.ts'
 
 export {
   classOf,
+  classWords,
   type Dtype,
   fromRgba,
   type Manifest,

@@ -158,7 +158,7 @@ suite('npm run train', () => {
     [
       'unknown recipe',
       ['--recipe', 'cats'],
-      /Unknown recipe "cats": expected shapes, mnist, cifar10, seed64 or images/,
+      /Unknown recipe "cats": expected shapes, faces, mnist, cifar10, seed64 or images/,
     ],
     ['text for a number', ['--steps', 'many'], /Invalid --steps "many": expected an integer/],
     [

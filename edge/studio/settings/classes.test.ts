@@ -9,6 +9,14 @@ test('classes are grouped by their first word', () => {
   ])
 })
 
+test('words that are separated by commas may contain spaces', () => {
+  const classes = ['short hair, hat', 'short hair, smiling', 'long hair, hat', 'long hair, smiling']
+  assert.deepEqual(
+    groupClasses(classes)?.map(({ word }) => word),
+    ['short hair', 'long hair'],
+  )
+})
+
 test('classes without common first words stay one list', () => {
   assert.equal(groupClasses(['0', '1', '2']), null)
   assert.equal(groupClasses(['red circle', 'blue circle']), null)

@@ -1,4 +1,4 @@
-import { sharedWords } from 'ddpm-sampler'
+import { classWords, sharedWords } from 'ddpm-sampler'
 import { make } from '../ui/dom.ts'
 
 /** Classes whose names begin with the same word. */
@@ -11,7 +11,7 @@ export interface ClassGroup {
 export function groupClasses(classes: readonly string[]): ClassGroup[] | null {
   const groups = new Map<string, string[]>()
   for (const name of classes) {
-    const word = name.split(' ')[0]!
+    const word = classWords(name)[0]!
     groups.set(word, [...(groups.get(word) ?? []), name])
   }
   const isUseful = groups.size > 1 && [...groups.values()].every((members) => members.length > 1)

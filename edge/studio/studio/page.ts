@@ -145,9 +145,12 @@ async function chooseModel(name: string, settings: Partial<Settings> = {}): Prom
 }
 
 function checkClass({ name, classes }: Manifest, className: string | null | undefined): void {
-  if (!className || [...classes, ...sharedWords(classes)].includes(className)) return
-  const known = classes.join(', ') || 'none'
-  throw new UserError(`Unknown class "${className}" in the link. Classes of ${name}: ${known}.`)
+  const known = [...classes, ...sharedWords(classes)]
+  const isKnown = (text: string) => known.includes(text)
+  if (!className || isKnown(className) || className.split(/,\s*/).every(isKnown)) return
+  throw new UserError(
+    `Unknown class "${className}" in the link. Classes of ${name}: ${classes.join(', ') || 'none'}.`,
+  )
 }
 
 /** Adapts the page to changed settings. Finished images stay. */

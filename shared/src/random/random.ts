@@ -29,6 +29,7 @@ export const domains = {
   split: 9,
   label: 10,
   inpainting: 12,
+  faces: 13,
   bootstrap: 20,
   likelihood: 21,
   likelihoodTimestep: 22,

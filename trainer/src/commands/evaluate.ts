@@ -10,8 +10,8 @@ import { likelihoodCommand } from './likelihood.ts'
 const command = addOptions(
   new Command('npm run evaluate --').description(
     'Compares generated images with real ones: FID, KID, precision, recall, density and coverage, with error bars. For ' +
-      'the built-in shapes it also counts the images that show one clean figure and compares the distributions of ' +
-      'figure, colour, position and size. After Ctrl+C, run the same command again to resume.',
+      'the built-in sets it also counts the images that are clean and show the requested class, and compares the ' +
+      'distributions of what they show. After Ctrl+C, run the same command again to resume.',
   ),
 )
   // Options after `likelihood` belong to that command, even if both commands have an option of the same name.

@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
 import { type OpenOptions, openData } from './open.ts'
+import { createFaces } from './faces/dataset.ts'
 import { createShapes } from './shapes/dataset.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'open-'))
@@ -25,9 +26,10 @@ await image.toFile(join(images, 'a.png'))
 await image.toFile(join(scratch, 'single.png'))
 await writeFile(join(scratch, 'images.tar'), 'packed')
 
-test('shapes and shapes:COUNT open the built-in set with the seed', async () => {
+test('a name, alone or with a count, opens a built-in set with the seed', async () => {
   assert.deepEqual(await openData('shapes:12', { seed: 4 }), createShapes(12, 4))
   assert.equal((await openData('shapes', { seed: 4, size: 32, channels: 3 })).count, 4096)
+  assert.deepEqual(await openData('faces:12', { seed: 4, size: 32 }), await createFaces(12, 4))
 })
 
 test('IDX is detected by its name or its first bytes, and padded to the size', async () => {
@@ -64,7 +66,7 @@ await writeFile(large, Buffer.from('00000803', 'hex'))
 await truncate(large, 3 * 2 ** 30)
 
 const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
-  ['a missing path', join(scratch, 'nowhere'), {}, /nowhere: no such file or folder.*Use "shapes"/],
+  ['a missing path', join(scratch, 'nowhere'), {}, /nowhere: no such file or folder.*Use "shapes" or "faces"/],
   ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no such file or folder/],
   ['an image', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
   ['an archive', join(scratch, 'images.tar'), {}, /unpack it first/],
@@ -74,6 +76,7 @@ const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
   ['a count of 0', 'shapes:0', {}, /from 1 to/],
   ['too many shapes', 'shapes:1e9', {}, /from 1 to/],
   ['another size of shapes', 'shapes', { size: 64 }, /32×32 RGB/],
+  ['another size of faces', 'faces:5', { size: 64 }, /32×32 RGB/],
   ['grey shapes', 'shapes', { channels: 1 }, /32×32 RGB/],
   ['colour from IDX', idx, { channels: 3 }, /Invalid --channels 3.*IDX/],
   ['IDX cropped', idx, { size: 1 }, /at least 2/],

@@ -1,44 +1,38 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { UserError } from '@ddpm/shared'
+import { type BuiltInName, builtInNameOf, builtInNames, builtInSets, createBuiltIn } from './built-in.ts'
 import { isCifarBatch, readCifar } from './cifar.ts'
 import { type Dataset, pad } from './dataset/dataset.ts'
 import { parseSize, type Size, type SizeText } from './dataset/size.ts'
 import { type FolderOptions, readFolder } from './folder/folder.ts'
 import { imageFormats } from './folder/listing.ts'
 import { isIdxImages, readIdx } from './idx.ts'
-import { createShapes, side } from './shapes/dataset.ts'
 
 export interface OpenOptions extends Partial<Omit<FolderOptions, keyof Size>> {
   /** Size of the images. Folders: scaled and cropped to it (default: 32). Other formats: padded to it. */
   readonly size?: SizeText | undefined
   /** Names of the classes of IDX files, in the order of their labels. Default: the numbers. */
   readonly classNames?: readonly string[] | undefined
-  /** Seed of the built-in set. */
+  /** Seed of the built-in sets. */
   readonly seed: number
 }
 
 const defaultSize = 32
-const defaultShapes = 4096
-const maxShapes = 1_000_000
 const validSources =
-  `Use "shapes" (built in; "shapes:1000" for 1000 images), a folder of ${imageFormats} images, MNIST-style IDX ` +
+  `Use ${builtInNames.map((name) => `"${name}"`).join(' or ')} (built in; "faces:1000" for 1000 images), a folder of ${imageFormats} images, MNIST-style IDX ` +
   'files (their folder or the images file), or CIFAR-10 binaries (their folder or one of the files).'
 
-/** Returns whether a source is the built-in set. */
-export function isBuiltIn(source: string): boolean {
-  return source === 'shapes' || source.startsWith('shapes:')
-}
-
 /**
- * Opens a dataset and detects its format. `shapes` and `shapes:COUNT` are the built-in set; write ./shapes for a folder of
- * that name. Other sources are IDX files, CIFAR-10 binaries or a folder of images.
+ * Opens a dataset and detects its format. `shapes`, `faces` and `faces:COUNT` are built-in sets; write ./faces for a folder
+ * of that name. Other sources are IDX files, CIFAR-10 binaries or a folder of images.
  * @throws UserError if the source does not exist or has no known format, or if the options do not match the format
  */
 export async function openData(source: string, options: OpenOptions): Promise<Dataset> {
   const { channels = 'auto', classNames } = options
   const size = options.size === undefined ? null : parseSize(options.size)
-  if (isBuiltIn(source)) return openShapes(source, options)
+  const builtIn = builtInNameOf(source)
+  if (builtIn !== null) return openBuiltIn(builtIn, source, options)
 
   try {
     const format = await formatOf(source)
@@ -61,20 +55,19 @@ export async function openData(source: string, options: OpenOptions): Promise<Da
   }
 }
 
-function openShapes(source: string, { size = side, channels = 3, seed }: OpenOptions): Dataset {
-  const count = source === 'shapes' ? defaultShapes : Number(source.slice('shapes:'.length))
-  if (!(Number.isInteger(count) && count >= 1 && count <= maxShapes)) {
-    throw new UserError(
-      `Invalid --data "${source}": expected shapes:COUNT with a count from 1 to ${maxShapes}.`,
-    )
-  }
+function openBuiltIn(
+  name: BuiltInName,
+  source: string,
+  { size = builtInSets[name].side, channels = 3, seed }: OpenOptions,
+): Promise<Dataset> {
+  const { side } = builtInSets[name]
   if (size !== side || channels === 1) {
     throw new UserError(
-      `Invalid --size or --channels: the built-in shapes are ${side}×${side} RGB. ` +
+      `Invalid --size or --channels: the built-in ${name} are ${side}×${side} RGB. ` +
         `Remove --size and --channels, or set them to ${side} and 3.`,
     )
   }
-  return createShapes(count, seed)
+  return createBuiltIn(name, source, seed)
 }
 
 /** @throws UserError if the number of names is not that of the classes */

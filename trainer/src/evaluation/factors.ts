@@ -1,69 +1,79 @@
 import { domains, uniforms } from '@ddpm/shared'
-import { side, type ToyShape } from '../data/shapes/dataset.ts'
-import { parseShape } from '../data/shapes/parser.ts'
+import type { Parsed, Parser } from '../data/built-in.ts'
+import { countImages, type Images } from './inputs/images.ts'
 
-/** Images of the built-in `shapes` dataset, parsed back to their factors. */
-export interface ParsedShapes {
-  readonly shapes: readonly ToyShape[]
-  /** For each reason: the number of images in which the parser did not recognize exactly one figure of the dataset. */
+/** Images of a built-in set, parsed back to what they show. */
+export interface ParsedImages {
+  /** The result for each image. */
+  readonly images: readonly Parsed[]
+  /** For each reason: the number of images that the parser did not recognize. */
   readonly rejected: Readonly<Record<string, number>>
 }
 
-/** Number of generated images that show exactly one figure of the dataset, and the distribution of their factors. */
-export interface ShapeStatistics {
+type Factors = Readonly<Record<string, string | number>>
+
+/** Number of generated images that could belong to the built-in set, and the distribution of their factors. */
+export interface ParsedStatistics {
   readonly valid: number
   readonly rejected: Readonly<Record<string, number>>
+  /** Of the valid images, those that show what was requested; null if nothing was. */
+  readonly asRequested: number | null
   readonly factors: readonly FactorDistance[]
 }
 
-/** Compares parsed generated images with parsed images of the dataset. */
-export function shapeStatistics(real: ParsedShapes, generated: ParsedShapes, seed: number): ShapeStatistics {
-  const { shapes, rejected } = generated
-  const factors = shapes.length === 0 ? [] : factorDistances(real.shapes, shapes, seed)
-  return { valid: shapes.length, rejected, factors }
+/**
+ * Compares parsed generated images with parsed images of the set.
+ * @param requested class of each generated image; null if they were generated without classes
+ */
+export function parsedStatistics(
+  real: ParsedImages,
+  generated: ParsedImages,
+  requested: readonly string[] | null,
+  seed: number,
+): ParsedStatistics {
+  const recognized = recognizedFactors(generated)
+  const matches = generated.images.filter(
+    (image, i) => image.factors !== null && image.className === requested?.[i],
+  )
+  return {
+    valid: recognized.length,
+    rejected: generated.rejected,
+    asRequested: requested === null ? null : matches.length,
+    factors: recognized.length === 0 ? [] : factorDistances(recognizedFactors(real), recognized, seed),
+  }
 }
 
-const size = 3 * side * side
+/** Returns the factors of the images that the parser recognized. */
+export function recognizedFactors({ images }: ParsedImages): Factors[] {
+  return images.flatMap(({ factors }) => (factors === null ? [] : [factors]))
+}
 
-/**
- * Parses images of the built-in dataset.
- * @param pixels [count, 3, 32, 32], bytes
- */
-export async function parseShapes(
-  pixels: Uint8Array,
+/** Parses images of a built-in set. */
+export async function parseImages(
+  parser: Parser,
+  images: Images,
   onProgress: (done: number, total: number) => Promise<void> | void = () => {},
-): Promise<ParsedShapes> {
-  const shapes: ToyShape[] = []
+): Promise<ParsedImages> {
+  const results: Parsed[] = []
   const rejected: Record<string, number> = {}
-  const count = pixels.length / size
+  const count = countImages(images)
+  const size = images.pixels.length / count
   for (let i = 0; i < count; i++) {
-    const result = parseShape(pixels.subarray(i * size, (i + 1) * size))
-    if (result.shape === null) {
+    const result = parser(images.pixels.subarray(i * size, (i + 1) * size))
+    results.push(result)
+    if (result.factors === null) {
       // Removes the names of figures and the numbers in the reason, so that equal reasons are counted together.
       const reason = result.reason.replace(/;.*| a \w+ and a \w+/, '')
       rejected[reason] = (rejected[reason] ?? 0) + 1
-    } else {
-      shapes.push(result.shape)
     }
     if (i % 50 === 49) await onProgress(i + 1, count)
   }
-  return { shapes, rejected }
+  return { images: results, rejected }
 }
-
-/** Factors of a figure: names, or numbers. */
-const factors = {
-  figure: ({ figure }) => figure,
-  colour: ({ colour }) => colour,
-  'figure and colour': ({ figure, colour }) => `${colour} ${figure}`,
-  x: ({ x }) => x,
-  y: ({ y }) => y,
-  radius: ({ radius }) => radius,
-} as const satisfies Record<string, (shape: ToyShape) => string | number>
-export type Factor = keyof typeof factors
 
 /** How the distribution of a factor differs from the dataset's. */
 export interface FactorDistance {
-  readonly factor: Factor
+  readonly factor: string
   /** Total variation ½Σ|p − q| over the factor's cells: 0 for equal, 1 for disjoint distributions. */
   readonly distance: number
   /** Mean distance between two samples of the dataset of the same sizes: the part due to chance. */
@@ -72,13 +82,13 @@ export interface FactorDistance {
 
 const replicates = 100
 
-/** Computes how the distribution of every factor of generated figures differs from the dataset's. */
+/** Computes how the distribution of every factor of generated images differs from the dataset's. */
 export function factorDistances(
-  data: readonly ToyShape[],
-  generated: readonly ToyShape[],
+  data: readonly Factors[],
+  generated: readonly Factors[],
   seed: number,
 ): FactorDistance[] {
-  return (Object.keys(factors) as Factor[]).map((factor) => {
+  return Object.keys(data[0]!).map((factor) => {
     const cells = assignCells(factor, data, generated)
     const expected = countCells(cells.data, cells.count)
     // Both counts are from finite samples. Two resamples of the dataset with these sizes differ only by chance.
@@ -103,23 +113,23 @@ const bins = 10
 
 /** Assigns the values of both sets to the same cells: one per name, or tenths of the dataset's numeric range. */
 function assignCells(
-  factor: Factor,
-  data: readonly ToyShape[],
-  generated: readonly ToyShape[],
+  factor: string,
+  data: readonly Factors[],
+  generated: readonly Factors[],
 ): { data: number[]; generated: number[]; count: number } {
-  const factorValue: (shape: ToyShape) => string | number = factors[factor]
+  const factorValue = (factors: Factors) => factors[factor]!
   const values = data.map(factorValue)
   if (typeof values[0] === 'string') {
     const names = [...new Set([...values, ...generated.map(factorValue)])]
-    const cell = (shape: ToyShape) => names.indexOf(factorValue(shape))
+    const cell = (factors: Factors) => names.indexOf(factorValue(factors))
     return { data: data.map(cell), generated: generated.map(cell), count: names.length }
   }
   const numbers = values as number[]
   const low = numbers.reduce((a, b) => Math.min(a, b))
   const high = numbers.reduce((a, b) => Math.max(a, b))
   // Values below and above the dataset's range have a cell each.
-  const cell = (shape: ToyShape) => {
-    const value = factorValue(shape) as number
+  const cell = (factors: Factors) => {
+    const value = factorValue(factors) as number
     if (value < low) return 0
     if (value > high) return bins + 1
     return 1 + Math.min(bins - 1, Math.floor(((value - low) / (high - low)) * bins))

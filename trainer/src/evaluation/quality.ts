@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { countEvaluations, planFor, resolveSampling, type SamplerOptions, UserError } from '@ddpm/shared'
 import type { WeightsKind } from '../inference/graph.ts'
 import type { OpenedModel } from '../inference/model.ts'
-import type { ShapeStatistics } from './factors.ts'
+import type { ParsedStatistics } from './factors.ts'
 import type { Extractor } from './features/extractor.ts'
 import { cacheKey, writeCached } from './inputs/cache.ts'
 import type { SampleOptions } from './inputs/generated.ts'
@@ -26,8 +26,8 @@ export interface QualityReport {
   /** Number of bootstrap replicates. */
   readonly replicates: number
   readonly scores: Scores
-  /** Only for models of the built-in `shapes` dataset. */
-  readonly shapes?: ShapeStatistics
+  /** Only for models of a built-in set. */
+  readonly parsed?: ParsedStatistics & { readonly clean: string }
 }
 
 /** How images were generated: the effective sampler options, resolved from the manifest and the flags, and more. */
@@ -107,16 +107,16 @@ export async function measureQuality(request: QualityRequest, generated: Images)
 
 /** Writes a report under a name that depends on its settings. @returns the path */
 export function saveReport(folder: string, report: QualityReport): string {
-  const { scores, shapes, ...settings } = report
+  const { scores, parsed, ...settings } = report
   const path = join(folder, `quality-${cacheKey(settings)}.json`)
   writeCached(path, report)
   return path
 }
 
-/** Number of images of the dataset that the shapes of generated images are compared with. */
-const realShapes = 1000
+/** Number of images of a built-in set that the factors of generated images are compared with. */
+const realCount = 1000
 
-/** Selects the images of the dataset that the shapes of generated images are compared with. */
-export function selectRealShapes({ dataset }: EvaluationSet, seed: number): Images {
-  return selectImages(dataset, realShapes, seed)
+/** Selects the images of a built-in set that the factors of generated images are compared with. */
+export function selectRealImages({ dataset }: EvaluationSet, seed: number): Images {
+  return selectImages(dataset, realCount, seed)
 }

@@ -31,7 +31,7 @@ export function formatReport(report: QualityReport): string {
     '',
     `k = ${neighbours}${replicates === 0 ? '' : `; ± is half the width of the bootstrap's 95 % interval, ${replicates} replicates`}`,
     ...(count < minImages ? [smallSampleWarning(count)] : []),
-    ...shapeLines(report),
+    ...parsedLines(report),
   ].join('\n')
 }
 
@@ -69,16 +69,19 @@ function smallSampleWarning(count: number): string {
   )
 }
 
-function shapeLines({ shapes, generated }: QualityReport): string[] {
-  if (shapes === undefined) return []
-  const share = (100 * shapes.valid) / generated.count
-  const reasons = Object.entries(shapes.rejected).sort(([, a], [, b]) => b - a)
+function parsedLines({ parsed, generated }: QualityReport): string[] {
+  if (parsed === undefined) return []
+  const share = (count: number, of: number) => `${count} of ${of} (${((100 * count) / of).toFixed(1)} %)`
+  const reasons = Object.entries(parsed.rejected).sort(([, a], [, b]) => b - a)
   return [
     '',
-    `${shapes.valid} of ${generated.count} (${share.toFixed(1)} %) show one clean figure of the dataset`,
+    `${share(parsed.valid, generated.count)} show ${parsed.clean} of the dataset`,
     ...reasons.map(([reason, count]) => `  ${count} × ${reason}`),
+    ...(parsed.asRequested === null || parsed.valid === 0
+      ? []
+      : [`Of these, ${share(parsed.asRequested, parsed.valid)} show the requested class`]),
     'Total variation distance from the dataset (in parentheses: expected by chance for this number of images):',
-    ...shapes.factors.map(
+    ...parsed.factors.map(
       ({ factor, distance, chance }) =>
         `  ${factor.padEnd(18)} ${distance.toFixed(3)} (${chance.toFixed(3)})`,
     ),

@@ -105,7 +105,7 @@ test('the old recipe name "pictures" still works', () => {
 
 test('an unknown recipe name is rejected with the nearest name as a suggestion', () => {
   const message =
-    'Unknown recipe "minst": expected shapes, mnist, cifar10, seed64 or images, or a JSON file. ' +
+    'Unknown recipe "minst": expected shapes, faces, mnist, cifar10, seed64 or images, or a JSON file. ' +
     'Did you mean "mnist"?'
   assert.throws(() => openRecipe('minst'), { name: 'UserError', message })
   assert.throws(() => openRecipe('toString'), { name: 'UserError', message: /Unknown recipe "toString"/ })
@@ -116,7 +116,7 @@ for (const [what, json, message] of [
   [
     'an unknown base recipe',
     { recipe: 'cats' },
-    /Unknown recipe "cats" in .*bad\.json: expected shapes, mnist/,
+    /Unknown recipe "cats" in .*bad\.json: expected shapes, faces, mnist/,
   ],
   [
     'a misspelled field',

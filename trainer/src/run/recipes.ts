@@ -76,7 +76,7 @@ const networkFields = {
 export const recipeFields = {
   data: z.string().meta({
     placeholder: 'source',
-    description: 'shapes (built in), or the path of an image folder, IDX files or CIFAR-10 binaries',
+    description: 'shapes or faces (built in), or the path of an image folder, IDX files or CIFAR-10 binaries',
   }),
   // Network, schedule, prediction type, size and channels default to those of the model.
   from: field(
@@ -203,6 +203,26 @@ const definitions: Readonly<Record<string, Omit<z.input<typeof recipeSchema>, 'r
     sampleEvery: 375,
     validateEvery: 375,
     checkpointEvery: 375,
+  },
+  /** The built-in pixel-art faces. Most channels are at low resolution. */
+  faces: {
+    data: 'faces',
+    size: 32,
+    validation: 0.02,
+    baseChannels: 32,
+    channelMultiples: [1, 2, 3, 3],
+    attention: [false, false, true, false],
+    numResBlocks: 1,
+    dropout: 0,
+    predictionType: 'v',
+    steps: 20_000,
+    batchSize: 16,
+    learningRate: 1.5e-3,
+    emaDecay: 0.9995,
+    sampler: 'dpmpp',
+    samplingSteps: 15,
+    spacing: 'lambda',
+    guidance: 1.5,
   },
   /**
    * MNIST-style digits, 28×28 grey, with classes. The model predicts v: close to −x₀ at high noise, where the

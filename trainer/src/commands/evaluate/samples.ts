@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { UserError } from '@ddpm/shared'
+import { classOf, UserError } from '@ddpm/shared'
 import { digest } from '../../evaluation/inputs/cache.ts'
 import { describeStop, type SampleOptions, sampleCached } from '../../evaluation/inputs/generated.ts'
 import {
@@ -22,6 +22,8 @@ import type { Options } from './options.ts'
 export interface Samples {
   readonly images: Images
   readonly origin: QualityRequest['origin']
+  /** The class that each sample was generated for; null if it is unknown or the model has no classes. */
+  readonly classNames: readonly string[] | null
   /** Files that the samples were read from; null if a model generated them. */
   readonly paths: readonly string[] | null
 }
@@ -69,7 +71,14 @@ export async function openModelInputs(path: string, options: Options): Promise<I
         process.exitCode = stopped ?? 1
         return null
       }
-      return { images, origin: generatedBy(model, weights, sampling, count), paths: null }
+      const classAt = (image: number) => classOf(info, { seed, image, name: className ?? null })!
+      return {
+        images,
+        origin: generatedBy(model, weights, sampling, count),
+        classNames:
+          info.classes.length === 0 ? null : Array.from({ length: count }, (_, image) => classAt(image)),
+        paths: null,
+      }
     },
     dispose: () => model.dispose(),
   }
@@ -114,6 +123,7 @@ export async function openFolderInputs(
       return {
         images: { ...images, pixels },
         origin: { generated: { count, folders, digest: digest(pixels) } },
+        classNames: null,
         paths: read.paths.slice(0, count),
       }
     },

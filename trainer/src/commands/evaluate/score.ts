@@ -1,23 +1,24 @@
 import { UserError } from '@ddpm/shared'
+import { type BuiltInSet, builtInSetOf } from '../../data/built-in.ts'
 import {
-  type ParsedShapes,
-  parseShapes,
-  type ShapeStatistics,
-  shapeStatistics,
+  type ParsedImages,
+  type ParsedStatistics,
+  parsedStatistics,
+  parseImages,
 } from '../../evaluation/factors.ts'
 import type { Extractor } from '../../evaluation/features/extractor.ts'
-import { countImages, type EvaluationSet, type Images } from '../../evaluation/inputs/images.ts'
+import { countImages, type Images } from '../../evaluation/inputs/images.ts'
 import {
   checkCounts,
   measureQuality,
   type QualityReport,
   saveReport,
-  selectRealShapes,
+  selectRealImages,
 } from '../../evaluation/quality.ts'
 import { formatReport } from '../../evaluation/report.ts'
 import { runLongTask } from '../terminal/long-task.ts'
 import type { Options } from './options.ts'
-import type { Inputs } from './samples.ts'
+import type { Inputs, Samples } from './samples.ts'
 
 /** Default number of images to generate. */
 const defaultCount = 2000
@@ -32,21 +33,33 @@ export async function score(inputs: Inputs, extractor: Extractor, options: Optio
   const samples = await inputs.samples(count)
   if (samples === null) return
   const { images, origin } = samples
+  const builtIn = builtInSetOf(set.source)
   console.log(`Comparing ${count} ${samples.paths ? 'samples' : 'generated'} with ${reference} real images …`)
   const request = { origin, set, extractor, seed, reference, neighbours, replicates }
   const quality = await measureQuality(request, images)
   const report: QualityReport = {
     ...quality,
-    ...(set.dataset.name === 'shapes' && { shapes: await compareShapes(images, set, seed) }),
+    ...(builtIn && {
+      parsed: {
+        clean: builtIn.clean,
+        ...(await compareFactors(builtIn, samples, selectRealImages(set, seed), seed)),
+      },
+    }),
   }
   const path = saveReport(folder, report)
   console.log(`${formatReport(report)}\nWrote the report to ${path}`)
 }
 
-async function compareShapes(generated: Images, set: EvaluationSet, seed: number): Promise<ShapeStatistics> {
-  const parse = async (images: Images, kind: string): Promise<ParsedShapes> => {
-    const { value } = await runLongTask(`Parsing ${kind} figures`, countImages(images), (report) =>
-      parseShapes(images.pixels, async (done) => {
+async function compareFactors(
+  builtIn: BuiltInSet,
+  { images, classNames }: Samples,
+  real: Images,
+  seed: number,
+): Promise<ParsedStatistics> {
+  const parser = await builtIn.openParser()
+  const parse = async (images: Images, kind: string): Promise<ParsedImages> => {
+    const { value } = await runLongTask(`Parsing ${kind} images`, countImages(images), (report) =>
+      parseImages(parser, images, async (done) => {
         if (await report(done))
           throw new UserError(
             'Stopped. The generated images are saved. Run the same command again to resume.',
@@ -55,6 +68,6 @@ async function compareShapes(generated: Images, set: EvaluationSet, seed: number
     )
     return value
   }
-  const parsed = await parse(generated, 'generated')
-  return shapeStatistics(await parse(selectRealShapes(set, seed), 'real'), parsed, seed)
+  const generated = await parse(images, 'generated')
+  return parsedStatistics(await parse(real, 'real'), generated, classNames, seed)
 }

@@ -1,6 +1,6 @@
 import { UserError } from '@ddpm/shared'
+import { builtInNameOf } from '../../data/built-in.ts'
 import { type Dataset, splitSizes } from '../../data/dataset/dataset.ts'
-import { isBuiltIn } from '../../data/open.ts'
 import { chooseEngine, type EngineRequest, formatCandidate } from '../../engines/choose.ts'
 import { probe } from '../../engines/probe.ts'
 import type { Recipe } from '../../run/recipes.ts'
@@ -44,7 +44,7 @@ interface Fitted {
 export async function fitToTime(recipe: Recipe, dataset: Dataset, options: Options): Promise<Fitted> {
   const overrides = readOverrides(options)
   const { engine, device, time } = options
-  const isOwn = options.recipe === undefined && !isBuiltIn(recipe.data)
+  const isOwn = options.recipe === undefined && builtInNameOf(recipe.data) === null
   if (overrides.steps !== undefined || (time === undefined && !isOwn))
     return { recipe, engineRequest: { engine, device } }
 

@@ -2,8 +2,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { UserError } from '@ddpm/shared'
 import { quote } from '@ddpm/shared/cli'
+import { builtInNameOf } from '../../data/built-in.ts'
 import { split } from '../../data/dataset/dataset.ts'
-import { isBuiltIn } from '../../data/open.ts'
 import { transferWeights } from '../../network/transfer.ts'
 import { listImagesOf } from '../../run/image-list.ts'
 import { assertNotLocked, lockName } from '../../run/lock.ts'
@@ -30,7 +30,7 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
   const overrides = readOverrides(options)
   if (options.time !== undefined && overrides.steps !== undefined)
     throw new UserError('Conflicting --steps and --time: both set the length of the run. Remove one of them.')
-  const defaultRecipe = isBuiltIn(overrides.data ?? 'shapes') ? 'shapes' : 'images'
+  const defaultRecipe = builtInNameOf(overrides.data ?? 'shapes') ?? 'images'
   const base = { ...openRecipe(options.recipe ?? defaultRecipe), ...overrides }
   const pretrained = base.from === null ? null : await openPretrained(base.from)
   const unfitted = { ...base, ...pretrained?.fields, ...overrides }
@@ -57,7 +57,7 @@ export async function prepareNew(options: Options): Promise<PreparedRun> {
     engineRequest,
     config,
     images,
-    imageList: isBuiltIn(recipe.data) ? null : listImagesOf(dataset),
+    imageList: builtInNameOf(recipe.data) === null ? listImagesOf(dataset) : null,
     ...progress,
     state: pretrained === null ? state : startFrom(pretrained, config, state.parameters),
   }

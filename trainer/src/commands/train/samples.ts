@@ -1,7 +1,5 @@
 import { join } from 'node:path'
-import { isBuiltIn } from '../../data/open.ts'
-import { side } from '../../data/shapes/dataset.ts'
-import { parseShape } from '../../data/shapes/parser.ts'
+import { type BuiltInSet, builtInSetOf } from '../../data/built-in.ts'
 import { gridPng } from '../../image/grid.ts'
 import { sample } from '../../inference/sample.ts'
 import { modelInfoOf, type RunConfig } from '../../run/run.ts'
@@ -27,16 +25,19 @@ export async function writeSampleGrid(
   const path = join(folder, 'samples', `step-${String(step).padStart(8, '0')}.png`)
   const png = await gridPng(images, model.shape)
   writeAtomically(path, png)
-  const quality = isBuiltIn(config.recipe.data) ? `, ${countClean(images)} of ${count} are clean shapes` : ''
+  const builtIn = builtInSetOf(config.recipe.data)
+  const quality =
+    builtIn === null ? '' : `, ${await countClean(builtIn, images)} of ${count} show ${builtIn.clean}`
   return { png, line: `samples in ${path}${quality}` }
 }
 
-/** Counts the samples that the parser of the built-in set recognizes: [count, 3, 32, 32]. */
-function countClean(images: Float32Array): number {
-  const size = 3 * side * side
-  let parsed = 0
+/** Counts the samples that the parser of the built-in set recognizes: [count, 3, side, side]. */
+async function countClean(set: BuiltInSet, images: Float32Array): Promise<number> {
+  const parse = await set.openParser()
+  const size = 3 * set.side * set.side
+  let clean = 0
   for (let start = 0; start < images.length; start += size) {
-    if (parseShape(images.subarray(start, start + size)).shape !== null) parsed += 1
+    if (parse(images.subarray(start, start + size)).factors !== null) clean += 1
   }
-  return parsed
+  return clean
 }

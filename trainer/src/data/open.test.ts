@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { UserError } from '@ddpm/shared'
 import sharp from 'sharp'
-import { type OpenOptions, openData } from './open.ts'
 import { createFaces } from './faces/dataset.ts'
+import { type OpenOptions, openData } from './open.ts'
 import { createShapes } from './shapes/dataset.ts'
 
 const scratch = await mkdtemp(join(tmpdir(), 'open-'))
@@ -66,7 +66,12 @@ await writeFile(large, Buffer.from('00000803', 'hex'))
 await truncate(large, 3 * 2 ** 30)
 
 const bad: [string, string, Partial<OpenOptions>, RegExp][] = [
-  ['a missing path', join(scratch, 'nowhere'), {}, /nowhere: no such file or folder.*Use "shapes" or "faces"/],
+  [
+    'a missing path',
+    join(scratch, 'nowhere'),
+    {},
+    /nowhere: no such file or folder.*Use "shapes" or "faces"/,
+  ],
   ['a path below a file', join(scratch, 'single.png', 'x'), {}, /no such file or folder/],
   ['an image', join(scratch, 'single.png'), {}, /single\.png is a file.*folder of PNG/],
   ['an archive', join(scratch, 'images.tar'), {}, /unpack it first/],

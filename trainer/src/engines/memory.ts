@@ -8,15 +8,10 @@ import {
 } from '../network/parameters.ts'
 import { chunkName, type VectorName } from '../step/chunked-parameters.ts'
 import type { TrainingState } from '../step/engine.ts'
-import {
-  type AdamConfig,
-  adamStepInPlace,
-  mapState,
-  type StepScalars,
-  stateNames,
-} from '../step/optimizer.ts'
+import { type AdamConfig, mapState, type StepScalars, stateNames } from '../step/optimizer.ts'
 import { packScalars, updateGraph } from '../step/training-graphs.ts'
 import ort from '../support/onnxruntime-node.ts'
+import { createAdamMemory } from './adam-kernel.ts'
 
 /** Tensors by the name of a graph's input or output. */
 export type Tensors = Readonly<Record<string, Tensor>>
@@ -58,11 +53,11 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName)
 /**
  * Stores the state in host memory. The tensor of each parameter shares the memory of the flat vector, so that no graph has
  * to slice the vector. Gradients are written directly to the vector that the update reads.
- * @param state initial state; it is updated in place
+ * @param initial initial state, which is copied
  */
-export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: AdamConfig): Memory {
+export function hostMemory(initial: TrainingState, layout: ParameterLayout, adam: AdamConfig): Memory {
   const chunks = splitPerParameter(layout)
-  const gradients = new Float32Array(layout.size)
+  const { state, gradient: gradients, step } = createAdamMemory(initial, adam)
   const parameters = {
     raw: viewsOf(state.parameters, chunks, 'parameters'),
     ema: viewsOf(state.ema, chunks, 'parameters'),
@@ -80,7 +75,7 @@ export function hostMemory(state: TrainingState, layout: ParameterLayout, adam: 
     // The run has already written the gradients in place (see gradientFetches).
     storeGradients() {},
     async update(gradientScale, scalars) {
-      adamStepInPlace(state, gradients, gradientScale, scalars, adam)
+      step(gradientScale, scalars)
     },
     state: async () => state,
     async dispose() {},

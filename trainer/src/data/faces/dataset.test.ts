@@ -29,7 +29,10 @@ test('image i depends only on the seed and i', async () => {
 
 test('a seed gives the same bytes in every version and on every machine', async () => {
   const { pixels, labels, classes: names } = await createFaces(100, 1)
-  assert.equal(createHash('sha256').update(pixels).digest('hex'), '2f43724307e6a3cbd1b10904a115832e5ac36f1026a13c996ef4b01c5082f0f2')
+  assert.equal(
+    createHash('sha256').update(pixels).digest('hex'),
+    '2f43724307e6a3cbd1b10904a115832e5ac36f1026a13c996ef4b01c5082f0f2',
+  )
   assert.deepEqual(
     [0, 1, 2].map((index) => names[labels![index]!]),
     ['short hair, sunglasses, serious', 'long hair, serious', 'short hair, glasses, serious'],

@@ -53,7 +53,7 @@ function viewsOf(flat: Float32Array, chunks: readonly Chunk[], name: VectorName)
 /**
  * Stores the state in host memory. The tensor of each parameter shares the memory of the flat vector, so that no graph has
  * to slice the vector. Gradients are written directly to the vector that the update reads.
- * @param initial initial state, which is copied
+ * @param initial initial state; its arrays are empty afterwards, so that the state is in memory once
  */
 export function hostMemory(initial: TrainingState, layout: ParameterLayout, adam: AdamConfig): Memory {
   const chunks = splitPerParameter(layout)

@@ -64,7 +64,7 @@ export async function compile(
 /**
  * Creates an engine that trains with compiled graphs. The first graph computes the gradients. The state is updated only if
  * they are finite, so a failed step leaves it unchanged. On WebGPU, the state and the gradients stay on the device.
- * @param state initial state; the engine overwrites it
+ * @param state initial state; the engine takes it over
  * @param options.threads Default: one per core. Results are bit-identical for the same number of threads.
  * @throws UserError if onnxruntime cannot compute on the device
  */

@@ -29,6 +29,8 @@ export type Colour = readonly [red: number, green: number, blue: number]
  * with the colour of the part, part with white or black, and through the rest the cell below is visible.
  */
 export interface Layer {
+  /** The cells that the layer changes. */
+  readonly covered: Uint16Array
   /** [256], 0 to 1. */
   readonly ink: Float32Array
   /** [256], 0 to 255. */
@@ -93,6 +95,7 @@ function solve(
     (value, cell) => (onWhite[cell]! - value) / (backgroundWhite[cell]! - backgroundBlack[cell]!),
   )
   return {
+    covered: Uint16Array.from([...through.keys()].filter((cell) => through[cell] !== 1)),
     ink: white.map((value, cell) => (value - black[cell]!) / 255),
     white: black.map((value, cell) => value - through[cell]! * backgroundBlack[cell]!),
     through,

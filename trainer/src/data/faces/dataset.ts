@@ -128,9 +128,13 @@ export function layersOf({ head, parts, palettes }: Art, face: Face): [layer: La
 }
 
 /** Draws a layer over cells. @param cells [3, 256], 0 to 255 */
-export function drawLayer(cells: Float32Array, { ink, white, through }: Layer, colour: Colour): void {
-  for (let channel = 0; channel < 3; channel++) {
-    for (let cell = 0, at = channel * cellCount; cell < cellCount; cell++, at++) {
+export function drawLayer(
+  cells: Float32Array,
+  { covered, ink, white, through }: Layer,
+  colour: Colour,
+): void {
+  for (const cell of covered) {
+    for (let channel = 0, at = cell; channel < 3; channel++, at += cellCount) {
       cells[at] = ink[cell]! * colour[channel]! + white[cell]! + through[cell]! * cells[at]!
     }
   }

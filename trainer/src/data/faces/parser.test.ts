@@ -8,7 +8,7 @@ import { parseFace } from './parser.ts'
 
 const art = await loadArt()
 const area = side * side
-const count = 50
+const count = 30
 
 const faces = Array.from({ length: count }, (_, index) => faceAt(art, 5, index))
 

@@ -170,10 +170,9 @@ function bestLayer(
   let bestGain = isOptional ? minGain : Number.NEGATIVE_INFINITY
   for (const [variant, layer] of variants.entries()) {
     if (onlyVariant !== null && variant !== onlyVariant) continue
-    const covered = coveredCells(layer)
     for (const [index, colour] of palette.entries()) {
       let gain = 0
-      for (const cell of covered) gain += without[cell]! - cost(cell, layer, colour)
+      for (const cell of layer.covered) gain += without[cell]! - cost(cell, layer, colour)
       if (gain > bestGain) {
         bestGain = gain
         best = { variant, colour: index }
@@ -206,21 +205,9 @@ function surroundings(art: Art, face: Face, kind: PartKind | 'skin') {
   const through = new Float32Array(cellCount).fill(1)
   for (const [layer, colour] of layersOf(art, only(order.slice(position + 1))).slice(1)) {
     drawLayer(add, layer, colour)
-    for (let cell = 0; cell < cellCount; cell++) through[cell]! *= layer.through[cell]!
+    for (const cell of layer.covered) through[cell]! *= layer.through[cell]!
   }
   return { below, above: { add, through } }
-}
-
-const covered = new WeakMap<Layer, readonly number[]>()
-
-/** Returns the cells that a layer changes. */
-function coveredCells(layer: Layer): readonly number[] {
-  let cells = covered.get(layer)
-  if (cells === undefined) {
-    cells = [...layer.through.keys()].filter((cell) => layer.through[cell] !== 1)
-    covered.set(layer, cells)
-  }
-  return cells
 }
 
 /** Returns the median colour of the cells at the upper left and right border, which no part covers completely. */

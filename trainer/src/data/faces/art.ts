@@ -1,5 +1,5 @@
-// The art of the portraits: DiceBear's "Pixel Art" (CC0 1.0), which is maintained and draws every part on a grid of 16×16
-// cells. Each part is rasterized once. Portraits are then composed from the rasters, which takes microseconds instead of the
+// The art of the faces: DiceBear's "Pixel Art" (CC0 1.0), which is maintained and draws every part on a grid of 16×16
+// cells. Each part is rasterized once. Faces are then composed from the rasters, which takes microseconds instead of the
 // milliseconds for rendering an SVG.
 import { createAvatar } from '@dicebear/core'
 import * as pixelArt from '@dicebear/pixel-art'
@@ -44,7 +44,7 @@ export interface Part extends Layer {
   readonly name: string
 }
 
-/** Everything that portraits are composed of. */
+/** Everything that faces are composed of. */
 export interface Art {
   readonly head: Layer
   readonly parts: { readonly [K in PartKind]: readonly Part[] }

@@ -17,13 +17,13 @@ export const side = 2 * gridSide
 /** Colours of the background: the pastels that DiceBear suggests, and two more. */
 export const backgrounds = ['b6e3f4', 'c0aede', 'd1d4f9', 'ffd5dc', 'ffdfbf', 'c9ecc4'].map(parseColour)
 
-/** A part of a portrait: index of the variant and index of the colour. */
+/** A part of a face: index of the variant and index of the colour. */
 export interface Choice {
   readonly variant: number
   readonly colour: number
 }
 
-/** The factors that determine a portrait. */
+/** The factors that determine a face. */
 export interface Face {
   /** Index of the background. */
   readonly background: number
@@ -33,7 +33,7 @@ export interface Face {
   readonly parts: { readonly [K in PartKind]: Choice | null }
 }
 
-/** Words of each attribute of a portrait; '' for the absence of something. Their combinations are the classes. */
+/** Words of each attribute of a face; '' for the absence of something. Their combinations are the classes. */
 export const attributes = {
   hair: ['short hair', 'long hair'],
   beard: ['', 'beard'],
@@ -57,7 +57,7 @@ const combinations = attributeNames
 /** The classes, which are equally frequent: the words of a combination, for example "long hair, sunglasses, hat, smiling". */
 export const classes: readonly string[] = combinations.map(classNameOf)
 
-/** Returns the name of the class of a portrait with these attributes. */
+/** Returns the name of the class of a face with these attributes. */
 export function classNameOf(words: Attributes): string {
   return attributeNames
     .map((name) => words[name])
@@ -68,7 +68,7 @@ export function classNameOf(words: Attributes): string {
 /** Probability of an accessory, such as earrings. */
 const accessoryProbability = 0.15
 
-/** Returns the portrait `index`, which depends only on the art, the seed and the index. */
+/** Returns the face `index`, which depends only on the art, the seed and the index. */
 export function faceAt({ parts, palettes }: Art, seed: number, index: number): Face {
   const numbers = uniforms(seed, { domain: domains.faces, image: index, step: 0 }, 20)
   let used = 0
@@ -102,7 +102,7 @@ export function faceAt({ parts, palettes }: Art, seed: number, index: number): F
   }
 }
 
-/** Returns the attributes of a portrait. */
+/** Returns the attributes of a face. */
 export function attributesOf({ parts }: Art, { parts: chosen }: Face): Attributes {
   const startsWith = (kind: PartKind, prefix: string) => {
     const choice = chosen[kind]
@@ -117,7 +117,7 @@ export function attributesOf({ parts }: Art, { parts: chosen }: Face): Attribute
   }
 }
 
-/** Returns the layers of a portrait in the order in which they are drawn over the background, with their colours. */
+/** Returns the layers of a face in the order in which they are drawn over the background, with their colours. */
 export function layersOf({ head, parts, palettes }: Art, face: Face): [layer: Layer, colour: Colour][] {
   const drawn = (Object.keys(parts) as PartKind[]).flatMap((kind): [Layer, Colour][] => {
     const choice = face.parts[kind]
@@ -140,7 +140,7 @@ export function drawLayer(
   }
 }
 
-/** Composes the cells of a portrait. @returns [3, 256], 0 to 255 */
+/** Composes the cells of a face. @returns [3, 256], 0 to 255 */
 export function composeFace(art: Art, face: Face): Float32Array {
   const cells = new Float32Array(3 * cellCount)
   backgrounds[face.background]!.forEach((value, channel) => {
@@ -151,7 +151,7 @@ export function composeFace(art: Art, face: Face): Float32Array {
 }
 
 /**
- * Renders a portrait.
+ * Renders a face.
  * @param out receives [3, 32, 32] bytes, starting at `offset`
  */
 export function renderFace(art: Art, face: Face, out: Uint8Array, offset = 0): void {
@@ -164,7 +164,7 @@ export function renderFace(art: Art, face: Face, out: Uint8Array, offset = 0): v
   }
 }
 
-/** Creates the first `count` portraits of the set that a seed determines. */
+/** Creates the first `count` faces of the set that a seed determines. */
 export async function createFaces(count: number, seed: number): Promise<Dataset> {
   const art = await loadArt()
   const size = 3 * side * side

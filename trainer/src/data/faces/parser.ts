@@ -1,18 +1,18 @@
 import { type Art, type Colour, cellCount, gridSide, type Layer, type PartKind, partKinds } from './art.ts'
 import { backgrounds, type Choice, composeFace, drawLayer, type Face, layersOf, side } from './dataset.ts'
 
-/** Result of parsing an image: the factors of the portrait, or the reason why the image is no clean portrait. */
+/** Result of parsing an image: the factors of the face, or the reason why the image is no clean face. */
 export type ParsedFace =
   | { readonly face: Face; readonly wrongCells: number }
   | { readonly face: null; readonly reason: string }
 
-/** Thresholds for "a clean portrait". Colours are compared by their Euclidean distance, 0 to 255 per channel. */
+/** Thresholds for "a clean face". Colours are compared by their Euclidean distance, 0 to 255 per channel. */
 export const limits = {
   /** Max distance of a pixel from the mean of its cell. */
   cell: 40,
   /** Max cells whose pixels differ more. */
   unevenCells: 5,
-  /** Max distance of a cell from the best portrait. */
+  /** Max distance of a cell from the best face. */
   colour: 60,
   /** Max cells that differ more. The smallest parts, the mouths, have three to eight cells. */
   wrongCells: 3,
@@ -25,7 +25,7 @@ const minGain = 60
 const maxSweeps = 6
 
 /**
- * Parses an image as a portrait of the set: finds the parts and colours whose composition is most similar. One part at a
+ * Parses an image as a face of the set: finds the parts and colours whose composition is most similar. One part at a
  * time is replaced by the best one until none improves the similarity (coordinate descent).
  * @param image [3, 32, 32], bytes or floats in [−1, 1] (clamped)
  * @throws RangeError if it has another length
@@ -89,7 +89,7 @@ function toCells(image: Uint8Array | Float32Array): { cells: Float32Array; uneve
   return { cells, uneven }
 }
 
-/** Finds the portrait that is most similar to the cells. */
+/** Finds the face that is most similar to the cells. */
 function fitFace(art: Art, cells: Float32Array, order: readonly PartKind[]): Face {
   let face: Face = {
     background: nearest(backgrounds, borderColour(cells)),
@@ -135,7 +135,7 @@ function dissimilarity(cells: Float32Array, composed: Float32Array): number {
 const optionalParts: readonly PartKind[] = ['accessories', 'glasses', 'beard', 'hat']
 
 /**
- * Finds the variant and the colour of one layer for which the portrait is most similar, when all other layers stay.
+ * Finds the variant and the colour of one layer for which the face is most similar, when all other layers stay.
  * @param onlyVariant the only variant to consider
  * @returns null if the part is optional and no variant is similar
  */
@@ -149,7 +149,6 @@ function bestLayer(
   const { below, above } = surroundings(art, face, kind)
   const variants: readonly Layer[] = kind === 'skin' ? [art.head] : art.parts[kind]
   const palette = art.palettes[kind === 'beard' ? 'hair' : kind]
-  const result = new Float32Array(3)
   const cost = (cell: number, layer: Layer | null, colour: Colour) => {
     let sum = 0
     for (let channel = 0; channel < 3; channel++) {
@@ -159,8 +158,7 @@ function bestLayer(
         layer === null
           ? under
           : layer.ink[cell]! * colour[channel]! + layer.white[cell]! + layer.through[cell]! * under
-      result[channel] = above.add[at]! + above.through[cell]! * value
-      sum += (result[channel]! - cells[at]!) ** 2
+      sum += (above.add[at]! + above.through[cell]! * value - cells[at]!) ** 2
     }
     return Math.min(maxDistance, Math.sqrt(sum))
   }

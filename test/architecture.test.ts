@@ -73,6 +73,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'studio/canvas',
     'studio/settings',
     'studio/generation',
+    'studio/explain/laboratory',
     'studio/explain',
     'studio/studio',
     'studio',

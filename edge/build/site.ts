@@ -2,8 +2,9 @@
 // `buildClient`; started as a program, this file builds into `edge/dist/public`.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Plugin } from 'esbuild'
 import {
   bundle,
   bundleSampler,
@@ -17,10 +18,14 @@ import {
 
 const defaultFolder = fileURLToPath(new URL('../dist/public/', import.meta.url))
 
-/** Pages: output name → source below `edge/studio`, and the sampler module relative to the output. */
+/**
+ * Scripts of the pages: output name → source below `edge/studio`, and the sampler module relative to the output. A script
+ * that another one imports dynamically is loaded on demand.
+ */
 const pages = {
   page: { source: 'studio/page.ts', sampler: './sampler.js' },
   'explain/page': { source: 'explain/page.ts', sampler: '../sampler.js' },
+  'explain/laboratory': { source: 'explain/laboratory/laboratory.ts', sampler: '../sampler.js' },
 }
 
 /** Style sheets: output name → source below `edge/studio`. */
@@ -60,7 +65,7 @@ export async function buildSite({
   for (const [name, { source, sampler }] of Object.entries(pages)) {
     await bundle(write, {
       entryPoints: { [name]: join(studioFolder, source) },
-      plugins: [externalSampler(sampler)],
+      plugins: [externalSampler(sampler), externalScripts(name)],
       define: { RUNTIMES: JSON.stringify(downloads) },
     })
     scripts.push(`${name}.js`)
@@ -75,6 +80,20 @@ export async function buildSite({
   // Last, because the service worker contains a hash of all other files.
   await bundleServiceWorker(write, publicFolder, [...Object.keys(copied), ...styleSheets, ...scripts])
   return { publicFolder, runtimeFiles }
+}
+
+/** Creates a plugin that excludes other scripts from the bundle of a script: dynamic imports load them. */
+function externalScripts(importer: string): Plugin {
+  return {
+    name: 'external-scripts',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /\.ts$/ }, ({ kind, path, resolveDir }) => {
+        if (kind !== 'dynamic-import') return
+        const source = relative(studioFolder, join(resolveDir, path))
+        const script = Object.entries(pages).find(([, page]) => page.source === source)
+        return script && { path: `./${relative(dirname(importer), script[0])}.js`, external: true }
+      }),
+  }
 }
 
 /**

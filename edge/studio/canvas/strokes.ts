@@ -25,11 +25,11 @@ export function listenForStrokes(
   listenForKeys(board, canvas, handlers)
 }
 
-/** Mouse, pen and touch. */
-function listenForPointers(
+/** Converts mouse, pen and touch input on the board to strokes on the canvas. */
+export function listenForPointers(
   board: HTMLElement,
   canvas: HTMLCanvasElement,
-  { begin, stroke }: StrokeHandlers,
+  { begin, stroke }: Pick<StrokeHandlers, 'begin' | 'stroke'>,
 ): void {
   const positionOf = ({ clientX, clientY }: PointerEvent): Point => {
     const box = canvas.getBoundingClientRect()

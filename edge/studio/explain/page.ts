@@ -48,8 +48,27 @@ byId('new-noise', HTMLButtonElement).addEventListener('click', () => {
   scene.seed++
   reportErrors(render)
 })
+loadLaboratory()
 navigator.serviceWorker?.register('../offline.js').catch(() => {})
 reportErrors(start)
+
+/** Loads the script of the last section when the visitor comes near it. */
+function loadLaboratory(): void {
+  const section = byId('laboratory', HTMLElement)
+  const observer = new IntersectionObserver(
+    ([entry]) => {
+      if (!entry!.isIntersecting) return
+      observer.disconnect()
+      // An error replaces the message in the banner; success must not hide it.
+      import('./laboratory/laboratory.ts').then(
+        ({ createLaboratory }) => createLaboratory(),
+        (error) => reportErrors(() => Promise.reject(error)),
+      )
+    },
+    { rootMargin: '50%' },
+  )
+  observer.observe(section)
+}
 
 /** Shows the forward process, which needs no model, and then loads the model. */
 async function start(): Promise<void> {

@@ -7,7 +7,8 @@
 // 2. prefetch.ts receives the batch on the main thread. Its memory is transferred, not copied.
 // 3. `train`, below, splits it into micro-batches and calls Engine.step with the step's learning rate and EMA decay.
 // 4. engines/onnxruntime.ts runs the gradient graph on each micro-batch. (engines/tfjs.ts does the same eagerly.)
-// 5. If the gradients are finite, engines/memory.ts updates parameters, moments and EMA with the graph of step/optimizer.ts.
+// 5. If the gradients are finite, engines/memory.ts updates parameters, moments and EMA: on the CPU with adam-kernel.ts, on a
+//    device with the update graph.
 // 6. `train` reports loss and timing to `onStep`.
 import { createSchedule, type Network, weightedSum } from '@ddpm/shared'
 import type { Dataset } from '../data/dataset/dataset.ts'

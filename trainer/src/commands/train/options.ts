@@ -31,7 +31,7 @@ export function addOptions(command: Command): void {
     .option(
       '--recipe <name|file.json>',
       `recipe to start from: ${Object.keys(recipes).join(', ')}, or a JSON file of fields ` +
-        '(default: shapes, or images with another --data)',
+        '(default: shapes; with --data faces, faces; with other data, images)',
     )
     .option('--out <folder>', 'folder of the new run (default: runs/RECIPE)')
     .option(

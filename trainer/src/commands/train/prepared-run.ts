@@ -18,11 +18,12 @@ export interface PreparedRun {
   readonly isNew: boolean
   readonly config: RunConfig
   readonly images: Split
-  /** The images that the run was started with. null: the built-in set, or a run of an earlier version */
+  /** The images that the run was started with. null: a built-in set, or a run of an earlier version */
   readonly imageList: readonly ImageSource[] | null
   /** Engine and device to train on. */
   readonly engineRequest: EngineRequest
   readonly progress: Progress
+  /** State to start from. The engine takes it over: its arrays may be empty afterwards. */
   readonly state: TrainingState
   readonly tables: ReadonlyMap<string, Float32Array>
   /** The checkpoint to resume from. */

@@ -178,7 +178,8 @@ export function blockedWeightGrad(
  * tap.
  *
  * - The columns of all channels of a block are interleaved, as they are in blocked layout, and the kernels are dilated by the
- *   width of a block. Every value of the kernels is then used for B times as many results while it is in a register.
+ *   width of a block. A row of the result is then B times as long, so that a value of the kernels is used for more pixels
+ *   while it is in a register: with AVX-512 for six instead of three.
  * - A plain input must have fewer channels than a block. Larger batches are therefore convolved in groups, and the results of
  *   the groups are summed.
  * @param source [N, F, H, W]; not interleaved if F is not a multiple of the block width
